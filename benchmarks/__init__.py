@@ -1,0 +1,1 @@
+"""Programs that measure: each writes a ledger `benchmarks/results/<name>.json`."""

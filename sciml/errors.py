@@ -1,0 +1,35 @@
+"""The errors that a user of sciml meets.
+
+`InputError` and its kin mean: what was given cannot be used, and the message says which argument, what was expected
+and what was got. The command line turns them into one line and exit status 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """An argument, a setting or a file that cannot be used as given."""
+
+
+class FileFormatError(InputError):
+    """A file whose content is not what its format promises; the message names file and variable."""
+
+
+class SolverError(RuntimeError):
+    """A computation that failed although its input was admissible, for instance a state that became non-finite."""
+
+
+class TrainingError(RuntimeError):
+    """Training that had to stop; the message names the step, the tensor and the last good checkpoint."""
+
+
+def suggest(name: str, options: Iterable[str]) -> str:
+    """The tail of an error message: the option nearest to `name`, or else all of them."""
+    options = sorted(options)
+    near = difflib.get_close_matches(str(name), options, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known: {', '.join(options)}" if options else ""

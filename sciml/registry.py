@@ -1,0 +1,75 @@
+"""Names for classes: what a file or a command line may call by name.
+
+A name in a file is looked up here and nowhere else: a file can never cause a module to be imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TypeVar
+
+from sciml.errors import InputError, suggest
+
+T = TypeVar("T", bound=type)
+
+
+class Registry:
+    """A table from names to classes of one kind.
+
+    Args:
+        kind: what the classes are ("operator"), used in messages.
+        home: the sub-package whose import registers the built-in classes; it is imported at the first look-up.
+    """
+
+    def __init__(self, kind: str, home: str):
+        self.kind = kind
+        self._home = home
+        self._classes: dict[str, type] = {}
+        self._aliases: dict[str, str] = {}
+
+    def register(self, name: str, *aliases: str) -> Callable[[T], T]:
+        """Class decorator: enter a class under `name` (and further `aliases`)."""
+
+        def enter(cls: T) -> T:
+            known = self._classes.get(name)
+            if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+                raise InputError(f"{self.kind} {name!r} is registered already, by {known.__qualname__}")
+            self._classes[name] = cls
+            self._aliases.update(dict.fromkeys(aliases, name))
+            return cls
+
+        return enter
+
+    def get(self, name: str) -> type:
+        """The class called `name`.
+
+        Raises:
+            InputError: no such name; the message gives the nearest one.
+        """
+        self._load()
+        cls = self._classes.get(self._aliases.get(name, name))
+        if cls is None:
+            raise InputError(f"{self.kind}: no {self.kind} is called {name!r}{suggest(name, self.names())}")
+        return cls
+
+    def names(self) -> tuple[str, ...]:
+        """All names, sorted, without aliases."""
+        self._load()
+        return tuple(sorted(self._classes))
+
+    def name_of(self, cls: type) -> str:
+        """The name under which `cls` is registered."""
+        self._load()
+        for name, known in self._classes.items():
+            if known is cls:
+                return name
+        raise InputError(f"{self.kind}: {cls.__qualname__} is not registered")
+
+    def _load(self) -> None:
+        importlib.import_module(self._home)
+
+
+problems = Registry("problem", "sciml.problems")
+operators = Registry("operator", "sciml.operators")
+solvers = Registry("solver", "sciml.solvers")
