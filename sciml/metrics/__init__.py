@@ -1,0 +1,36 @@
+"""Errors between solutions: array-API functions that need neither torch nor JAX."""
+
+from sciml.metrics.flow import divergence, divergence_error, divergence_faces
+from sciml.metrics.pointwise import (
+    correlation,
+    correlation_time,
+    mae,
+    max_error,
+    mse,
+    nmse,
+    nmse_per_frame,
+    relative_l2,
+    rmse,
+    vrmse,
+)
+from sciml.metrics.spectrum import energy_spectrum, spectrum_error
+from sciml.metrics.table import rollout_table
+
+__all__ = [
+    "correlation",
+    "correlation_time",
+    "divergence",
+    "divergence_error",
+    "divergence_faces",
+    "energy_spectrum",
+    "mae",
+    "max_error",
+    "mse",
+    "nmse",
+    "nmse_per_frame",
+    "relative_l2",
+    "rmse",
+    "rollout_table",
+    "spectrum_error",
+    "vrmse",
+]
