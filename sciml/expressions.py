@@ -1,0 +1,369 @@
+"""Lazy field expressions: an equation is written once, its derivatives are taken later.
+
+A scalar expression is a tree of the nodes below. Vectors and tensors are NumPy object arrays of scalar expressions, so
+NumPy's own broadcasting is their algebra: `q.u**2 / 2 - theta.viscosity * d.grad(q.u)` is a flux in one dimension as
+well as in three. Nothing is evaluated here; `sciml.derivatives` turns a tree into numbers on a grid or on functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sciml.errors import InputError, suggest
+
+
+class Expression:
+    """A scalar field expression; the usual operators build larger ones."""
+
+    def __add__(self, other: Any) -> Any:
+        return _binary("add", self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return _binary("add", other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return _binary("subtract", self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return _binary("subtract", other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return _binary("multiply", self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return _binary("multiply", other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return _binary("divide", self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return _binary("divide", other, self)
+
+    def __pow__(self, other: Any) -> Any:
+        return _binary("power", self, other)
+
+    def __neg__(self) -> Any:
+        return _binary("multiply", -1.0, self)
+
+
+@dataclass(frozen=True)
+class Constant(Expression):
+    value: float
+
+
+@dataclass(frozen=True)
+class Parameter(Expression):
+    name: str
+
+
+@dataclass(frozen=True)
+class Field(Expression):
+    """An unknown of the problem."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Rate(Expression):
+    """∂/∂t of an unknown, where it is known on its own (a stored tendency)."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Input(Expression):
+    """A given field: a coefficient or a source."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Coordinate(Expression):
+    axis: int
+
+
+@dataclass(frozen=True)
+class Time(Expression):
+    pass
+
+
+@dataclass(frozen=True)
+class Operation(Expression):
+    name: str
+    left: Expression
+    right: Expression
+
+
+@dataclass(frozen=True)
+class Function(Expression):
+    name: str
+    argument: Expression
+
+
+@dataclass(frozen=True)
+class Partial(Expression):
+    """∂/∂x_axis of an expression; axis 0 is x."""
+
+    argument: Expression
+    axis: int
+
+
+ZERO = Constant(0.0)
+
+
+def expression(value: Any) -> Expression:
+    """A number or expression as a scalar expression."""
+    if isinstance(value, Expression):
+        return value
+    if isinstance(value, int | float | np.number):
+        return Constant(float(value))
+    raise InputError(f"equation: expected a number or a field expression, got {type(value).__name__}")
+
+
+def _binary(name: str, left: Any, right: Any) -> Any:
+    # An array operand means a vector or tensor: let NumPy apply the operator to each component.
+    if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
+        return NotImplemented
+    left, right = expression(left), expression(right)
+    match name:
+        case "add" if left == ZERO:
+            return right
+        case "add" | "subtract" if right == ZERO:
+            return left
+        case "multiply" if ZERO in (left, right):
+            return ZERO
+        case "multiply" if left == Constant(1.0):
+            return right
+        case "multiply" | "divide" if right == Constant(1.0):
+            return left
+    return Operation(name, left, right)
+
+
+class Operators:
+    """The differential operators and functions, `d` in `equations(q, d, theta, x)`.
+
+    Args:
+        dimensions: the number of space dimensions D.
+    """
+
+    def __init__(self, dimensions: int):
+        self.dimensions = dimensions
+
+    def grad(self, e: Any) -> np.ndarray:
+        """(∇e)_j = ∂_j e of a scalar, (∇e)_ij = ∂_j e_i of a vector."""
+        if isinstance(e, np.ndarray):
+            return np.stack([self.grad(c) for c in e])
+        return _objects([Partial(expression(e), a) for a in range(self.dimensions)])
+
+    def div(self, e: np.ndarray) -> Any:
+        """∇·e = Σ_j ∂_j e_j of a vector, (∇·e)_i = Σ_j ∂_j e_ij of a tensor."""
+        if e.ndim == 2:
+            return _objects([self.div(row) for row in e])
+        total: Any = ZERO
+        for axis, component in enumerate(e):
+            total = total + Partial(expression(component), axis)
+        return total
+
+    def vector(self, *components: Any) -> np.ndarray:
+        return _objects([expression(c) for c in components])
+
+    def outer(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """(a ⊗ b)_ij = a_i b_j."""
+        return np.stack([_objects([x * y for y in b]) for x in a])
+
+    def identity(self) -> np.ndarray:
+        n = self.dimensions
+        return np.stack([_objects([Constant(float(i == j)) for j in range(n)]) for i in range(n)])
+
+    def transpose(self, e: np.ndarray) -> np.ndarray:
+        return e.T
+
+    def sin(self, e: Any) -> Expression:
+        return Function("sin", expression(e))
+
+    def cos(self, e: Any) -> Expression:
+        return Function("cos", expression(e))
+
+    def exp(self, e: Any) -> Expression:
+        return Function("exp", expression(e))
+
+    def log(self, e: Any) -> Expression:
+        return Function("log", expression(e))
+
+    def sqrt(self, e: Any) -> Expression:
+        return Function("sqrt", expression(e))
+
+    def tanh(self, e: Any) -> Expression:
+        return Function("tanh", expression(e))
+
+
+def _objects(items: list[Expression]) -> np.ndarray:
+    result = np.empty(len(items), dtype=object)
+    result[:] = items
+    return result
+
+
+class Names:
+    """Attribute access to named leaves: `q.u`, `theta.viscosity`."""
+
+    def __init__(self, kind: str, leaves: Mapping[str, Expression]):
+        self._kind, self._leaves = kind, dict(leaves)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return self._leaves[name]
+        except KeyError:
+            raise InputError(f"equation: no {self._kind} is called {name!r}{suggest(name, self._leaves)}") from None
+
+
+class Coordinates:
+    """The independent variables: `x[0]`, `x[1]`, ... in space and `x.time`."""
+
+    def __init__(self, dimensions: int):
+        self._axes = tuple(Coordinate(a) for a in range(dimensions))
+        self.time = Time()
+
+    def __getitem__(self, axis: int) -> Expression:
+        return self._axes[axis]
+
+
+@dataclass(frozen=True)
+class Balance:
+    """∂t storage + ∇·flux = source, one row for each component.
+
+    Args:
+        flux: (D,) for a scalar balance, (C, D) for C components: flux[i, j] carries component i along axis j.
+        storage: scalar or (C,); None for a constraint without time.
+        source: scalar or (C,).
+        face_rule: how an input or field is carried to a cell face, by name: "linear" (default) or "harmonic", the rule
+            that keeps the flux continuous where a coefficient jumps.
+        unit: of the balance per volume, e.g. "N/m3".
+        parts: optional names of components, e.g. ("x", "y").
+    """
+
+    flux: Any
+    storage: Any = None
+    source: Any = 0.0
+    face_rule: Mapping[str, str] = field(default_factory=dict)
+    unit: str = ""
+
+    def components(self) -> list[tuple[Expression | None, tuple[Expression, ...], Expression]]:
+        """The rows (storage, fluxes by axis, source) as scalar expressions."""
+        flux = np.asarray(self.flux, dtype=object)
+        if flux.ndim == 0:
+            flux = flux.reshape(1, 1)
+        elif flux.ndim == 1:
+            flux = flux.reshape(1, -1)
+        rows = len(flux)
+        storage = [None] * rows if self.storage is None else _rows(self.storage, rows, "storage")
+        source = _rows(self.source, rows, "source")
+        return [
+            (
+                None if storage[i] is None else expression(storage[i]),
+                tuple(expression(f) for f in flux[i]),
+                expression(source[i]),
+            )
+            for i in range(rows)
+        ]
+
+
+def _rows(value: Any, rows: int, what: str) -> list[Any]:
+    if isinstance(value, np.ndarray):
+        if value.shape != (rows,):
+            raise InputError(f"balance: {what} has shape {value.shape}, expected ({rows},) like the flux rows")
+        return list(value)
+    return [value] * rows
+
+
+def time_derivative(e: Expression) -> Expression:
+    """∂e/∂t by the chain rule, in terms of `Rate` leaves; inputs and coordinates are taken as constant in time."""
+    match e:
+        case Field(name):
+            return Rate(name)
+        case Time():
+            return Constant(1.0)
+        case Operation("add", a, b):
+            return time_derivative(a) + time_derivative(b)
+        case Operation("subtract", a, b):
+            return time_derivative(a) - time_derivative(b)
+        case Operation("multiply", a, b):
+            return time_derivative(a) * b + a * time_derivative(b)
+        case Operation("divide", a, b):
+            return time_derivative(a) / b - a * time_derivative(b) / (b * b)
+        case Operation("power", a, Constant(n)):
+            return n * a ** (n - 1) * time_derivative(a)
+        case Function(name, a):
+            return _SLOPES[name](a) * time_derivative(a)
+        case Partial(a, axis):
+            inner = time_derivative(a)
+            return ZERO if inner == ZERO else Partial(inner, axis)
+        case Operation("power", _, _):
+            raise InputError("equation: only constant exponents may stand in a storage term")
+    return ZERO
+
+
+_SLOPES: dict[str, Callable[[Expression], Any]] = {
+    "sin": lambda a: Function("cos", a),
+    "cos": lambda a: -Function("sin", a),
+    "exp": lambda a: Function("exp", a),
+    "log": lambda a: 1.0 / a,
+    "sqrt": lambda a: 0.5 / Function("sqrt", a),
+    "tanh": lambda a: 1.0 - Function("tanh", a) ** 2,
+}
+
+
+def leaves(e: Expression) -> set[Expression]:
+    """All leaves of an expression."""
+    match e:
+        case Operation(_, a, b):
+            return leaves(a) | leaves(b)
+        case Function(_, a) | Partial(a, _):
+            return leaves(a)
+    return {e}
+
+
+def evaluate(
+    e: Expression,
+    leaf: Callable[[Expression], Any],
+    partial: Callable[[Partial], Any],
+    functions: Mapping[str, Callable[[Any], Any]],
+    memory: dict[Expression, Any] | None = None,
+) -> Any:
+    """Evaluate a tree: `leaf` gives the value of a leaf, `partial` that of a derivative, `functions` the functions.
+
+    Equal subtrees are evaluated once (`memory`).
+    """
+    memory = {} if memory is None else memory
+    if e in memory:
+        return memory[e]
+    match e:
+        case Constant(value):
+            result: Any = value
+        case Operation(name, a, b):
+            x, y = (evaluate(c, leaf, partial, functions, memory) for c in (a, b))
+            match name:
+                case "add":
+                    result = x + y
+                case "subtract":
+                    result = x - y
+                case "multiply":
+                    result = x * y
+                case "divide":
+                    result = x / y
+                case _:
+                    # an integer exponent keeps negative bases and gradients at zero well defined
+                    result = x ** (int(y) if isinstance(y, float) and y.is_integer() else y)
+        case Function(name, a):
+            result = functions[name](evaluate(a, leaf, partial, functions, memory))
+        case Partial():
+            result = partial(e)
+        case _:
+            result = leaf(e)
+    memory[e] = result
+    return result

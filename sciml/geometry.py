@@ -1,0 +1,207 @@
+"""Domains with named boundaries, signed distances and masks, and the structured grids that cover them.
+
+Signed distance convention: positive inside the fluid, zero on its boundary, negative outside. Coordinates run x, y, z;
+arrays run z, y, x.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sciml.errors import InputError
+
+AXES = ("x", "y", "z")
+
+
+class Geometry(ABC):
+    """A region of D-dimensional space."""
+
+    dimensions: int
+
+    @abstractmethod
+    def signed_distance(self, points: np.ndarray) -> np.ndarray:
+        """Distance to the boundary, positive inside: points (..., D) -> (...). Exact for the primitives; for a
+        difference it is a bound that has the right sign and is exact near the nearer boundary."""
+
+    @property
+    @abstractmethod
+    def extents(self) -> tuple[tuple[float, float], ...]:
+        """The bounding box: (lower, upper) for each axis."""
+
+    def contains(self, points: np.ndarray) -> np.ndarray:
+        return self.signed_distance(np.asarray(points)) > 0
+
+    def mask(self, grid: Grid) -> np.ndarray:
+        """1 where a cell centre lies inside, else 0: uint8 in array order (z, y, x)."""
+        return self.contains(grid.points()).astype(np.uint8)
+
+    def __sub__(self, other: Geometry) -> Difference:
+        return Difference(self, other)
+
+
+@dataclass(frozen=True)
+class Box(Geometry):
+    """An axis-parallel box; its boundaries are x_min, x_max, y_min, y_max, ..."""
+
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    periodic: tuple[bool, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.periodic:
+            object.__setattr__(self, "periodic", (False,) * len(self.lower))
+        if not len(self.lower) == len(self.upper) == len(self.periodic):
+            raise InputError("box: lower, upper and periodic must have one entry an axis")
+        if not all(b > a for a, b in zip(self.lower, self.upper, strict=True)):
+            raise InputError(f"box: upper {self.upper} must exceed lower {self.lower} on every axis")
+
+    @property
+    def dimensions(self) -> int:  # type: ignore[override]
+        return len(self.lower)
+
+    @property
+    def extents(self) -> tuple[tuple[float, float], ...]:
+        return tuple(zip(self.lower, self.upper, strict=True))
+
+    @property
+    def boundaries(self) -> tuple[str, ...]:
+        """Names of the boundaries that are not periodic."""
+        axes = AXES[: self.dimensions]
+        return tuple(f"{a}_{end}" for a, p in zip(axes, self.periodic, strict=True) if not p for end in ("min", "max"))
+
+    def signed_distance(self, points: np.ndarray) -> np.ndarray:
+        points = np.asarray(points, dtype=np.float64)
+        inner = np.minimum(points - np.array(self.lower), np.array(self.upper) - points)
+        inner = np.where(np.array(self.periodic), np.inf, inner)
+        outside = np.sqrt(np.sum(np.minimum(inner, 0.0) ** 2, axis=-1))
+        return np.where(outside > 0, -outside, np.min(inner, axis=-1))
+
+
+@dataclass(frozen=True)
+class Disc(Geometry):
+    """A disc (or ball) of given centre and radius."""
+
+    centre: tuple[float, ...]
+    radius: float
+
+    def __post_init__(self) -> None:
+        if not self.radius > 0:
+            raise InputError(f"disc: radius is {self.radius}, expected a positive length")
+
+    @property
+    def dimensions(self) -> int:  # type: ignore[override]
+        return len(self.centre)
+
+    @property
+    def extents(self) -> tuple[tuple[float, float], ...]:
+        return tuple((c - self.radius, c + self.radius) for c in self.centre)
+
+    def signed_distance(self, points: np.ndarray) -> np.ndarray:
+        return self.radius - np.linalg.norm(np.asarray(points) - np.array(self.centre), axis=-1)
+
+
+@dataclass(frozen=True)
+class Difference(Geometry):
+    """The part of `whole` that is outside `hole`; the hole's boundary is called "obstacle"."""
+
+    whole: Geometry
+    hole: Geometry
+
+    @property
+    def dimensions(self) -> int:  # type: ignore[override]
+        return self.whole.dimensions
+
+    @property
+    def extents(self) -> tuple[tuple[float, float], ...]:
+        return self.whole.extents
+
+    @property
+    def boundaries(self) -> tuple[str, ...]:
+        return (*getattr(self.whole, "boundaries", ()), "obstacle")
+
+    def signed_distance(self, points: np.ndarray) -> np.ndarray:
+        return np.minimum(self.whole.signed_distance(points), -self.hole.signed_distance(points))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A structured grid of cells, uniform or stretched.
+
+    Args:
+        faces: for each axis x, y, z the (n + 1,) increasing face coordinates.
+        periodic: for each axis, whether its ends are identified.
+    """
+
+    faces: tuple[np.ndarray, ...]
+    periodic: tuple[bool, ...]
+
+    @staticmethod
+    def uniform(geometry: Geometry, shape: int | tuple[int, ...]) -> Grid:
+        """Equal cells over the extents of `geometry`; `shape` in array order (z, y, x)."""
+        d = geometry.dimensions
+        shape = (shape,) * d if isinstance(shape, int) else tuple(shape)
+        if len(shape) != d or any(n < 1 for n in shape):
+            raise InputError(f"grid: shape is {shape}, expected {d} positive cell counts")
+        faces = tuple(np.linspace(a, b, n + 1) for (a, b), n in zip(geometry.extents, reversed(shape), strict=True))
+        return Grid(faces, getattr(geometry, "periodic", (False,) * d))
+
+    @staticmethod
+    def from_centres(centres: tuple[np.ndarray, ...], geometry: Geometry) -> Grid:
+        """The grid whose cell centres (x, y, z) are given; faces lie midway, ends on the geometry's extents."""
+        faces = []
+        for c, (a, b) in zip(centres, geometry.extents, strict=True):
+            c = np.asarray(c, dtype=np.float64)
+            faces.append(np.concatenate([[a], (c[1:] + c[:-1]) / 2, [b]]))
+        return Grid(tuple(faces), getattr(geometry, "periodic", (False,) * len(faces)))
+
+    @property
+    def dimensions(self) -> int:
+        return len(self.faces)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Cell counts in array order (z, y, x)."""
+        return tuple(len(f) - 1 for f in reversed(self.faces))
+
+    @property
+    def centres(self) -> tuple[np.ndarray, ...]:
+        """Cell-centre coordinates for axes x, y, z."""
+        return tuple((f[1:] + f[:-1]) / 2 for f in self.faces)
+
+    @property
+    def widths(self) -> tuple[np.ndarray, ...]:
+        return tuple(np.diff(f) for f in self.faces)
+
+    def volumes(self) -> np.ndarray:
+        """Cell volumes (areas, lengths) in array order."""
+        result = np.ones(())
+        for w in self.widths:  # x is the last array axis, so later axes go in front
+            result = w.reshape((-1,) + (1,) * result.ndim) * result
+        return result
+
+    def points(self) -> np.ndarray:
+        """Cell centres as (*shape, D), components in the order x, y, z."""
+        mesh = np.meshgrid(*reversed(self.centres), indexing="ij")
+        return np.stack(mesh[::-1], axis=-1)
+
+    def coordinate(self, axis: int) -> np.ndarray:
+        """One coordinate of the cell centres, shaped to broadcast over arrays."""
+        return self.centres[axis].reshape((-1,) + (1,) * axis)
+
+
+def resample_nodal(values: Any, shape: tuple[int, int]) -> np.ndarray:
+    """Nodal values (ny + 1, nx + 1) on another node grid of the same box, by bicubic spline (exact where nodes agree)."""
+    from scipy.interpolate import RectBivariateSpline
+
+    values = np.asarray(values, dtype=np.float64)
+    if values.shape == tuple(shape):
+        return values
+    if min(values.shape) < 4:
+        raise InputError(f"nodal field: shape {values.shape} is too small to resample, expected at least (4, 4)")
+    here = [np.linspace(0.0, 1.0, n) for n in values.shape]
+    there = [np.linspace(0.0, 1.0, n) for n in shape]
+    return RectBivariateSpline(*here, values)(*there)

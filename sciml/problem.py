@@ -1,0 +1,400 @@
+"""A family of PDEs and its members.
+
+A `PDEProblem` says what the fields, parameters, inputs, equations and boundary conditions are. A `Case` is one member.
+Every solver, surrogate, file and audit works from these two alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+
+from sciml.boundary import BoundaryCondition, Series
+from sciml.errors import InputError, suggest
+from sciml.expressions import Balance, Coordinates, Field, Input, Names, Operators, Parameter
+from sciml.geometry import Geometry, Grid
+
+
+@dataclass(frozen=True)
+class FieldSpec:
+    """An unknown.
+
+    Args:
+        role: "state" fields determine the future; "diagnostic" ones (pressure of an incompressible flow) follow.
+        location: where values live: "cell", "face" or "node".
+        transient: whether it changes in time.
+    """
+
+    name: str
+    unit: str
+    location: str = "cell"
+    transient: bool = True
+    role: str = "state"
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """A scalar parameter with its admissible range, ends included unless `open_minimum`."""
+
+    name: str
+    unit: str
+    default: float
+    minimum: float = -math.inf
+    maximum: float = math.inf
+    description: str = ""
+    open_minimum: bool = False
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """A field or time series that a case is given.
+
+    Args:
+        kind: "coefficient", "source", "initial" or "boundary".
+        dims: ("time",) for a `Series`; else array dimensions, each "x", "y", "z" (cells) or "x_node", ... (nodes).
+        default: function (parameters, *coordinates x, y, ...) -> values for cell fields; None means that the problem
+            says itself what absence means.
+        positive: whether every value must be > 0.
+    """
+
+    name: str
+    unit: str
+    kind: str
+    dims: tuple[str, ...]
+    default: Callable[..., Any] | None = None
+    positive: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Characteristic magnitudes: L, U, T and one for each field. Normalisation, Δt and the audit share them."""
+
+    length: float
+    time: float
+    fields: Mapping[str, float]
+    velocity: float = 1.0
+    pressure: float = 1.0
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """A linear functional ∫ weight·field dV that the equations conserve (periodic or closed domains).
+
+    Args:
+        field: the field.
+        rate: its time derivative; 0 for a conserved quantity.
+    """
+
+    name: str
+    field: str
+    unit: str
+    rate: float = 0.0
+
+
+class PDEProblem(ABC):
+    """A family of PDEs; each subclass states its equation and is registered under `name`."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    dimensions: ClassVar[int]
+    fields: ClassVar[tuple[FieldSpec, ...]]
+    parameters: ClassVar[tuple[ParameterSpec, ...]]
+    inputs: ClassVar[tuple[InputSpec, ...]] = ()
+    steady: ClassVar[bool] = False
+    invariants: ClassVar[tuple[Invariant, ...]] = ()
+    time_unit: ClassVar[str] = "s"
+
+    def case(self, label: str = "", subset: str = "", **values: Any) -> Case:
+        """One member of the family; parameters and inputs by name, defaults for the rest.
+
+        Raises:
+            InputError: an unknown name, a value outside its range, an input of the wrong shape.
+        """
+        names = {s.name for s in self.parameters}
+        parameters = {k: v for k, v in values.items() if k in names}
+        inputs = {k: v for k, v in values.items() if k not in names and v is not None}
+        return Case(self, parameters, inputs, label=label, subset=subset)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Constructor arguments needed to rebuild this problem object (JSON values)."""
+        return {}
+
+    @abstractmethod
+    def geometry(self, case: Case) -> Geometry: ...
+
+    @abstractmethod
+    def boundary_conditions(self, case: Case) -> dict[str, dict[str, BoundaryCondition]]:
+        """boundary name -> field name -> condition."""
+
+    @abstractmethod
+    def equations(self, q: Any, d: Operators, theta: Any, x: Any) -> dict[str, Balance]:
+        """The balances, over fields and inputs `q`, operators `d`, parameters `theta`, coordinates `x`."""
+
+    @abstractmethod
+    def scales(self, case: Case) -> Scales: ...
+
+    def features(self, case: Case, time: float, time_step: float) -> dict[str, float]:
+        """Dimensionless numbers that, beside the state, decide the step from `time` to `time + time_step`.
+
+        The default: all parameters as given, the step in units of the time scale, and the boundary values that
+        change in time at both ends of the step.
+        """
+        found = {f"parameter_{k}": v for k, v in case.parameters.items()}
+        if not self.steady:
+            found["step"] = time_step / self.scales(case).time
+            now = self.boundary_values(case, [time, time + time_step])
+            for name, values in now.items():
+                if values.ndim == 1 and any(isinstance(v, Series) for v in case.inputs.values()):
+                    scale = self.scales(case).fields.get(name.rsplit("_", 1)[-1], 1.0)
+                    found[f"{name}_now"], found[f"{name}_next"] = values[0] / scale, values[1] / scale
+        return found
+
+    def initial_state(self, case: Case, grid: Grid) -> dict[str, np.ndarray]:
+        """State fields at the start, on cell centres. The default is the exact solution at t = 0."""
+        return {k: v[0] for k, v in self.exact(case, np.zeros(1), grid.centres).items()}
+
+    def exact(self, case: Case, times: Any, coords: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
+        """Exact fields over (time, z, y, x) (steady: (z, y, x)) at coordinates (x, y, z), where they are known.
+
+        Raises:
+            InputError: no exact solution is known for this case.
+        """
+        raise InputError(f"{self.name}: no exact solution is known for this case")
+
+    def boundary_values(self, case: Case, times: Any) -> dict[str, np.ndarray]:
+        """Dirichlet data "<boundary>_<field>" over (time,) or (time, along the boundary)."""
+        return {
+            f"{boundary}_{name}": condition.over(times)
+            for boundary, conditions in self.boundary_conditions(case).items()
+            for name, condition in conditions.items()
+            if condition.kind == "dirichlet"
+        }
+
+    def balances(self) -> dict[str, Balance]:
+        """`equations` with its symbols filled in."""
+        q = Names("field or input", {f.name: Field(f.name) for f in self.fields} | {
+            i.name: Input(i.name) for i in self.inputs
+        })  # fmt: skip
+        theta = Names("parameter", {p.name: Parameter(p.name) for p in self.parameters})
+        return self.equations(q, Operators(self.dimensions), theta, Coordinates(self.dimensions))
+
+    def field(self, name: str) -> FieldSpec:
+        for spec in self.fields:
+            if spec.name == name:
+                return spec
+        raise InputError(f"{self.name}: no field is called {name!r}{suggest(name, [f.name for f in self.fields])}")
+
+    @property
+    def state_fields(self) -> tuple[str, ...]:
+        return tuple(f.name for f in self.fields if f.role == "state")
+
+    def __repr__(self) -> str:
+        parameters = ", ".join(f"{p.name}={p.default:g}" for p in self.parameters)
+        return f"{type(self).__name__}({', '.join(f.name for f in self.fields)}; {parameters})"
+
+    def _repr_html_(self) -> str:
+        from sciml._repr_html import problem_html
+
+        return problem_html(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One member of a family: parameter values, inputs, and names for people.
+
+    Args:
+        problem: the family.
+        parameters: values by name; missing ones take their defaults.
+        inputs: arrays, or `Series` for inputs in time.
+        label: a name for tables and plots.
+        subset: the part of a benchmark that it belongs to.
+    """
+
+    problem: PDEProblem
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    inputs: Mapping[str, np.ndarray | Series] = field(default_factory=dict)
+    label: str = ""
+    subset: str = ""
+
+    def __post_init__(self) -> None:
+        p = self.problem
+        specs = {s.name: s for s in p.parameters}
+        known = [*specs, *(s.name for s in p.inputs)]
+        for name in [*self.parameters, *self.inputs]:
+            if name not in known:
+                raise InputError(f"{p.name}: no parameter or input is called {name!r}{suggest(name, known)}")
+        values = {n: _parameter(p.name, s, self.parameters.get(n, s.default)) for n, s in specs.items()}
+        inputs = {s.name: _input(p.name, s, self.inputs[s.name]) for s in p.inputs if s.name in self.inputs}
+        object.__setattr__(self, "parameters", MappingProxyType(values))
+        object.__setattr__(self, "inputs", MappingProxyType(inputs))
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_"):
+            for table in ("parameters", "inputs"):
+                values = object.__getattribute__(self, table)
+                if name in values:
+                    return values[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __reduce__(self) -> Any:
+        return (_rebuild, (self.problem, dict(self.parameters), dict(self.inputs), self.label, self.subset))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Case):
+            return NotImplemented
+        same = self.to_attrs() == other.to_attrs() and self.inputs.keys() == other.inputs.keys()
+        return same and all(_same(self.inputs[k], other.inputs[k]) for k in self.inputs)
+
+    def __hash__(self) -> int:
+        return hash(self.to_attrs()["case_json"])
+
+    @property
+    def geometry(self) -> Geometry:
+        return self.problem.geometry(self)
+
+    @property
+    def boundary_conditions(self) -> dict[str, dict[str, BoundaryCondition]]:
+        return self.problem.boundary_conditions(self)
+
+    @property
+    def scales(self) -> Scales:
+        return self.problem.scales(self)
+
+    def exact(self, times: Any, coords: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
+        return self.problem.exact(self, times, coords)
+
+    def input_on(self, name: str, grid: Grid) -> np.ndarray:
+        """A cell input on the cells of `grid`: as given where shapes agree, else resampled to the nearest cell (which
+        keeps jumps sharp), else the problem's default."""
+        spec = next((s for s in self.problem.inputs if s.name == name), None)
+        if spec is None:
+            options = [s.name for s in self.problem.inputs]
+            raise InputError(f"{self.problem.name}: no input is called {name!r}{suggest(name, options)}")
+        if name in self.inputs:
+            values = self.inputs[name]
+            assert isinstance(values, np.ndarray)
+            for axis, (n, have) in enumerate(zip(grid.shape, values.shape, strict=True)):
+                if n != have:
+                    faces = grid.faces[grid.dimensions - 1 - axis]
+                    share = ((faces[1:] + faces[:-1]) / 2 - faces[0]) / (faces[-1] - faces[0])
+                    values = np.take(values, np.minimum((share * have).astype(int), have - 1), axis=axis)
+            return values
+        if spec.default is None:
+            raise InputError(f"{self.problem.name}: the case has no input {name!r}, and there is no default")
+        coordinates = [grid.coordinate(a) for a in range(grid.dimensions)]
+        return np.broadcast_to(np.asarray(spec.default(self.parameters, *coordinates), dtype=np.float64), grid.shape)
+
+    def to_attrs(self) -> dict[str, str]:
+        """What names this case in a file: "problem" and "case_json"."""
+        content = {"parameters": dict(self.parameters), "options": self.problem.options}
+        content |= {k: v for k, v in (("label", self.label), ("subset", self.subset)) if v}
+        return {"problem": self.problem.name, "case_json": json.dumps(content, sort_keys=True)}
+
+    def input_variables(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """The inputs as variables "input_<name>" -> (dims, array); a series gives "_times" and "_values"."""
+        found: dict[str, tuple[tuple[str, ...], np.ndarray]] = {}
+        for spec in self.problem.inputs:
+            value = self.inputs.get(spec.name)
+            if isinstance(value, Series):
+                dim = (f"{spec.name}_knot",)
+                found[f"input_{spec.name}_times"] = (dim, value.times)
+                found[f"input_{spec.name}_values"] = (dim, value.values)
+            elif value is not None:
+                found[f"input_{spec.name}"] = (tuple(f"input_{d}" for d in spec.dims), value)
+        return found
+
+    @staticmethod
+    def from_parts(attrs: Mapping[str, Any], variables: Mapping[str, Any]) -> Case:
+        """Rebuild a case from `to_attrs` and `input_variables` (plain arrays by name).
+
+        Raises:
+            InputError: attributes are missing or do not describe a case.
+        """
+        from sciml import registry
+
+        for key in ("problem", "case_json"):
+            if key not in attrs:
+                raise InputError(f"case: attribute {key!r} is missing; expected a solution or data set made by sciml")
+        try:
+            content = json.loads(attrs["case_json"])
+            parameters, options = content["parameters"], content.get("options", {})
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"case: attribute 'case_json' does not describe a case ({error})") from None
+        problem = registry.problems.get(str(attrs["problem"]))(**options)
+        inputs: dict[str, Any] = {}
+        for spec in problem.inputs:
+            if f"input_{spec.name}_times" in variables:
+                knots = [np.asarray(variables[f"input_{spec.name}_{part}"]) for part in ("times", "values")]
+                inside = np.isfinite(knots[0])
+                inputs[spec.name] = Series(knots[0][inside], knots[1][inside])
+            elif f"input_{spec.name}" in variables:
+                inputs[spec.name] = np.asarray(variables[f"input_{spec.name}"])
+        return Case(problem, parameters, inputs, content.get("label", ""), content.get("subset", ""))
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{k}={v:g}" for k, v in self.parameters.items())
+        inputs = "".join(f", {k}={_shape_of(v)}" for k, v in self.inputs.items())
+        return f"{type(self.problem).__name__}().case({values}{inputs})"
+
+    def _repr_html_(self) -> str:
+        from sciml._repr_html import case_html
+
+        return case_html(self)
+
+
+def _rebuild(problem: PDEProblem, parameters: dict, inputs: dict, label: str, subset: str) -> Case:
+    return Case(problem, parameters, inputs, label, subset)
+
+
+def _same(a: Any, b: Any) -> bool:
+    return a == b if isinstance(a, Series) else np.array_equal(a, b)
+
+
+def _shape_of(value: Any) -> str:
+    return repr(value) if isinstance(value, Series) else "array" + str(value.shape)
+
+
+def _parameter(problem: str, spec: ParameterSpec, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{problem}: {spec.name} is {value!r}, expected a number in {spec.unit}") from None
+    below = number <= spec.minimum if spec.open_minimum else number < spec.minimum
+    if not math.isfinite(number) or below or number > spec.maximum:
+        left = "(" if spec.open_minimum or spec.minimum == -math.inf else "["
+        right = ")" if spec.maximum == math.inf else "]"
+        interval = f"{left}{spec.minimum:g}, {spec.maximum:g}{right}"
+        raise InputError(f"{problem}: {spec.name} is {number:g} {spec.unit}, expected a value in {interval}")
+    return number
+
+
+def _input(problem: str, spec: InputSpec, value: Any) -> np.ndarray | Series:
+    if spec.dims == ("time",):
+        if isinstance(value, Series):
+            return value
+        if isinstance(value, tuple) and len(value) == 2:
+            return Series(*value)
+        raise InputError(f"{problem}: {spec.name} is a {type(value).__name__}, expected Series(times, values)")
+    try:
+        array = np.array(value)
+        array = array.astype(np.float64) if array.dtype.kind not in "f" else array
+    except (TypeError, ValueError):
+        raise InputError(f"{problem}: {spec.name} is {value!r}, expected numbers over {spec.dims}") from None
+    if array.ndim != len(spec.dims) or array.size == 0:
+        raise InputError(f"{problem}: {spec.name} has shape {array.shape}, expected {len(spec.dims)} axes {spec.dims}")
+    if not np.isfinite(array).all():
+        raise InputError(f"{problem}: {spec.name} holds values that are not finite")
+    if spec.positive and not (array > 0).all():
+        raise InputError(f"{problem}: {spec.name} has a minimum of {array.min():g}, expected values > 0")
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,10 @@
+"""The equations: one family of problems a file."""
+
+from sciml.problems.burgers import Burgers as Burgers
+from sciml.problems.darcy import Darcy as Darcy
+from sciml.problems.heat_equation import HeatEquation as HeatEquation
+from sciml.problems.lid_driven_cavity import LidDrivenCavity as LidDrivenCavity
+from sciml.problems.poisson import Poisson as Poisson
+from sciml.problems.taylor_green import TaylorGreen as TaylorGreen
+
+__all__ = ["Burgers", "Darcy", "HeatEquation", "LidDrivenCavity", "Poisson", "TaylorGreen"]

@@ -1,0 +1,98 @@
+"""Incompressible flow in a box whose top wall slides."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from sciml.boundary import BoundaryCondition, Series
+from sciml.expressions import Balance, Operators
+from sciml.geometry import Box, Grid
+from sciml.problem import Case, FieldSpec, InputSpec, ParameterSpec, PDEProblem, Scales
+from sciml.problems._incompressible import navier_stokes, velocity_from_streamfunction
+from sciml.registry import problems
+
+
+@problems.register("lid_driven_cavity", "cavity")
+class LidDrivenCavity(PDEProblem):
+    """∇·u = 0, ∂t(ρu) + ∇·(ρ u⊗u + p I − μ(∇u + ∇uᵀ)) = 0 on [0, width] × [0, height].
+
+    Boundaries: y_max is the lid, u = lid_velocity · lid_motion(t), v = 0; the other walls are at rest. The fluid starts
+    at rest, or from u = ∂ψ/∂y, v = −∂ψ/∂x of `initial_streamfunction`. Pressure has zero mean.
+    Reynolds number Re = ρ |lid_velocity| width / μ.
+
+    Source: U. Ghia, K. N. Ghia, C. T. Shin, J. Comput. Phys. 48, 387 (1982), for the square cavity.
+    """
+
+    name = "lid_driven_cavity"
+    title = "Lid-driven cavity"
+    dimensions = 2
+    fields = (
+        FieldSpec("u", "m s-1", description="velocity along x"),
+        FieldSpec("v", "m s-1", description="velocity along y"),
+        FieldSpec("p", "Pa", role="diagnostic", description="pressure, zero mean"),
+    )
+    parameters = (
+        ParameterSpec("lid_velocity", "m s-1", 1.0, description="reference speed of the lid; sign is its direction"),
+        ParameterSpec("density", "kg m-3", 1.0, 0.0, open_minimum=True),
+        ParameterSpec("viscosity", "Pa s", 1e-2, 0.0, open_minimum=True, description="dynamic viscosity"),
+        ParameterSpec("width", "m", 1.0, 0.0, open_minimum=True),
+        ParameterSpec("height", "m", 1.0, 0.0, open_minimum=True),
+    )
+    inputs = (
+        InputSpec("lid_motion", "1", "boundary", ("time",), description="lid speed over lid_velocity"),
+        InputSpec("initial_streamfunction", "m2 s-1", "initial", ("y_node", "x_node"), description="ψ on cell corners"),
+    )
+
+    def geometry(self, case: Case) -> Box:
+        return Box((0.0, 0.0), (case.width, case.height))
+
+    def boundary_conditions(self, case: Case) -> dict[str, dict[str, BoundaryCondition]]:
+        rest = {"u": BoundaryCondition("dirichlet", 0.0), "v": BoundaryCondition("dirichlet", 0.0)}
+        motion = case.inputs.get("lid_motion")
+        lid: float | Series = case.lid_velocity
+        if isinstance(motion, Series):
+            lid = Series(motion.times, motion.values * case.lid_velocity)
+        moving = {"u": BoundaryCondition("dirichlet", lid), "v": BoundaryCondition("dirichlet", 0.0)}
+        return {"x_min": rest, "x_max": dict(rest), "y_min": dict(rest), "y_max": moving}
+
+    def equations(self, q: Any, d: Operators, theta: Any, x: Any) -> dict[str, Balance]:
+        return navier_stokes(q, d, theta)
+
+    def reynolds(self, case: Case) -> float:
+        """Re = ρ U L / μ with L the width and U the reference speed."""
+        return case.density * self.scales(case).velocity * case.width / case.viscosity
+
+    def scales(self, case: Case) -> Scales:
+        speed = abs(case.lid_velocity)
+        if speed == 0:  # a cavity at rest, or one that only spins down: the speed of its initial field
+            psi = case.inputs.get("initial_streamfunction")
+            peak = 0.0
+            if isinstance(psi, np.ndarray):
+                u, v = velocity_from_streamfunction(psi, Grid.uniform(case.geometry, 64))
+                peak = float(np.sqrt(np.max(u**2 + v**2)))
+            speed = peak or case.viscosity / (case.density * case.width)
+        pressure = case.density * speed**2
+        fields = {"u": speed, "v": speed, "p": pressure}
+        return Scales(case.width, case.width / speed, fields, velocity=speed, pressure=pressure)
+
+    def features(self, case: Case, time: float, time_step: float) -> dict[str, float]:
+        """log₁₀ Re, log₁₀ of the aspect ratio and of the step in units of L/U, and the lid speed over U now and next."""
+        s = self.scales(case)
+        lid = self.boundary_conditions(case)["y_max"]["u"]
+        return {
+            "log10_reynolds": math.log10(self.reynolds(case)),
+            "log10_aspect_ratio": math.log10(case.height / case.width),
+            "log10_step": math.log10(time_step / s.time),
+            "lid_now": float(lid.at(time)) / s.velocity,
+            "lid_next": float(lid.at(time + time_step)) / s.velocity,
+        }
+
+    def initial_state(self, case: Case, grid: Grid) -> dict[str, np.ndarray]:
+        psi = case.inputs.get("initial_streamfunction")
+        if isinstance(psi, np.ndarray):
+            u, v = velocity_from_streamfunction(psi, grid)
+            return {"u": u, "v": v}
+        return {"u": np.zeros(grid.shape), "v": np.zeros(grid.shape)}

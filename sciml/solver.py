@@ -1,0 +1,143 @@
+"""The interface of every solver, numerical or learned."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from sciml.errors import InputError
+from sciml.problem import Case, PDEProblem
+
+if TYPE_CHECKING:
+    import xarray
+
+
+class Solver(ABC):
+    """Solves any case of the problems that it supports, and labels the answer.
+
+    Subclasses give `supports` and `_solve`; the public methods validate first, so that a wrong request fails before
+    anything is computed.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def supports(self, problem: PDEProblem) -> bool:
+        """Whether this solver can solve the cases of `problem`."""
+
+    @abstractmethod
+    def _solve(self, case: Case, times: np.ndarray | None, points: np.ndarray | None) -> xarray.Dataset: ...
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What determines the answer beside the case, as JSON values; stored with every solution."""
+        return {}
+
+    def solve(self, case: Case, times: Any = None, points: Any = None) -> xarray.Dataset:
+        """Solve one case.
+
+        Args:
+            case: which case.
+            times: requested times, increasing, in the case's time unit; None for steady problems.
+            points: (N, D) points to sample at instead of the solver's own grid, where the solver can.
+
+        Returns:
+            The solution at exactly these times (see DESIGN: "solution").
+
+        Raises:
+            InputError: the request cannot be met as given.
+            SolverError: the computation failed.
+        """
+        self.require(case)
+        return self._solve(case, check_times(case.problem, times), check_points(case, points))
+
+    def solve_many(self, cases: Iterable[Case], times: Any = None, progress: bool = True) -> xarray.Dataset:
+        """Solve many cases into one ragged data set with a `status` for each; one failure does not stop the others.
+
+        Args:
+            times: one sequence for all cases, or one sequence for each case.
+        """
+        raise InputError(f"{self.name}: solve_many is not available for this solver")
+
+    def require(self, case: Case) -> None:
+        """Check that `case` is a case, and one that this solver supports."""
+        if not isinstance(case, Case):
+            raise InputError(
+                f"{self.name}: case is a {type(case).__name__}, expected a Case such as LidDrivenCavity().case()"
+            )
+        if not self.supports(case.problem):
+            raise InputError(f"{self.name}: cannot solve the problem {case.problem.name!r}")
+
+    def _repr_html_(self) -> str:
+        from sciml._repr_html import solver_html
+
+        return solver_html(self)
+
+
+class TrainableSolver(Solver):
+    """A solver that learns from data, and lives in a directory."""
+
+    @abstractmethod
+    def fit(self, data: Any, **options: Any) -> Any:
+        """Train on a data set (path or Dataset), a problem, or cases."""
+
+    @abstractmethod
+    def save(self, directory: str | Path) -> None:
+        """Write weights.safetensors and config.json into `directory`, atomically."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, directory: str | Path) -> TrainableSolver:
+        """Read what `save` wrote. Executes no code from the files."""
+
+
+def check_times(problem: PDEProblem, times: Any) -> np.ndarray | None:
+    """Requested times as a float64 array; None for steady problems.
+
+    Raises:
+        InputError: missing, empty, not finite, negative or not strictly increasing times.
+    """
+    if problem.steady:
+        if times is not None:
+            raise InputError(f"times: {problem.name} is steady, expected no times, got {times!r:.80}")
+        return None
+    if times is None:
+        raise InputError(f"times: {problem.name} changes in time, expected a sequence of times, got None")
+    try:
+        array = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise InputError(f"times: expected numbers, got {times!r:.80}") from None
+    if array.ndim != 1 or array.size == 0:
+        raise InputError(f"times: expected a non-empty sequence, got shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise InputError("times: expected finite numbers, got NaN or infinity")
+    if array[0] < 0:
+        raise InputError(f"times: expected times from 0 on, got {array[0]:g}")
+    if np.any(np.diff(array) <= 0):
+        k = int(np.argmax(np.diff(array) <= 0))
+        raise InputError(f"times: expected strictly increasing times, got {array[k]:g} before {array[k + 1]:g}")
+    return array
+
+
+def check_points(case: Case, points: Any) -> np.ndarray | None:
+    """Query points as (N, D) float64, or None."""
+    if points is None:
+        return None
+    array = np.asarray(points, dtype=np.float64)
+    d = case.problem.dimensions
+    if array.ndim != 2 or array.shape[1] != d or not np.isfinite(array).all():
+        raise InputError(f"points: expected finite coordinates of shape (N, {d}), got shape {array.shape}")
+    return array
+
+
+def times_for(cases: Sequence[Case], times: Any) -> list[np.ndarray | None]:
+    """One validated time sequence for each case, from one for all or one for each."""
+    if times is not None and len(times) and np.ndim(times[0]) > 0:
+        if len(times) != len(cases):
+            raise InputError(f"times: expected one sequence for each of {len(cases)} cases, got {len(times)}")
+        return [check_times(c.problem, t) for c, t in zip(cases, times, strict=True)]
+    return [check_times(c.problem, times) for c in cases]
