@@ -20,11 +20,13 @@ class Registry:
     Args:
         kind: what the classes are ("operator"), used in messages.
         home: the sub-package whose import registers the built-in classes; it is imported at the first look-up.
+        modules: built-in names whose module is only imported when that name is asked for.
     """
 
-    def __init__(self, kind: str, home: str):
+    def __init__(self, kind: str, home: str, modules: dict[str, str] | None = None):
         self.kind = kind
         self._home = home
+        self._modules = modules or {}
         self._classes: dict[str, type] = {}
         self._aliases: dict[str, str] = {}
 
@@ -47,6 +49,8 @@ class Registry:
         Raises:
             InputError: no such name; the message gives the nearest one.
         """
+        if name in self._modules and name not in self._classes:
+            importlib.import_module(self._modules[name])
         self._load()
         cls = self._classes.get(self._aliases.get(name, name))
         if cls is None:
@@ -56,7 +60,7 @@ class Registry:
     def names(self) -> tuple[str, ...]:
         """All names, sorted, without aliases."""
         self._load()
-        return tuple(sorted(self._classes))
+        return tuple(sorted({*self._classes, *self._modules}))
 
     def name_of(self, cls: type) -> str:
         """The name under which `cls` is registered."""
@@ -72,4 +76,13 @@ class Registry:
 
 problems = Registry("problem", "sciml.problems")
 operators = Registry("operator", "sciml.operators")
-solvers = Registry("solver", "sciml.solvers")
+solvers = Registry(
+    "solver",
+    "sciml.solvers",
+    {
+        "incompressible_flow": "sciml.solvers.incompressible",
+        "pseudo_spectral": "sciml.solvers.pseudospectral",
+        "finite_volume": "sciml.solvers.finite_volume",
+        "surrogate": "sciml.solvers.surrogate",
+    },
+)

@@ -1,0 +1,59 @@
+# The first use of any target creates .venv and installs into it.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+WORKERS ?= 2
+
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: demo test lint bench bench-speed bench-data bench-darcy bench-demo docs readme clean
+
+demo: $(STAMP)
+	$(BIN)/sciml demo
+
+test: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: bench-speed bench-data bench-darcy bench-demo readme
+
+bench-speed: $(VENV)/.peers
+	$(BIN)/python -m benchmarks.speed
+bench-data: $(VENV)/.peers
+	$(BIN)/python -m benchmarks.data
+bench-darcy: $(VENV)/.peers
+	$(BIN)/python -m benchmarks.darcy
+bench-demo: $(STAMP)
+	$(BIN)/python -m benchmarks.demo
+
+readme: $(STAMP)
+	$(BIN)/python -m benchmarks.readme
+
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict
+
+# A CPU build of torch comes from constraints.txt's pin and is installed first, so that nothing pulls another one in.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+# The peers are installed without their own dependency lists, which would replace torch and pull in loggers.
+$(VENV)/.peers: $(STAMP) benchmarks/peers.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps --requirement benchmarks/peers.txt
+	touch $@
+
+$(VENV)/.docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt '.[docs]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist site runs benchmarks/work
