@@ -1,0 +1,8 @@
+"""Learnable maps between fields: plain torch modules, tensors in and out."""
+
+from sciml.operators._spectral import SpectralConv
+from sciml.operators.fno import FNO
+from sciml.operators.identity import Identity
+from sciml.operators.unet import UNet
+
+__all__ = ["FNO", "Identity", "SpectralConv", "UNet"]

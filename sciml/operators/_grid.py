@@ -1,0 +1,157 @@
+"""What all operators on grids share: their arguments, checks, and the assembly of input channels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sciml.errors import InputError
+from sciml.operators._transform import Axis
+
+AXIS_NAMES = {1: ("x",), 2: ("y", "x"), 3: ("z", "y", "x")}
+
+
+def positive(name: str, value: Any, least: int = 1) -> int:
+    """`value` as an int, or an InputError that names the argument."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f"{name}: expected a whole number ≥ {least}, got {value!r}")
+    return value
+
+
+def per_axis(name: str, value: Any, dimensions: int) -> tuple[float, ...]:
+    """One number for each axis from a number or a sequence."""
+    values = [value] * dimensions if isinstance(value, int | float) else list(value)
+    if len(values) != dimensions or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
+        raise InputError(f"{name}: expected a number or {dimensions} numbers, got {value!r}")
+    return tuple(float(v) for v in values)
+
+
+def grid_coordinates(space: Sequence[int], sampling: str, like: Tensor) -> Tensor:
+    """Positions of the samples on the unit box, (d, *space), axis order that of the array."""
+    lines = []
+    for n in space:
+        axis = Axis(int(n), 0, 1.0, sampling)
+        lines.append(axis.offset + axis.spacing * torch.arange(n, dtype=torch.float64))
+    grid = torch.stack(torch.meshgrid(*lines, indexing="ij"))
+    return grid.to(device=like.device, dtype=like.dtype)
+
+
+class GridOperator(nn.Module):
+    """A learnable map between fields on one regular grid.
+
+    `forward(x, params=None, mask=None, coords=None)` takes (batch, channel, *space) and returns the same with
+    `out_channels` channels.
+
+    Args:
+        in_channels, out_channels: channels of input and output.
+        dimensions: number of spatial axes.
+        n_params: number of scalar parameters a sample; given to `forward` as (batch, n_params).
+        coordinates: append the coordinates as input channels: those passed to `forward`, or else those of `sampling`
+            on the unit box.
+        masked: append the mask as an input channel (ones where none is passed).
+        sampling: "centre" (j + ½)/N, "left" j/N, "ends" j/(N - 1).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        dimensions: int,
+        *,
+        n_params: int = 0,
+        coordinates: bool = True,
+        masked: bool = False,
+        sampling: str = "centre",
+    ):
+        super().__init__()
+        self.in_channels = positive("in_channels", in_channels)
+        self.out_channels = positive("out_channels", out_channels)
+        self.dimensions = positive("dimensions", dimensions)
+        self.n_params = positive("n_params", n_params, 0)
+        self.coordinates, self.masked, self.sampling = bool(coordinates), bool(masked), sampling
+
+    @property
+    def assembled_channels(self) -> int:
+        """Channels after coordinates and mask have been appended."""
+        return self.in_channels + self.dimensions * self.coordinates + self.masked
+
+    def config(self) -> dict[str, Any]:
+        """Arguments from which the constructor builds this module anew; JSON-able."""
+        raise NotImplementedError
+
+    def check(self, x: Tensor, params: Tensor | None, mask: Tensor | None, coords: Tensor | None) -> None:
+        """Refuse tensors whose shapes do not fit, in one line that says which and why."""
+        name, d = type(self).__name__, self.dimensions
+        space = ", ".join(AXIS_NAMES.get(d, ("*space",)))
+        if x.ndim != d + 2 or x.shape[1] != self.in_channels:
+            raise InputError(
+                f"{name}: x: expected (batch, {self.in_channels}, {space}), got {tuple(x.shape)}"
+                + (f" with {x.shape[1]} channels" if x.ndim == d + 2 else "")
+            )
+        if not x.is_floating_point():
+            raise InputError(f"{name}: x: expected a floating-point tensor, got {x.dtype}")
+        batch, points = x.shape[0], tuple(x.shape[2:])
+        if min(points) < 1:
+            raise InputError(f"{name}: x: expected at least one point an axis, got {tuple(x.shape)}")
+        if self.n_params and params is None:
+            raise InputError(f"{name}: params: expected (batch, {self.n_params}), got None")
+        if params is not None and tuple(params.shape) != (batch, self.n_params):
+            raise InputError(f"{name}: params: expected ({batch}, {self.n_params}), got {tuple(params.shape)}")
+        for label, tensor, channels in (("mask", mask, 1), ("coords", coords, d)):
+            if tensor is None:
+                continue
+            if tuple(tensor.shape[1:]) != (channels, *points) or tensor.shape[0] not in (1, batch):
+                want = (batch, channels, *points)
+                raise InputError(f"{name}: {label}: expected {want}, got {tuple(tensor.shape)}")
+
+    def assemble(self, x: Tensor, mask: Tensor | None, coords: Tensor | None) -> Tensor:
+        """Input channels: fields (zero outside the mask), then coordinates, then the mask."""
+        batch, points = x.shape[0], x.shape[2:]
+        if mask is not None:
+            mask = mask.to(x.dtype)
+            # where, not a product: a NaN outside the domain must not come in as 0 · NaN
+            x = torch.where(mask > 0, x, torch.zeros((), dtype=x.dtype, device=x.device))
+        parts = [x]
+        if self.coordinates:
+            if coords is None:
+                coords = grid_coordinates(points, self.sampling, x)[None]
+            parts.append(coords.to(x.dtype).expand(batch, *coords.shape[1:]))
+        if self.masked:
+            one = x.new_ones(batch, 1, *points) if mask is None else mask.expand(batch, *mask.shape[1:])
+            parts.append(one)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+class Embedding(nn.Module):
+    """Scalars (batch, n_params) to a vector (batch, width): a two-layer perceptron with GELU after both layers."""
+
+    def __init__(self, n_params: int, width: int):
+        super().__init__()
+        self.first = nn.Linear(n_params, width)
+        self.second = nn.Linear(width, width)
+
+    def forward(self, params: Tensor) -> Tensor:
+        return nn.functional.gelu(self.second(nn.functional.gelu(self.first(params))))
+
+
+class Modulation(nn.Module):
+    """Gain and shift of each channel from an embedding: h ↦ (1 + γ) h + β (FiLM).
+
+    Source: Perez, Strub, de Vries, Dumoulin, Courville, "FiLM: visual reasoning with a general conditioning layer",
+    AAAI 2018.
+    """
+
+    def __init__(self, embedding: int, channels: int):
+        super().__init__()
+        self.linear = nn.Linear(embedding, 2 * channels)
+        # small, so that training starts near the unconditioned map, but not zero: the embedding gets a gradient at once
+        nn.init.normal_(self.linear.weight, std=0.1 / math.sqrt(embedding))
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        gain, shift = self.linear(embedding).chunk(2, dim=-1)
+        return 1 + gain, shift
