@@ -19,6 +19,7 @@ import numpy as np
 from sciml.boundary import Series
 
 if TYPE_CHECKING:
+    from sciml._audit import Audit
     from sciml.problem import Case, PDEProblem
     from sciml.solver import Solver
 
@@ -171,3 +172,16 @@ def _thumbnail(values: np.ndarray, cells: int = 24, size: int = 48) -> str:
         for (i, j), g in np.ndenumerate(grey)
     )
     return f'<svg width="{size}" height="{size}" role="img" aria-label="values in space">{squares}</svg>'
+
+
+def audit_html(audit: Audit) -> str:
+    """Return the lines of an audit as a table."""
+    rows = [
+        (r.check, r.name, "–" if r.size is None else "domain" if r.size == 0 else f"{r.size} cells",
+         f"{r.rms:.1e}", "–" if r.floor is None else f"{r.floor:.1e}", pretty_unit(r.unit), f"{r.relative:.1e}")
+        for r in audit.rows
+    ]  # fmt: skip
+    parts = [_heading(f"Audit of {audit.problem}", f"{audit.case}, {audit.frames} frame(s)")]
+    parts.append(_table("defects", ("check", "name", "volume", "rms", "floor", "unit", "relative"), rows))
+    parts += [f"<div>{html.escape(n)}</div>" for n in audit.notes]
+    return _box(parts)
