@@ -1,0 +1,112 @@
+"""Scaling of fields and features, from the training split alone, stored with the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sciml.errors import InputError
+
+
+@dataclass(frozen=True)
+class FieldScaler:
+    """(a − offset) / scale for each field, the fields being divided by the problem's scales already.
+
+    A field that the training split holds constant has scale 1: it stays as it is rather than blowing up.
+    """
+
+    names: tuple[str, ...]
+    offset: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def fit(
+        cls, names: Sequence[str], chunks: Iterable[tuple[np.ndarray, np.ndarray | None]], centred: bool = False
+    ) -> FieldScaler:
+        """From chunks of ((n, field, *space), mask or None), in one pass, float64.
+
+        Args:
+            centred: subtract the mean; without it zero stays zero, as a fluid at rest should, and the scale is the
+                root mean square.
+        """
+        n = np.zeros(len(names))
+        total, square = np.zeros(len(names)), np.zeros(len(names))
+        for values, mask in chunks:
+            values = np.asarray(values, dtype=np.float64)
+            w = np.ones_like(values) if mask is None else np.broadcast_to(np.asarray(mask) != 0, values.shape)
+            axes = (0, *range(2, values.ndim))
+            inside = np.where(w, values, 0.0)
+            n, total, square = n + w.sum(axes), total + inside.sum(axes), square + (inside**2).sum(axes)
+        if not np.all(n > 0):
+            raise InputError("data: the training split holds no values to normalise by")
+        if not (np.isfinite(total).all() and np.isfinite(square).all()):
+            bad = [name for name, s in zip(names, square.tolist(), strict=True) if not np.isfinite(s)]
+            raise InputError(f"data: the training split holds values that are not finite in {', '.join(bad)}")
+        offset = total / n if centred else np.zeros(len(names))
+        scale = np.sqrt(np.maximum(square / n - offset**2, 0.0))
+        scale = np.where(scale > 1e-12 * np.maximum(np.abs(offset), 1e-12), scale, 1.0)
+        return cls(tuple(names), offset, scale)
+
+    def _shape(self, ndim: int) -> tuple[int, ...]:
+        return (-1,) + (1,) * (ndim - 1)
+
+    def normalise(self, values: np.ndarray, space: int) -> np.ndarray:
+        """(..., field, *space) in the problem's scales -> normalised; `space` is the number of space axes."""
+        shape = self._shape(space + 1)
+        return ((values - self.offset.reshape(shape)) / self.scale.reshape(shape)).astype(np.float32)
+
+    def restore(self, values: np.ndarray, space: int) -> np.ndarray:
+        shape = self._shape(space + 1)
+        return values * self.scale.reshape(shape) + self.offset.reshape(shape)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"names": list(self.names), "offset": self.offset.tolist(), "scale": self.scale.tolist()}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> FieldScaler:
+        return cls(tuple(content["names"]), np.array(content["offset"], float), np.array(content["scale"], float))
+
+
+@dataclass(frozen=True)
+class FeatureScaler:
+    """(f − mean) / std for each dimensionless feature; what the training split holds constant becomes 0."""
+
+    names: tuple[str, ...]
+    mean: np.ndarray
+    std: np.ndarray
+    lower: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    upper: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+    @classmethod
+    def fit(cls, names: Sequence[str], table: np.ndarray) -> FeatureScaler:
+        """From a table (sample, feature) of the training split."""
+        table = np.asarray(table, dtype=np.float64).reshape(-1, len(names))
+        if not len(table):
+            raise InputError("data: the training split is empty")
+        mean, std = table.mean(0), table.std(0)
+        std = np.where(std > 1e-6 * np.maximum(np.abs(mean), 1e-6), std, 0.0)
+        return cls(tuple(names), mean, std, table.min(0), table.max(0))
+
+    def normalise(self, table: np.ndarray) -> np.ndarray:
+        """(..., feature) -> (..., feature) float32."""
+        varies = self.std > 0
+        scaled = (np.asarray(table, dtype=np.float64) - self.mean) / np.where(varies, self.std, 1.0)
+        return np.where(varies, scaled, 0.0).astype(np.float32)
+
+    def constant_but_different(self, table: np.ndarray) -> list[str]:
+        """Features that never varied in training and now have another value: nothing was learned about them."""
+        away = np.abs(np.asarray(table, dtype=np.float64) - self.mean) > 1e-4 * np.maximum(np.abs(self.mean), 1e-4)
+        ever = np.asarray(away).reshape(-1, len(self.names)).any(0)
+        return [n for i, n in enumerate(self.names) if ever[i] and self.std[i] == 0]
+
+    def to_json(self) -> dict[str, Any]:
+        arrays = {k: getattr(self, k).tolist() for k in ("mean", "std", "lower", "upper")}
+        return {"names": list(self.names)} | arrays
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> FeatureScaler:
+        arrays = [np.array(content[k], dtype=float) for k in ("mean", "std", "lower", "upper")]
+        return cls(tuple(content["names"]), *arrays)
