@@ -1,0 +1,55 @@
+"""Data sets of solutions: schema, files, random windows for training, importers and exporters.
+
+    solution     label the arrays of one solved case
+    pack, case   many solutions to one ragged data set, and back
+    open, write, validate, ShardWriter      files
+    Windows, Loader                         random windows of frames, for training
+    splits, importers, exporters, schema    sub-modules
+
+`sciml.data.open` never lets the HDF5 library parse a file in this process: see `sciml.data.probe`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_HOMES = {
+    "solution": "_solution",
+    "pack": "_pack",
+    "concat": "_pack",
+    "case": "_pack",
+    "open": "_open",
+    "validate": "_open",
+    "write": "_write",
+    "ShardWriter": "_shards",
+    "Windows": "windows",
+    "Loader": "loader",
+}
+_MODULES = ("exporters", "importers", "schema", "splits")
+__all__ = [*_HOMES, *_MODULES]
+
+if TYPE_CHECKING:
+    from sciml.data import exporters, importers, schema, splits
+    from sciml.data._open import open, validate
+    from sciml.data._pack import case, concat, pack
+    from sciml.data._shards import ShardWriter
+    from sciml.data._solution import solution
+    from sciml.data._write import write
+    from sciml.data.loader import Loader
+    from sciml.data.windows import Windows
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"sciml.data.{_HOMES[name]}"), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"sciml.data.{name}")
+    else:
+        raise AttributeError(f"module 'sciml.data' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

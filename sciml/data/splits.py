@@ -1,0 +1,87 @@
+"""Splits of a data set: by case, never by frame, so that no frame of a held-out case is ever trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sciml.data.schema import SPLITS
+from sciml.errors import InputError, suggest
+
+
+def by_case(subsets: Sequence[str], fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0) -> np.ndarray:
+    """Assign every case to "train", "validation" or "test", in equal shares within every subset.
+
+    Within a subset of n cases, held-out cases number round(n · fraction), at least one each where n ≥ 3 and the
+    fraction is above zero. Which cases these are depends on (seed, name of the subset, n) alone: adding another subset
+    to a data set leaves the others' split as it was.
+
+    Args:
+        subsets: name of the subset of each case, (C,).
+        fractions: shares of train, validation and test; they sum to 1.
+        seed: any integer >= 0.
+
+    Returns:
+        (C,) array of names.
+
+    Raises:
+        InputError: fractions that are negative or do not sum to 1; a negative seed.
+    """
+    shares = np.asarray(fractions, dtype=np.float64)
+    if shares.shape != (3,) or np.any(shares < 0) or not np.isclose(shares.sum(), 1.0):
+        raise InputError(f"fractions: expected three shares that sum to 1, got {tuple(fractions)}")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed: expected an integer >= 0, got {seed!r}")
+    names = np.asarray([str(s) for s in subsets])
+    result = np.full(names.shape, SPLITS[0], dtype="<U10")
+    for name in sorted(set(names.tolist())):
+        members = np.flatnonzero(names == name)
+        bits = np.random.Philox(np.random.SeedSequence([int(seed), *name.encode()]))
+        order = members[np.argsort(bits.random_raw(members.size), kind="stable")]
+        held = [min(_share(members.size, s), members.size) for s in shares[1:]]
+        result[order[: held[0]]] = SPLITS[1]
+        result[order[held[0] : held[0] + held[1]]] = SPLITS[2]
+    return result
+
+
+def _share(n: int, fraction: float) -> int:
+    count = int(n * fraction + 0.5)
+    return max(count, 1) if fraction > 0 and n >= 3 else count
+
+
+def names(splits: Any, cases: int) -> np.ndarray | None:
+    """A split of `cases` cases as an array of names.
+
+    Args:
+        splits: None; a name for each case; or a mapping from names to lists of case numbers (cases that no list
+            holds are "unused").
+
+    Raises:
+        InputError: an unknown name, a case number out of range or in two lists, a wrong length.
+    """
+    if splits is None:
+        return None
+    if isinstance(splits, Mapping):
+        result = np.full(cases, "unused", dtype="<U10")
+        for name, members in splits.items():
+            for i in members:
+                if not 0 <= int(i) < cases:
+                    raise InputError(f"splits: {name!r} holds case {i}, expected 0 to {cases - 1}")
+                if result[int(i)] != "unused":
+                    raise InputError(f"splits: case {i} is in both {result[int(i)]!r} and {name!r}")
+                result[int(i)] = name
+    else:
+        result = np.asarray([str(s) for s in splits])
+    if result.shape != (cases,):
+        raise InputError(f"splits: expected one name for each of {cases} cases, got {result.size}")
+    for name in set(result.tolist()):
+        if name not in SPLITS:
+            raise InputError(f"splits: {name!r} is not a split{suggest(name, SPLITS)}")
+    return result
+
+
+def codes(split: np.ndarray) -> np.ndarray:
+    """Names as the uint8 codes that a file stores: train 0, validation 1, test 2, unused 3."""
+    return np.asarray([SPLITS.index(s) for s in split], dtype=np.uint8)
