@@ -3,6 +3,7 @@
 from sciml.operators._spectral import SpectralConv
 from sciml.operators.fno import FNO
 from sciml.operators.identity import Identity
+from sciml.operators.neuraloperator import from_neuraloperator
 from sciml.operators.unet import UNet
 
-__all__ = ["FNO", "Identity", "SpectralConv", "UNet"]
+__all__ = ["FNO", "Identity", "SpectralConv", "UNet", "from_neuraloperator"]
