@@ -4,10 +4,10 @@ Every balance is integrated over control volumes of growing size, from one cell 
 
     defect(V) = (d/dt ∫_V storage + ∮_∂V flux·n − ∫_V source) / |V|
 
-with the fluxes of the finite-volume form, so that what is inside V telescopes away. Beside each defect stands its floor:
-what the audit's own second-order fluxes would see if the solution were exact, estimated from the same integral on a grid
-of half the resolution, |D(2h) − D(h)| / 3 (for single cells, where that grid has none, from fourth-order fluxes too).
-A defect near its floor says no more than "as right as this grid can tell".
+with the fluxes of the finite-volume form, so that what is inside V telescopes away. Beside each defect stands its
+floor: what the audit's own second-order fluxes would see if the solution were exact, estimated from the same integral
+on a grid of half the resolution, |D(2h) − D(h)| / 3 (for single cells, which that grid does not have, from fourth-order
+fluxes). A defect near its floor says no more than "as right as this grid can tell".
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
     """
     if "row_size" in solution.variables:
         raise InputError("audit: got a data set of many cases, expected one solution; take sciml.data.case(ds, i)[1]")
-    case = Case.from_parts(solution.attrs, {k: v.values for k, v in solution.variables.items()})
+    case = Case.from_parts(solution.attrs, {str(k): v.values for k, v in solution.variables.items()})
     missing = [f.name for f in case.problem.fields if f.name not in solution]
     dims = AXES[: case.problem.dimensions][::-1]
     if any(d not in solution.dims for d in dims):
@@ -179,9 +179,7 @@ class _View:
             return "tendencies"
         t = self.times
         if len(t) < 5 or np.ptp(np.diff(t)) > 1e-6 * (t[-1] - t[0]):
-            self.why_no_rates = (
-                "rates of change: no tendencies are stored, and there are not five equally spaced frames"
-            )
+            self.why_no_rates = "rates of change: no tendencies stored, and no five equally spaced frames"
             return None
         change = scale = 0.0
         for n in states:
@@ -217,8 +215,9 @@ class _View:
         for name, conditions in self.case.boundary_conditions.items():
             # values that vary along a boundary are left to extrapolation on the coarse grid
             boundary[name] = {f: c for f, c in conditions.items() if not (coarse and np.ndim(c.at(0.0)) > 0)}
+        grid = self.coarse_grid if coarse and self.coarse_grid is not None else self.grid
         return provider.lattice(
-            self.coarse_grid if coarse else self.grid,
+            grid,
             {n: cell(v[k]) for n, v in self.fields.items()},
             parameters=self.case.parameters,
             inputs={n: cell(v) for n, v in self.inputs.items()},

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def case_html(case: Case) -> str:
     name = getattr(problem, "title", problem.name)
     parts = [_heading(f"{name}: {case.label}" if case.label else str(name), case.subset)]
     rows = [(name, _number(value), pretty_unit(units.get(name, ""))) for name, value in case.parameters.items()]
-    reynolds = getattr(problem, "reynolds", None)
+    reynolds: Any = getattr(problem, "reynolds", None)
     if callable(reynolds):
         rows.append(("Reynolds number", _number(float(reynolds(case))), "–"))
     parts.append(_table("parameters", ("name", "value", "unit"), rows))

@@ -194,7 +194,7 @@ class Grid:
 
 
 def resample_nodal(values: Any, shape: tuple[int, int]) -> np.ndarray:
-    """Nodal values (ny + 1, nx + 1) on another node grid of the same box, by bicubic spline (exact where nodes agree)."""
+    """Nodal values (ny + 1, nx + 1) on another node grid of the same box, by bicubic spline."""
     from scipy.interpolate import RectBivariateSpline
 
     values = np.asarray(values, dtype=np.float64)
@@ -204,4 +204,4 @@ def resample_nodal(values: Any, shape: tuple[int, int]) -> np.ndarray:
         raise InputError(f"nodal field: shape {values.shape} is too small to resample, expected at least (4, 4)")
     here = [np.linspace(0.0, 1.0, n) for n in values.shape]
     there = [np.linspace(0.0, 1.0, n) for n in shape]
-    return RectBivariateSpline(*here, values)(*there)
+    return np.asarray(RectBivariateSpline(here[0], here[1], values)(there[0], there[1]))

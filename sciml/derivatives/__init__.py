@@ -7,7 +7,10 @@ also evaluate the strong form of functions by automatic differentiation.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sciml.derivatives import jax, numpy, torch
 
 __all__ = ["jax", "numpy", "torch"]
 

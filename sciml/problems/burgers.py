@@ -79,7 +79,7 @@ class Burgers(PDEProblem):
         reach = case.velocity * t + 9 * spread
         # The narrowest feature of the weight is the smaller of the Gaussian and the curvature scale of ∫u₀.
         narrow = min(spread, math.sqrt(2 * case.viscosity / (case.velocity * k)))
-        n = min(max(400, int(math.ceil(8 * 2 * reach / narrow))), 400_000)
+        n = min(max(400, math.ceil(8 * 2 * reach / narrow)), 400_000)
         result = np.empty_like(x)
         block = max(1, 4_000_000 // n)
         offsets = np.linspace(-reach, reach, n + 1)[None, :]

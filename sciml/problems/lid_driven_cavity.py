@@ -79,7 +79,7 @@ class LidDrivenCavity(PDEProblem):
         return Scales(case.width, case.width / speed, fields, velocity=speed, pressure=pressure)
 
     def features(self, case: Case, time: float, time_step: float) -> dict[str, float]:
-        """log₁₀ Re, log₁₀ of the aspect ratio and of the step in units of L/U, and the lid speed over U now and next."""
+        """log₁₀ of Re, of the aspect ratio and of the step in units of L/U; the lid speed over U now and next."""
         s = self.scales(case)
         lid = self.boundary_conditions(case)["y_max"]["u"]
         return {
