@@ -30,14 +30,20 @@ _MODULES = ("exporters", "importers", "schema", "splits")
 __all__ = [*_HOMES, *_MODULES]
 
 if TYPE_CHECKING:
-    from sciml.data import exporters, importers, schema, splits
-    from sciml.data._open import open, validate
-    from sciml.data._pack import case, concat, pack
-    from sciml.data._shards import ShardWriter
-    from sciml.data._solution import solution
-    from sciml.data._write import write
-    from sciml.data.loader import Loader
-    from sciml.data.windows import Windows
+    from sciml.data import exporters as exporters
+    from sciml.data import importers as importers
+    from sciml.data import schema as schema
+    from sciml.data import splits as splits
+    from sciml.data._open import open as open
+    from sciml.data._open import validate as validate
+    from sciml.data._pack import case as case
+    from sciml.data._pack import concat as concat
+    from sciml.data._pack import pack as pack
+    from sciml.data._shards import ShardWriter as ShardWriter
+    from sciml.data._solution import solution as solution
+    from sciml.data._write import write as write
+    from sciml.data.loader import Loader as Loader
+    from sciml.data.windows import Windows as Windows
 
 
 def __getattr__(name: str) -> Any:

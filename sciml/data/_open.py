@@ -33,6 +33,11 @@ def open(path: str | os.PathLike[str]) -> Any:
         from sciml.data import _zarr
 
         return _zarr.open(name)
+    return open_stored(name)[0]
+
+
+def open_stored(name: str) -> tuple[Any, dict[str, Stored]]:
+    """The data set in an HDF5 file, and where each of its variables is stored."""
     probe.start()  # it starts while xarray is imported
     import dask.array
     import xarray as xr
@@ -76,7 +81,7 @@ def open(path: str | os.PathLike[str]) -> Any:
         raise FileFormatError(f"{name}: not a data set of this schema: {str(error).splitlines()[0][:300]}") from None
     dataset.encoding["source"] = name
     dataset.set_close(lambda: release(identity))
-    return dataset
+    return dataset, {k: about["stored"] for k, about in found.items() if about["stored"] is not None}
 
 
 def _lazy(stored: Stored, dims: tuple[str, ...]) -> bool:
