@@ -5,11 +5,15 @@ touched: links other than hard ones, groups, external storage, virtual data sets
 lists below, and sizes that the file's own size cannot account for.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# (h5py is compiled and has no type stubs for its low-level modules)
+
 from __future__ import annotations
 
 import math
 import os
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 import h5py
 import numpy as np
@@ -44,7 +48,7 @@ class Inspector:
         self.path = path
         self.size = os.path.getsize(path)
 
-    def fail(self, text: str, name: str = "") -> None:
+    def fail(self, text: str, name: str = "") -> NoReturn:
         raise FileFormatError(f"{self.path}: " + (f"variable {name!r}: {text}" if name else text))
 
     def describe(self) -> dict[str, Any]:
@@ -128,7 +132,6 @@ class Inspector:
             return np.dtype(f"S{htype.get_size()}")
         kind = _CLASSES.get(htype.get_class(), "unknown")
         self.fail(f"type {kind} is refused, expected plain integers, floating point or fixed-length text", name)
-        raise AssertionError
 
     def _filters(self, plist: Any, name: str) -> list[int]:
         codes = [plist.get_filter(k)[0] for k in range(plist.get_nfilters())]
@@ -195,7 +198,7 @@ class Inspector:
         dims = []
         for k in range(len(shape)):
             scales: list[bytes] = []
-            h5py.h5ds.iterate(dset, k, lambda scale: scales.append(h5py.h5i.get_name(scale) or b"") and None, 0)
+            h5py.h5ds.iterate(dset, k, partial(_note_scale, scales), 0)
             if len(scales) != 1:
                 self.fail(f"dimension {k} has {len(scales)} scales, expected 1", name)
             dims.append(_text(scales[0].lstrip(b"/")))
@@ -229,7 +232,6 @@ class Inspector:
         if dtype is None:
             kind = _CLASSES.get(htype.get_class(), "unknown")
             self.fail(f"attribute {name!r} of {where} has type {kind}, expected text or numbers")
-            raise AssertionError
         if math.prod(shape) * dtype.itemsize > MOST_ATTRIBUTE_BYTES:
             self.fail(f"attribute {name!r} of {where} is larger than {MOST_ATTRIBUTE_BYTES} bytes")
         values = np.empty(shape, dtype)
@@ -253,7 +255,6 @@ class Inspector:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
             self.fail(f"attribute {name!r} of {where} is not UTF-8 text")
-            raise AssertionError from None
 
 
 _HIDDEN = {
@@ -269,6 +270,10 @@ _CLASSES = {
         ("TIME", "time"),
     )
 }  # fmt: skip
+
+
+def _note_scale(names: list[bytes], scale: Any) -> None:
+    names.append(h5py.h5i.get_name(scale) or b"")
 
 
 def _text(name: bytes) -> str:

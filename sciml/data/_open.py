@@ -48,7 +48,7 @@ def open_stored(name: str) -> tuple[Any, dict[str, Stored]]:
     data: dict[str, Any] = {}
     for variable, about in found.items():
         stored: Stored | None = about["stored"]
-        if stored is None or variable in sizes and about["dims"] == (variable,):
+        if stored is None or (variable in sizes and about["dims"] == (variable,)):
             continue
         if about["dims"][:1] in (("frame",), ("obs",)) and stored.dtype.kind == "f":
             widest = max(widest, stored.row_bytes())
@@ -63,7 +63,7 @@ def open_stored(name: str) -> tuple[Any, dict[str, Stored]]:
             elif _lazy(stored, dims):
                 ragged = dims[0] in ("frame", "obs")
                 depth = max(CHUNK_BYTES // max(widest if ragged else stored.row_bytes(), 1), 1)
-                chunks = (min(depth, max(stored.shape[0], 1)), *stored.shape[1:])
+                chunks: Any = (min(depth, max(stored.shape[0], 1)), *stored.shape[1:])
                 values = dask.array.from_array(
                     stored, chunks=chunks, name=f"{variable}-{_token(stored)}", asarray=False, fancy=True, lock=False
                 )
@@ -85,8 +85,8 @@ def open_stored(name: str) -> tuple[Any, dict[str, Stored]]:
 
 
 def _lazy(stored: Stored, dims: tuple[str, ...]) -> bool:
-    fields = stored.ndim > 1 and dims[0] == "frame" or dims[:1] == ("obs",)
-    return fields or stored.ndim > 1 and stored.nbytes > EAGER_BYTES
+    fields = (stored.ndim > 1 and dims[0] == "frame") or dims[:1] == ("obs",)
+    return fields or (stored.ndim > 1 and stored.nbytes > EAGER_BYTES)
 
 
 def _token(stored: Stored) -> str:
@@ -192,7 +192,8 @@ def validate(path_or_dataset: Any, checksums: bool = True) -> dict[str, Any]:
             for at in np.flatnonzero(~np.isfinite(block.reshape(len(block), -1)).all(axis=1)):
                 i = int(np.searchsorted(bounds, start + at, side="right")) - 1
                 if good is None or good[i]:
-                    place = f"case {i}, {'frame' if 'frame' in dataset[name].dims else 'entry'} {start + at - bounds[i]}"
+                    kind = "frame" if "frame" in dataset[name].dims else "entry"
+                    place = f"case {i}, {kind} {start + at - bounds[i]}"
                     raise FileFormatError(f"{where}: variable {name!r} is not finite in {place}")
 
         digests.stream(str(name), variable, look if check else None)

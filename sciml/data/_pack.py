@@ -49,7 +49,7 @@ def single(solution: xr.Dataset, dtype: str | None = "float32", fields: Sequence
     """One solution as a data set of one case."""
     if schema.is_packed(solution):
         return solution
-    case = Case.from_parts(solution.attrs, {k: v.values for k, v in solution.variables.items()})
+    case = Case.from_parts(solution.attrs, {str(k): v.values for k, v in solution.variables.items()})
     problem = case.problem
     steady = "time" not in solution.variables
     frames = 1 if steady else solution.sizes["time"]
@@ -198,7 +198,7 @@ def _join(pieces: list[Any]) -> Any:
         widest = tuple(max(s) for s in zip(*trailing, strict=True))
         pieces = [_pad(np.asarray(p.values), widest) for p in pieces]
         return np.concatenate(pieces)
-    arrays = [p.data if isinstance(p, xr.Variable) else p for p in pieces]
+    arrays: list[Any] = [p.data if isinstance(p, xr.Variable) else p for p in pieces]
     if len(arrays) == 1:
         return arrays[0]
     if any(not isinstance(a, np.ndarray) for a in arrays):
@@ -239,7 +239,7 @@ def _flags(name: str, parts: Sequence[xr.Dataset], counts: list[int]) -> Any:
         for part, n in zip(parts, counts, strict=True)
     ]
     words = np.concatenate(values)
-    meanings = list(fixed) if fixed else sorted(set(words.tolist()))
+    meanings: list[str] = list(fixed) if fixed else sorted(set(words.tolist()))
     codes = np.array([meanings.index(w) for w in words.tolist()], dtype=np.uint8)
     text = next(part[name].attrs.get("long_name", name) for part in parts if name in part.variables)
     return (("case",), codes, schema.flag_attrs(meanings, text))
@@ -341,7 +341,7 @@ def _trim(array: np.ndarray) -> np.ndarray | None:
     inside = np.isfinite(array)
     if not inside.any():
         return None
-    last = [inside.any(axis=tuple(a for a in range(array.ndim) if a != d)).nonzero()[0].max() for d in range(array.ndim)]
+    last = [index.max() for index in np.nonzero(inside)]
     return array[tuple(slice(int(k) + 1) for k in last)]
 
 
@@ -357,7 +357,8 @@ def _unpack_nodes(
     for name in [*names, *(a for a in "xyz" if a in dataset.variables)]:
         var = dataset[name].variable
         if var.dims == ("obs",):
-            values = var.data[start : start + n * t].reshape((n,) if steady else (t, n))
+            flat: Any = var.data[start : start + n * t]
+            values = flat.reshape((n,) if steady else (t, n))
             (data if name in names else coords)[name] = (along, values, dict(var.attrs))
         else:
             coords[name] = (("node",), np.asarray(var.values[nodes]), dict(var.attrs))

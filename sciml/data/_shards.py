@@ -54,7 +54,7 @@ class ShardWriter:
         if marker.exists():
             if json.dumps(json.loads(marker.read_text(encoding="utf-8")), sort_keys=True) != told:
                 raise InputError(
-                    f"{self.folder}: holds cases of a run with other settings; remove this folder or choose another file"
+                    f"{self.folder}: holds cases of a run with other settings; remove it or choose another file"
                 )
         else:
             _files.write_json(marker, identity)

@@ -77,7 +77,7 @@ def solution(
         dims = tuple(dims)
         expected = tuple(sizes.get(dim, -1) for dim in dims)
         if ("time" in dims) != (time is not None) or (dims and time is not None and dims[0] != "time"):
-            raise InputError(f"fields: {name!r} has dims {dims}, expected {'no time' if time is None else 'time first'}")
+            raise InputError(f"fields: {name!r} has dims {dims}, expected {'no' if time is None else 'first'} 'time'")
         if -1 in expected:
             raise InputError(f"fields: {name!r} has dimension {dims[expected.index(-1)]!r}, but coords lack it")
         if data.shape != expected:
@@ -97,7 +97,8 @@ def solution(
     if connectivity is not None:
         cells = np.asarray(connectivity)
         nodes = sizes.get("node", 0)
-        if cells.ndim != 2 or cells.dtype.kind not in "iu" or cells.min(initial=0) < 0 or cells.max(initial=-1) >= nodes:
+        fits = cells.ndim == 2 and cells.dtype.kind in "iu" and cells.min(initial=0) >= 0
+        if not fits or cells.max(initial=-1) >= nodes:
             raise InputError(f"connectivity: expected (cell, vertex) integers from 0 to {nodes - 1}, got {cells.shape}")
         note = {"long_name": "nodes of each cell", "cf_role": "face_node_connectivity", "start_index": 0}
         values["connectivity"] = (("cell", "vertex"), cells.astype(np.int32), note)
@@ -124,7 +125,7 @@ def _times(times: Any, problem: Any) -> np.ndarray | None:
         return None
     time = np.atleast_1d(np.asarray(times, dtype=np.float64))
     if time.ndim != 1 or not np.isfinite(time).all() or np.any(np.diff(time) <= 0):
-        raise InputError(f"times: expected finite, strictly increasing numbers, got {np.array2string(time, threshold=8)}")
+        raise InputError(f"times: expected finite, increasing numbers, got {np.array2string(time, threshold=8)}")
     return time
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import zlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -149,7 +149,7 @@ class Stored:
         if out.size:
             layout = self.row_layout() if self.ndim else (int(self.offsets[0]), self.dtype.itemsize)
             if layout is not None and (layout[1] == self.row_bytes() or stop - start == 1):
-                self._read(layout[0] + start * layout[1], memoryview(out.reshape(-1).view(np.uint8)))
+                self._read(layout[0] + start * layout[1], out.reshape(-1).view(np.uint8).data)
             else:
                 self._gather(start, stop, out)
         return out.astype(self.dtype.newbyteorder("="), copy=False)
@@ -163,8 +163,9 @@ class Stored:
                 low = [c * n for c, n in zip((first, *rest), self.chunk, strict=True)]
                 high = [min(a + n, s) for a, n, s in zip(low, self.chunk, self.shape, strict=True)]
                 a, b = max(low[0], start), min(high[0], stop)
-                source = (slice(a - low[0], b - low[0]), *(slice(h - k) for k, h in zip(low[1:], high[1:], strict=True)))
-                target = (slice(a - start, b - start), *(slice(k, h) for k, h in zip(low[1:], high[1:], strict=True)))
+                ends = list(zip(low[1:], high[1:], strict=True))
+                source = (slice(a - low[0], b - low[0]), *(slice(k - j) for j, k in ends))
+                target = (slice(a - start, b - start), *(slice(j, k) for j, k in ends))
                 out[target] = block[source]
 
     def _block(self, number: int) -> np.ndarray:
@@ -208,7 +209,7 @@ class Stored:
                 self._fail(f"ends at byte {offset + done}, expected {len(into) - done} more")
             done += n
 
-    def _fail(self, text: str) -> None:
+    def _fail(self, text: str) -> NoReturn:
         raise FileFormatError(f"{self.file.path}: variable {self.name!r}: {text}")
 
 

@@ -1,5 +1,8 @@
 """Write data-set files: NetCDF-4-compatible HDF5, atomically, and the same bytes for the same content."""
 
+# pyright: reportAttributeAccessIssue=false
+# (h5py is compiled and has no type stubs for its low-level modules)
+
 from __future__ import annotations
 
 import datetime
@@ -104,7 +107,7 @@ def _write_hdf5(packed: Any, part: Path, compression: int | None) -> None:
         for key, value in sorted(packed.attrs.items()):
             _attribute(file, str(key), value)
         sizes: dict[str, int] = {}
-        for name, (dims, variable, _) in variables.items():
+        for dims, variable, _ in variables.values():
             sizes.update(zip(dims, (int(n) for n in variable.shape), strict=True))
         sizes |= {"digest": 32}
         scales = {d: _scale(file, d, n) for d, n in sizes.items()}
@@ -160,7 +163,7 @@ def _write_hdf5(packed: Any, part: Path, compression: int | None) -> None:
             else:
                 for start, block in blocks(encoded):
                     store(start, block)
-        for name, (_, variable, _) in variables.items():
+        for name in variables:
             source = packed.variables[name]
             if name not in digests.lines and digests.covers(name, tuple(source.dims)):
                 digests.stream(name, source)
@@ -215,7 +218,7 @@ def _chunked(block: np.ndarray, chunk: Any) -> np.ndarray:
 
 
 def _pwrite(fd: int, array: np.ndarray, offset: int) -> None:
-    view = memoryview(np.ascontiguousarray(array)).cast("B")
+    view = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
     done = 0
     while done < len(view):
         done += os.pwrite(fd, view[done : done + (1 << 30)], offset + done)
@@ -248,7 +251,7 @@ def _attribute(holder: Any, name: str, value: Any) -> None:
     else:
         array = np.asarray(value)
         if array.ndim > 1 or array.dtype.kind not in "fiu" or array.nbytes > MOST_ATTRIBUTE:
-            raise InputError(f"attrs: {name!r} is {array.dtype} of shape {array.shape}, expected a 1-D array of numbers")
+            raise InputError(f"attrs: {name!r} is {array.dtype} of shape {array.shape}, expected 1-D numbers")
         holder.attrs.create(name, array.astype(array.dtype.newbyteorder("<")))
 
 

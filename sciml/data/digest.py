@@ -3,7 +3,8 @@
     digest(case) = SHA-256( for each variable, by name:  name, "|", type, "|", shape, "|", SHA-256(values), "\\n" )
 
 over every variable with a case, frame, obs, node or cell dimension except `sha256` and `frame_case`; `values` are the
-case's own part in C order, little-endian (text: UTF-8, each followed by a zero byte); type is NumPy's code ("<f4", "text").
+case's own part in C order, little-endian (text: UTF-8, each followed by a zero byte); type is NumPy's code ("<f4") or
+"text".
 """
 
 from __future__ import annotations
@@ -55,9 +56,8 @@ class Digests:
     def stream(self, name: str, variable: Any, sink: Callable[[int, np.ndarray], None] | None = None) -> None:
         """Read a variable once, in blocks along its first axis; enter its digests; hand each block to `sink`."""
         if variable.dtype.kind in "OU":
-            self.lines[name] = [
-                self._line(name, "text", (1,), hashlib.sha256(t + b"\0")) for t in text_bytes(np.asarray(variable.values))
-            ]
+            sums = [hashlib.sha256(t + b"\0") for t in text_bytes(np.asarray(variable.values))]
+            self.lines[name] = [self._line(name, "text", (1,), h) for h in sums]
             return
         bounds = self.bounds[variable.dims[0]]
         sums = [hashlib.sha256() for _ in range(self.cases)]
@@ -71,7 +71,7 @@ class Digests:
                     break
                 low, high = max(bounds[i], start), min(bounds[i + 1], stop)
                 if high > low:
-                    sums[i].update(memoryview(block[low - start : high - start]).cast("B"))
+                    sums[i].update(block[low - start : high - start].reshape(-1).view(np.uint8).data)
         code = np.dtype(variable.dtype).newbyteorder("<").str
         shapes = ((int(n), *variable.shape[1:]) for n in np.diff(bounds))
         self.lines[name] = [self._line(name, code, s, h) for s, h in zip(shapes, sums, strict=True)]

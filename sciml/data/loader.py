@@ -144,7 +144,7 @@ class _Worker:
             try:
                 os.posix_fallocate(file.fileno(), 0, self.slot * _AHEAD)
             except OSError as error:
-                raise InputError(f"loader: no room for {self.slot * _AHEAD} bytes of batches: {error.strerror}") from None
+                raise InputError(f"loader: no room for {self.slot * _AHEAD} bytes: {error.strerror}") from None
             self.memory = mmap.mmap(file.fileno(), self.slot * _AHEAD)
             threads = {k: "1" for k in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
             paths = json.dumps([p or os.getcwd() for p in sys.path])

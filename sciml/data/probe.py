@@ -142,7 +142,7 @@ def inspect(path: str | os.PathLike[str]) -> tuple[FileId, dict[str, Any], dict[
             _helper = None
             crashes += 1
             what = f"gave no answer in {seconds:.0f} s" if isinstance(error, TimeoutError) else "crashed"
-            raise FileFormatError(f"{name}: the file is damaged: the HDF5 library {what} (in a separate process)") from None
+            raise FileFormatError(f"{name}: the file is damaged: HDF5 {what} (in a separate process)") from None
     if "error" in answer:
         raise FileFormatError(answer["error"])
     if _identity(name) != identity or answer["size"] != identity.size:
@@ -151,7 +151,8 @@ def inspect(path: str | os.PathLike[str]) -> tuple[FileId, dict[str, Any], dict[
     for about in answer["variables"]:
         stored = None if about.get("pure") else _stored(identity, about, tables)
         attrs = {k: _value(v) for k, v in about["attrs"].items()}
-        variables[about["name"]] = {"stored": stored, "dims": tuple(about["dims"]), "attrs": attrs, "shape": about["shape"]}
+        dims = tuple(about["dims"])
+        variables[about["name"]] = {"stored": stored, "dims": dims, "attrs": attrs, "shape": about["shape"]}
     return identity, {k: _value(v) for k, v in answer["attrs"].items()}, variables
 
 
@@ -208,6 +209,7 @@ def serve(memory: int) -> None:
     for line in sys.stdin.buffer:
         path = json.loads(line)
         tables: list[bytes] = []
+        answer: dict[str, Any]
         try:
             inspector = Inspector(path)
             answer = inspector.describe() | {"size": inspector.size}

@@ -1,4 +1,4 @@
-"""The data-set schema, version 1.0: which variables a packed data set has, over which dimensions, and how it is checked.
+"""The data-set schema, version 1.0: the variables of a packed data set, their dimensions, and how they are checked.
 
 A packed data set holds C cases of one problem. Case i has row_size[i] frames, stored one after another (a CF
 "contiguous ragged array"), so that
@@ -7,10 +7,10 @@ A packed data set holds C cases of one problem. Case i has row_size[i] frames, s
 
 Variables (dims in brackets):
 
-    row_size (case), frame_case (frame), time (frame)       the ragged index; a steady set has no `time`, one frame a case
+    row_size (case), frame_case (frame), time (frame)       the ragged index; steady sets have no `time`, a frame a case
     <field> (frame, [z, [y,]] x)                            float; faces use x_face, y_face, z_face
     <field> (obs)                                           node, cell or particle values, frame after frame; then also
-        node_row_size (case), x, y, z (node)                node count and positions of each case (or x.. over obs if moving)
+        node_row_size (case), x, y, z (node)                node count and positions of each case (moving: x (obs))
         cell_row_size (case), connectivity (cell, vertex)   0-based and local to the case
     <parameter> (case)                                      float64
     x_min, x_max, ... (case)                                extents
@@ -29,7 +29,7 @@ schema version. A reader accepts every 1.x; a major version that it does not kno
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -114,10 +114,10 @@ class _Check:
     def __init__(self, dataset: Any, where: str) -> None:
         self.ds, self.where = dataset, where
 
-    def fail(self, text: str) -> None:
+    def fail(self, text: str) -> NoReturn:
         raise FileFormatError(f"{self.where}: {text}")
 
-    def variable(self, name: str, dims: tuple[str, ...], kinds: str) -> np.ndarray | Any:
+    def variable(self, name: str, dims: tuple[str, ...], kinds: str) -> Any:
         if name not in self.ds.variables:
             self.fail(f"variable {name!r} is missing")
         var = self.ds.variables[name]

@@ -156,7 +156,7 @@ class Windows:
         """One system call for each window and field: frames of a window are neighbours in the file, and the call
         scatters them to their places in the batch."""
         assert self._bases is not None
-        view = memoryview(values.reshape(-1).view(np.uint8))
+        view = values.reshape(-1).view(np.uint8).data
         size = self._fields[0].row_bytes()
         channels, frames, step, preadv = len(self._fields), self.frames, self.step, os.preadv
         skip = channels * size
