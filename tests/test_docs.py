@@ -1,0 +1,37 @@
+"""The code in the documents runs."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+import sciml
+from sciml import registry
+from sciml.derivatives import numpy as provider
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def blocks(name: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), flags=re.DOTALL)
+
+
+def test_recipe_for_an_equation_solves_itself():
+    """The problem class of CONTRIBUTING.md, as printed: its exact solution satisfies its balance."""
+    (source,) = blocks("CONTRIBUTING.md")
+    names = {k: getattr(sciml, k) for k in sciml.__all__ if k[0].isupper()}
+    scope = {"np": np, "problems": registry.problems, **names}
+    try:
+        exec(compile(source, "CONTRIBUTING.md", "exec"), scope)
+        problem = registry.problems.get("advection")()
+        case = problem.case(speed=0.7, length=2.0)
+        grid = sciml.Grid.uniform(case.geometry, 32)
+        step = 1e-4
+        before, now, after = problem.exact(case, [0.3 - step, 0.3, 0.3 + step], grid.centres)["u"]
+        rates = {"u": (after - before) / (2 * step)}
+        residual = provider.strong(
+            problem.balances()["mass"], grid, {"u": now}, parameters=case.parameters, rates=rates, method="spectral"
+        )
+        assert np.abs(residual).max() < 1e-6  # the rate is a difference of second order in `step`
+    finally:
+        registry.problems._classes.pop("advection", None)
