@@ -83,7 +83,7 @@ class FeatureScaler:
     @classmethod
     def fit(cls, names: Sequence[str], table: np.ndarray) -> FeatureScaler:
         """From a table (sample, feature) of the training split."""
-        table = np.asarray(table, dtype=np.float64).reshape(-1, len(names))
+        table = np.asarray(table, dtype=np.float64)
         if not len(table):
             raise InputError("data: the training split is empty")
         mean, std = table.mean(0), table.std(0)
@@ -98,9 +98,9 @@ class FeatureScaler:
 
     def constant_but_different(self, table: np.ndarray) -> list[str]:
         """Features that never varied in training and now have another value: nothing was learned about them."""
-        away = np.abs(np.asarray(table, dtype=np.float64) - self.mean) > 1e-4 * np.maximum(np.abs(self.mean), 1e-4)
-        ever = np.asarray(away).reshape(-1, len(self.names)).any(0)
-        return [n for i, n in enumerate(self.names) if ever[i] and self.std[i] == 0]
+        rows = np.asarray(table, dtype=np.float64).reshape(-1, len(self.names))
+        away = np.abs(rows - self.mean).max(axis=0, initial=0.0) > 1e-4 * np.maximum(np.abs(self.mean), 1e-4)
+        return [n for n, a, s in zip(self.names, away.tolist(), self.std.tolist(), strict=True) if a and s == 0]
 
     def to_json(self) -> dict[str, Any]:
         arrays = {k: getattr(self, k).tolist() for k in ("mean", "std", "lower", "upper")}
