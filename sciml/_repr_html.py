@@ -89,10 +89,22 @@ def solver_html(solver: Solver) -> str:
     parts = [_heading(type(solver).__name__, str(getattr(solver, "name", "")))]
     if what:
         parts.append(f'<div style="margin:4px 0">{html.escape(what)}</div>')
-    rows = [
-        (str(k), v if isinstance(v, str) else json.dumps(v, default=str)) for k, v in dict(solver.settings).items()
-    ]
+    rows = [(str(k), v if isinstance(v, str) else json.dumps(v, default=str)) for k, v in dict(solver.settings).items()]
     parts.append(_table("settings", ("name", "value"), rows))
+    return _box(parts)
+
+
+def audit_html(audit: Audit) -> str:
+    """Return an audit as a table: every defect beside the floor of the audit's own discretisation."""
+    parts = [_heading(f"Audit of {audit.problem}", f"{audit.case}, {audit.frames} frames")]
+    rows = []
+    for line in audit.rows:
+        volume = "–" if line.size is None else "domain" if line.size == 0 else f"{line.size} cells"
+        floor = "–" if line.floor is None else f"{line.floor:.1e}"
+        figures = (f"{line.rms:.1e}", f"{line.largest:.1e}", floor, pretty_unit(line.unit), f"{line.relative:.1e}")
+        rows.append((line.check, line.name, volume, *figures))
+    parts.append(_table("defects", ("check", "name", "volume", "rms", "largest", "floor", "unit", "relative"), rows))
+    parts += [f'<div style="opacity:.7">{html.escape(text)}</div>' for text in audit.notes]
     return _box(parts)
 
 
@@ -172,16 +184,3 @@ def _thumbnail(values: np.ndarray, cells: int = 24, size: int = 48) -> str:
         for (i, j), g in np.ndenumerate(grey)
     )
     return f'<svg width="{size}" height="{size}" role="img" aria-label="values in space">{squares}</svg>'
-
-
-def audit_html(audit: Audit) -> str:
-    """Return the lines of an audit as a table."""
-    rows = [
-        (r.check, r.name, "–" if r.size is None else "domain" if r.size == 0 else f"{r.size} cells",
-         f"{r.rms:.1e}", "–" if r.floor is None else f"{r.floor:.1e}", pretty_unit(r.unit), f"{r.relative:.1e}")
-        for r in audit.rows
-    ]  # fmt: skip
-    parts = [_heading(f"Audit of {audit.problem}", f"{audit.case}, {audit.frames} frame(s)")]
-    parts.append(_table("defects", ("check", "name", "volume", "rms", "floor", "unit", "relative"), rows))
-    parts += [f"<div>{html.escape(n)}</div>" for n in audit.notes]
-    return _box(parts)

@@ -1,0 +1,129 @@
+"""Centre-line profiles, energy spectra, and the audit."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sciml import metrics
+from sciml._repr_html import pretty_unit
+from sciml.reporting import curves
+from sciml.reporting._style import INK, Look, number
+from sciml.reporting.blocks import Cell, Figures, Note, Table, Tabs
+from sciml.reporting.sections.accuracy import styles
+from sciml.reporting.sections.pictures import describe
+from sciml.reporting.study import Sample, Study
+
+_TRUTH = Look(INK, "-", "o", 3.0)
+
+
+def profiles(study: Study) -> list[object]:
+    blocks: list[object] = []
+    if study.benchmarks:
+        items = []
+        for made in study.benchmarks:
+            look = {made.name: _TRUTH}
+            items.append(curves.profile([curves.Line(made.name, made.x, made.y)], look, made.title, made.xlabel,
+                                        made.ylabel, (*made.points, made.source), made.upright))  # fmt: skip
+        worst = "; ".join(f"{m.title}: {m.deviation:.4f}" for m in study.benchmarks)
+        blocks.append(Figures(items, f"The reference solver beside the published table. Largest deviations: {worst}."))
+    flows = [s for s in study.samples if {"u", "v"} <= set(s.truth) and s.truth["u"].ndim == 3 and s.predictions]
+    if flows:
+        tabs = [(s.subset or s.label, [Note(describe(study, s)), Figures(_centre_lines(study, s))]) for s in flows]
+        lead = Note("Velocities on the centre lines at the end of the rollout, truth beside every surrogate.")
+        blocks += [lead, Tabs(tabs)] if len(tabs) > 1 else [lead, *tabs[0][1]]
+    elif not blocks:
+        return []
+    if not study.benchmarks:
+        blocks.append(Note("There is no published table to draw for this problem.", quiet=True))
+    return blocks
+
+
+def _centre_lines(study: Study, sample: Sample) -> list[str]:
+    look = {"truth": _TRUTH} | styles(study)
+    unit = pretty_unit(study.fields["u"])
+    x, y = np.asarray(sample.coords["x"]), np.asarray(sample.coords["y"])
+    sets = {"truth": sample.truth} | {m: p for m, p in sample.predictions.items() if {"u", "v"} <= set(p)}
+    vertical = [curves.Line(n, y, _middle(v["u"][-1], 1)) for n, v in sets.items()]
+    horizontal = [curves.Line(n, x, _middle(v["v"][-1], 0)) for n, v in sets.items()]
+    return [
+        curves.profile(vertical, look, "u on the vertical centre line", f"u ({unit})", f"y ({study.length_unit})",
+                       upright=True),
+        curves.profile(horizontal, look, "v on the horizontal centre line", f"x ({study.length_unit})", f"v ({unit})"),
+    ]  # fmt: skip
+
+
+def _middle(values: np.ndarray, axis: int) -> np.ndarray:
+    """Return the values midway along `axis`: the mean of the two middle cells where their number is even."""
+    n = values.shape[axis]
+    return np.take(values, [(n - 1) // 2, n // 2], axis=axis).mean(axis=axis)
+
+
+def spectra(study: Study) -> list[object]:
+    usable = [s for s in study.samples if s.predictions and s.mask is None]
+    items = []
+    look = {"truth": _TRUTH} | styles(study)
+    name_of = "energy"
+    for sample in usable:
+        names = [n for n in ("u", "v", "w") if n in sample.truth] or [n for n in study.fields if n in sample.truth][:1]
+        axes = list(sample.coords)
+        if not names or any(n not in p for p in sample.predictions.values() for n in names):
+            continue
+        if sample.truth[names[0]].ndim != 1 + len(axes):
+            continue
+        extents = [float(np.subtract(*sample.extents[a][::-1])) for a in axes]
+        cutoff = min(np.pi * len(sample.coords[a]) / length for a, length in zip(axes, extents, strict=True))
+        lines = []
+        for label, values in {"truth": sample.truth, **sample.predictions}.items():
+            stack = np.stack([np.asarray(values[n][-1], float) for n in names])
+            wavenumber, energy = metrics.energy_spectrum(stack, extents)
+            # Beyond the largest wavenumber of the coarsest axis, shells are cut by the corners of the grid.
+            keep = slice(1, int(np.searchsorted(np.asarray(wavenumber), cutoff, side="right")))
+            lines.append(curves.Line(label, np.asarray(wavenumber)[keep], np.asarray(energy)[keep]))
+        unit = pretty_unit(study.fields.get(names[0], "1"))
+        name_of = "kinetic energy" if names[0] == "u" and len(names) > 1 else f"energy of {names[0]}"
+        shown = f"E ({_squared(unit)})"
+        items.append(curves.spectrum(lines, look, f"{sample.subset or sample.label}, last step",
+                                     f"wavenumber (rad/{study.length_unit})", shown))  # fmt: skip
+    if not items:
+        return []
+    return [Figures(items, f"Spectra of {name_of} at the end of the rollout (cosine transform between walls, over "
+                    "shells of wavenumbers). A surrogate that blurs falls below the truth at the right end.")]  # fmt: skip
+
+
+def _squared(unit: str) -> str:
+    return {"m s⁻¹": "m² s⁻²", "–": "–"}.get(unit, f"({unit})²")
+
+
+def audits(study: Study) -> list[object]:
+    usable = [s for s in study.samples if s.audits]
+    if not usable:
+        return [Note("No audit: the solutions shown here do not carry what it needs.", quiet=True)]
+    lead = Note(
+        "Computed from the problem's own equations, on control volumes of growing size. A defect beside its floor says "
+        "no more than “as right as this grid can tell”; relative is in parts of the equation's natural magnitude."
+    )
+    tabs = [(s.subset or s.label, [Note(describe(study, s)), _audit_table(study, s)]) for s in usable]
+    return [lead, Tabs(tabs)] if len(tabs) > 1 else [lead, *tabs[0][1]]
+
+
+def _audit_table(study: Study, sample: Sample) -> Table:
+    kinds = dict(study.models)
+    rows = []
+    order: dict[tuple, None] = {}
+    for lines in sample.audits.values():
+        for line in lines:
+            order.setdefault((line["check"], line["name"], line.get("size")), None)
+    for key in order:
+        for who, lines in sample.audits.items():
+            line = next((x for x in lines if (x["check"], x["name"], x.get("size")) == key), None)
+            if line is None:
+                continue
+            size = line.get("size")
+            volume = "–" if size is None else "domain" if size == 0 else f"{size} cell{'s' if size > 1 else ''}"
+            floor = line.get("floor")
+            cells = [Cell(who), Cell(f"{line['name']}" + (f" ({line['check']})" if line["check"] != "balance" else "")),
+                     Cell(volume), Cell(number(line["rms"])), Cell("–" if floor is None else number(floor)),
+                     Cell(pretty_unit(line["unit"])), Cell(number(line["relative"]))]  # fmt: skip
+            rows.append((kinds.get(who, "reference"), cells))
+    return Table(["solution", "law", "volume", "defect (rms)", "floor", "unit", "relative"], rows,
+                 "Defects of each solution, law by law.")  # fmt: skip

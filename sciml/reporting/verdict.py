@@ -1,0 +1,186 @@
+"""Is the surrogate worth its training? A sentence, from the numbers alone."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from sciml.reporting.study import ALL, Study
+
+Tone = Literal["good", "mixed", "poor", "plain"]
+
+
+def times(value: float) -> str:
+    """Return a ratio as people say it: "12×", "1.3×", "0.04×"."""
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:.0f}×" if value >= 10 else f"{value:.1f}×" if value >= 1 else f"{value:.2g}×"
+
+
+def gain(study: Study, model: str, over: str, subset: str = ALL) -> float:
+    """Return how many times smaller the one-step NMSE of `model` is than that of `over`."""
+    mine, theirs = study.one_step_of(model, subset), study.one_step_of(over, subset)
+    if not mine.size or not theirs.size or mine.mean() <= 0:
+        return float("nan")
+    return float(theirs.mean() / mine.mean())
+
+
+def steps_won(study: Study, model: str, subset: str = ALL) -> tuple[int, int]:
+    """Return (steps at which `model` beats every row that needs no training, steps compared), of the mean NMSE."""
+    mine = study.rollout_of(model, subset)
+    others = [study.rollout_of(name, subset) for name in study.unlearned]
+    others = [o for o in others if o.size and np.isfinite(o).any()]
+    if not mine.size or not others:
+        return 0, 0
+    mine = mine.mean(axis=0)
+    bar = np.nanmin(np.stack([o.mean(axis=0) for o in others]), axis=0)
+    compared = np.isfinite(mine) & np.isfinite(bar)
+    return int(np.sum(mine[compared] < bar[compared])), int(compared.sum())
+
+
+def best_unlearned(study: Study, subset: str = ALL) -> str | None:
+    """Return the row without training that has the least error."""
+    scores = {name: study.score(name, subset) for name in study.unlearned}
+    scores = {name: value for name, value in scores.items() if np.isfinite(value)}
+    return min(scores, key=lambda name: scores[name]) if scores else None
+
+
+def cost_at_equal_error(study: Study, model: str) -> tuple[float, str]:
+    """Return (seconds that the reference solver needs for the surrogate's error, how that is known).
+
+    Between resolutions log(seconds) is interpolated over log(error); outside their range nothing is extrapolated: the
+    answer is then "" (unknown), "at most" the cheapest one's time or "more than" the dearest one's.
+    """
+    points = [(study.score(name), study.cost(name)) for name, kind in study.models if kind == "reference"]
+    points = sorted(p for p in points if np.isfinite(p[0]) and np.isfinite(p[1]) and p[0] > 0 and p[1] > 0)
+    error = study.score(model)
+    if not points or not np.isfinite(error) or error <= 0:
+        return float("nan"), ""
+    if error < points[0][0]:
+        return points[0][1], "more than"
+    reachable = [p[1] for p in points if p[0] <= error]
+    if error >= points[-1][0]:
+        return min(reachable), "at most"
+    errors, seconds = np.log([p[0] for p in points]), np.log([p[1] for p in points])
+    return float(np.exp(np.interp(np.log(error), errors, seconds))), "about"
+
+
+def verdict(study: Study) -> tuple[str, Tone]:
+    """Return the sentence and its tone. Good: better than every row without training in every subset, and cheaper
+    than the reference solver at equal error. Poor: better in no subset. Mixed: in between."""
+    model = study.best
+    if model is None:
+        return "No surrogate was given: the page compares only what needs no training.", "plain"
+    names = list(study.subsets) or [ALL]
+    won, lost = [], []
+    for subset in names:
+        bar = best_unlearned(study, subset)
+        mine = study.score(model, subset)
+        if bar is None or not np.isfinite(mine):
+            continue
+        (won if mine < study.score(bar, subset) else lost).append((subset, bar))
+    parts = [_accuracy(study, model, won, lost)]
+    speed, cheaper = _speed(study, model)
+    if speed:
+        parts.append(speed)
+    if not won and not lost:
+        return f"The best surrogate is {model}; there is no row without training to hold it against. " + " ".join(
+            parts[1:]
+        ), "plain"
+    tone: Tone = "poor" if not won else "good" if not lost and cheaper is not False else "mixed"
+    head = {
+        "good": f"Worth its training: {model} ",
+        "mixed": f"Worth its training in part: {model} ",
+        "poor": f"Not worth its training: {model} ",
+    }[tone]
+    return head + " ".join(parts), tone
+
+
+def _accuracy(study: Study, model: str, won: list[tuple[str, str]], lost: list[tuple[str, str]]) -> str:
+    over = "rollouts" if study.steps else "predictions"
+    everywhere = len(study.subsets) <= 1
+    if won and not lost:
+        ratios = [study.score(bar, subset) / study.score(model, subset) for subset, bar in won]
+        low, high = times(min(ratios)), times(max(ratios))
+        span = low if low == high else f"{low} to {high}"
+        where = "" if everywhere else f" in each of the subsets {_listed([s for s, _ in won])}"
+        text = (
+            f"beats everything that needs no training{where}: its error over {over} is {span} smaller than the best "
+            "such row's."
+        )
+    elif won:
+        text = (
+            f"beats everything that needs no training in {_listed([s for s, _ in won])}, but not in "
+            f"{_listed([f'{s} (where {b} is better)' for s, b in lost])}."
+        )
+    elif lost:
+        named = sorted({b for _, b in lost})
+        need = "needs" if len(named) == 1 else "need"
+        text = f"has a larger error over {over} than {_listed(named)}, which {need} no training."
+    else:
+        text = "could be compared with nothing."
+    return text
+
+
+def _speed(study: Study, model: str) -> tuple[str, bool | None]:
+    mine = study.cost(model)
+    other, how = cost_at_equal_error(study, model)
+    if not np.isfinite(mine) or not np.isfinite(other):
+        return "", None
+    ratio = other / mine
+    unit = "problem" if study.steady else "step"
+    own = f"One {unit} takes it {milliseconds(mine)}"
+    if how == "more than":
+        tail = "no resolution of the reference solver tried here is as accurate, and the nearest takes"
+        return f"{own}; {tail} {milliseconds(other)}.", True if ratio >= 1 else None
+    if how == "at most":
+        if ratio <= 1:
+            return (
+                f"{own}; the reference solver is at least as accurate at its coarsest, in {milliseconds(other)}.",
+                False,
+            )
+        return f"{own}; the coarsest reference solver, which is more accurate, takes {milliseconds(other)}.", True
+    word = "times faster" if ratio >= 1 else "times slower"
+    factor = ratio if ratio >= 1 else 1 / ratio
+    return f"{own}, {factor:.2g} {word} than the reference solver at equal error.", ratio >= 1
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a duration in the unit that suits it."""
+    if not np.isfinite(seconds):
+        return "–"
+    for least, unit, factor in ((60.0, "min", 1 / 60), (1.0, "s", 1.0), (1e-3, "ms", 1e3), (0.0, "µs", 1e6)):
+        if seconds >= least:
+            return f"{seconds * factor:.3g}\u00a0{unit}"
+    return "–"
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def highlights(study: Study) -> list[tuple[str, str]]:
+    """Return the few figures that a hurried reader wants: (value, what it is)."""
+    model = study.best
+    if model is None:
+        return []
+    found: list[tuple[str, str]] = []
+    persistence = next((name for name in study.unlearned if "persist" in name.lower()), None)
+    if persistence is not None:
+        value = gain(study, model, persistence)
+        if np.isfinite(value):
+            found.append((times(value), f"smaller one-step error (NMSE) of {model} than of persistence"))
+    hardest = "ic" if "ic" in study.subsets else None
+    won, of = steps_won(study, model, hardest or ALL)
+    if of:
+        where = f" in subset {hardest}" if hardest else ""
+        found.append((f"{won} of {of}", f"rollout steps at which {model} beats every row without training{where}"))
+    cost = study.cost(model)
+    if np.isfinite(cost):
+        found.append((milliseconds(cost), f"for one {'problem' if study.steady else 'step of one case'} with {model}"))
+    training = [study.rows[i].training_seconds for i in study.members(model)]
+    training = [t for t in training if np.isfinite(t)]
+    if training:
+        found.append((milliseconds(float(np.mean(training))), f"training of {model} (one seed)"))
+    return found
