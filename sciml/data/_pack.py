@@ -75,25 +75,11 @@ def single(solution: xr.Dataset, dtype: str | None = "float32", fields: Sequence
         note = {"units": unit, "long_name": text}
         data[name] = (("obs",), values.ravel(), note) if nodal else (dims, values, note)
     data |= _nodes(solution, steady) if nodal else _axes(solution, case, kept)
-    for name, value in case.parameters.items():
-        spec = next(s for s in problem.parameters if s.name == name)
-        note = {"units": spec.unit, "long_name": spec.description or name}
-        data[name] = (("case",), np.array([value], dtype=np.float64), note)
     for name, var in solution.variables.items():
         if str(name).startswith("input_") or name == "mask":
             data[str(name)] = (("case", *(str(d) for d in var.dims)), var.values[None], dict(var.attrs))
     times = np.zeros(1) if steady else data["time"][1]
-    for name, values in problem.boundary_values(case, times).items():
-        dims = ("frame",) if np.ndim(values) == 1 else ("frame", f"boundary_{name}_point")
-        note = {"units": schema.units_of(problem, name.rsplit("_", 1)[-1])[0], "long_name": f"boundary value {name}"}
-        data[f"boundary_{name}"] = (dims, np.asarray(values, dtype=np.float64), note)
-    status = str(solution.attrs.get("status", "ok"))
-    data["status"] = (("case",), np.array([status != "ok"], np.uint8), schema.flag_attrs(schema.STATUSES, "outcome"))
-    if status != "ok":
-        data["status_message"] = (("case",), np.array([status]), {"long_name": "what failed"})
-    subset = case.subset.replace(" ", "_") or "all"
-    data["subset"] = (("case",), np.zeros(1, np.uint8), schema.flag_attrs([subset], "part of the benchmark"))
-    data["case_json"] = (("case",), np.array([case.to_attrs()["case_json"]]), {"long_name": "the case, as JSON"})
+    data |= describe(case, times, str(solution.attrs.get("status", "ok")))
     attrs = {k: v for k, v in solution.attrs.items() if k not in _CASE_ATTRS + VOLATILE}
     attrs |= {
         "Conventions": schema.CONVENTIONS,
@@ -102,6 +88,31 @@ def single(solution: xr.Dataset, dtype: str | None = "float32", fields: Sequence
         "parameters": " ".join(case.parameters),
     }
     return concat([xr.Dataset(data, attrs=attrs)])
+
+
+def describe(case: Case, times: np.ndarray, status: str = "ok") -> dict[str, Any]:
+    """What a packed data set says about one case beside its fields: parameters, boundary values, status, subset."""
+    problem = case.problem
+    data: dict[str, Any] = {}
+    for name, value in case.parameters.items():
+        spec = next(s for s in problem.parameters if s.name == name)
+        note = {"units": spec.unit, "long_name": spec.description or name}
+        data[name] = (("case",), np.array([value], dtype=np.float64), note)
+    for name, values in problem.boundary_values(case, times).items():
+        dims = ("frame",) if np.ndim(values) == 1 else ("frame", f"boundary_{name}_point")
+        note = {"units": schema.units_of(problem, name.rsplit("_", 1)[-1])[0], "long_name": f"boundary value {name}"}
+        data[f"boundary_{name}"] = (dims, np.asarray(values, dtype=np.float64), note)
+    data["status"] = (("case",), np.array([status != "ok"], np.uint8), schema.flag_attrs(schema.STATUSES, "outcome"))
+    if status != "ok":
+        data["status_message"] = (("case",), np.array([status]), {"long_name": "what failed"})
+    data["case_json"] = (("case",), np.array([case.to_attrs()["case_json"]]), {"long_name": "the case, as JSON"})
+    return data | label_subset(case.subset)
+
+
+def label_subset(subset: str) -> dict[str, Any]:
+    """The `subset` variable of one case; cases of no subset are of subset "all"."""
+    word = subset.replace(" ", "_") or "all"
+    return {"subset": (("case",), np.zeros(1, np.uint8), schema.flag_attrs([word], "part of the benchmark"))}
 
 
 def _is_field(name: str, solution: xr.Dataset) -> bool:

@@ -19,7 +19,8 @@ Variables (dims in brackets):
     input_<name> (case, ...)                                static inputs, NaN where a case has none
     boundary_<boundary>_<field> (frame)                     boundary values
     subset, split, split_<name>, status (case)              uint8 with flag_values and flag_meanings
-    case_json, source_json, status_message (case)           text
+    case_json, source_json, source_layout (case)            text: the case, what an importer read, how it was laid out
+    status_message, case_attrs_json (case)                  text: what failed, attributes that differ between cases
     sha256 (case, digest)                                   uint8, see `sciml.data.digest`
 
 Root attributes name the fields and parameters (`fields`, `parameters`: names separated by blanks), the problem and the
@@ -41,7 +42,7 @@ SPACE = ("z", "y", "x")
 SPLITS = ("train", "validation", "test", "unused")
 STATUSES = ("ok", "failed")
 DERIVED = ("_face", "_tendency", "_std")
-TEXT = ("case_json", "source_json", "status_message", "case_attrs_json")
+TEXT = ("case_json", "source_json", "source_layout", "status_message", "case_attrs_json")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}\Z")
 AXIS = re.compile(r"([zyx])(_face|_node)?\Z")
 

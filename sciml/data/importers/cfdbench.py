@@ -1,0 +1,260 @@
+"""Import a folder tree in the layout of CFDBench (see `sciml.data._cfdbench`)."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sciml.data import schema, splits
+from sciml.data._cfdbench import LAYOUTS, SUBSETS, Layout, by_keys
+from sciml.errors import FileFormatError, InputError, suggest
+
+_CASE = re.compile(r"case(\d+)\Z")
+_MOST_JSON = 1 << 20
+_MOST_HEADER = 10_000
+
+
+class NpyFile:
+    """A .npy file of floating-point numbers (T, y, x): header checked at once, values read when asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            size = path.stat().st_size
+            with path.open("rb") as file:
+                version = np.lib.format.read_magic(file)
+                if version not in ((1, 0), (2, 0)):
+                    raise ValueError(f"version {version}")
+                read = np.lib.format.read_array_header_1_0 if version[0] == 1 else np.lib.format.read_array_header_2_0
+                shape, self.fortran, self.dtype = read(file, max_header_size=_MOST_HEADER)
+                self.offset = file.tell()
+                file.seek(0)
+                self.header = file.read(self.offset)
+        except OSError as error:
+            raise InputError(f"{path}: cannot open: {error.strerror}") from None
+        except (ValueError, SyntaxError, RecursionError) as error:
+            raise FileFormatError(f"{path}: not a .npy file: {str(error).splitlines()[0][:200]}") from None
+        self.shape = tuple(int(n) for n in shape)
+        if self.dtype.kind != "f" or self.dtype.itemsize not in (4, 8):
+            raise FileFormatError(f"{path}: type {self.dtype}, expected float32 or float64")
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise FileFormatError(f"{path}: shape {self.shape}, expected (time, y, x)")
+        expected = self.offset + math.prod(self.shape) * self.dtype.itemsize
+        if size != expected:
+            raise FileFormatError(f"{path}: {size} bytes, expected {expected} for shape {self.shape}; truncated?")
+        self.ndim = 3
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        order = "F" if self.fortran else "C"
+        values = np.memmap(self.path, self.dtype, "r", self.offset, self.shape, order)[key]
+        values = np.array(values, dtype=self.dtype.newbyteorder("="))
+        if not np.isfinite(values).all():
+            frame = int(np.argmin(np.isfinite(values).reshape(len(values), -1).all(axis=1)))
+            first = key[0].start or 0 if isinstance(key, tuple) and isinstance(key[0], slice) else 0
+            raise FileFormatError(f"{self.path}: frame {first + frame} holds values that are not finite")
+        return values
+
+
+def import_tree(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    problem: str | None = None,
+    *,
+    time_step: float | None = None,
+    first_time: float | None = None,
+    fractions: Sequence[float] = (0.8, 0.1, 0.1),
+    seed: int = 0,
+) -> Path:
+    """Import cases into one data-set file.
+
+    Values keep their type, `case.json` is kept as it is in `source_json`, and the headers of the arrays in
+    `source_layout`: `sciml.data.exporters.cfdbench.export_tree` gives the same bytes back. Cases are numbered by
+    subset (alphabetically), then by folder number. Splits are by case, stratified by subset.
+
+    Args:
+        source: the folder that holds problem folders, or one problem folder.
+        out: the file to write.
+        problem: "cavity", "tube", "dam" or "cylinder"; needed where the folder holds several, else found from the
+            folder names and the keys in the case files.
+        time_step: time between frames in s; default the published one (cavity and dam 0.1, tube 0.01, cylinder 0.001),
+            or "time_step" in case.json.
+        first_time: time of the first frame; default one time step, or "first_time" in case.json.
+        fractions, seed: of the split.
+
+    Raises:
+        InputError: nothing to import, or several problems.
+        FileFormatError: a file that is missing, damaged, of the wrong shape or not finite; names the file.
+    """
+    import xarray as xr
+
+    from sciml.data._pack import concat
+    from sciml.data._write import write
+
+    root = Path(os.fspath(source))
+    for name, value in (("time_step", time_step), ("first_time", first_time)):
+        if value is not None and not (math.isfinite(value) and value >= 0 and (value > 0 or name == "first_time")):
+            raise InputError(f"{name}: expected a positive number of seconds, got {value!r}")
+    layout, folders = _find(root, problem)
+    parts: list[xr.Dataset] = []
+    shapes: dict[tuple[int, ...], Path] = {}
+    for subset, folder in folders:
+        parts.append(_case(layout, subset, folder, time_step, first_time))
+        shapes[parts[-1]["u"].shape[1:]] = folder
+        if len(shapes) > 1:
+            (a, pa), (b, pb) = shapes.items()
+            raise FileFormatError(f"{pb}: grid of {b} cells, but {pa} has {a}; one grid shape a data set")
+    widest = np.result_type(*(p["u"].dtype for p in parts), *(p["v"].dtype for p in parts))
+    for part in parts:
+        for name in ("u", "v"):
+            part[name] = part[name].astype(widest)
+    split = splits.by_case([subset for subset, _ in folders], fractions, seed)
+    packed = concat(parts, split, {"imported": "cfdbench", "split_seed": int(seed)})
+    write(packed, out)
+    return Path(os.fspath(out))
+
+
+def _find(root: Path, problem: str | None) -> tuple[Layout, list[tuple[str, Path]]]:
+    """The problem, and the (subset, folder) of every case."""
+    if not root.is_dir():
+        raise InputError(f"{root}: {'no such folder' if not root.exists() else 'not a folder'}")
+    names = [layout.folder for layout in LAYOUTS]
+    if problem is not None and problem not in [*names, *(layout.problem for layout in LAYOUTS)]:
+        raise InputError(f"problem: {problem!r} is not in this format{suggest(problem, names)}")
+    inside = [n for n in names if (root / n).is_dir()]
+    wanted = next((found for found in LAYOUTS if problem in (found.folder, found.problem)), None)
+    if inside:
+        if wanted is None and len(inside) > 1:
+            raise InputError(f"{root}: holds the problems {', '.join(inside)}; choose one with problem=")
+        chosen = wanted.folder if wanted else inside[0]
+        if chosen not in inside:
+            raise InputError(f"{root}: holds no folder {chosen!r}, only {', '.join(inside)}")
+        root, wanted = root / chosen, next(found for found in LAYOUTS if found.folder == chosen)
+    elif wanted is None:
+        wanted = next((found for found in LAYOUTS if found.folder == root.resolve().name), None)
+    folders: list[tuple[str, Path]] = []
+    for place in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        numbered = [(int(m.group(1)), p) for p in place.iterdir() if (m := _CASE.match(p.name)) and p.is_dir()]
+        if numbered and not re.fullmatch(r"\w{1,40}", place.name):
+            raise InputError(f"{place}: {place.name!r} cannot name a subset; expected {', '.join(SUBSETS)}")
+        folders += [(place.name, p) for _, p in sorted(numbered)]
+    if not folders:
+        raise InputError(f"{root}: no cases; expected folders such as bc/case0000 with u.npy, v.npy and case.json")
+    told = by_keys(set(_json(folders[0][1])[1]))
+    if wanted is None and told is None:
+        raise InputError(f"{root}: neither folder names nor case.json tell the problem; give problem=")
+    return wanted or told, folders  # type: ignore[return-value]
+
+
+def _json(folder: Path) -> tuple[str, dict[str, Any]]:
+    """The text of a case.json and what it says."""
+    path = folder / "case.json"
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MOST_JSON + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot open: {error.strerror}") from None
+    try:
+        if len(raw) > _MOST_JSON:
+            raise ValueError(f"more than {_MOST_JSON} bytes")
+        text = raw.decode("utf-8")
+        content = json.loads(text.removeprefix("\ufeff"))
+        if not isinstance(content, dict):
+            raise ValueError(f"a {type(content).__name__}, expected an object")
+        if "\0" in text:
+            raise ValueError("holds a zero byte")
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"{path}: not JSON as expected: {error}") from None
+    return text, content
+
+
+def _number(content: dict[str, Any], key: str, path: Path) -> float:
+    value = content[key]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise FileFormatError(f"{path}: {key!r} is {value!r:.60}, expected a finite number")
+    return float(value)
+
+
+def _case(layout: Layout, subset: str, folder: Path, time_step: float | None, first_time: float | None) -> Any:
+    """One case as a packed data set whose fields are read when they are written."""
+    import dask.array
+    import xarray as xr
+
+    from sciml.data._pack import describe, label_subset
+
+    text, content = _json(folder)
+    path = folder / "case.json"
+    told = by_keys(set(content))
+    if told is not None and told is not layout:
+        key = next(k for k in told.telling if k in content)
+        raise FileFormatError(f"{path}: key {key!r} is of problem {told.folder!r}, expected {layout.folder!r}")
+    missing = [k for k in layout.keys if k not in content]
+    if missing:
+        hint = suggest(missing[0], [k for k in content if k not in layout.keys])
+        raise FileFormatError(f"{path}: key {missing[0]!r} is missing{hint}")
+    given = {key: _number(content, key, path) for key in layout.keys}
+    u, v = NpyFile(folder / "u.npy"), NpyFile(folder / "v.npy")
+    if u.shape != v.shape:
+        raise FileFormatError(f"{v.path}: shape {v.shape}, but u.npy has {u.shape}")
+    dt = time_step or (_number(content, "time_step", path) if "time_step" in content else layout.time_step)
+    start = first_time
+    if start is None:
+        start = _number(content, "first_time", path) if "first_time" in content else dt
+    if dt <= 0:
+        raise FileFormatError(f"{path}: 'time_step' is {dt:g}, expected a positive number of seconds")
+    times = start + np.arange(u.shape[0]) * dt
+    extents = layout.extents(given)
+    if not (extents["x_min"] < extents["x_max"] and extents["y_min"] < extents["y_max"]):
+        raise FileFormatError(f"{path}: the domain is empty: {extents}")
+    parameters = {layout.keys[key][0]: value for key, value in given.items()}
+    data: dict[str, Any] = {
+        "row_size": (("case",), np.array([u.shape[0]]), {"long_name": "frames", "sample_dimension": "frame"}),
+        "time": (("frame",), times, {"units": "s", "long_name": "time", "axis": "T"}),
+    }
+    problem = schema.known_problem(layout.problem)
+    if problem is not None:
+        try:
+            case = problem.case(label=f"{subset}/{folder.name}", subset=subset, **parameters)
+        except InputError as error:
+            raise FileFormatError(f"{path}: {error}") from None
+        data |= describe(case, times)
+        parameters = dict(case.parameters)
+    else:
+        for key, (name, unit) in layout.keys.items():
+            data[name] = (("case",), np.array([given[key]]), {"units": unit, "long_name": name.replace("_", " ")})
+        data |= label_subset(subset)
+    for name, file, text_of in (("u", u, "velocity along x"), ("v", v, "velocity along y")):
+        step = max((64 << 20) // max(math.prod(file.shape[1:]) * file.dtype.itemsize, 1), 1)
+        lazy = dask.array.from_array(
+            file,  # type: ignore[arg-type]
+            chunks=(step, -1, -1),  # type: ignore[arg-type]
+            asarray=False,
+            meta=np.empty((0, 0, 0), file.dtype.newbyteorder("=")),
+        )
+        data[name] = (("frame", "y", "x"), lazy, {"units": "m s-1", "long_name": text_of})
+    for end, value in extents.items():
+        data[end] = (("case",), np.array([value]), {"units": "m", "long_name": f"end of the domain {end}"})
+    if layout.mask is not None:
+        x = extents["x_min"] + (np.arange(u.shape[2]) + 0.5) * (extents["x_max"] - extents["x_min"]) / u.shape[2]
+        y = extents["y_min"] + (np.arange(u.shape[1]) + 0.5) * (extents["y_max"] - extents["y_min"]) / u.shape[1]
+        note = {"units": "1", **schema.flag_attrs(("solid", "fluid"), "cells that are fluid")}
+        data["mask"] = (("case", "y", "x"), layout.mask(given, x, y)[None], note)
+    headers = {"u": u.header.decode("latin-1"), "v": v.header.decode("latin-1"), "folder": folder.name}
+    data["source_json"] = (("case",), np.array([text]), {"long_name": "case.json as it was found"})
+    data["source_layout"] = (("case",), np.array([json.dumps(headers)]), {"long_name": "folder and array headers"})
+    attrs = {
+        "Conventions": schema.CONVENTIONS,
+        "schema_version": schema.VERSION,
+        "problem": layout.problem,
+        "fields": "u v",
+        "parameters": " ".join(parameters),
+    }
+    from sciml.data._pack import concat
+
+    return concat([xr.Dataset(data, attrs=attrs)])
