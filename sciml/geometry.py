@@ -14,7 +14,7 @@ import numpy as np
 
 from sciml.errors import InputError
 
-AXES = ("x", "y", "z")
+AXES: tuple[str, ...] = ("x", "y", "z")
 
 
 class Geometry(ABC):
@@ -151,11 +151,18 @@ class Grid:
 
     @staticmethod
     def from_centres(centres: tuple[np.ndarray, ...], geometry: Geometry) -> Grid:
-        """The grid whose cell centres (x, y, z) are given; faces lie midway, ends on the geometry's extents."""
+        """The grid whose cell centres (x, y, z) are given: the faces of which they are the midpoints, ends on the
+        geometry's extents; where there are no such faces, faces midway between centres."""
         faces = []
         for c, (a, b) in zip(centres, geometry.extents, strict=True):
             c = np.asarray(c, dtype=np.float64)
-            faces.append(np.concatenate([[a], (c[1:] + c[:-1]) / 2, [b]]))
+            midway = np.concatenate([[a], (c[1:] + c[:-1]) / 2, [b]])
+            # f₀ = a, f₍ᵢ₊₁₎ = 2cᵢ − fᵢ; rounding does not grow along this, an error of the centres adds up
+            sign = (-1.0) ** np.arange(len(c))
+            f = np.concatenate([[a], (a + 2 * np.cumsum(-sign * c)) * -sign])
+            smallest = np.diff(midway).min()
+            exact = np.all(np.diff(f) > 0.1 * smallest) and abs(f[-1] - b) < 1e-6 * smallest
+            faces.append(np.concatenate([f[:-1], [b]]) if exact else midway)
         return Grid(tuple(faces), getattr(geometry, "periodic", (False,) * len(faces)))
 
     @property

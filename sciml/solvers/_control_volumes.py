@@ -1,0 +1,121 @@
+"""A scalar balance on the cells of a grid, as the functions that an implicit solver needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sciml.boundary import BoundaryCondition
+from sciml.derivatives import jax as provider
+from sciml.geometry import AXES, Grid
+from sciml.problem import Case, PDEProblem
+
+Data = Mapping[str, Any]
+
+
+class ControlVolumes:
+    """m · storage(q) + c · (∮ flux·n − ∫ source)/volume − known = 0 for every cell, and its parts.
+
+    All functions are pure and take what belongs to the case as `data`: "parameters", "inputs" (cell fields), "boundary"
+    (values by boundary) and "time".
+
+    Args:
+        problem: with one field and one scalar balance.
+        grid: cells.
+        kinds: boundary -> "dirichlet" or "neumann".
+    """
+
+    def __init__(self, problem: PDEProblem, grid: Grid, kinds: Mapping[str, str]):
+        self.grid, self.kinds = grid, dict(kinds)
+        self.field = problem.fields[0].name
+        (self.balance,) = problem.balances().values()
+        ((self._storage, _, _),) = self.balance.components()
+        self._spatial = replace(self.balance, storage=None)
+        self.residual: Callable[..., Any] = jax.jit(self._residual)
+        self.storage: Callable[..., Any] = jax.jit(self._stored)
+        self.rate: Callable[..., Any] = jax.jit(self._rate)
+        self.along: Callable[..., Any] = jax.jit(
+            lambda q, directions, *rest: jax.vmap(lambda d: jax.jvp(lambda a: self._residual(a, *rest), (q,), (d,))[1])(
+                directions
+            )
+        )
+
+    def _given(self, q: Any, data: Data) -> dict[str, Any]:
+        boundary = {
+            name: {self.field: BoundaryCondition(kind, data["boundary"][name])} for name, kind in self.kinds.items()
+        }
+        return {
+            "fields": {self.field: q},
+            "parameters": data["parameters"],
+            "inputs": data["inputs"],
+            "time": data["time"],
+            "boundary": boundary,
+        }
+
+    def _outflow(self, q: Any, data: Data) -> Any:
+        """(∮ flux·n − ∫ source)/volume."""
+        return provider.finite_volume(self._spatial, self.grid, **self._given(q, data))
+
+    def _stored(self, q: Any, data: Data) -> Any:
+        if self._storage is None:
+            return jnp.zeros_like(q)
+        return jnp.broadcast_to(provider.lattice(self.grid, **self._given(q, data)).cells(self._storage), q.shape)
+
+    def _residual(self, q: Any, data: Data, mass: Any, factor: Any, known: Any) -> Any:
+        return mass * self._stored(q, data) + factor * self._outflow(q, data) - known
+
+    def _rate(self, q: Any, data: Data) -> Any:
+        """∂q/∂t = −outflow / (d storage/dq)."""
+        slope = jax.jvp(lambda a: self._stored(a, data), (q,), (jnp.ones_like(q),))[1]
+        return -self._outflow(q, data) / slope
+
+
+@lru_cache(maxsize=16)
+def _assembled(problem: str, options: str, faces: tuple[bytes, ...], periodic: tuple[bool, ...], kinds: Any) -> Any:
+    from sciml.registry import problems
+
+    grid = Grid(tuple(np.frombuffer(f) for f in faces), periodic)
+    return ControlVolumes(problems.get(problem)(**json.loads(options)), grid, dict(kinds))
+
+
+def assemble(case: Case, grid: Grid) -> ControlVolumes:
+    """The control volumes of a case; cases that differ in values alone share them, compiled functions included."""
+    problem = case.problem
+    kinds = boundary_kinds(case, grid)
+    if type(problem).__module__.startswith("sciml.problems."):
+        options = json.dumps(problem.options, sort_keys=True)
+        faces = tuple(np.ascontiguousarray(f, dtype=np.float64).tobytes() for f in grid.faces)
+        return _assembled(problem.name, options, faces, tuple(map(bool, grid.periodic)), tuple(sorted(kinds.items())))
+    return ControlVolumes(problem, grid, kinds)
+
+
+def boundary_kinds(case: Case, grid: Grid) -> dict[str, str]:
+    """boundary -> "dirichlet" or "neumann", for the axes that are not periodic."""
+    field = case.problem.fields[0].name
+    found = {}
+    for name, conditions in case.boundary_conditions.items():
+        if field in conditions and not grid.periodic[AXES.index(name[0])] and conditions[field].kind != "periodic":
+            found[name] = conditions[field].kind
+    return found
+
+
+def boundary_values(case: Case, kinds: Mapping[str, str], times: Any) -> dict[str, np.ndarray]:
+    """Given values over (T,) or (T, along the boundary)."""
+    field = case.problem.fields[0].name
+    return {name: case.boundary_conditions[name][field].over(times) for name in kinds}
+
+
+def cell_inputs(case: Case, grid: Grid) -> dict[str, np.ndarray]:
+    """Coefficients and sources on the cells."""
+    return {
+        s.name: np.asarray(case.input_on(s.name, grid), dtype=np.float64)
+        for s in case.problem.inputs
+        if s.kind in ("coefficient", "source") and s.dims == AXES[: grid.dimensions][::-1]
+    }
