@@ -209,8 +209,8 @@ class _View:
         return {}
 
     def lattice(self, k: int, order: int = 2, coarse: bool = False, width: int = 1) -> Any:
-        cell = (lambda v: _halve(v, None)) if coarse else (lambda v: v)
-        face = (lambda v, a: _halve(v, a)) if coarse else (lambda v, a: v)
+        cell = (lambda v: _halve(v, None, self.grid)) if coarse else (lambda v: v)
+        face = (lambda v, a: _halve(v, a, self.grid)) if coarse else (lambda v, a: v)
         boundary: dict[str, Any] = {}
         for name, conditions in self.case.boundary_conditions.items():
             # values that vary along a boundary are left to extrapolation on the coarse grid
@@ -229,15 +229,18 @@ class _View:
         )
 
 
-def _halve(values: np.ndarray, face_axis: int | None) -> np.ndarray:
-    """Means over pairs of cells on every axis; along `face_axis` every second face."""
+def _halve(values: np.ndarray, face_axis: int | None, grid: Grid) -> np.ndarray:
+    """Means by volume over pairs of cells on every axis; along `face_axis` every second face."""
     for axis in range(values.ndim):
         here = -1 - axis
+        even = np.take(values, np.arange(0, values.shape[here], 2), axis=here)
         if axis == face_axis:
-            values = np.take(values, np.arange(0, values.shape[here], 2), axis=here)
+            values = even
         else:
-            even = np.take(values, np.arange(0, values.shape[here], 2), axis=here)
-            values = (even + np.take(values, np.arange(1, values.shape[here], 2), axis=here)) / 2
+            odd = np.take(values, np.arange(1, values.shape[here], 2), axis=here)
+            widths = grid.widths[axis]
+            share = (widths[::2] / (widths[::2] + widths[1::2])).reshape((-1,) + (1,) * axis)
+            values = share * even + (1 - share) * odd
     return values
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ _SYSTEMS: dict[str, tuple[Callable[..., _spectral.System], str]] = {
     "taylor_green": (_spectral.flow, "initial_streamfunction"),
     "burgers": (_spectral.burgers, "initial_velocity"),
 }
+_RESOLVED = 1e-2  # share of the shortest waves from which a warning is given
 
 
 @solvers.register("pseudo_spectral")
@@ -33,7 +36,8 @@ class PseudoSpectral(Solver):
 
     Smooth solutions converge faster than any power of the cell size. Flow is solved by its vorticity, so that velocity
     is divergence-free mode by mode; a mean flow is kept. Initial fields are taken as trigonometric polynomials through
-    the given values; what they hold beyond a third of `resolution` wave lengths is left out.
+    the given values; what they hold beyond `resolution`/3 waves across the period is left out. Solutions carry the
+    attribute "spectrum_tail", the share of the shortest waves in the velocity; a warning is given where it is large.
 
     Args:
         resolution: cells along each axis, or counts in array order (y, x). Answers are point values at cell centres.
@@ -134,9 +138,15 @@ class PseudoSpectral(Solver):
         dims = ("time", *AXES[: len(shape)][::-1])
         fields = {k: (dims, v[:count]) for k, v in found.items() if k not in ("substeps", "reached")}
         coords = dict(zip(AXES, grid.centres, strict=False))
-        steps = {"substeps": int(found["substeps"].sum())}
+        notes = {"substeps": int(found["substeps"].sum()), "spectrum_tail": _tail(found["u"][:count])}
+        if notes["spectrum_tail"] > _RESOLVED:
+            warnings.warn(
+                f"{self.name}: {_many.title(case)}: the shortest waves hold {notes['spectrum_tail']:.1%} of the "
+                "velocity; the solution is under-resolved, a finer resolution is needed",
+                stacklevel=2,
+            )
         return solution(
-            case, times[:count], fields, coords, solver=self.name, settings=self.settings, status=status, attrs=steps
+            case, times[:count], fields, coords, solver=self.name, settings=self.settings, status=status, attrs=notes
         )
 
     def _outcome(self, case: Case, times: np.ndarray, found: dict[str, np.ndarray]) -> tuple[int, str]:
@@ -161,6 +171,20 @@ class PseudoSpectral(Solver):
 @partial(jax.jit, static_argnames=("solver", "name"))
 def _compiled(solver: PseudoSpectral, parameters: Any, inputs: Any, times: Any, name: str) -> Any:
     return solver._simulate(parameters, inputs, times, name, "forward")
+
+
+def _tail(values: np.ndarray) -> float:
+    """The largest share, over the frames, of a field's rms that lies in the last quarter of the modes that the 2/3 rule
+    keeps along some axis."""
+    share = 0.0
+    for frame in values:
+        power = np.abs(np.fft.fftn(frame - frame.mean())) ** 2
+        total = float(power.sum())
+        for axis, n in enumerate(frame.shape):
+            high = np.abs(np.fft.fftfreq(n, 1 / n)) > n / 4
+            if total > 0:
+                share = max(share, math.sqrt(float(np.compress(high, power, axis=axis).sum()) / total))
+    return share
 
 
 def _check_period(case: Case, inputs: Mapping[str, Any]) -> None:
