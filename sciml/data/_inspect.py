@@ -244,7 +244,7 @@ class Inspector:
         if htype.is_variable_str():
             coding = "utf-8" if htype.get_cset() == h5t.CSET_UTF8 else "ascii"
             holder = np.empty(shape, object)
-            attribute.read(holder, mtype=h5t.py_create(h5py.string_dtype(coding), logical=True))
+            attribute.read(holder, mtype=h5t.py_create(h5py.string_dtype(coding)))
             raw = holder.reshape(-1)[0] or b""
             raw = raw if isinstance(raw, bytes) else str(raw).encode("utf-8", "surrogateescape")
         else:

@@ -72,6 +72,8 @@ def open_stored(name: str) -> tuple[Any, dict[str, Stored]]:
             data[variable] = (dims, values, note)
         coords = {"time": data.pop("time")} if "time" in data else {}
         dataset = xr.Dataset(data, coords, attrs)
+        if "sha256" not in dataset.variables:
+            raise FileFormatError(f"{name}: variable 'sha256' is missing, the checksums of the cases")
         schema.check(dataset, name)
         _consistent(dataset, name)
     except (KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:

@@ -98,10 +98,12 @@ def describe(case: Case, times: np.ndarray, status: str = "ok") -> dict[str, Any
         spec = next(s for s in problem.parameters if s.name == name)
         note = {"units": spec.unit, "long_name": spec.description or name}
         data[name] = (("case",), np.array([value], dtype=np.float64), note)
-    for name, values in problem.boundary_values(case, times).items():
+    asked = times if len(times) else np.zeros(1)  # a case may have failed before its first frame
+    for name, given in problem.boundary_values(case, asked).items():
+        values = np.asarray(given, dtype=np.float64)[: len(times)]
         dims = ("frame",) if np.ndim(values) == 1 else ("frame", f"boundary_{name}_point")
         note = {"units": schema.units_of(problem, name.rsplit("_", 1)[-1])[0], "long_name": f"boundary value {name}"}
-        data[f"boundary_{name}"] = (dims, np.asarray(values, dtype=np.float64), note)
+        data[f"boundary_{name}"] = (dims, values, note)
     data["status"] = (("case",), np.array([status != "ok"], np.uint8), schema.flag_attrs(schema.STATUSES, "outcome"))
     if status != "ok":
         data["status_message"] = (("case",), np.array([status]), {"long_name": "what failed"})

@@ -27,7 +27,7 @@ from sciml.data._store import FileId, Stored
 from sciml.errors import FileFormatError, InputError
 
 MEMORY = 4 << 30  # bytes of address space that the helper may use
-SECONDS = 30.0  # patience for one file ...
+SECONDS = 20.0  # patience for one file ...
 SECONDS_PER_GIGABYTE = 10.0  # ... and what its size adds
 
 crashes = 0  # how often HDF5 crashed or hung in a helper of this process: the fuzz benchmark counts them

@@ -218,6 +218,10 @@ class _Check:
                 self.fail("variable 'connectivity' points to nodes that its case does not have")
 
     def cases(self) -> None:
+        ragged = ("case", "frame", "obs", "node", "cell")
+        for name, var in self.ds.variables.items():
+            if not NAME.match(str(name)) or var.dims[:1] not in [(dim,) for dim in ragged]:
+                self.fail(f"variable {str(name)[:60]!r} has dimensions {tuple(var.dims)}, expected one of {ragged} first")
         for name in parameter_names(self.ds):
             values = self.small(name, ("case",), "f")
             if not np.all(np.isfinite(values)):
