@@ -33,7 +33,7 @@ SPECTRAL = ("auto", "matmul", "fft")
 
 
 def mode_counts(modes: Sequence[int]) -> list[int]:
-    """Number of stored wavenumbers on each axis: 0 … m on the first, -m … m on the others."""
+    """Number of stored wavenumbers on each axis: 0 … m on the first; 0 … m, -1 … -m on the others."""
     return [modes[0] + 1] + [2 * m + 1 for m in modes[1:]]
 
 
@@ -41,8 +41,11 @@ def crop_modes(weight: Tensor, modes: Sequence[int], keep: Sequence[int]) -> Ten
     """Weights (*counts, ...) of the wavenumbers |k_j| ≤ keep_j."""
     if tuple(modes) == tuple(keep):
         return weight
-    index = [slice(0, keep[0] + 1)] + [slice(m - q, m + q + 1) for m, q in zip(modes[1:], keep[1:], strict=True)]
-    return weight[tuple(index)]
+    weight = weight[: keep[0] + 1]
+    for axis, (m, q) in enumerate(zip(modes[1:], keep[1:], strict=True), start=1):
+        if q < m:
+            weight = torch.cat((weight.narrow(axis, 0, q + 1), weight.narrow(axis, m + 1, q)), dim=axis)
+    return weight
 
 
 def mix(coefficients: Tensor, weight: Tensor) -> Tensor:

@@ -10,9 +10,10 @@ coefficients, moves channels about and is then cropped. For large m the FFT wins
 cost of both.
 
 The fields are channels-last, (batch, *space, channel), so that each product has the remaining axes and the channels as
-its long side. The first axis is taken as the half axis of the real transform: k₁ = 0 … m₁ and k_j = -m_j … m_j for the
-others. With an even number of points and L = 1 the Nyquist coefficient belongs half to +N/2 and half to -N/2, which
-makes the interpolant real and the transform exact on any other grid: a spectrum is cropped or extended about k = 0.
+its long side. The first axis is taken as the half axis of the real transform: k₁ = 0 … m₁; the others hold all
+wavenumbers in the order 0 … m, -1 … -m. With an even number of points and L = 1 the Nyquist coefficient belongs half to
++N/2 and half to -N/2, which makes the interpolant real and the transform exact on any other grid: a spectrum is cropped
+or extended about k = 0.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Axis:
     @property
     def highest(self) -> int:
         """Highest wavenumber that this grid carries, its Nyquist wavenumber included."""
-        return int(math.floor(self.samples_a_period / 2 + 1e-9))
+        return math.floor(self.samples_a_period / 2 + 1e-9)
 
     def is_nyquist(self, k: int) -> bool:
         return abs(2 * abs(k) - self.samples_a_period) < 1e-9
@@ -72,8 +73,9 @@ class Axis:
 
 
 def wavenumbers(modes: int, half: bool) -> Tensor:
-    """0 … m on the half axis, -m … m on the others."""
-    return torch.arange(0 if half else -modes, modes + 1)
+    """0 … m on the half axis; 0 … m, -1 … -m on the others."""
+    positive = torch.arange(modes + 1)
+    return positive if half else torch.cat((positive, -positive[1:]))
 
 
 _CACHE: OrderedDict[tuple, Tensor] = OrderedDict()
@@ -301,3 +303,26 @@ def fft_cost(axes: Sequence[Axis]) -> float:
 def prefers_fft(axes: Sequence[Axis]) -> bool:
     """Whether the declared cost model gives the transform to the FFT."""
     return all(fft_fits(a) for a in axes) and fft_cost(axes) < product_cost(axes)
+
+
+def trigonometric_matrices(axis: Axis, half: bool, like: Tensor) -> tuple[Tensor, Tensor]:
+    """The matrices of one axis for transforms that keep cosines and sines apart.
+
+    Returns:
+        Forward and inverse matrix. On the half axis those of `analysis_matrix` and `synthesis_matrix`. On the others
+        (2m + 1, N) with rows cos 0 … m, sin 1 … m, and (N, 2m + 1) with such columns.
+    """
+    if half:
+        return analysis_matrix(axis, True, like), synthesis_matrix(axis, True, like)
+
+    def forward() -> Tensor:
+        k = wavenumbers(axis.modes, True)
+        share = torch.tensor([0.5 if axis.is_nyquist(int(q)) else 1.0 for q in k], dtype=torch.float64)
+        angle, share = axis.angles(k), (share / axis.samples_a_period)[:, None]
+        return torch.cat((torch.cos(angle) * share, (torch.sin(angle) * share)[1:]))
+
+    def inverse() -> Tensor:
+        angle = axis.angles(wavenumbers(axis.modes, True))
+        return torch.cat((torch.cos(angle), torch.sin(angle)[1:])).T
+
+    return _cached(("trigonometric", axis), forward, like), _cached(("trigonometric inverse", axis), inverse, like)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,10 @@ from torch.nn import functional as F
 
 from sciml import registry
 from sciml.errors import InputError, suggest
+from sciml.operators._fused import Plan, Workspace, samples_a_chunk
+from sciml.operators._fused_layers import FourierLayerFunction, PerceptronFunction, layer_in_place, perceptron_chunk
 from sciml.operators._grid import Embedding, GridOperator, Modulation, per_axis, positive
-from sciml.operators._spectral import SpectralConv
+from sciml.operators._spectral import SpectralConv, crop_modes
 
 NORMS = ("none", "group", "instance")
 EXTENSIONS = ("window", "carry")
@@ -56,9 +58,21 @@ class Perceptron(nn.Module):
         self.first = Pointwise(channels_in, hidden)
         self.second = Pointwise(hidden, channels_out)
 
+    def operands(self, shift: Tensor | None) -> tuple[Tensor, ...]:
+        """Weights and biases; the first bias a sample each where there is a shift."""
+        bias = self.first.bias if shift is None else self.first.bias + shift
+        return self.first.weight, bias, self.second.weight, self.second.bias
+
     def forward(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
         bias = self.first.bias if shift is None else self.first.bias + shift
         return self.second(F.gelu(pointwise(x, self.first.weight, bias)))
+
+
+def _split(size: int, x: Tensor, *others: Tensor | None) -> Iterator[tuple[Any, ...]]:
+    """x and what comes with it, `size` samples at a time; tensors for one sample serve all."""
+    for i in range(0, x.shape[0], size):
+        part = slice(i, i + size)
+        yield (x[part], *(t if t is None or t.shape[0] != x.shape[0] else t[part] for t in others))
 
 
 class FourierLayer(nn.Module):
@@ -90,6 +104,26 @@ class FourierLayer(nn.Module):
     def normalise(self, x: Tensor, which: int) -> Tensor:
         assert self.norms is not None
         return self.norms[which](x.movedim(-1, 1)).movedim(1, -1)
+
+    def operands(self, embedding: Tensor | None, plan: Plan) -> tuple[Tensor | None, ...]:
+        """What `FourierLayerFunction` takes after x: weights with modulation and cropping to the grid's modes done.
+
+        In the last layer no activation stands between K x + W x + b and the first layer of the channel MLP, so their
+        product is formed here, on the weights: the transform back and the skip then have the MLP's few channels.
+        """
+        weight = crop_modes(self.spectral.weight, self.spectral.modes, plan.modes)
+        weight = weight.reshape(-1, self.width, 2 * self.width)
+        skip, bias, gain, b1 = self.skip.weight, self.bias, None, None
+        if self.modulation is not None and embedding is not None:
+            gain, shift = self.modulation(embedding)
+            skip, bias = skip * gain[:, None, :], bias + shift
+        if self.mlp is None:
+            return weight, skip, bias, gain, None, None, None, None, None
+        w1, b1 = self.mlp.first.weight, self.mlp.first.bias
+        if self.last and gain is None and w1.shape[1] < self.width:
+            weight = (weight.reshape(-1, self.width, 2, self.width) @ w1).reshape(weight.shape[0], self.width, -1)
+            skip, bias, w1, b1 = skip @ w1, bias @ w1 + b1, None, None
+        return weight, skip, bias, gain, w1, b1, self.mlp.second.weight, self.mlp.second.bias, self.gate
 
     def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
         """x and the result are (batch, *space, width)."""
@@ -144,6 +178,9 @@ class FNO(GridOperator):
         norm: "none", "group" (one group) or "instance", after K and after the channel MLP.
         coordinates, masked, sampling: see `GridOperator`.
         spectral: "auto", "matmul" or "fft": how the transforms are computed.
+        fused: use the hand-written layers with their own backward pass wherever they apply (no norm, transforms by
+            products). False runs the same mathematics as plain torch operations, which `torch.func` transforms and
+            second derivatives need.
 
     Raises:
         InputError: an argument out of range, or tensors whose shapes do not fit.
@@ -172,6 +209,7 @@ class FNO(GridOperator):
         masked: bool = False,
         sampling: str = "centre",
         spectral: str = "auto",
+        fused: bool = True,
     ):
         modes = (modes,) if isinstance(modes, int) else tuple(modes)
         if not 1 <= len(modes) <= 3:
@@ -203,7 +241,7 @@ class FNO(GridOperator):
             raise InputError(f"padding: expected numbers ≥ 0, got {padding}")
         self.extension, self.padding_sides, self.norm = extension, padding_sides, norm
         self.lift_ratio, self.projection_ratio, self.mlp_ratio = float(lift), float(projection), float(mlp)
-        self.spectral = spectral
+        self.spectral, self.fused = spectral, bool(fused)
 
         embedding = max(width, 32) if n_params else 0
         hidden = max(1, round(width * lift))
@@ -243,6 +281,7 @@ class FNO(GridOperator):
             "masked": self.masked,
             "sampling": self.sampling,
             "spectral": self.spectral,
+            "fused": self.fused,
         }
 
     def forward(
@@ -260,32 +299,100 @@ class FNO(GridOperator):
             (batch, out_channels, *space).
         """
         self.check(x, params, mask, coords)
-        return self._run(x, params, mask, coords)
+        plan = self._plan(x)
+        if plan is None:
+            return self._plain(x, params, mask, coords)
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.to(self.lift.first.weight.dtype)
+            if torch.is_grad_enabled():
+                return self._fused(x, params, mask, coords, plan)
+            return self._inference(x, params, mask, coords, plan)
 
-    def _run(self, x: Tensor, params: Tensor | None, mask: Tensor | None, coords: Tensor | None) -> Tensor:
+    def _plan(self, x: Tensor) -> Plan | None:
+        """The transform matrices for this grid where the hand-written layers apply, else None."""
+        if not self.fused or self.norm != "none" or torch.compiler.is_compiling():
+            return None
+        before, after = self.pads(x.shape[2:])
+        points = [p + n + q for p, n, q in zip(before, x.shape[2:], after, strict=True)]
+        spectral = cast(FourierLayer, self.layers[0]).spectral
+        axes, _ = spectral.axes(points)
+        return None if spectral.uses_fft(axes) else Plan(axes, self.lift.first.weight)
+
+    def _plain(self, x: Tensor, params: Tensor | None, mask: Tensor | None, coords: Tensor | None) -> Tensor:
         batch, space = x.shape[0], tuple(x.shape[2:])
-        h = self.assemble(x, mask, coords).movedim(1, -1).reshape(batch, -1, self.assembled_channels)
-        embedding = shift = None
-        if self.embedding is not None and self.lift_shift is not None and params is not None:
-            embedding = self.embedding(params.to(h.dtype))
-            shift = self.lift_shift(embedding)
-        v = self.lift(h, shift).reshape(batch, *space, self.width)
-        inside = None if mask is None else mask.to(x.dtype)
-        if inside is not None:
-            v = v * inside.movedim(1, -1)
-        before, after = self.pads(space)
-        if any(before) or any(after):
-            widths = [0, 0]
-            for p, q in zip(reversed(before), reversed(after), strict=True):
-                widths += [p, q]
-            v = F.pad(v, widths)
+        h, embedding, shift = self._enter(x, params, mask, coords)
+        v = self._pad(self._inside(self.lift(h, shift).reshape(batch, *space, self.width), mask))
         for layer in self.layers:
             v = layer(v, embedding)
-        if any(before) or any(after):
-            v = v[(slice(None), *(slice(p, p + n) for p, n in zip(before, space, strict=True)))]
-        y = self.projection(v.reshape(batch, -1, self.width))
-        y = y.reshape(batch, *space, self.out_channels).movedim(-1, 1).contiguous()
-        return y if inside is None else y * inside
+        y = self.projection(self._unpad(v, space).reshape(batch, -1, self.width))
+        return self._leave(y, space, mask)
+
+    def _fused(
+        self, x: Tensor, params: Tensor | None, mask: Tensor | None, coords: Tensor | None, plan: Plan
+    ) -> Tensor:
+        batch, space, ws = x.shape[0], tuple(x.shape[2:]), Workspace(x)
+        h, embedding, shift = self._enter(x, params, mask, coords)
+        v = PerceptronFunction.apply(h, *self.lift.operands(shift), ws)
+        v = self._pad(self._inside(v.reshape(batch, *space, self.width), mask)).reshape(batch, -1, self.width)
+        for layer in self.layers:
+            v = FourierLayerFunction.apply(v, *layer.operands(embedding, plan), plan, ws, layer.last)
+        v = self._unpad(v.reshape(batch, *plan.points, self.width), space).reshape(batch, -1, self.width)
+        y = PerceptronFunction.apply(v, *self.projection.operands(None), ws)
+        return self._leave(y, space, mask)
+
+    def _inference(
+        self, x: Tensor, params: Tensor | None, mask: Tensor | None, coords: Tensor | None, plan: Plan
+    ) -> Tensor:
+        """No gradients: a few samples at a time go through the whole network, each layer written over its input."""
+        space, ws = tuple(x.shape[2:]), Workspace(x)
+        points, out = math.prod(space), []
+        shared = [layer.operands(None, plan) for layer in self.layers] if self.embedding is None else None
+        for xs, ps, ms, cs in _split(samples_a_chunk(points, self.width, x), x, params, mask, coords):
+            h, embedding, shift = self._enter(xs, ps, ms, cs)
+            n = xs.shape[0]
+            v = ws("state", n, points, self.width)
+            perceptron_chunk(h, *self.lift.operands(shift), ws, v)
+            v = self._pad(self._inside(v.view(n, *space, self.width), ms)).reshape(n, -1, self.width)
+            for i, layer in enumerate(self.layers):
+                operands = layer.operands(embedding, plan) if shared is None else shared[i]
+                layer_in_place(v, *operands, plan, ws, layer.last)
+            v = self._unpad(v.view(n, *plan.points, self.width), space).reshape(n, -1, self.width)
+            y = x.new_empty(n, points, self.out_channels)
+            perceptron_chunk(v, *self.projection.operands(None), ws, y)
+            out.append(self._leave(y, space, ms))
+        return out[0] if len(out) == 1 else torch.cat(out)
+
+    def _enter(
+        self, x: Tensor, params: Tensor | None, mask: Tensor | None, coords: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Input channels (batch, point, channel), embedding of the parameters and the shift that they give the lift."""
+        h = self.assemble(x, mask, coords).movedim(1, -1).reshape(x.shape[0], -1, self.assembled_channels)
+        if self.embedding is None or self.lift_shift is None or params is None:
+            return h, None, None
+        embedding = self.embedding(params.to(h.dtype))
+        return h, embedding, self.lift_shift(embedding)
+
+    def _inside(self, v: Tensor, mask: Tensor | None) -> Tensor:
+        return v if mask is None else v * mask.to(v.dtype).movedim(1, -1)
+
+    def _pad(self, v: Tensor) -> Tensor:
+        before, after = self.pads(v.shape[1:-1])
+        if not any(after):
+            return v
+        widths = [0, 0]
+        for p, q in zip(reversed(before), reversed(after), strict=True):
+            widths += [p, q]
+        return F.pad(v, widths)
+
+    def _unpad(self, v: Tensor, space: Sequence[int]) -> Tensor:
+        if tuple(v.shape[1:-1]) == tuple(space):
+            return v
+        before, _ = self.pads(space)
+        return v[(slice(None), *(slice(p, p + n) for p, n in zip(before, space, strict=True)))]
+
+    def _leave(self, y: Tensor, space: Sequence[int], mask: Tensor | None) -> Tensor:
+        y = y.reshape(y.shape[0], *space, self.out_channels).movedim(-1, 1).contiguous()
+        return y if mask is None else y * mask.to(y.dtype)
 
     def pads(self, space: Sequence[int]) -> tuple[list[int], list[int]]:
         """Points added before and after each axis with extension="carry"."""

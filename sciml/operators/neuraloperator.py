@@ -158,5 +158,8 @@ def half_space_weight(weight: Tensor, modes: list[int]) -> Tensor:
         full[..., modes[-1]] *= 0.5
         full = full + full.flip(dims=list(range(2, weight.ndim))).conj()
         half = full[:, :, modes[0] :]
+        for axis, m in enumerate(modes[1:], start=3):  # from ascending order to 0 … m, -1 … -m
+            order = torch.cat((torch.arange(m, 2 * m + 1), torch.arange(m - 1, -1, -1)))
+            half = half.index_select(axis, order)
     half = half.movedim((0, 1), (-2, -1))
     return torch.cat((half.real, half.imag), dim=-1)
