@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,13 +45,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def reason(error: OSError) -> str:
     """What the operating system said, also where HDF5 wraps it in its own words."""
-    if error.strerror:
-        return error.strerror
-    text = str(error)
-    for number in (28, 13, 30, 122, 27):  # no space, permission, read-only, quota, file too large
-        if f"errno = {number}," in text:
-            return os.strerror(number)
-    return (text.splitlines() or ["unknown failure"])[0]
+    found = re.search(r"errno = (\d{1,3})\b", str(error))
+    if found:
+        return os.strerror(int(found.group(1)))
+    return ((error.strerror or str(error)).splitlines() or ["unknown failure"])[0]
 
 
 def sync(path: Path) -> None:

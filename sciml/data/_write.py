@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import math
 import os
 import shutil
@@ -93,7 +94,8 @@ def _write_hdf5(packed: Any, part: Path, compression: int | None) -> None:
     needed = sum(v.size * v.dtype.itemsize for _, v, _ in variables.values())
     free = shutil.disk_usage(part.parent).free
     if not compression and needed > free:
-        raise InputError(f"{part.parent}: needs {needed / 1e9:.2f} GB, but the disk has {free / 1e9:.2f} GB free")
+        text = f"{os.strerror(errno.ENOSPC)}: {needed / 1e9:.3g} GB needed, {free / 1e9:.3g} GB free"
+        raise OSError(errno.ENOSPC, text)
     access = h5p.create(h5p.FILE_ACCESS)
     access.set_libver_bounds(h5f.LIBVER_V110, h5f.LIBVER_V110)
     creation = h5p.create(h5p.FILE_CREATE)
