@@ -1,0 +1,165 @@
+"""The cases of the lid-driven cavity benchmark: published axes, and random starts and lids.
+
+Published (CFDBench, Luo et al. 2023): a baseline ρ = 1 kg/m³, μ = 10⁻⁵ Pa s, lid speed U = 10 m/s in a square of
+L = 0.01 m, and three subsets that each vary one thing,
+
+    bc     U = 1, 2, ..., 50
+    prop   ρ ∈ {0.1, 0.5, 1, 2, ..., 10} × μ ∈ {1, 5}·10⁻⁵ ... 10⁻²
+    geo    width × height, each of 0.01, 0.02, ..., 0.05
+
+Reynolds numbers run from 1 to 10⁵. A wall layer is about L Re^(−1/2) thick, so that a grid of N cells holds one over as
+many cells as 64 cells do at Re 1000 (two, with centre-line errors of a hundredth of U) while Re ≤ 1000 (N/64)²;
+beyond 8000 the square cavity has no steady flow in two dimensions. Profile "published" takes the parameters as they
+are. Profile "resolved" keeps every axis and raises viscosity: in bc and geo one viscosity for the subset puts its
+largest Reynolds number at the limit; in prop the seven viscosities run evenly in their logarithm from the one that does
+so to the published largest.
+
+The subset ic is not published: a random divergence-free start and a lid whose speed varies smoothly in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sciml.boundary import Series
+from sciml.errors import InputError, suggest
+from sciml.problem import Case
+from sciml.problems.lid_driven_cavity import LidDrivenCavity
+
+SUBSETS = ("bc", "prop", "geo", "ic")
+PROFILES = ("resolved", "published")
+RANDOM_CASES = 100  # of subset ic, where no number is asked for
+PUBLISHED_STEP = 0.1  # s
+_BASE = {"lid_velocity": 10.0, "density": 1.0, "viscosity": 1e-5, "width": 0.01, "height": 0.01}
+_DENSITIES = (0.1, 0.5, *(float(k) for k in range(1, 11)))
+_VISCOSITIES = (1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2)
+
+
+def largest_reynolds(resolution: tuple[int, int]) -> float:
+    """Largest Reynolds number that a grid resolves (see the module)."""
+    return min(1000.0 * (min(resolution) / 64) ** 2, 8000.0)
+
+
+def published(subset: str, profile: str, limit: float) -> list[dict[str, float]]:
+    """Parameters of all cases of subset bc, prop or geo."""
+    raised = profile == "resolved"
+    if subset == "bc":
+        speeds = np.arange(1.0, 51.0)
+        mu = speeds[-1] * _BASE["width"] / limit if raised else _BASE["viscosity"]
+        return [_BASE | {"lid_velocity": float(u), "viscosity": float(mu)} for u in speeds]
+    if subset == "prop":
+        reach = _DENSITIES[-1] * _BASE["lid_velocity"] * _BASE["width"]
+        viscosities = _VISCOSITIES
+        if raised and reach / _VISCOSITIES[-1] < limit:
+            viscosities = tuple(float(m) for m in np.geomspace(reach / limit, _VISCOSITIES[-1], len(_VISCOSITIES)))
+        elif raised:  # a very coarse grid: the published spacing, moved
+            viscosities = tuple(m * reach / limit / _VISCOSITIES[0] for m in _VISCOSITIES)
+        return [_BASE | {"density": rho, "viscosity": mu} for rho in _DENSITIES for mu in viscosities]
+    sides = [0.01, 0.02, 0.03, 0.04, 0.05]
+    mu = _BASE["lid_velocity"] * sides[-1] / limit if raised else _BASE["viscosity"]
+    return [_BASE | {"width": w, "height": h, "viscosity": float(mu)} for w in sides for h in sides]
+
+
+def random_case(number: int, seed: int, limit: float, resolution: tuple[int, int], frames: int, label: str) -> Case:
+    """Case `number` of subset ic; depends on (seed, number) and the arguments alone.
+
+    Re is log-uniform in [50, limit]. ψ = sin²(πx/W) sin²(πy/H) Σ a_kl cos(kπx/W) cos(lπy/H), k, l ≤ 4, vanishes at the
+    walls with its normal derivative; it is scaled to a largest speed of 0.3 to 1.2 U. The lid starts at ±U times 0 to 1
+    and drifts by three sines with periods of 2 to 12 L/U.
+    """
+    random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 0x1C, number])))
+    low = min(50.0, limit / 2)
+    reynolds = low * (limit / low) ** random.uniform()
+    speed, width = _BASE["lid_velocity"], _BASE["width"]
+    ny, nx = resolution
+    y, x = (np.linspace(0, np.pi, n + 1) for n in (ny, nx))
+    k = np.arange(5)
+    amplitudes = random.standard_normal((5, 5)) / (1 + k[:, None] ** 2 + k[None, :] ** 2)
+    psi = np.cos(np.outer(y, k)) @ amplitudes @ np.cos(np.outer(k, x))
+    psi = psi * np.sin(y)[:, None] ** 2 * np.sin(x)[None, :] ** 2
+    slopes = np.gradient(psi, width / ny, width / nx)
+    psi *= random.uniform(0.3, 1.2) * speed / np.sqrt(slopes[0] ** 2 + slopes[1] ** 2).max()
+
+    turnover = width / speed
+    knots = np.arange(2 * frames + 1) * 0.125
+    periods, phases = np.exp(random.uniform(np.log(2), np.log(12), 3)), random.uniform(0, 2 * np.pi, 3)
+    weights = random.standard_normal(3) * 0.5
+    motion = random.uniform(-1, 1) + weights @ np.sin(2 * np.pi * knots / periods[:, None] + phases[:, None])
+    parameters = _BASE | {"viscosity": float(speed * width / reynolds)}
+    lid = Series(knots * turnover, np.clip(motion, -1.5, 1.5))
+    return LidDrivenCavity().case(
+        **parameters, lid_motion=lid, initial_streamfunction=psi.astype(np.float32), label=label, subset="ic"
+    )
+
+
+def cases(
+    subsets: Sequence[str], count: int | None, profile: str, resolution: tuple[int, int], frames: int, seed: int
+) -> list[Case]:
+    """The cases to compute, subset by subset.
+
+    Args:
+        count: how many in all, spread over subsets by their size and over the axes of each; None for all.
+
+    Raises:
+        InputError: an unknown subset or profile, or more cases than there are.
+    """
+    for name in subsets:
+        if name not in SUBSETS:
+            raise InputError(f"subset: no subset is called {name!r}{suggest(name, SUBSETS)}")
+    if not subsets or len(set(subsets)) != len(subsets):
+        raise InputError(
+            f"subset: expected different names out of {', '.join(SUBSETS)}, got {', '.join(subsets) or 'none'}"
+        )
+    if profile not in PROFILES:
+        raise InputError(f"profile: no profile is called {profile!r}{suggest(profile, PROFILES)}")
+    limit = largest_reynolds(resolution)
+    tables = {s: published(s, profile, limit) for s in subsets if s != "ic"}
+    sizes = {s: len(tables[s]) if s in tables else RANDOM_CASES for s in subsets}
+    found: list[Case] = []
+    for subset, n in _shares(sizes, count).items():
+        if subset == "ic":
+            found += [random_case(i, seed, limit, resolution, frames, f"ic{i:04d}") for i in range(n)]
+        else:
+            numbers = _spread(tables[subset], n)
+            problem = LidDrivenCavity()
+            found += [problem.case(**tables[subset][i], label=f"{subset}{i:04d}", subset=subset) for i in numbers]
+    return found
+
+
+def _shares(sizes: dict[str, int], count: int | None) -> dict[str, int]:
+    """How many cases of each subset: in proportion to its size, at least one while there are enough."""
+    if count is None:
+        return dict(sizes)
+    if count < 1:
+        raise InputError(f"cases: expected at least 1, got {count}")
+    fixed = sum(n for s, n in sizes.items() if s != "ic")
+    if "ic" not in sizes and count > fixed:
+        raise InputError(f"cases: {', '.join(sizes)} have {fixed} cases in all, got {count}")
+    exact = {s: count * n / sum(sizes.values()) for s, n in sizes.items()}
+    shares = {s: int(e) for s, e in exact.items()}
+    by_remainder = sorted(sizes, key=lambda s: (shares[s] > 0, shares[s] - exact[s]))
+    for s in by_remainder[: count - sum(shares.values())]:
+        shares[s] += 1
+    over = {s: max(shares[s] - n, 0) for s, n in sizes.items() if s != "ic"}
+    for s, extra in over.items():
+        shares[s] -= extra
+    if "ic" in shares:
+        shares["ic"] += sum(over.values())
+    return shares
+
+
+def _spread(table: list[dict[str, float]], count: int) -> list[int]:
+    """`count` cases far from each other in the axes that vary: each next one is farthest from those chosen."""
+    values = np.array([[case[name] for name in _BASE] for case in table])
+    places = np.log(values[:, np.ptp(values, axis=0) > 0])
+    ranks = np.stack(
+        [np.unique(axis, return_inverse=True)[1] / (np.unique(axis).size - 1) for axis in places.T], axis=1
+    )
+    chosen = [0]
+    distance = np.linalg.norm(ranks - ranks[0], axis=1)
+    while len(chosen) < count:
+        chosen.append(int(np.argmax(distance)))
+        distance = np.minimum(distance, np.linalg.norm(ranks - ranks[chosen[-1]], axis=1))
+    return sorted(chosen)
