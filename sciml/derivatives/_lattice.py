@@ -194,7 +194,11 @@ class Lattice:
             ends = [self._tangential_end(inner, e.axis, axis, end, result) for end in ("min", "max")]
             return self._with_ends(result, ends, axis)
         values = self._as_cells(self.cells(inner))
-        result = self._apply(_face_slope(*self._key(axis), self.order), values, axis)
+        stored = self.face_values.get((inner.name, axis)) if isinstance(inner, Field) else None
+        if stored is None:
+            result = self._apply(_face_slope(*self._key(axis), self.order), values, axis)
+        else:  # cell values are means of these; near a wall their slope would lose an order
+            result = self._apply(_slope_between_faces(*self._key(axis), self.order), stored, axis)
         if self.grid.periodic[axis]:
             return result
         known = self.faces(inner, axis)
@@ -204,7 +208,7 @@ class Lattice:
             if condition is not None and condition.kind == "neumann":
                 sign = -1.0 if end == "min" else 1.0
                 ends.append(sign * self._along(condition.at(self.time), result, axis))
-            elif self._bounded(inner, axis, end):
+            elif stored is None and self._bounded(inner, axis, end):
                 ends.append(self._end_slope(values, self._next_to(known, axis, end, 0), axis, end))
             else:
                 ends.append(None)
@@ -361,6 +365,13 @@ def _face_slope(faces: bytes, periodic: bool, order: int) -> Stencil:
     f, centres, period = _line(faces, periodic)
     inner = stencil(centres, f, order, 1, period)
     return inner if periodic else _with_wider_ends(inner, f, centres, order + 1, 1)
+
+
+@lru_cache(maxsize=64)
+def _slope_between_faces(faces: bytes, periodic: bool, order: int) -> Stencil:
+    """The derivative at faces from values on faces."""
+    f, _, period = _line(faces, periodic)
+    return stencil(f[:-1] if periodic else f, f, order + 1, 1, period)
 
 
 @lru_cache(maxsize=64)
