@@ -139,7 +139,7 @@ class Stored:
         if picked.dtype == bool:
             picked = np.flatnonzero(picked)
         if picked.size == 0:
-            return np.empty((0, *self.shape[1:]), self.dtype)[(slice(None), *key[1:])]
+            return np.empty((0, *self.shape[1:]), self.dtype.newbyteorder("="))[(slice(None), *key[1:])]
         return np.concatenate([self[int(k)][None] for k in picked])[(slice(None), *key[1:])]
 
     def rows(self, start: int, stop: int) -> np.ndarray:

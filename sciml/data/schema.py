@@ -264,10 +264,11 @@ class _Check:
             got = self.ds.variables[name].attrs.get("units")
             if got != unit:
                 self.fail(f"variable {name!r} has units {got!r}, expected {unit!r}")
-        for name in field_names(self.ds):
-            text, got = units_of(problem, name)[1], self.ds.variables[name].attrs.get("long_name", "")
-            others = {units_of(problem, other)[1] for other in field_names(self.ds) if other != name}
-            if got != text and got in others:
+        texts = {name: units_of(problem, name)[1] for name in field_names(self.ds)}
+        texts |= {spec.name: spec.description or spec.name for spec in problem.parameters if spec.name in expected}
+        for name, text in texts.items():
+            got = self.ds.variables[name].attrs.get("long_name", "")
+            if got != text and got in texts.values():
                 self.fail(f"variable {name!r} is described as {got!r}, expected {text!r}: swapped variables?")
 
 

@@ -68,7 +68,8 @@ def cavity(
 def cavities(count: int = 4, seed: int = 0, **how: Any) -> list[Any]:
     rng = np.random.default_rng(seed)
     return [
-        cavity(rng, 3 + i, subset=("bc", "ic")[i % 2], ic=bool(i % 2), lid_velocity=1.0 + i, **how) for i in range(count)
+        cavity(rng, 3 + i, subset=("bc", "ic")[i % 2], ic=bool(i % 2), lid_velocity=1.0 + i, **how)
+        for i in range(count)
     ]
 
 

@@ -63,7 +63,10 @@ def test_tendencies_and_uncertainties_get_units():
         ({"times": [0.0, 1.0, np.nan]}, "times: expected finite, increasing"),
         ({"fields": {}}, "fields: expected at least one"),
         ({"fields": {"w": (("time", "y", "x"), np.zeros((3, 2, 2)))}}, "no field 'w'"),
-        ({"fields": {"u": (("time", "y", "x"), np.zeros((3, 2, 3)))}}, r"'u' has shape \(3, 2, 3\), expected \(3, 2, 2\)"),
+        (
+            {"fields": {"u": (("time", "y", "x"), np.zeros((3, 2, 3)))}},
+            r"'u' has shape \(3, 2, 3\), expected \(3, 2, 2\)",
+        ),
         ({"fields": {"u": (("y", "x"), np.zeros((2, 2)))}}, "'u' has dims"),
         ({"fields": {"u": (("time", "y", "z"), np.zeros((3, 2, 2)))}}, "dimension 'z', but coords lack it"),
         ({"fields": {"u": (("time", "y", "x"), np.zeros((3, 2, 2), int))}}, "type int64, expected floating"),
