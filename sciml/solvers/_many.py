@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from sciml.errors import InputError, SolverError
@@ -60,6 +61,22 @@ def checked(solution: xarray.Dataset) -> xarray.Dataset:
 def title(case: Case) -> str:
     """What a message calls a case."""
     return f"case {case.label!r}" if case.label else repr(case)
+
+
+def cell_counts(name: str, resolution: Any, least: int) -> int | tuple[int, ...]:
+    """`resolution` as one count or a tuple of counts, if it is that.
+
+    Raises:
+        InputError: anything else, or fewer than `least` cells along some axis.
+    """
+    several = isinstance(resolution, tuple | list)
+    counts = list(resolution) if several else [resolution]
+    whole = all(isinstance(n, Integral) and not isinstance(n, bool) for n in counts)
+    if not counts or not whole or min(counts) < least:
+        raise InputError(
+            f"{name}: resolution is {resolution!r}, expected a count of at least {least} cells, or one for each axis"
+        )
+    return tuple(int(n) for n in counts) if several else int(resolution)
 
 
 class _bar:

@@ -57,15 +57,12 @@ class FiniteVolume(Solver):
         courant: float = 0.5,
         time_step: float | None = None,
     ):
-        counts = (resolution,) if isinstance(resolution, int) else tuple(resolution)
-        if not counts or any(not isinstance(n, int | np.integer) or isinstance(n, bool) or n < 3 for n in counts):
-            raise InputError(f"{self.name}: resolution is {resolution!r}, expected at least 3 cells along each axis")
+        self.resolution = _many.cell_counts(self.name, resolution, 3)
         if not 0 <= stretching <= 5:
             raise InputError(f"{self.name}: stretching is {stretching!r}, expected a number in [0, 5]")
         for what, value in (("courant", courant), ("time_step", 1.0 if time_step is None else time_step)):
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"{self.name}: {what} is {value!r}, expected a number > 0")
-        self.resolution = resolution if isinstance(resolution, int) else tuple(int(n) for n in counts)
         self.stretching, self.courant, self.time_step = float(stretching), float(courant), time_step
 
     @property

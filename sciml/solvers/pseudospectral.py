@@ -59,9 +59,7 @@ class PseudoSpectral(Solver):
         max_substeps: int = 200_000,
         derivative: str = "reverse",
     ):
-        counts = (resolution,) if isinstance(resolution, int) else tuple(resolution)
-        if not counts or any(not isinstance(n, int | np.integer) or isinstance(n, bool) or n < 8 for n in counts):
-            raise InputError(f"{self.name}: resolution is {resolution!r}, expected at least 8 cells along each axis")
+        self.resolution = _many.cell_counts(self.name, resolution, 8)
         if dtype not in ("float32", "float64"):
             raise InputError(f"{self.name}: dtype is {dtype!r}, expected 'float64' or 'float32'")
         if not 0 < cfl <= 1.35:
@@ -70,7 +68,6 @@ class PseudoSpectral(Solver):
             raise InputError(f"{self.name}: derivative is {derivative!r}, expected 'reverse' or 'forward'")
         if max_substeps < 1:
             raise InputError(f"{self.name}: max_substeps is {max_substeps!r}, expected at least 1")
-        self.resolution = resolution if isinstance(resolution, int) else tuple(int(n) for n in counts)
         self.dtype, self.cfl, self.max_substeps, self.derivative = dtype, float(cfl), int(max_substeps), derivative
 
     @property
@@ -139,7 +136,7 @@ class PseudoSpectral(Solver):
         fields = {k: (dims, v[:count]) for k, v in found.items() if k not in ("substeps", "reached")}
         coords = dict(zip(AXES, grid.centres, strict=False))
         notes = {"substeps": int(found["substeps"].sum()), "spectrum_tail": _tail(found["u"][:count])}
-        if notes["spectrum_tail"] > _RESOLVED:
+        if status == "ok" and notes["spectrum_tail"] > _RESOLVED:
             warnings.warn(
                 f"{self.name}: {_many.title(case)}: the shortest waves hold {notes['spectrum_tail']:.1%} of the "
                 "velocity; the solution is under-resolved, a finer resolution is needed",
