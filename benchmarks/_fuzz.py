@@ -27,7 +27,7 @@ SECRET = b"another file's bytes! " * 64
 MEMORY = 3 << 30
 PATIENCE = 20.0  # seconds for one mutant
 _NUMBERS = [0, 1, 2, 3, 7, 8, 0x7F, 0x80, 0xFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**64 - 1]
-_SIGNATURES = (b"OHDR", b"OCHK", b"BTHD", b"BTLF", b"FRHP", b"FHDB", b"FAHD", b"FADB", b"TREE", b"HEAP", b"SNOD", b"GCOL")
+_SIGNATURES = tuple(s.encode() for s in "OHDR OCHK BTHD BTLF FRHP FHDB FAHD FADB TREE HEAP SNOD GCOL".split())
 
 
 # ---- seed files -----------------------------------------------------------------------------------------------------
@@ -64,6 +64,8 @@ def seed_files(folder: Path) -> list[Path]:
 def _old_form(source: Path, target: Path) -> None:
     import h5py
 
+    old: Any
+    new: Any
     with h5py.File(source) as old, h5py.File(target, "w", libver="earliest") as new:
         for key, value in old.attrs.items():
             new.attrs[key] = value
@@ -137,7 +139,8 @@ def mutate_bytes(data: bytes, rng: np.random.Generator) -> tuple[str, bytes]:
     """One of: truncation, bit flips, byte and number edits, block swaps, insertions, deletions, and number edits within
     object headers whose checksums are made to agree again."""
     out = bytearray(data)
-    kind = str(rng.choice(["truncate", "flip", "bytes", "number", "swap", "insert", "delete", "header", "header", "near"]))
+    kinds = ("truncate", "flip", "bytes", "number", "swap", "insert", "delete", "header", "header", "near")
+    kind = kinds[int(rng.integers(len(kinds)))]
     size = len(out)
     if kind == "truncate":
         del out[int(rng.integers(size)) :]
@@ -201,13 +204,14 @@ def _edit(out: bytearray, at: int, rng: np.random.Generator) -> None:
 
 def mutate_content(path: Path, secret: Path, rng: np.random.Generator) -> str:
     """Change what a well-formed file says: links and storage that lead to another file, sizes out of all proportion,
-    types and filters that are not allowed, missing and swapped variables, attributes and values that break the schema."""
+    types and filters that are not allowed, missing and swapped variables, attributes and values against the schema."""
     import h5py
 
     deeds = sorted(_DEEDS)
     kind = deeds[int(rng.integers(len(deeds)))]
+    file: Any
     with h5py.File(path, "r+") as file:
-        names = [n for n in file if "DIMENSION_LIST" in file[n].attrs]
+        names = [str(n) for n in file if "DIMENSION_LIST" in file[n].attrs]
         _DEEDS[kind](file, str(rng.choice(names)), names, secret, rng)
     return kind
 
@@ -288,7 +292,8 @@ def _type(file: Any, name: str, names: list[str], secret: Path, rng: Any) -> Non
     import h5py
 
     kinds = [
-        h5py.string_dtype(), h5py.vlen_dtype("f4"), h5py.ref_dtype, h5py.regionref_dtype, np.dtype("V8"), np.dtype("f2"),
+        h5py.string_dtype(), h5py.vlen_dtype("f4"), h5py.ref_dtype, h5py.regionref_dtype, np.dtype("f2"),
+        np.dtype("V8"),
         np.dtype([("a", "f4"), ("b", "i8")]), h5py.enum_dtype({"A": 1}, "u1"), np.dtype("?"), np.dtype("c8"),
         np.dtype("i1"), np.dtype("u8"), np.dtype(">f8"), np.dtype("S5"), np.dtype(("f4", (3,))), np.dtype("f8"),
     ]  # fmt: skip

@@ -221,7 +221,7 @@ class _Check:
         ragged = ("case", "frame", "obs", "node", "cell")
         for name, var in self.ds.variables.items():
             if not NAME.match(str(name)) or var.dims[:1] not in [(dim,) for dim in ragged]:
-                self.fail(f"variable {str(name)[:60]!r} has dimensions {tuple(var.dims)}, expected one of {ragged} first")
+                self.fail(f"variable {str(name)[:60]!r} is over {tuple(var.dims)}, expected one of {ragged} first")
         for name in parameter_names(self.ds):
             values = self.small(name, ("case",), "f")
             if not np.all(np.isfinite(values)):

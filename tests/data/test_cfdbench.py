@@ -186,12 +186,12 @@ def array(tree, values, name="u"):
          "case.json: lid_driven_cavity: density is -1"),
         (lambda t: case_file(t, '{"vel_in": 1, "density": 1, "viscosity": 1, "height": 1, "width": 1}'),
          "key 'vel_in' is of problem 'tube', expected 'cavity'"),
-        (lambda t: case_file(t, '{"vel_top": 1, "density": 1, "viscosity": 1, "height": 1, "width": 1, "time_step": 0}'),
-         "'time_step' is 0|expected a positive"),
+        (lambda t: case_file(t, '{"vel_top": 1, "density": 1, "viscosity": 1, "height": 1, "width": 1, "time_step":0}'),
+         "'time_step' is 0, expected a positive number"),
         (lambda t: array(t, np.zeros((3, 4))), r"u\.npy: shape \(3, 4\), expected \(time, y, x\)"),
         (lambda t: array(t, np.zeros((0, 4, 4))), r"u\.npy: shape \(0, 4, 4\)"),
         (lambda t: array(t, np.zeros((2, 4, 4))), r"v\.npy: shape \(3, 4, 4\), but u\.npy has \(2, 4, 4\)"),
-        (lambda t: [array(t, np.zeros((3, 5, 4)), n) for n in "uv"], r"grid of \(4, 4\) cells, but .*case2 has \(5, 4\)"),
+        (lambda t: [array(t, np.zeros((3, 5, 4)), n) for n in "uv"], r"grid of \(4, 4\) cells, .*case2 has \(5, 4\)"),
         (lambda t: array(t, np.zeros((3, 4, 4), int)), r"u\.npy: type int64, expected float32 or float64"),
         (lambda t: array(t, np.zeros((3, 4, 4), "f2")), r"u\.npy: type float16"),
         (lambda t: array(t, np.full((3, 4, 4), None)), r"u\.npy: type object"),
@@ -245,7 +245,7 @@ def test_generated_sets_go_out_and_come_back(tmp_path):
 
 def test_what_the_layout_cannot_hold_is_refused(tmp_path):
     data.write(data.pack(cavities(4)), tmp_path / "a.h5")
-    with pytest.raises(InputError, match="case 1 has the input 'initial_streamfunction'|case 1 has the input 'lid_motion"):
+    with pytest.raises(InputError, match="case 1 has the input 'initial_streamfunction'"):
         export_tree(tmp_path / "a.h5", tmp_path / "tree")
     assert not (tmp_path / "tree").exists()
     export_tree(tmp_path / "a.h5", tmp_path / "tree", subset="bc")
@@ -261,7 +261,7 @@ def test_a_hostile_layout_text_cannot_leave_the_folder(tree, tmp_path):
     found = data.open(tmp_path / "a.h5").load()
     about = json.loads(found["source_layout"].values[0]) | {"folder": "../../escaped"}
     found["source_layout"] = (("case",), np.array([json.dumps(about)] * 5))
-    with pytest.raises(FileFormatError, match="names the folder '../../escaped'"):
+    with pytest.raises(FileFormatError, match=r"names the folder '\.\./\.\./escaped'"):
         export_tree(found, tmp_path / "back")
     assert not (tmp_path / "back").exists()
 

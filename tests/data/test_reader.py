@@ -305,5 +305,5 @@ def test_reading_survives_a_file_cut_short_after_opening(path):
     windows, dataset = data.Windows(path, split=None), data.open(path)
     os.truncate(path, 20_000)
     for read in (lambda: dataset["v"].values, lambda: [windows[k] for k in range(len(windows))]):
-        with pytest.raises(InputError, match="ends at byte|has changed"):
+        with pytest.raises(InputError, match=r"ends at byte|has changed"):
             read()

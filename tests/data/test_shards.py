@@ -63,7 +63,7 @@ def test_a_damaged_shard_stops_the_merge(tmp_path):
     writer.write(0, cavities(1)[0])
     shard = writer.path(0)
     shard.write_bytes(shard.read_bytes()[:-100])
-    with pytest.raises(InputError, match="case_0000000.h5"):
+    with pytest.raises(InputError, match=r"case_0000000\.h5"):
         writer.merge()
     assert not (tmp_path / "a.h5").exists()
 

@@ -1,0 +1,368 @@
+"""Data sets: random windows per second beside The Well's loader, memory while training, and fuzzing of the reader.
+
+    python -m benchmarks.data [--part windows|memory|fuzz]
+
+"windows": the same values in our file and in The Well's own layout, the same windows, one run, warm cache.
+"memory":  proportional set size (PSS) of all processes while a Fourier neural operator trains from a file of 8 GB.
+"fuzz":    damaged and hostile files; see benchmarks/_fuzz.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import _fuzz
+from benchmarks._ledger import Ledger
+
+PARTS = ("windows", "memory", "fuzz")
+N = 64
+FIELDS = ("u", "v", "p")
+
+
+# ---- windows --------------------------------------------------------------------------------------------------------
+
+
+def flow_file(path: Path, cases: int, frames: int, fields: dict[str, Any] | None = None, **attrs: Any) -> None:
+    """A cavity data set; values are random, or `fields` over (frame, y, x)."""
+    import xarray as xr
+
+    import sciml
+    from sciml import data
+    from sciml.data import schema
+    from sciml.data._pack import describe
+
+    rng = np.random.default_rng(0)
+    total = cases * frames
+    if fields is None:
+        fields = {name: rng.standard_normal((total, N, N), dtype=np.float32) for name in FIELDS}
+    times = 0.1 * np.arange(frames)
+    template = describe(sciml.problems.LidDrivenCavity().case(), times)
+    problem = sciml.problems.LidDrivenCavity()
+    content: dict[str, Any] = {
+        name: (dims, np.concatenate([values] * cases), note) for name, (dims, values, note) in template.items()
+    }
+    content["split"] = (("case",), np.zeros(cases, np.uint8), schema.flag_attrs(schema.SPLITS, "split"))
+    content["row_size"] = (("case",), np.full(cases, frames), {"long_name": "frames"})
+    content["frame_case"] = (("frame",), np.repeat(np.arange(cases, dtype=np.int32), frames), {})
+    content["time"] = (("frame",), np.tile(times, cases), {"units": "s"})
+    for axis in "xy":
+        for end, value in (("min", 0.0), ("max", 1.0)):
+            content[f"{axis}_{end}"] = (("case",), np.full(cases, value), {"units": "m"})
+    for name, values in fields.items():
+        unit, text = schema.units_of(problem, name)
+        content[name] = (("frame", "y", "x"), values, {"units": unit, "long_name": text})
+    root = {
+        "Conventions": schema.CONVENTIONS, "schema_version": schema.VERSION, "problem": problem.name,
+        "fields": " ".join(fields), "parameters": " ".join(s.name for s in problem.parameters),
+    }  # fmt: skip
+    data.write(xr.Dataset(content, attrs=root | attrs), path)
+
+
+def well_file(source: Path, folder: Path, cases: int, frames: int) -> None:
+    """The same values as The Well lays them out: pressure a scalar, velocity a vector field, one frame a chunk."""
+    import h5py
+
+    from sciml import data
+
+    flow = data.open(source)
+    values = {name: flow[name].values.reshape(cases, frames, N, N) for name in FIELDS}
+    folder.mkdir()
+    file: Any
+    with h5py.File(folder / "flow.hdf5", "w") as file:
+        file.attrs.update(
+            dataset_name="flow", grid_type="cartesian", n_spatial_dims=2, n_trajectories=cases, simulation_parameters=[]
+        )
+        dims = file.create_group("dimensions")
+        dims.attrs["spatial_dims"] = ["y", "x"]
+        for name, points in (("time", 0.1 * np.arange(frames)), ("y", np.arange(N) / N), ("x", np.arange(N) / N)):
+            dims[name] = points.astype("f4")
+            dims[name].attrs.update(sample_varying=False, time_varying=False)
+        file.create_group("boundary_conditions")
+        file.create_group("scalars").attrs["field_names"] = []
+        for order in range(3):
+            file.create_group(f"t{order}_fields").attrs["field_names"] = []
+        for order, name, array in (
+            (0, "pressure", values["p"]),
+            (1, "velocity", np.stack([values["v"], values["u"]], axis=-1)),
+        ):
+            group = file[f"t{order}_fields"]
+            group.attrs["field_names"] = [name]
+            dset = group.create_dataset(name, data=array, chunks=(1, 1, *array.shape[2:]))
+            dset.attrs.update(sample_varying=True, time_varying=True, dim_varying=[True, True], symmetric=False)
+
+
+def bench_windows(folder: Path, cases: int = 20, frames: int = 100, rounds: int = 5) -> None:
+    import torch
+    from the_well.data import WellDataset
+
+    from sciml import data
+
+    torch.set_num_threads(1)
+    ledger = Ledger("data", part="windows", packages=("the-well", "fsspec"))
+    path = folder / "flow.h5"
+    flow_file(path, cases, frames)
+    well_file(path, folder / "well", cases, frames)
+    ratios: list[float] = []
+    for history, horizon in ((1, 1), (4, 1)):
+        windows = data.Windows(path, history=history, horizon=horizon, fields=FIELDS)
+        peer = WellDataset(
+            path=str(folder / "well"), n_steps_input=history, n_steps_output=horizon, use_normalization=False,
+            return_grid=False, boundary_return_type=None,  # type: ignore[arg-type]
+        )  # fmt: skip
+        assert len(peer) == len(windows)
+        for k in (0, 7, len(windows) - 1):  # the same windows, value for value
+            ours, theirs = windows[k], peer[k]
+            for key, other in (("state", "input_fields"), ("target", "output_fields")):
+                expected = np.moveaxis(np.asarray(theirs[other]), -1, 1)[:, [2, 1, 0]]
+                np.testing.assert_array_equal(ours[key], expected)
+        for workers in (0, 2):
+            loader = data.Loader(windows, 16, workers=workers)
+            pool: dict[str, Any] = {"persistent_workers": True} if workers else {}
+            context = "fork" if workers else None  # what its users get by default; it starts and runs fastest
+            dataloader = torch.utils.data.DataLoader(
+                peer, 16, shuffle=True, num_workers=workers, multiprocessing_context=context, **pool
+            )
+            epoch = iter(range(10**6))
+
+            def ours_once(loader: Any = loader, epoch: Any = epoch) -> int:
+                count = 0
+                for batch in loader.epoch(next(epoch)):
+                    tensors = [torch.from_numpy(batch[key]) for key in ("state", "target")]
+                    count += len(tensors[0])
+                return count
+
+            def theirs_once(dataloader: Any = dataloader) -> int:
+                return sum(len(batch["input_fields"]) for batch in dataloader)
+
+            speeds = _alternate(rounds, ours_once, theirs_once)
+            loader.close()
+            del dataloader
+            gc.collect()
+            ratio = statistics.median(a / b for a, b in zip(*speeds, strict=True))
+            ratios.append(ratio)
+            ledger.row(
+                section="random windows, 3 fields of 64 x 64, batches of 16, warm cache",
+                frames_in_and_out=f"{history} + {horizon}",
+                workers=workers,
+                sciml_windows_per_second=round(statistics.median(speeds[0])),
+                the_well_windows_per_second=round(statistics.median(speeds[1])),
+                ratio=round(ratio, 2),
+            )
+            print(f"{history}+{horizon}, {workers} workers: {ratio:.1f} times The Well")
+    ledger.seeds(0)
+    ledger.check("windows_per_second_vs_the_well", round(min(ratios), 3), reason="the least of all rows")
+    ledger.write()
+
+
+def _alternate(rounds: int, *runs: Callable[[], int]) -> list[list[float]]:
+    """Windows per second of each run, rounds alternating; the first round warms up and is not counted."""
+    speeds: list[list[float]] = [[] for _ in runs]
+    for k in range(rounds + 1):
+        for run, found in zip(runs, speeds, strict=True):
+            begin = time.perf_counter()
+            count = run()
+            if k:
+                found.append(count / (time.perf_counter() - begin))
+    return speeds
+
+
+# ---- memory ---------------------------------------------------------------------------------------------------------
+
+
+class RandomBlocks:
+    """An array of random values that needs no memory: the frames of one block, turned by the frame number."""
+
+    ndim, dtype = 3, np.dtype("f4")
+
+    def __init__(self, frames: int, seed: int) -> None:
+        self.shape = (frames, N, N)
+        self.block = np.random.default_rng(seed).standard_normal((256, N, N), dtype=np.float32)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        numbers = np.arange(*key[0].indices(self.shape[0]))
+        return np.stack([np.roll(self.block[k % 256], k // 256) for k in numbers])
+
+
+def bench_memory(folder: Path, gigabytes: float = 8.0, seconds: float = 90.0) -> None:
+    import dask.array
+
+    ledger = Ledger("data", part="memory")
+    frames = 500
+    cases = int(np.ceil(gigabytes * 1e9 / (frames * len(FIELDS) * N * N * 4)))
+    path = folder / "large.h5"
+    if not path.exists():
+        begin = time.perf_counter()
+        chunks: Any = (1024, N, N)
+        fields = {
+            name: dask.array.from_array(
+                RandomBlocks(cases * frames, seed), chunks=chunks, asarray=False, meta=np.empty((0, 0, 0), "f4")
+            )  # type: ignore[arg-type]
+            for seed, name in enumerate(FIELDS)
+        }
+        flow_file(path, cases, frames, fields)
+        print(f"wrote {path.stat().st_size / 1e9:.2f} GB in {time.perf_counter() - begin:.0f} s")
+    command = [sys.executable, "-m", "benchmarks.data", "--train", str(path), "--seconds", str(seconds)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    peak, at_peak = 0.0, {}
+    while process.poll() is None:
+        found = pss(process.pid)
+        if sum(found.values()) > peak:
+            peak, at_peak = sum(found.values()), found
+        time.sleep(0.1)
+    assert process.stdout is not None and process.returncode == 0, "training failed"
+    told = json.loads(process.stdout.read().splitlines()[-1])
+    ledger.row(
+        section="training a Fourier neural operator from one file, two loader workers",
+        file_gigabytes=round(path.stat().st_size / 1e9, 2),
+        steps=told["steps"],
+        steps_per_second=round(told["steps"] / told["seconds"], 2),
+        share_of_time_waiting_for_data=round(told["waiting"] / told["seconds"], 4),
+        peak_pss_gigabytes=round(peak / 1e9, 3),
+        peak_pss_of_each_process_gigabytes=[round(v / 1e9, 3) for v in sorted(at_peak.values(), reverse=True)],
+    )
+    ledger.seeds(0)
+    ledger.check("training_pss_gigabytes_on_8_gigabyte_file", round(peak / 1e9, 4), reason="sum over all processes")
+    ledger.write()
+    path.unlink()
+
+
+def pss(root: int) -> dict[int, float]:
+    """Proportional set size in bytes of a process and all its descendants."""
+    parents: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                stat = Path(f"/proc/{entry}/stat").read_text()
+            except OSError:
+                continue
+            parents.setdefault(int(stat.rsplit(")", 1)[1].split()[1]), []).append(int(entry))
+    found, queue = {}, [root]
+    while queue:
+        pid = queue.pop()
+        queue += parents.get(pid, [])
+        try:
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        except OSError:
+            continue
+        found[pid] = sum(float(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:"))
+    return found
+
+
+def train(path: str, seconds: float) -> None:
+    """Really train: random windows of the whole file, forward, backward, step."""
+    import torch
+
+    from sciml import data
+    from sciml.operators import FNO
+
+    torch.manual_seed(0)
+    windows = data.Windows(path, fields=FIELDS)
+    model = FNO(len(FIELDS), len(FIELDS), width=32, modes=(12, 12), layers=4)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    steps, waiting, begin = 0, 0.0, time.perf_counter()
+    with data.Loader(windows, 16, workers=2) as loader:
+        batches = loader.epoch(0)
+        while time.perf_counter() - begin < seconds:
+            asked = time.perf_counter()
+            batch = next(batches)
+            waiting += time.perf_counter() - asked
+            state, target = torch.from_numpy(batch["state"][:, 0]), torch.from_numpy(batch["target"][:, 0])
+            loss = torch.mean((model(state) - target) ** 2)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            steps += 1
+    print(json.dumps({"steps": steps, "seconds": time.perf_counter() - begin, "waiting": waiting}))
+
+
+# ---- fuzz -----------------------------------------------------------------------------------------------------------
+
+
+def bench_fuzz(folder: Path, count: int = 12_000, seed: int = 0) -> None:
+    ledger = Ledger("data", part="fuzz")
+    log = folder / "fuzz.jsonl"
+    done = {}
+    if log.exists():
+        done = {r["number"]: r for r in map(json.loads, log.read_text().splitlines())}
+        print(f"{len(done)} files were tried before")
+    _fuzz.prepare(folder)
+    begin = time.perf_counter()
+    with log.open("a") as file:
+
+        def note(result: dict[str, Any]) -> None:
+            file.write(json.dumps(result) + "\n")
+            file.flush()
+            done[result["number"]] = result
+            if len(done) % 1000 == 0:
+                print(f"{len(done)} files", flush=True)
+
+        workers = len(os.sched_getaffinity(0))
+        _fuzz.Pool(folder, seed, workers).run([k for k in range(count) if k not in done], note)
+    results = list(done.values())
+    counts = _fuzz.summarise(results)
+    ledger.row(section="fuzzing of the reader", seconds=round(time.perf_counter() - begin), **counts)
+    for kind in sorted({r["kind"] for r in results}):
+        found = _fuzz.summarise([r for r in results if r["kind"] == kind])
+        ledger.row(
+            section="fuzzing by kind of mutation", kind=kind, files=found["files"], refused=found["refused"],
+            accepted_unchanged=found["accepted_unchanged"],
+            hdf5_crashes_or_hangs_contained=found["hdf5_crashes_or_hangs_contained"],
+        )  # fmt: skip
+    wrong = sum(counts[k] for k in ("crashes", "hangs", "leaks", "wrong_errors", "accepted_with_other_values"))
+    for result in results:
+        if result["outcome"] not in ("refused", "accepted") or result.get("leak"):
+            print(result)
+    ledger.seeds(seed)
+    ledger.check("fuzzed_files", counts["files"], reason="--count was smaller")
+    ledger.check("fuzz_crashes_hangs_or_leaks", wrong, reason="see the rows, and the lines printed")
+    ledger.write()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=PARTS, help="one part; all by default")
+    parser.add_argument("--folder", help="where to work; kept, so that an interrupted run goes on (default: temporary)")
+    parser.add_argument("--count", type=int, default=12_000, help="fuzz: number of files")
+    parser.add_argument("--gigabytes", type=float, default=8.0, help="memory: size of the file")
+    parser.add_argument("--train", help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, default=90.0, help="memory: training time")
+    arguments = parser.parse_args()
+    if arguments.train:
+        train(arguments.train, arguments.seconds)
+        return
+    folder = Path(arguments.folder or tempfile.mkdtemp(prefix="sciml-data-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for part in [arguments.part] if arguments.part else PARTS:
+            place = folder / part
+            if part == "windows" and place.exists():
+                shutil.rmtree(place)
+            place.mkdir(exist_ok=True)
+            if part == "windows":
+                bench_windows(place)
+            elif part == "memory":
+                bench_memory(place, arguments.gigabytes, arguments.seconds)
+            else:
+                bench_fuzz(place, arguments.count)
+            shutil.rmtree(place)
+    finally:
+        if not arguments.folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
