@@ -214,7 +214,7 @@ def bench_memory(folder: Path, gigabytes: float = 8.0, seconds: float = 90.0) ->
             for seed, name in enumerate(FIELDS)
         }
         flow_file(path, cases, frames, fields)
-        print(f"wrote {path.stat().st_size / 1e9:.2f} GB in {time.perf_counter() - begin:.0f} s")
+        print(f"wrote {path.stat().st_size / 1e9:.2f} GB in {time.perf_counter() - begin:.0f} s", flush=True)
     command = [sys.executable, "-m", "benchmarks.data", "--train", str(path), "--seconds", str(seconds)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     peak, at_peak = 0.0, {}

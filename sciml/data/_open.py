@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from typing import Any
@@ -82,7 +83,7 @@ def open_stored(name: str) -> tuple[Any, dict[str, Stored]]:
             raise
         raise FileFormatError(f"{name}: not a data set of this schema: {str(error).splitlines()[0][:300]}") from None
     dataset.encoding["source"] = name
-    dataset.set_close(lambda: release(identity))
+    dataset.set_close(functools.partial(release, identity))
     return dataset, {k: about["stored"] for k, about in found.items() if about["stored"] is not None}
 
 

@@ -8,6 +8,7 @@ upset this process; and a `Stored` is small, picklable and reads from any proces
 from __future__ import annotations
 
 import os
+import threading
 import zlib
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -36,36 +37,49 @@ class FileId:
         return FileId(path, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns)
 
 
-_descriptors: dict[tuple[int, FileId], int] = {}
+class _Handle:
+    """An open descriptor that closes when nobody holds it any more, so that no thread ever reads from a number that
+    has come to mean another file."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __del__(self) -> None:
+        os.close(self.fd)
 
 
-def descriptor(file: FileId) -> int:
-    """An open descriptor of `file`, kept open for the next call.
+_handles: dict[tuple[int, FileId], _Handle] = {}
+_lock = threading.Lock()
+
+
+def handle(file: FileId) -> _Handle:
+    """An open descriptor of `file`, kept for the next call; hold the handle while its `fd` is in use.
 
     Raises:
         InputError: the file is gone, or is not the one that was checked.
     """
     key = (os.getpid(), file)
-    fd = _descriptors.get(key)
-    if fd is None:
+    found = _handles.get(key)
+    if found is None:
         try:
-            fd = os.open(file.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            found = _Handle(os.open(file.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
         except OSError as error:
             raise InputError(f"{file.path}: cannot open: {error.strerror}") from None
-        if FileId.of(file.path, fd) != file:
-            os.close(fd)
+        if FileId.of(file.path, found.fd) != file:
             raise InputError(f"{file.path}: the file has changed since it was opened; open it again")
-        while len(_descriptors) >= _MOST_OPEN:
-            os.close(_descriptors.pop(next(iter(_descriptors))))
-        _descriptors[key] = fd
-    return fd
+        with _lock:
+            while len(_handles) >= _MOST_OPEN:
+                _handles.pop(next(iter(_handles)))
+            _handles[key] = found
+    return found
 
 
 def release(file: FileId) -> None:
-    """Close the descriptor that is kept for `file`."""
-    fd = _descriptors.pop((os.getpid(), file), None)
-    if fd is not None:
-        os.close(fd)
+    """Forget the descriptor that is kept for `file`."""
+    with _lock:
+        _handles.pop((os.getpid(), file), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,10 +215,10 @@ class Stored:
         return data[:-4]
 
     def _read(self, offset: int, into: memoryview) -> None:
-        fd = descriptor(self.file)
+        held = handle(self.file)
         done = 0
         while done < len(into):
-            n = os.preadv(fd, [into[done : done + (1 << 30)]], offset + done)
+            n = os.preadv(held.fd, [into[done : done + (1 << 30)]], offset + done)
             if n <= 0:
                 self._fail(f"ends at byte {offset + done}, expected {len(into) - done} more")
             done += n

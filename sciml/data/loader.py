@@ -6,6 +6,7 @@ import json
 import mmap
 import os
 import pickle
+import signal
 import struct
 import subprocess
 import sys
@@ -104,9 +105,13 @@ class Loader:
         for k, indices in enumerate(batches):
             if generation != self._generation:
                 raise RuntimeError("loader: another epoch was started; this iterator cannot go on")
-            values, given = pool[k % len(pool)].receive(indices)
-            if k + ahead < len(batches):
-                pool[(k + ahead) % len(pool)].send(batches[k + ahead])
+            try:
+                values, given = pool[k % len(pool)].receive(indices)
+                if k + ahead < len(batches):
+                    pool[(k + ahead) % len(pool)].send(batches[k + ahead])
+            except BaseException:  # Ctrl-C, too: what the workers would say next could not be told apart
+                self.close()
+                raise
             yield self.windows.label(indices, values, given) | {"index": indices}
 
     def _start(self) -> list[_Worker]:
@@ -142,7 +147,11 @@ class _Worker:
         self.slot = max(batch_size * (_row(values) + _row(given)), 1)
         with tempfile.TemporaryFile(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as file:
             try:
-                os.posix_fallocate(file.fileno(), 0, self.slot * _AHEAD)
+                reserve = getattr(os, "posix_fallocate", None)  # absent on macOS
+                if reserve is None:
+                    file.truncate(self.slot * _AHEAD)
+                else:
+                    reserve(file.fileno(), 0, self.slot * _AHEAD)
             except OSError as error:
                 raise InputError(f"loader: no room for {self.slot * _AHEAD} bytes: {error.strerror}") from None
             self.memory = mmap.mmap(file.fileno(), self.slot * _AHEAD)
@@ -227,6 +236,7 @@ def _views(windows: Windows, memory: Any, offset: int, count: int) -> tuple[np.n
 
 def serve() -> None:
     """A worker's loop: read requests from stdin until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that trains
     source, out = sys.stdin.buffer, sys.stdout.buffer
 
     def receive() -> bytes | None:

@@ -70,10 +70,12 @@ class _Helper:
     def _receive(self, count: int, deadline: float) -> bytes:
         assert self.process.stdout is not None
         fd = self.process.stdout.fileno()
+        waiting = select.poll()  # not select.select, which is limited to 1024 open files
+        waiting.register(fd, select.POLLIN | select.POLLHUP)
         parts, missing = [], count
         while missing:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([fd], [], [], left)[0]:
+            if left <= 0 or not waiting.poll(left * 1000):
                 raise TimeoutError
             part = os.read(fd, min(missing, 1 << 20))
             if not part:
@@ -129,20 +131,10 @@ def inspect(path: str | os.PathLike[str]) -> tuple[FileId, dict[str, Any], dict[
         InputError: no such file, or it cannot be opened.
         FileFormatError: the file is damaged, or holds what is refused.
     """
-    global _helper, crashes
     name = os.path.abspath(os.fspath(path))
     identity = _identity(name)
-    seconds = SECONDS + SECONDS_PER_GIGABYTE * identity.size / 1e9
     with _lock:
-        helper = _ready()
-        try:
-            answer, tables = helper.ask(name, seconds)
-        except (OSError, EOFError, TimeoutError, ValueError, struct.error) as error:
-            helper.close()
-            _helper = None
-            crashes += 1
-            what = f"gave no answer in {seconds:.0f} s" if isinstance(error, TimeoutError) else "crashed"
-            raise FileFormatError(f"{name}: the file is damaged: HDF5 {what} (in a separate process)") from None
+        answer, tables = _ask(name, SECONDS + SECONDS_PER_GIGABYTE * identity.size / 1e9)
     if "error" in answer:
         raise FileFormatError(answer["error"])
     if _identity(name) != identity or answer["size"] != identity.size:
@@ -154,6 +146,30 @@ def inspect(path: str | os.PathLike[str]) -> tuple[FileId, dict[str, Any], dict[
         dims = tuple(about["dims"])
         variables[about["name"]] = {"stored": stored, "dims": dims, "attrs": attrs, "shape": about["shape"]}
     return identity, {k: _value(v) for k, v in answer["attrs"].items()}, variables
+
+
+def _ask(name: str, seconds: float) -> tuple[dict[str, Any], list[bytes]]:
+    """Ask the helper about a file. One that dies is asked for once more in a fresh process: something else may have
+    ended the first."""
+    global _helper, crashes
+    for attempt in range(2):
+        helper = _ready()
+        answer: dict[str, Any] = {}
+        try:
+            answer, tables = helper.ask(name, seconds)
+            return answer, tables
+        except (OSError, EOFError, TimeoutError, ValueError, struct.error) as error:
+            hung = isinstance(error, TimeoutError)
+            if attempt or hung:
+                crashes += 1
+                what = f"gave no answer in {seconds:.0f} s" if hung else "crashed"
+                text = f"{name}: the file is damaged: HDF5 {what} (in a separate process)"
+                raise FileFormatError(text) from None
+        finally:
+            if answer.get("path") != name:  # crashed, or interrupted: its next answer could be to this question
+                helper.close()
+                _helper = None
+    raise AssertionError
 
 
 def _identity(path: str) -> FileId:
@@ -197,7 +213,9 @@ def serve(memory: int) -> None:
     """The helper's loop: a path a line on stdin, an answer on stdout, until stdin ends."""
     try:
         import resource
+        import signal
 
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asked
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -223,6 +241,7 @@ def serve(memory: int) -> None:
         except Exception as error:  # whatever HDF5 reports about a damaged file: the first line of it goes to the user
             text = (str(error).splitlines() or [""])[0]
             answer, tables = {"error": f"{path}: the file is damaged: {text[:300]}"}, []
+        answer["path"] = path
         answer["tables"] = [len(t) for t in tables]
         message = json.dumps(answer).encode()
         out.write(struct.pack("<Q", len(message)) + message + b"".join(tables))

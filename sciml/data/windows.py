@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sciml.data import schema
-from sciml.data._store import Stored, descriptor
+from sciml.data._store import Stored, handle
 from sciml.errors import InputError, suggest
 
 F32 = np.dtype("<f4")
@@ -161,12 +161,12 @@ class Windows:
         channels, frames, step, preadv = len(self._fields), self.frames, self.step, os.preadv
         skip = channels * size
         for c, (source, base) in enumerate(zip(self._fields, self._bases, strict=True)):
-            fd = descriptor(source.file)
+            held = handle(source.file)
             for b, start in enumerate(first):
                 at = (b * frames * channels + c) * size
                 slots = [view[o : o + size] for o in range(at, at + frames * skip, skip)]
                 if step == 1:
-                    if preadv(fd, slots, base + start * size) == frames * size:
+                    if preadv(held.fd, slots, base + start * size) == frames * size:
                         continue
                 for k in range(frames):  # a step above 1, or a call that was cut short
                     row = start + k * step

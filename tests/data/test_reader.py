@@ -307,3 +307,58 @@ def test_reading_survives_a_file_cut_short_after_opening(path):
     for read in (lambda: dataset["v"].values, lambda: [windows[k] for k in range(len(windows))]):
         with pytest.raises(InputError, match=r"ends at byte|has changed"):
             read()
+
+
+def test_an_interrupted_question_does_not_shift_the_answers(path, tmp_path, monkeypatch, original):
+    """Ctrl-C while the separate process is at work: the next file must not get this file's answer."""
+    other = tmp_path / "b.h5"
+    data.write(data.pack(cavities(2)), other)
+    receive = probe._Helper._receive
+
+    def interrupted(self, count, deadline):
+        receive(self, count, deadline)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(probe._Helper, "_receive", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            data.open(path)
+    assert data.open(other).sizes["case"] == 2
+    assert data.open(path).sizes["case"] == 3
+
+
+def test_more_files_than_descriptors_from_many_threads(tmp_path):
+    """Lazy values of 70 files, read by threads: every value comes from its own file."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    made = []
+    for k in range(70):
+        place = tmp_path / f"{k}.h5"
+        sample = data.pack(cavities(1))
+        sample["u"] = sample["u"] * 0 + k
+        data.write(sample, place)
+        made.append(data.open(place))
+
+    def read(n):
+        return float(made[n % 70]["u"].data[n % 3].compute(scheduler="synchronous").mean())
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(read, range(280)))
+    assert found == [float(n % 70) for n in range(280)]
+
+
+def test_an_open_data_set_can_be_pickled(path):
+    import pickle
+
+    found = data.open(path)
+    again = pickle.loads(pickle.dumps(found))
+    np.testing.assert_array_equal(again["u"].values, found["u"].values)
+
+
+def test_a_helper_that_something_else_ended_is_replaced(path):
+    data.open(path)
+    assert probe._helper is not None
+    helper = probe._helper
+    helper.process.kill()  # between two files, without anyone noticing yet
+    assert data.open(path).sizes["case"] == 3
+    assert probe._helper is not helper
