@@ -54,7 +54,7 @@ class Registry:
         self._load()
         cls = self._classes.get(self._aliases.get(name, name))
         if cls is None:
-            raise InputError(f"{self.kind}: no {self.kind} is called {name!r}{suggest(name, self.names())}")
+            raise InputError(f"{self.kind}: no {self.kind} is called {name!r}{self._near(name)}")
         return cls
 
     def names(self) -> tuple[str, ...]:
@@ -69,6 +69,11 @@ class Registry:
             if known is cls:
                 return name
         raise InputError(f"{self.kind}: {cls.__qualname__} is not registered")
+
+    def _near(self, name: str) -> str:
+        """The nearest name or alias; else all names."""
+        tail = suggest(name, [*self.names(), *self._aliases])
+        return tail if "did you mean" in tail else suggest(name, self.names())
 
     def _load(self) -> None:
         importlib.import_module(self._home)

@@ -101,13 +101,14 @@ class Study:
 
     Args:
         fields: name -> unit.
-        subsets: names in the order to show; errors for `ALL` of them together come first in `one_step`.
-        one_step: (row, 1 + subset) NMSE of one step over every pair of frames; NaN where a row has none.
-        rollout: (row, rollout, step) NMSE of every rollout; NaN where it is missing.
+        subsets: names in the order to show; a steady problem has rollouts of one "step", the answer.
+        square: (row, rollout, step) mean square error in the problem's scales, summed over fields; NaN where missing.
+        label: (rollout, step) the same of the truth; NaN beyond the end of a rollout.
         rollout_subset: (rollout,) subset of each.
         rollout_features: name -> (rollout,) numbers to draw the error over (Reynolds number, aspect ratio, ...).
         facts: about the data, (name, value) as text.
         settings, versions: as text; command: what makes this page again.
+        more: model -> name -> text: further figures for a table of their own.
     """
 
     title: str
@@ -115,8 +116,8 @@ class Study:
     fields: Mapping[str, str]
     rows: Sequence[Row]
     subsets: Sequence[str]
-    one_step: np.ndarray
-    rollout: np.ndarray
+    square: np.ndarray
+    label: np.ndarray
     rollout_subset: Sequence[str]
     rollout_features: Mapping[str, np.ndarray] = field(default_factory=dict)
     rollout_case: Sequence[int] = ()
@@ -133,6 +134,7 @@ class Study:
     split: str = "test"
     starts: str = ""
     threads: int = 0
+    more: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def models(self) -> list[tuple[str, str]]:
@@ -144,24 +146,31 @@ class Study:
         return [i for i, row in enumerate(self.rows) if row.model == model]
 
     def one_step_of(self, model: str, subset: str = ALL) -> np.ndarray:
-        """One-step NMSE of every seed of a model, finite values only."""
-        column = 0 if subset == ALL else 1 + list(self.subsets).index(subset)
-        values = self.one_step[self.members(model), column]
+        """One-step NMSE of every seed of a model, pooled over the rollouts of a subset; finite values only."""
+        values = self.rollout_of(model, subset)
+        values = values[:, 0] if values.shape[1] else np.zeros(0)
         return values[np.isfinite(values)]
 
     def rollout_of(self, model: str, subset: str = ALL) -> np.ndarray:
-        """(seed, step) NMSE, the mean over the rollouts of a subset. A step that any rollout lacks is NaN."""
-        if self.rollout.size == 0:
-            return np.full((len(self.members(model)), 0), np.nan)
+        """(seed, step) NMSE, pooled: Σ error² / Σ truth² over the rollouts of a subset that reach the step."""
         pick = np.array([subset in (ALL, s) for s in self.rollout_subset], dtype=bool)
-        chosen = self.rollout[self.members(model)][:, pick]
-        if chosen.shape[1] == 0:
-            return np.full((chosen.shape[0], chosen.shape[2]), np.nan)
-        return chosen.mean(axis=1)
+        label = self.label[pick]
+        reached = np.isfinite(label)
+        square = np.where(reached, self.square[self.members(model)][:, pick], 0.0)
+        total = np.where(reached, label, 0.0).sum(axis=0)
+        return np.where(total > 0, square.sum(axis=1) / np.where(total > 0, total, 1.0), np.nan)
+
+    def each_rollout(self, model: str) -> np.ndarray:
+        """(rollout,) NMSE over all steps of each rollout, the mean over seeds."""
+        reached = np.isfinite(self.label)
+        square = np.where(reached, self.square[self.members(model)], 0.0).sum(axis=2)
+        total = np.where(reached, self.label, 0.0).sum(axis=1)
+        return np.where(total > 0, square.mean(axis=0) / np.where(total > 0, total, 1.0), np.nan)
 
     @property
     def steps(self) -> int:
-        return self.rollout.shape[2] if self.rollout.ndim == 3 else 0
+        """Steps of the rollouts; 1 for a steady problem."""
+        return self.label.shape[1]
 
     @property
     def surrogates(self) -> list[str]:
@@ -174,18 +183,15 @@ class Study:
 
     @property
     def best(self) -> str | None:
-        """The surrogate with the least error: over the rollouts, or of one step where there are none."""
+        """The surrogate with the least error over the rollouts."""
         scores = {model: self.score(model) for model in self.surrogates}
         scores = {model: value for model, value in scores.items() if np.isfinite(value)}
         return min(scores, key=lambda model: scores[model]) if scores else next(iter(self.surrogates), None)
 
     def score(self, model: str, subset: str = ALL) -> float:
-        """Mean NMSE over all steps of the rollouts and seeds; of one step where there are no rollouts."""
+        """Mean NMSE over the steps of the rollouts, and over seeds."""
         values = self.rollout_of(model, subset)
-        if values.size and np.isfinite(values).any():
-            return float(np.nanmean(values))
-        found = self.one_step_of(model, subset)
-        return float(found.mean()) if found.size else float("nan")
+        return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
     def cost(self, model: str) -> float:
         """Seconds a step and case, the mean over seeds."""

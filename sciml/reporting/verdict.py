@@ -98,7 +98,7 @@ def verdict(study: Study) -> tuple[str, Tone]:
 
 
 def _accuracy(study: Study, model: str, won: list[tuple[str, str]], lost: list[tuple[str, str]]) -> str:
-    over = "rollouts" if study.steps else "predictions"
+    over = f"rollouts of {study.steps} steps" if study.steps > 1 else "predictions"
     everywhere = len(study.subsets) <= 1
     if won and not lost:
         ratios = [study.score(bar, subset) / study.score(model, subset) for subset, bar in won]
@@ -173,7 +173,7 @@ def highlights(study: Study) -> list[tuple[str, str]]:
             found.append((times(value), f"smaller one-step error (NMSE) of {model} than of persistence"))
     hardest = "ic" if "ic" in study.subsets else None
     won, of = steps_won(study, model, hardest or ALL)
-    if of:
+    if of > 1:
         where = f" in subset {hardest}" if hardest else ""
         found.append((f"{won} of {of}", f"rollout steps at which {model} beats every row without training{where}"))
     cost = study.cost(model)

@@ -57,8 +57,8 @@ def study(**changes) -> Study:
     rollouts = 48
     subset = [SUBSETS[i % 4] for i in range(rollouts)]
     grow = np.linspace(1, 9, STEPS)
-    rollout = np.array(level)[:, None, None] * grow * rng.lognormal(0, 0.5, (1, rollouts, 1))
-    one_step = np.array(level)[:, None] * np.array([1.0, 0.8, 0.6, 1.1, 1.6])
+    label = np.full((rollouts, STEPS), 0.25)
+    square = 0.25 * np.array(level)[:, None, None] * grow * rng.lognormal(0, 0.5, (1, rollouts, 1))
     re = 10 ** rng.uniform(1, 3, rollouts)
     history = [{"step": s, "loss": 1 / (1 + s), "validation": 1.2 / (1 + s)} for s in range(0, 400, 10)]
     y = np.linspace(0, 1, 33)
@@ -67,11 +67,11 @@ def study(**changes) -> Study:
                           y, np.sin(y * 3), (y[::3], np.sin(y[::3] * 3) + 0.003), 0.003, True)  # fmt: skip
     values = {
         "title": "Lid-driven cavity: FNO and U-Net", "data_name": "cavity.h5",
-        "fields": {"u": "m s-1", "v": "m s-1", "p": "Pa"}, "rows": rows, "subsets": SUBSETS, "one_step": one_step,
-        "rollout": rollout, "rollout_subset": subset,
+        "fields": {"u": "m s-1", "v": "m s-1", "p": "Pa"}, "rows": rows, "subsets": SUBSETS, "square": square,
+        "label": label, "rollout_subset": subset,
         "rollout_features": {"Reynolds number": re, "height / width": rng.uniform(0.5, 2, rollouts)},
         "samples": [sample(s, i) for i, s in enumerate(SUBSETS)],
-        "runs": [Run("FNO, seed 0", "FNO", "runs/fno", "fno", {"width": 32, "modes": [12, 12]}, history, "sciml train")],
+        "runs": [Run("FNO, seed 0", "FNO", "runs/fno", "fno", {"width": 32, "modes": [12]}, history, "sciml train")],
         "benchmarks": [benchmark], "facts": [("data", "cavity.h5"), ("cases", "96")], "settings": [("steps", "20")],
         "versions": [("sciml", "0.1.0"), ("torch", "2.13.0")], "command": "sciml report runs/fno --data cavity.h5",
         "starts": "Started at frame 0, a quarter and a half of each case.", "threads": 2,

@@ -39,7 +39,7 @@ def comparison(study: Study) -> list[object]:
             "grids than the truth's. Hover over a figure with ± for the value of every seed."
         )
     ]
-    if np.isfinite(study.one_step).any():
+    if study.steps:
         head = ["row", "seeds", f"{what}, all", *(c for c in columns[1:])]
         persistence = next((n for n in study.unlearned if "persist" in n.lower()), None)
         if persistence:
@@ -56,7 +56,7 @@ def comparison(study: Study) -> list[object]:
                 cells.insert(3, Cell("1×" if model == persistence else times(ratio)))
             rows.append((kind, cells))
         blocks.append(Table(head, rows, f"NMSE of {what}. Lower is better; the best of each column is marked."))
-    if study.steps:
+    if study.steps > 1:
         marks = sorted({1, min(5, study.steps), min(10, study.steps), study.steps})
         head = ["row", "all, mean", *(f"all, step {m}" for m in marks), *(f"{c}, mean" for c in columns[1:])]
         rows = []
@@ -77,7 +77,9 @@ def comparison(study: Study) -> list[object]:
             f"NMSE of rollouts of {study.steps} steps.{starts} Lower is better; the best of each column is marked."
         )
         blocks.append(Table(head, rows, caption))
-    if np.isfinite(study.one_step).any():
+    if study.more:
+        blocks.append(_more(study))
+    if study.steps:
         look = styles(study)
         items = [
             curves.dots([(m, study.one_step_of(m, c)) for m, _ in study.models], look,
@@ -86,6 +88,16 @@ def comparison(study: Study) -> list[object]:
         ]  # fmt: skip
         blocks.append(Figures(items, "Every seed is a dot, the number is their mean; best row on top."))
     return blocks
+
+
+def _more(study: Study) -> Table:
+    names = list(dict.fromkeys(name for found in study.more.values() for name in found))
+    rows = [
+        (kind, [Cell(model), *(Cell(study.more[model].get(name, "–")) for name in names)])
+        for model, kind in study.models
+        if model in study.more
+    ]
+    return Table(["row", *names], rows, "Further figures, over all subsets.")
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
@@ -129,16 +141,16 @@ def growth(study: Study) -> list[object]:
 
 
 def parameters(study: Study) -> list[object]:
-    if not study.rollout_features or study.best is None or study.rollout.size == 0:
+    if not study.rollout_features or study.best is None or study.steps == 0:
         return []
     look_at = study.best
-    mine = np.nanmean(study.rollout[study.members(look_at)], axis=0).mean(axis=-1)
+    mine = study.each_rollout(look_at)
     rival = best_unlearned(study)
     other = None
     if rival is not None:
-        other = np.nanmean(study.rollout[study.members(rival)], axis=0).mean(axis=-1)
+        other = study.each_rollout(rival)
     items = []
-    scale = f"NMSE, mean of {study.steps} steps"
+    scale = "NMSE" if study.steps == 1 else f"NMSE over {study.steps} steps"
     for name, values in study.rollout_features.items():
         values = np.asarray(values, float)
         if np.unique(values[np.isfinite(values)]).size < 3:

@@ -86,8 +86,11 @@ def spectra(study: Study) -> list[object]:
                                      f"wavenumber (rad/{study.length_unit})", shown))  # fmt: skip
     if not items:
         return []
-    return [Figures(items, f"Spectra of {name_of} at the end of the rollout (cosine transform between walls, over "
-                    "shells of wavenumbers). A surrogate that blurs falls below the truth at the right end.")]  # fmt: skip
+    caption = (
+        f"Spectra of {name_of} at the end of the rollout (cosine transform between walls, summed over shells of "
+        "wavenumbers). A surrogate that blurs falls below the truth at the right end."
+    )
+    return [Figures(items, caption)]
 
 
 def _squared(unit: str) -> str:

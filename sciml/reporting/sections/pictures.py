@@ -80,9 +80,10 @@ def _fields_of(study: Study, sample: Sample) -> list[object]:
 def describe(study: Study, sample: Sample) -> str:
     """Return one line that says which case this is."""
     values = ", ".join(f"{name} {value:.4g}" for name, value in sample.parameters.items())
-    start = "" if study.steady else (
-        f" Rollout of {len(sample.times) - 1} steps, from t = {sample.times[0]:.3g} to {sample.times[-1]:.3g} {study.time_unit}."
-    )  # fmt: skip
+    start = ""
+    if not study.steady:
+        first, last = sample.times[0], sample.times[-1]
+        start = f" Rollout of {len(sample.times) - 1} steps, from t = {first:.3g} to {last:.3g} {study.time_unit}."
     label = sample.label + (f", subset {sample.subset}" if sample.subset else "")
     return f"{label}{': ' if values else ''}{values}.{start}"
 

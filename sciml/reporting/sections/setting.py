@@ -75,13 +75,14 @@ def cost(study: Study) -> list[object]:
     if len(usable) < 2:
         return [Note("No times were taken, so speed cannot be set against accuracy.", quiet=True)]
     what = "seconds for one problem" if study.steady else "seconds for one step of one case"
-    error = "NMSE" if study.steps == 0 else f"NMSE, mean of {study.steps} steps"
+    error = "NMSE" if study.steps <= 1 else f"NMSE, mean of {study.steps} steps"
     drawing = curves.speed_accuracy(usable, styles(study), "Lower left is better", what, error)
     threads = f" on {study.threads} threads" if study.threads else ""
-    blocks: list[object] = [
-        Figures([drawing], f"Wall-clock time{threads}. The line joins the resolutions of the reference solver, its error "
-                "taken against the truth's grid. A surrogate pays only below and to the left of that line.")
-    ]  # fmt: skip
+    caption = (
+        f"Wall-clock time{threads}. The line joins the resolutions of the reference solver, its error taken against "
+        "the truth's grid. A surrogate pays only below and to the left of that line."
+    )
+    blocks: list[object] = [Figures([drawing], caption)]
     rows = []
     for model, kind in study.models:
         if not np.isfinite(study.cost(model)):

@@ -1,0 +1,39 @@
+"""The command line: `sciml COMMAND ...`, one module a command.
+
+Bad input ends with exit status 2 and one line on standard error that names the argument or file, what was expected
+and what was got; a computation that failed with 1; Ctrl-C with 130. Answers go to standard output, progress and
+complaints to standard error. Nothing heavy is imported before a command needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line on `arguments` (default: those of the process) and exit."""
+    from sciml.cli._errors import explain
+
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        from sciml.cli._app import app
+
+        code = app(args=given, prog_name="sciml", standalone_mode=False)
+        sys.stdout.flush()
+        if code == 130:
+            raise KeyboardInterrupt
+    except SystemExit:
+        raise
+    except BaseException as error:
+        if os.environ.get("SCIML_TRACEBACK") and isinstance(error, Exception):
+            raise
+        code, line = explain(error, given)
+        if isinstance(error, BrokenPipeError):  # the reader of our output went away; do not complain again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if line:
+            print(line, file=sys.stderr)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,89 @@
+"""What commands print: one JSON document, or tables for people. Progress and notes go to standard error."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def plain(value: Any) -> Any:
+    """Return `value` as JSON can hold it: NumPy scalars and arrays unwrapped, non-finite numbers as null."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, str) or value is None or isinstance(value, bool):
+        return value
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, Sequence | set | frozenset):
+        return [plain(item) for item in value]
+    return str(value)
+
+
+def print_json(content: Any) -> None:
+    """Print one JSON document to standard output."""
+    print(json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def console(stderr: bool = False) -> Any:
+    """Return a console; piped output keeps its full width instead of being cut to 80 columns."""
+    from rich.console import Console
+
+    found = Console(stderr=stderr, highlight=False, soft_wrap=False)
+    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=160)
+
+
+def note(text: str) -> None:
+    """Tell a person something on standard error."""
+    from rich.text import Text
+
+    console(stderr=True).print(Text(text))
+
+
+def facts(title: str, items: Sequence[tuple[str, str]]) -> Any:
+    """Return a two-column table without lines."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title=Text(title, "bold") if title else None,
+        title_justify="left",
+        box=None,
+        show_header=False,
+        padding=(0, 2, 0, 0),
+    )
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in items:
+        table.add_row(Text(name), Text(value))
+    return table
+
+
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
+    """Return a table with a heading; numbers are set to the right."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(
+        title=Text(title, "bold") if title else None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    for index, name in enumerate(head):
+        made.add_column(Text(name), justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(str(cell)) for cell in row))
+    return made
+
+
+def size(count: float) -> str:
+    """Return a number of bytes in the usual units."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 1000 or unit == "TB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
+        count /= 1000
+    return ""

@@ -1,0 +1,93 @@
+"""`sciml evaluate`: hold trained runs against what needs no training."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from sciml.errors import InputError
+
+
+def evaluate(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of trained runs.")],
+    data: str = typer.Option(..., "--data", metavar="FILE", help="Data set file with held-out cases."),
+    out: str = typer.Option(None, "--out", metavar="FILE", help="JSON file for all results."),
+    split: str = typer.Option("test", "--split", metavar="NAME", help="Which cases to hold out."),
+    steps: int = typer.Option(20, "--steps", metavar="N", help="Steps of a rollout."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace FILE if it exists."),
+    as_json: bool = typer.Option(False, "--json", help="Print all results as JSON."),
+) -> None:
+    """Evaluate runs on held-out cases, beside persistence, mean field and interpolation in parameter space."""
+    from sciml.cli import _arguments, _show
+
+    _arguments.at_least("--steps", steps, 1)
+    _arguments.readable_data("--data", data)
+    target = None if out is None else _arguments.new_file("--out", out, overwrite)
+    folders = [_arguments.run_folder("RUN", run) for run in runs]
+    if len(set(folders)) < len(folders):
+        raise InputError("RUN: expected every run once")
+    from sciml.reporting import compare
+
+    study = compare([str(f) for f in folders], data=data, split=split, steps=steps)
+    content = results(study)
+    if target is not None:
+        from sciml.reporting._files import write_text
+
+        write_text(target, json.dumps(_show.plain(content), indent=1, allow_nan=False) + "\n")
+    if as_json:
+        _show.print_json(content)
+    else:
+        print_study(study)
+
+
+def results(study: Any) -> dict[str, Any]:
+    """Return a comparison as JSON values: the figures behind every table of the page."""
+    from sciml.reporting.study import ALL
+    from sciml.reporting.verdict import steps_won, verdict
+
+    rows = []
+    for index, row in enumerate(study.rows):
+        growth = {}
+        for subset in [ALL, *study.subsets]:
+            seeds = study.rollout_of(row.model, subset)
+            if seeds.size:
+                growth[subset] = seeds[study.members(row.model).index(index)].tolist()
+        rows.append({
+            "row": row.name, "model": row.model, "kind": row.kind, "seed": row.seed, "weights": row.weights or None,
+            "training_seconds": row.training_seconds, "seconds_per_step": row.seconds_per_step,
+            "one_step_nmse": {s: g[0] for s, g in growth.items()}, "rollout_nmse": growth,
+        })  # fmt: skip
+    sentence, tone = verdict(study)
+    best = study.best
+    won = {s: steps_won(study, best, s) for s in [ALL, *study.subsets]} if best else {}
+    return {"data": study.data_name, "split": study.split, "steps": study.steps, "verdict": sentence, "tone": tone,
+            "best": best, "steps_won": {k: {"won": a, "of": b} for k, (a, b) in won.items()}, "rows": rows}  # fmt: skip
+
+
+def print_study(study: Any) -> None:
+    """Print the comparison as tables."""
+    from sciml.cli import _show
+    from sciml.reporting._style import number
+    from sciml.reporting.study import ALL
+    from sciml.reporting.verdict import milliseconds, verdict
+
+    def mean(values: Any) -> str:
+        return number(float(values.mean())) if values.size else "–"
+
+    columns = [ALL, *study.subsets] if len(study.subsets) > 1 else [ALL]
+    head = ["row", *(f"one step, {c}" for c in columns)]
+    if study.steps > 1:
+        head += [f"{study.steps} steps, mean", f"step {study.steps}"]
+    head.append("time of a step")
+    rows = []
+    for model, _ in study.models:
+        cells = [model, *(mean(study.one_step_of(model, c)) for c in columns)]
+        if study.steps > 1:
+            whole = study.rollout_of(model)
+            cells += [number(study.score(model)), mean(whole[:, -1])]
+        rows.append([*cells, milliseconds(study.cost(model))])
+    console = _show.console()
+    console.print(_show.table("NMSE on held-out cases", head, rows))
+    _show.note(verdict(study)[0])

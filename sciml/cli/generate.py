@@ -1,0 +1,91 @@
+"""`sciml generate`: a data set of solved cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from sciml.errors import InputError
+
+PROFILES = ("resolved", "published")
+
+
+def generate(
+    problem: str = typer.Argument(..., metavar="PROBLEM", help="Problem: cavity, taylor_green, burgers, ..."),
+    out: str = typer.Option(..., "--out", metavar="FILE", help="Data set file to write."),
+    cases: int = typer.Option(None, "--cases", metavar="N", help="Cases in all; those of the profile if left out."),
+    subset: str = typer.Option(None, "--subset", metavar="NAMES", help="Subsets out of bc,prop,geo,ic."),
+    frames: int = typer.Option(None, "--frames", metavar="N", help="Frames of every case."),
+    resolution: int = typer.Option(None, "--resolution", metavar="N", help="Cells along each side."),
+    profile: str = typer.Option("resolved", "--profile", help="Parameter axes: resolved or published."),
+    seed: int = typer.Option(0, "--seed", help="Seed of random cases and of the splits."),
+    solver: str = typer.Option(None, "--solver", metavar="NAME", help="Solver; the problem's own if left out."),
+    scheduler: str = typer.Option(
+        "local", "--scheduler", metavar="ADDRESS", help="local, or a Dask scheduler's address."
+    ),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace FILE if it exists."),
+    as_json: bool = typer.Option(False, "--json", help="Print what was made as JSON."),
+) -> None:
+    """Solve cases of a problem and write them to a data set file. An interrupted command goes on where it stopped."""
+    from sciml.cli import _arguments, _show
+
+    _arguments.choice("--profile", profile, PROFILES)
+    for name, value, least in (("--cases", cases, 1), ("--frames", frames, 1), ("--resolution", resolution, 4)):
+        _arguments.at_least(name, value, least)
+    if seed < 0:
+        raise InputError(f"--seed: expected a whole number >= 0, got {seed}")
+    target = _arguments.new_file("--out", out, overwrite)
+    from sciml import registry
+
+    family = registry.problems.get(problem)
+    if solver is not None:
+        registry.solvers.get(solver)
+    given = {"cases": cases, "subset": subset, "frames": frames, "resolution": resolution, "solver": solver}
+    made = run_generation(
+        family.name, target, profile=profile, seed=seed, scheduler=scheduler, overwrite=overwrite,
+        **{k: v for k, v in given.items() if v is not None},
+    )  # fmt: skip
+    if as_json:
+        _show.print_json(made.to_dict() | {"bytes": target.stat().st_size})
+    else:
+        _show.note(f"{made} ({_show.size(target.stat().st_size)}, {made.seconds:.3g} s)")
+
+
+def run_generation(problem: str, out: Path, **options: Any) -> Any:
+    """Generate, and return the summary; the folder of the file is made if missing."""
+    from sciml.solvers.generate import generate as solve_all
+
+    if isinstance(options.get("subset"), str):
+        names = [name.strip() for name in options["subset"].split(",")]
+        if len(set(names)) < len(names):
+            raise InputError(f"--subset: expected every name once, got {options['subset']!r}")
+    made = [folder for folder in (out.parent, *out.parent.parents) if not folder.exists()]
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return solve_all(problem, out, **options)
+    except InputError:
+        for folder in made:  # what is refused leaves no empty folders behind
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+        raise
+
+
+def summary(path: Any) -> dict[str, Any]:
+    """Return what a data set file holds, in a few numbers."""
+    import numpy as np
+
+    import sciml.data
+    from sciml.data import schema
+
+    with sciml.data.open(path) as found:
+        status = schema.flag_names(found["status"]) if "status" in found else np.array(["ok"] * found.sizes["case"])
+        return {
+            "path": str(path),
+            "problem": found.attrs["problem"],
+            "cases": int(found.sizes["case"]),
+            "frames": int(found["row_size"].sum()),
+            "failed": int(np.sum(status != "ok")),
+            "bytes": path.stat().st_size if path.is_file() else sum(p.stat().st_size for p in path.rglob("*")),
+        }

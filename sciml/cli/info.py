@@ -1,0 +1,313 @@
+"""`sciml info`: say what a file or a folder is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from sciml.errors import FileFormatError, InputError
+
+
+def info(
+    path: str = typer.Argument(..., metavar="FILE_OR_RUN", help="A data set file, or the folder of a trained run."),
+    as_json: bool = typer.Option(False, "--json", help="Print the facts as JSON."),
+) -> None:
+    """Say what a data set file or a trained run is."""
+    from sciml.cli import _arguments, _show
+
+    target = Path(path)
+    if target.is_dir() and target.suffix != ".zarr":
+        content = describe_run(target)
+    else:
+        if target.suffix != ".zarr":
+            _arguments.readable_file("FILE_OR_RUN", target)
+        elif not target.exists():
+            _arguments.readable_folder("FILE_OR_RUN", target)
+        content = describe_data(target)
+    if as_json:
+        _show.print_json(content)
+    elif content["kind"] == "run":
+        _print_run(content)
+    else:
+        _print_data(content)
+
+
+def describe_data(path: Path) -> dict[str, Any]:
+    """Return the facts about a data set file as JSON values."""
+    import numpy as np
+
+    import sciml.data
+    from sciml.data import schema
+
+    with sciml.data.open(path) as found:
+        sizes = {str(k): int(v) for k, v in found.sizes.items()}
+        frames = np.asarray(found["row_size"].values)
+        content: dict[str, Any] = {
+            "kind": "data set",
+            "path": str(path),
+            "bytes": _size(path),
+            "problem": found.attrs["problem"],
+            "schema_version": found.attrs["schema_version"],
+            "cases": sizes["case"],
+            "frames": int(frames.sum()),
+            "frames_per_case": {"least": int(frames.min()), "most": int(frames.max())},
+            "grid": {d: sizes[d] for d in ("x", "y", "z") if d in sizes},
+            "fields": [
+                {
+                    "name": n,
+                    "unit": str(found[n].attrs["units"]),
+                    "type": str(found[n].dtype),
+                    "long_name": str(found[n].attrs.get("long_name", "")),
+                }
+                for n in schema.field_names(found)
+            ],
+            "also": [
+                n
+                for n in map(str, found.data_vars)
+                if n.startswith(("input_", "boundary_")) or n == "mask" or n.endswith(schema.DERIVED)
+            ],
+            "parameters": [_spread(n, found[n]) for n in schema.parameter_names(found)],
+        }
+        if "time" in found.variables and frames.max() > 1:
+            time, case = np.asarray(found["time"].values), np.asarray(found["frame_case"].values)
+            steps = np.diff(time)[np.diff(case) == 0]
+            content["time"] = {
+                "unit": str(found["time"].attrs.get("units", "s")),
+                "first": float(time.min()),
+                "last": float(time.max()),
+                "step_least": float(steps.min()),
+                "step_most": float(steps.max()),
+            }
+        subset = schema.flag_names(found["subset"]) if "subset" in found else np.array(["all"] * sizes["case"])
+        split = schema.flag_names(found["split"]) if "split" in found else np.array(["unsplit"] * sizes["case"])
+        content["splits"] = {
+            s: {p: int(np.sum((subset == s) & (split == p))) for p in dict.fromkeys(split)}
+            for s in dict.fromkeys(subset)
+        }
+        if "status" in found:
+            status = schema.flag_names(found["status"])
+            content["failed"] = [int(i) for i in np.flatnonzero(status != "ok")]
+        known = {"problem", "schema_version", "fields", "parameters", "Conventions"}
+        content["made_by"] = {k: _decoded(v) for k, v in found.attrs.items() if k not in known}
+    return content
+
+
+def describe_run(path: Path) -> dict[str, Any]:
+    """Return the facts about the folder of a trained surrogate as JSON values."""
+    config_file = path / "config.json"
+    if not config_file.is_file():
+        inside = sorted(p.name for p in path.iterdir())
+        if (path / "checkpoints").is_dir():
+            raise InputError(
+                f"{path}: the run is incomplete (checkpoints, but no config.json); go on with sciml train --resume"
+            )
+        if any(p in inside for p in ("bc", "prop", "geo")) or (path / "cavity").is_dir():
+            raise InputError(f"{path}: looks like the published CFDBench layout; read it with sciml import cfdbench")
+        raise InputError(f"{path}: expected a data set file or a run with config.json, got a folder without it")
+    config = read_json(config_file)
+    content: dict[str, Any] = {"kind": "run", "path": str(path), "bytes": _size(path), "config": config}
+    weights = path / "weights.safetensors"
+    content["complete"] = weights.is_file()
+    if weights.is_file():
+        content["weights"] = _count(weights)
+    content["history"] = history(path)
+    return content
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file, or say what is wrong with it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"{path}: not JSON ({str(error)[:120]})") from None
+    if not isinstance(content, dict):
+        raise FileFormatError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    return content
+
+
+def history(run: Path) -> list[dict[str, Any]]:
+    """Return the lines of metrics.jsonl; a last line that was cut off is dropped."""
+    path = run / "metrics.jsonl"
+    if not path.is_file():
+        return []
+    found = []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            if number == len(lines):
+                break
+            raise FileFormatError(f"{path}: line {number} is not JSON") from None
+        if isinstance(record, dict):
+            found.append(record)
+    return found
+
+
+def _count(path: Path) -> dict[str, Any]:
+    """Return the number of weights by reading the header of a safetensors file, not the weights."""
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if not 2 <= length <= min(size - 8, 100_000_000):
+            raise FileFormatError(f"{path}: truncated or no safetensors file (header of {length} bytes in {size})")
+        try:
+            header = json.loads(stream.read(length))
+        except ValueError as error:
+            raise FileFormatError(f"{path}: its header is not JSON ({str(error)[:80]})") from None
+    total = 0
+    end = 0
+    try:
+        for name, tensor in header.items():
+            if name == "__metadata__":
+                continue
+            number = 1
+            for n in tensor["shape"]:
+                number *= int(n)
+            total += number
+            end = max(end, int(tensor["data_offsets"][1]))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        raise FileFormatError(f"{path}: its header does not describe tensors") from None
+    if end > size - 8 - length:
+        raise FileFormatError(f"{path}: truncated, expected {end + 8 + length} bytes, got {size}")
+    return {"parameters": total, "tensors": sum(name != "__metadata__" for name in header)}
+
+
+def _spread(name: str, variable: Any) -> dict[str, Any]:
+    import numpy as np
+
+    values = np.asarray(variable.values, float)
+    return {
+        "name": name,
+        "unit": str(variable.attrs.get("units", "")),
+        "least": float(np.min(values)),
+        "median": float(np.median(values)),
+        "most": float(np.max(values)),
+        "different": int(np.unique(values).size),
+    }
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, str) and value[:1] in "{[":
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+
+
+def _print_data(content: dict[str, Any]) -> None:
+    from sciml._repr_html import pretty_unit
+    from sciml.cli import _show
+
+    console = _show.console()
+    per = content["frames_per_case"]
+    frames = f"{content['frames']}"
+    if per["most"] > 1:
+        same = per["least"] == per["most"]
+        frames += f" ({per['most']} a case)" if same else f" ({per['least']} to {per['most']} a case)"
+    items = [
+        ("problem", content["problem"]),
+        ("cases", str(content["cases"])),
+        ("frames", frames),
+        ("grid", " × ".join(f"{n} {d}" for d, n in content["grid"].items()) or "nodes"),
+        ("size", _show.size(content["bytes"])),
+        ("schema", content["schema_version"]),
+    ]
+    if "time" in content:
+        t = content["time"]
+        step = f"{t['step_least']:.4g}"
+        if t["step_most"] > t["step_least"] * 1.001:
+            step += f" to {t['step_most']:.4g}"
+        items.insert(3, ("time", f"{t['first']:.4g} to {t['last']:.4g} {t['unit']}, step {step} {t['unit']}"))
+    if content.get("failed"):
+        items.append(("failed cases", ", ".join(map(str, content["failed"][:20]))))
+    if content["also"]:
+        items.append(("also holds", ", ".join(content["also"])))
+    console.print(_show.facts(f"{content['path']}: a data set", items))
+    console.print(
+        _show.table(
+            "",
+            ("field", "unit", "type", "what it is"),
+            [(f["name"], pretty_unit(f["unit"]), f["type"], f["long_name"]) for f in content["fields"]],
+        )
+    )
+    if content["parameters"]:
+        console.print(
+            _show.table(
+                "",
+                ("parameter", "unit", "least", "median", "most", "different"),
+                [
+                    (
+                        p["name"],
+                        pretty_unit(p["unit"]),
+                        f"{p['least']:.4g}",
+                        f"{p['median']:.4g}",
+                        f"{p['most']:.4g}",
+                        str(p["different"]),
+                    )
+                    for p in content["parameters"]
+                ],
+            )
+        )
+    parts = list(next(iter(content["splits"].values())))
+    rows = [(name, *(str(counts[p]) for p in parts)) for name, counts in content["splits"].items()]
+    if len(rows) > 1:
+        rows.append(("all", *(str(sum(c[p] for c in content["splits"].values())) for p in parts)))
+    console.print(_show.table("", ("cases by subset", *parts), rows))
+    made = [(k, v if isinstance(v, str) else json.dumps(v)) for k, v in content["made_by"].items()]
+    if made:
+        console.print(_show.facts("how it was made", made))
+
+
+def _print_run(content: dict[str, Any]) -> None:
+    from sciml.cli import _show
+
+    console = _show.console()
+    config = content["config"]
+    training, encoding = _table_of(config, "training"), _table_of(config, "encoding")
+    state = "yes" if content["complete"] else "no, weights.safetensors is missing; go on with sciml train --resume"
+    head = [("operator", _call(config)), ("complete", state), ("size", _show.size(content["bytes"]))]
+    if "weights" in content:
+        count = content["weights"]
+        head.insert(1, ("weights", f"{count['parameters']:,} numbers in {count['tensors']} tensors"))
+    for key, name in (("problem", "problem"), ("fields", "predicts"), ("space", "trained on a grid of")):
+        if key in encoding:
+            value = encoding[key]
+            joint = " × " if key == "space" else ", "
+            head.append((name, joint.join(map(str, value)) if isinstance(value, list) else str(value)))
+    if "cases" in training:
+        where = f" of {training['data']}" if training.get("data") else ""
+        head.append(("trained on", f"{training['cases']} cases, {training.get('frames', '?')} frames{where}"))
+    if "seconds" in training:
+        head.append(("training", f"{training.get('steps', '?')} steps in {training['seconds']:.4g} s"))
+    for key in ("loss", "validation"):
+        found = [r[key] for r in content["history"] if isinstance(r.get(key), int | float)]
+        if found:
+            head.append((f"last {key}", f"{found[-1]:.4g} (least {min(found):.4g})"))
+    console.print(_show.facts(f"{content['path']}: a trained run", head))
+    flat = {k: v for k, v in training.items() if k not in ("settings", "encoding")} | _table_of(training, "settings")
+    items = [
+        (str(k), v if isinstance(v, str) else json.dumps(v)) for k, v in flat.items() if v not in (None, "", {}, [])
+    ]
+    if items:
+        console.print(_show.facts("settings", items))
+
+
+def _table_of(content: dict[str, Any], key: str) -> dict[str, Any]:
+    value = content.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _call(config: dict[str, Any]) -> str:
+    options = ", ".join(f"{k}={json.dumps(v)}" for k, v in _table_of(config, "options").items())
+    return f"{config.get('operator', '?')}({options})"

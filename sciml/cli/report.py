@@ -1,0 +1,43 @@
+"""`sciml report`: one self-contained HTML page about trained runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sciml.errors import InputError
+
+
+def report(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of trained runs.")],
+    out: str = typer.Option("report.html", "--out", metavar="FILE", help="Page to write."),
+    data: str = typer.Option(None, "--data", metavar="FILE", help="Data set file; the runs' own if left out."),
+    split: str = typer.Option("test", "--split", metavar="NAME", help="Which cases to hold out."),
+    steps: int = typer.Option(20, "--steps", metavar="N", help="Steps of a rollout."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace FILE if it exists."),
+    as_json: bool = typer.Option(False, "--json", help="Print where the page is and its verdict as JSON."),
+) -> None:
+    """Write a page about trained runs: the comparison, fields, errors, speed, audit, and how to make it again."""
+    from sciml.cli import _arguments, _show
+
+    _arguments.at_least("--steps", steps, 1)
+    target = _arguments.new_file("--out", out, overwrite)
+    folders = [_arguments.run_folder("RUN", run) for run in runs]
+    if len(set(folders)) < len(folders):
+        raise InputError("RUN: expected every run once")
+    from sciml.reporting import compare, write_page
+    from sciml.reporting.gather import data_of
+    from sciml.reporting.verdict import verdict
+
+    source = data or data_of(str(folders[0]))
+    if not source:
+        raise InputError(f"--data: {folders[0]} does not say which data set it was trained on; expected --data FILE")
+    _arguments.readable_data("--data", source)
+    study = compare([str(f) for f in folders], data=source, split=split, steps=steps, details=True)
+    write_page(study, target)
+    sentence, tone = verdict(study)
+    if as_json:
+        _show.print_json({"page": str(target), "bytes": target.stat().st_size, "verdict": sentence, "tone": tone})
+    else:
+        _show.note(f"{target}: {_show.size(target.stat().st_size)}. {sentence}")

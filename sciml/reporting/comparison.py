@@ -1,0 +1,275 @@
+"""From trained runs and a data set to a `Study`: every row on the same rollouts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sciml.errors import InputError
+from sciml.reporting import gather
+from sciml.reporting.study import Benchmark, Row, Study
+
+SHARES = (1 / 4, 1 / 2, 3 / 4)  # of the data's resolution, for the reference solver
+Tell = Callable[[str], None]
+
+
+def compare(
+    runs: Any,
+    data: Any = None,
+    *,
+    split: str = "test",
+    steps: int = 20,
+    reference: bool = True,
+    details: bool = False,
+    tell: Tell | None = None,
+) -> Study:
+    """Hold trained runs against persistence, mean field, interpolation and the reference solver on coarser grids.
+
+    Args:
+        runs: a folder or a trained `Surrogate`, or several. Those that differ in their seed alone make one row.
+        data: path of a data set, or an open one; default the one that the first run was trained on.
+        split, steps: which cases are held out, and the length of rollouts.
+        reference: whether to run the reference solver where it supports the problem.
+        details: whether to add sample fields, audits and the published benchmark, for a page.
+        tell: called with one line before each longer part.
+
+    Raises:
+        InputError: runs or data that cannot be used.
+    """
+    from sciml.training.samples import open_data
+
+    say = tell or (lambda text: None)
+    surrogates, paths = _load(runs)
+    source = data if data is not None else gather.data_of(paths[0])
+    if isinstance(source, str) and not source:
+        raise InputError("data: the run does not say what it was trained on, expected the path of a data set")
+    dataset, path = open_data(source)
+    names = gather.model_names(surrogates, paths)
+    groups: dict[str, list[Any]] = {}
+    for name, surrogate in zip(names, surrogates, strict=True):
+        groups.setdefault(name, []).append(surrogate)
+    encoding = surrogates[0].encoding
+    problem = encoding.problem
+    if problem.name != dataset.attrs.get("problem"):
+        raise InputError(f"data: holds {dataset.attrs.get('problem')!r}, but the run was trained on {problem.name!r}")
+    if problem.steady:
+        parts = _steady(groups, dataset, split, say)
+    else:
+        solvers = _references(problem, encoding.space) if reference else {}
+        parts = _transient(groups, solvers, dataset, split, steps, say)
+    fields = {f.name: f.unit for f in problem.fields if f.name in encoding.fields}
+    runs_ = [gather.run_of(s, n, p) for s, n, p in zip(surrogates, names, paths, strict=True)]
+    name = path.name if path is not None else "a data set in memory"
+    study = Study(
+        title=f"{problem.title}: {_listed(list(groups))} against what needs no training",
+        data_name=name, fields=fields, facts=gather.data_facts(dataset, name, split), runs=runs_,
+        versions=gather.versions(), split=split, steady=problem.steady, time_unit=problem.time_unit,
+        length_unit=getattr(problem, "length_unit", "m"),
+        settings=[("held-out split", split), ("rollout steps", str(steps))],
+        command=_command(paths, path), threads=_threads(), **parts,
+    )  # fmt: skip
+    return _detailed(study, groups, dataset, problem, steps, say) if details else study
+
+
+def _load(runs: Any) -> tuple[list[Any], list[str]]:
+    from sciml.solvers.surrogate import Surrogate, load
+
+    several = list(runs) if isinstance(runs, list | tuple) else [runs]
+    if not several:
+        raise InputError("runs: expected at least one trained run, got none")
+    loaded, paths = [], []
+    for run in several:
+        paths.append(str(run) if isinstance(run, str | Path) else "")
+        loaded.append(load(run) if isinstance(run, str | Path) else run)
+        if not isinstance(loaded[-1], Surrogate) or loaded[-1].encoding is None:
+            what = f"an untrained {loaded[-1].name}" if isinstance(loaded[-1], Surrogate) else type(run).__name__
+            raise InputError(f"runs: expected folders of runs or trained surrogates, got {what}")
+    kinds = {s.encoding.problem.name for s in loaded}
+    if len(kinds) > 1:
+        raise InputError(f"runs: expected runs on one problem, got {' and '.join(sorted(kinds))}")
+    return loaded, paths
+
+
+def _references(problem: Any, space: Sequence[int]) -> dict[str, Any]:
+    """Return the reference solver at shares of the data's resolution, by the name of the row."""
+    from sciml.solvers import IncompressibleFlow
+
+    if problem.dimensions != 2 or not IncompressibleFlow(8).supports(problem):
+        return {}
+    found = {}
+    for share in SHARES:
+        ny, nx = (max(4, round(n * share / 4) * 4) for n in space)
+        if (ny, nx) != tuple(space):
+            found[f"reference {nx} × {ny}"] = IncompressibleFlow((ny, nx), tendencies=False)
+    return found
+
+
+def _transient(
+    groups: Mapping[str, list[Any]], solvers: Mapping[str, Any], dataset: Any, split: str, steps: int, say: Tell
+) -> dict[str, Any]:
+    from sciml.evaluation import evaluate
+    from sciml.training.samples import table
+
+    say("evaluating all rows on held-out cases")
+    solved = {**{name: [solver] for name, solver in solvers.items()}, **groups}
+    found = evaluate(solved, dataset, split=split, steps=steps, examples=0)
+    errors = found.errors
+    any_surrogate = next(iter(groups.values()))[0]
+    held = table(dataset, split, any_surrogate.encoding.fields)
+    rows, square, more = [], [], {}
+    for index, summary in enumerate(found.summary["rows"]):
+        model = str(summary["name"])
+        kind = "surrogate" if model in groups else "reference" if model in solvers else "baseline"
+        cost = float(summary["seconds_per_step"]["alone"])
+        if kind == "reference":
+            cost = _cost(solvers[model], held, steps)
+        for run in range(int(summary["runs"])):
+            surrogate = groups[model][run] if kind == "surrogate" else None
+            rows.append(_row(model, kind, surrogate, cost, int(summary["runs"])))
+            square.append(errors["error_square"].values[index, run].sum(axis=-1))
+        more[model] = _more(summary, held.problem)
+    position = {int(n): i for i, n in enumerate(held.number)}
+    cases = [held.cases[position[int(n)]] for n in errors["case"].values]
+    numbers = [gather.features(c) for c in cases]
+    subsets = [str(s) for s in errors["subset"].values]
+    starts = ", ".join(str(s) for s in found.summary["starts"])
+    return {
+        "rows": rows, "subsets": _subsets(subsets), "square": np.stack(square),
+        "label": errors["label_square"].values.sum(axis=-1), "rollout_subset": subsets,
+        "rollout_features": {k: np.array([n[k] for n in numbers]) for k in numbers[0]},
+        "rollout_case": [int(n) for n in errors["case"].values], "more": more,
+        "starts": f"They start at these shares of each held-out case: {starts}; {len(held.cases)} cases.",
+    }  # fmt: skip
+
+
+def _row(model: str, kind: str, surrogate: Any, cost: float, runs: int) -> Row:
+    if surrogate is None:
+        return Row(model, model, kind, seconds_per_step=cost)
+    seed = gather.seed_of(surrogate)
+    name = model if runs == 1 or seed is None else f"{model}, seed {seed}"
+    weights = sum(p.numel() for p in surrogate.operator.parameters())
+    return Row(name, model, kind, seed, cost, float(surrogate.training.get("seconds", np.nan)), weights)
+
+
+def _cost(solver: Any, held: Any, steps: int) -> float:
+    """Return seconds a step of one case, compiled: the whole rollout over its steps, the best of three."""
+    i = int(np.argmax(held.length))
+    times = np.asarray(held.times[i])[: steps + 1]
+    best = np.inf
+    for _ in range(3):
+        began = time.perf_counter()
+        solver.solve(held.cases[i], times)
+        best = min(best, time.perf_counter() - began)
+    return best / max(len(times) - 1, 1)
+
+
+def _more(summary: Mapping[str, Any], problem: Any) -> dict[str, str]:
+    from sciml.reporting._style import number
+
+    found = {}
+    lost = summary["correlation_time"]["all"]
+    if lost["never"] == lost["never"]:
+        never = 100 * lost["never"]
+        middle = "never lost" if np.isinf(lost["median"]) else f"{lost['median']:.2g} T"
+        found["correlation stays above 0.9 for (median)"] = middle
+        found["rollouts that keep it"] = f"{never:.0f} %"
+    spectrum = [v for v in summary["spectrum_error"]["all"]["mean"] if v is not None]
+    if spectrum and np.isfinite(spectrum[-1]):
+        found["spectrum error, last step"] = number(float(spectrum[-1]))
+    divergence = [v for v in summary["divergence"]["all"]["mean"] if v is not None]
+    if divergence and np.isfinite(divergence[-1]):
+        found["divergence, last step"] = number(float(divergence[-1]))
+    return found
+
+
+def _steady(groups: Mapping[str, list[Any]], dataset: Any, split: str, say: Tell) -> dict[str, Any]:
+    """Compare answers of a steady problem: the mean of the training cases, and every surrogate."""
+    from sciml.training.samples import table
+
+    fields = next(iter(groups.values()))[0].encoding.fields
+    held, train = table(dataset, split, fields), table(dataset, "train", fields)
+    if not held.cases:
+        raise InputError(f"split: no case of the data set is in split {split!r}")
+    truth = [held.frames(i)[0] for i in range(len(held.cases))]
+    middle = np.mean([train.frames(i)[0] for i in range(len(train.cases))], axis=0) if train.cases else None
+
+    def mean_square(values: np.ndarray) -> float:
+        return float(np.mean(values**2, axis=tuple(range(1, values.ndim))).sum())
+
+    rows, square = [], []
+    if middle is not None:
+        rows.append(Row("mean field", "mean field", "baseline"))
+        square.append([mean_square(middle - t) for t in truth])
+    for model, seeds in groups.items():
+        for surrogate in seeds:
+            say(f"solving held-out cases with {model}")
+            found, spent = [], []
+            for i, case in enumerate(held.cases):
+                began = time.perf_counter()
+                solved = surrogate.solve(case)
+                spent.append(time.perf_counter() - began)
+                scale = held.scales(i).reshape(-1, *[1] * (truth[i].ndim - 1))
+                made = np.stack([np.asarray(solved[n].values, float) for n in fields]) / scale
+                found.append(mean_square(made - truth[i]))
+            rows.append(_row(model, "surrogate", surrogate, float(np.median(spent)), len(seeds)))
+            square.append(found)
+    subsets = [str(s) for s in held.subsets]
+    numbers = [gather.features(c) for c in held.cases]
+    return {
+        "rows": rows, "subsets": _subsets(subsets), "square": np.array(square)[:, :, None],
+        "label": np.array([[mean_square(t)] for t in truth]), "rollout_subset": subsets,
+        "rollout_features": {k: np.array([n[k] for n in numbers]) for k in numbers[0]} if numbers[0] else {},
+        "rollout_case": [int(n) for n in held.number], "starts": f"{len(held.cases)} held-out cases.",
+    }  # fmt: skip
+
+
+def _subsets(found: Sequence[str]) -> list[str]:
+    """Return the subsets in their usual order: the published ones first, initial states last."""
+    usual = ["bc", "prop", "geo", "ic"]
+    names = list(dict.fromkeys(found))
+    return sorted(names, key=lambda n: (usual.index(n) if n in usual else len(usual), n))
+
+
+def _detailed(
+    study: Study, groups: Mapping[str, list[Any]], dataset: Any, problem: Any, steps: int, say: Tell
+) -> Study:
+    import dataclasses
+
+    say("sample cases and their audits")
+    best = study.best or next(iter(groups))
+    level = study.each_rollout(best)
+    chosen = gather.representative(study.rollout_case, study.rollout_subset, list(level))
+    order = {name: i for i, name in enumerate(study.subsets)}
+    chosen.sort(key=lambda i: order.get(study.rollout_subset[i], 0))
+    first = {model: seeds[0] for model, seeds in groups.items()}
+    samples = [gather.sample_of(dataset, study.rollout_case[i], study.rollout_subset[i], first, steps) for i in chosen]
+    benchmarks: list[Benchmark] = []
+    if problem.name == "lid_driven_cavity":
+        from sciml.reporting.ghia import benchmarks as published
+
+        say("the reference solver against Ghia, Ghia and Shin (1982)")
+        benchmarks = published()
+    return dataclasses.replace(study, samples=[s for s in samples if s is not None], benchmarks=benchmarks)
+
+
+def _threads() -> int:
+    import torch
+
+    return int(torch.get_num_threads())
+
+
+def _command(paths: Sequence[str], data: Path | None) -> str:
+    import shlex
+
+    if not all(paths):
+        return ""
+    words = ["sciml", "report", *paths]
+    return shlex.join([*words, "--data", str(data)] if data is not None else words)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]

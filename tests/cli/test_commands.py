@@ -1,0 +1,164 @@
+"""The commands do what they say."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from .conftest import GRID, run
+
+COMMANDS = ("demo", "generate", "import", "export", "info", "train", "evaluate", "report", "bench")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help(cli, command):
+    outcome = cli(command, "--help")
+    assert outcome.code == 0
+    assert outcome.err == ""
+    assert "Usage: sciml" in outcome.out and len(outcome.out) > 200
+
+
+def test_bare_and_version(cli):
+    assert "generate" in cli().out
+    assert cli("--version").out.startswith("sciml ")
+
+
+def test_help_is_quick_and_loads_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['sciml', '--help']\n"
+        "from sciml.cli import main\n"
+        "try:\n main()\nexcept SystemExit: pass\n"
+        "print([m for m in ('torch', 'jax', 'xarray', 'h5py', 'matplotlib', 'jinja2') if m in sys.modules], "
+        "file=sys.stderr)"
+    )
+    times = []
+    for _ in range(3):
+        began = time.monotonic()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        times.append(time.monotonic() - began)
+    assert done.stderr.strip() == "[]"
+    assert min(times) < 1.5  # about 0.4 s on an idle machine
+
+
+def test_info_of_data(cli, data_file):
+    shown = cli("info", data_file)
+    assert shown.code == 0
+    for part in ("lid_driven_cavity", "20", f"{GRID} x", "m s⁻¹", "viscosity", "bc", "prop", "train"):
+        assert part in shown.out
+    facts = json.loads(cli("info", data_file, "--json").out)
+    assert facts["kind"] == "data set"
+    assert facts["cases"] == 20
+    assert facts["frames"] == 140
+    assert facts["frames_per_case"] == {"least": 7, "most": 7}
+    assert sum(sum(s.values()) for s in facts["splits"].values()) == 20
+    assert set(facts["splits"]) == {"bc", "prop"}
+    by_name = {p["name"]: p for p in facts["parameters"]}
+    assert by_name["viscosity"]["unit"] == "Pa s"
+    assert by_name["density"]["different"] == 1
+
+
+def test_info_of_a_run(cli, run_folder):
+    shown = cli("info", run_folder)
+    assert shown.code == 0
+    for part in ("fno", "lid_driven_cavity", "u, v", "vortices.h5", "30 steps", "last validation"):
+        assert part in shown.out
+    facts = json.loads(cli("info", run_folder, "--json").out)
+    assert facts["complete"] is True
+    import torch
+
+    import sciml
+
+    count = sum(p.numel() for p in sciml.load(run_folder).operator.parameters())
+    assert facts["weights"]["parameters"] == count
+    assert torch.get_num_threads() >= 1
+
+
+def test_settings_listing(cli):
+    listed = json.loads(cli("train", "-", "--operator", "unet", "--out", "-", "--settings", "--json").out)
+    names = {entry["key"] for entry in listed}
+    assert {"lr", "epochs", "residual", "batch_size"} <= names
+    assert "in_channels" not in names and "callbacks" not in names
+
+
+def test_training_prints_json(cli, data_file, tmp_path):
+    outcome = cli("train", data_file, "--operator", "fno", "--out", tmp_path / "r", "--set", "operator.width=8",
+                  "--set", "modes=4,4", "--set", "layers=1", "--set", "steps=4", "--seed", 3, "--json")  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    content = json.loads(outcome.out)
+    assert content["seed"] == 3
+    assert content["weights"] > 0
+    config = json.loads((tmp_path / "r" / "config.json").read_text())
+    assert config["options"]["modes"] == [4, 4]
+    assert config["training"]["settings"]["seed"] == 3
+    again = cli("train", data_file, "--operator", "fno", "--out", tmp_path / "r", "--set", "width=8", "--set",
+                "modes=4,4", "--set", "layers=1", "--set", "steps=4", "--overwrite", "--json")  # fmt: skip
+    assert json.loads(again.out)["seed"] == 0
+
+
+def test_import_and_export_give_the_same_bytes(cli, tmp_path):
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    for index in range(3):
+        folder = tmp_path / "in" / "cavity" / "bc" / f"case{index:04d}"
+        folder.mkdir(parents=True)
+        for name in ("u", "v"):
+            np.save(folder / f"{name}.npy", rng.normal(size=(4, 8, 8)).astype(np.float32))
+        case = {"vel_top": 1.0 + index, "density": 1.0, "viscosity": 0.01, "height": 1.0, "width": 1.0}
+        (folder / "case.json").write_text(json.dumps(case))
+    out = tmp_path / "in.h5"
+    outcome = cli("import", "cfdbench", tmp_path / "in", "--out", out, "--json")
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out)["cases"] == 3
+    assert cli("export", "cfdbench", out, tmp_path / "out").code == 0
+    for path in (tmp_path / "in").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "out" / path.relative_to(tmp_path / "in")).read_bytes()
+
+
+def test_bench_lists_goals_and_results(cli):
+    listed = cli("bench", "--list")
+    assert listed.code == 0
+    assert "demo" in listed.out
+    assert "demo" in json.loads(cli("bench", "--list", "--json").out)
+
+
+@pytest.mark.parametrize("wait", ["train"])
+def test_ctrl_c_ends_with_130_and_one_line(data_file, tmp_path, wait):
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sciml.cli", wait, str(data_file), "--operator", "fno", "--out", str(out), "--set",
+         "steps=1000000", "--set", "width=8", "--set", "modes=4,4"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # a shell that starts its jobs in the background lets them ignore the signal, and that is inherited
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 60
+        while not (out / "metrics.jsonl").exists() and time.monotonic() < end:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert lines[-1] == "sciml: interrupted"
+    assert "Traceback" not in err
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_closed_pipe_is_no_error(data_file):
+    command = f"{sys.executable} -m sciml.cli info {data_file} --json | head -c 1 > /dev/null; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+def test_python_dash_m():
+    done = run("--version")
+    assert done.returncode == 0 and done.stdout.startswith("sciml")

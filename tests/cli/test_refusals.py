@@ -1,0 +1,254 @@
+"""Bad input: status 2, one line that names argument, expected and got; nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from .conftest import run
+
+COMMANDS = ("demo", "generate", "import", "export", "info", "train", "evaluate", "report", "bench")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_unknown_options_get_the_nearest_one(cli, command):
+    cli(command, "--hepl").refused("no such option --hepl", "did you mean '--help'")
+
+
+def test_unknown_command(cli):
+    cli("trian").refused("no such command 'trian'", "did you mean 'train'")
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("generate",), "PROBLEM"),
+        (("generate", "cavity"), "--out"),
+        (("import",), "FORMAT"),
+        (("import", "cfdbench"), "SOURCE"),
+        (("import", "cfdbench", "."), "--out"),
+        (("export",), "FORMAT"),
+        (("export", "cfdbench"), "FILE"),
+        (("export", "cfdbench", "a.h5"), "DIR"),
+        (("info",), "FILE_OR_RUN"),
+        (("train",), "FILE"),
+        (("train", "a.h5"), "--operator"),
+        (("train", "a.h5", "--operator", "fno"), "--out"),
+        (("evaluate",), "RUN..."),
+        (("evaluate", "a"), "--data"),
+        (("report",), "RUN..."),
+    ],
+)
+def test_missing_arguments_are_named(cli, words, name):
+    cli(*words).refused(f"{name} is missing")
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (("generate", "cavty", "--out", "x.h5"), ("'cavty'", "did you mean 'cavity'")),
+        (("generate", "cavity", "--out", "x.h5", "--cases", "many"), ("--cases", "a whole number", "'many'")),
+        (("generate", "cavity", "--out", "x.h5", "--cases", "0"), ("--cases", ">= 1", "got 0")),
+        (("generate", "cavity", "--out", "x.h5", "--frames", "-3"), ("--frames", ">= 1", "got -3")),
+        (("generate", "cavity", "--out", "x.h5", "--resolution", "2"), ("--resolution", ">= 4", "got 2")),
+        (("generate", "cavity", "--out", "x.h5", "--resolution", "1.5"), ("--resolution", "a whole number", "'1.5'")),
+        (("generate", "cavity", "--out", "x.h5", "--seed", "-1"), ("--seed", ">= 0", "got -1")),
+        (("generate", "cavity", "--out", "x.h5", "--subset", "bc,prob"), ("'prob'", "did you mean 'prop'")),
+        (("generate", "cavity", "--out", "x.h5", "--subset", "bc,bc"), ("subset", "once", "bc")),
+        (("generate", "cavity", "--out", "x.h5", "--profile", "resolve"), ("--profile", "did you mean 'resolved'")),
+        (("generate", "cavity", "--out", "x.h5", "--solver", "icofoam"), ("solver", "'icofoam'")),
+        (("import", "cfdbensh", ".", "--out", "x.h5"), ("FORMAT", "did you mean 'cfdbench'")),
+        (("import", "cfdbench", "nowhere", "--out", "x.h5"), ("SOURCE", "nowhere", "expected a folder")),
+        (("import", "cfdbench", ".", "--out", "x.h5", "--seed", "-4"), ("--seed", ">= 0")),
+        (("export", "cfdbench", "nothing.h5", "out"), ("FILE", "nothing.h5", "does not exist")),
+        (("info", "nothing.h5"), ("nothing.h5", "does not exist")),
+        (("evaluate", "norun", "--data", "nothing.h5"), ("--data", "nothing.h5", "does not exist")),
+        (("report", "norun"), ("RUN", "norun", "does not exist")),
+        (("bench", "sped"), ("NAME", "'sped'")),
+    ],
+)
+def test_wrong_values_name_argument_expected_and_got(cli, tmp_path, monkeypatch, words, parts):
+    monkeypatch.chdir(tmp_path)
+    cli(*words).refused(*parts)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "parts"),
+    [
+        ("widht=8", ("'widht'", "did you mean 'width'")),
+        ("width", ("expected key=value", "'width'")),
+        ("=3", ("expected key=value",)),
+        ("width=wide", ("width", "a whole number", "'wide'")),
+        ("width=3.5", ("width", "a whole number", "'3.5'")),
+        ("lr=fast", ("lr", "a number", "'fast'")),
+        ("lr=nan", ("lr", "a number", "'nan'")),
+        ("lr=-1", ("lr", "> 0", "-1")),
+        ("epochs=0", ("epochs", "> 0")),
+        ("batch_size=0", ("batch_size", ">= 1")),
+        ("modes=4,x", ("modes", "'4,x'")),
+        ("optimizer=adamx", ("optimizer", "adamw", "'adamx'")),
+        ("schedule=one_cycl", ("one_cycl",)),
+        ("loss=relative_l3", ("relative_l3",)),
+        ("betas=0.9", ("betas", "2 values", "'0.9'")),
+        ("residual=maybe", ("residual", "true or false", "'maybe'")),
+        ("nothing.width=8", ("groups", "'nothing'")),
+        ("width=0", ("width", "0")),
+        ("fields=u,w", ("w",)),
+        ("split=tset", ("tset",)),
+    ],
+)
+def test_settings_are_typed_and_checked(cli, data_file, tmp_path, setting, parts):
+    out = tmp_path / "run"
+    cli("train", data_file, "--operator", "fno", "--out", out, "--set", setting).refused(*parts)
+    assert not out.exists()
+
+
+def test_two_lengths_and_doubled_settings(cli, data_file, tmp_path):
+    words = ("train", data_file, "--operator", "fno", "--out", tmp_path / "run")
+    cli(*words, "--set", "steps=3", "--set", "epochs=2").refused("steps", "epochs", "one of")
+    cli(*words, "--set", "width=8", "--set", "width=9").refused("'width'", "twice")
+    cli(*words, "--resume", "--overwrite").refused("--resume", "--overwrite")
+    cli(*words, "--resume").refused("--resume", "no run to go on with")
+    cli("train", data_file, "--operator", "fnoo", "--out", tmp_path / "run").refused("did you mean 'fno'")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def bad_files(tmp_path, data_file) -> dict[str, Path]:
+    content = data_file.read_bytes()
+    made = {
+        "empty": b"",
+        "text": b"these are not the data you are looking for\n" * 30,
+        "truncated": content[: len(content) // 2],
+        "header only": content[:512],
+        "flipped": bytes([content[0] ^ 0xFF]) + content[1:],
+    }
+    found = {}
+    for name, value in made.items():
+        found[name] = tmp_path / f"{name.replace(' ', '_')}.h5"
+        found[name].write_bytes(value)
+    import h5py
+
+    found["other HDF5"] = tmp_path / "other.h5"
+    with h5py.File(found["other HDF5"], "w") as file:
+        file["numbers"] = [1.0, 2.0]
+    found["folder"] = tmp_path / "folder.h5"
+    found["folder"].mkdir()
+    return found
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "truncated", "header only", "flipped", "other HDF5", "folder"])
+def test_every_way_a_file_can_be_wrong(cli, bad_files, run_folder, tmp_path, kind):
+    path = bad_files[kind]
+    before = sorted(p.name for p in tmp_path.iterdir())
+    for words in (
+        ("info", path),
+        ("export", "cfdbench", path, tmp_path / "tree"),
+        ("train", path, "--operator", "fno", "--out", tmp_path / "run"),
+        ("evaluate", run_folder, "--data", path),
+        ("report", run_folder, "--data", path, "--out", tmp_path / "page.html"),
+    ):
+        cli(*words).refused(path.name)
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_every_way_a_run_can_be_wrong(cli, run_folder, data_file, tmp_path):
+    def variant(name: str) -> Path:
+        copy = tmp_path / name
+        shutil.copytree(run_folder, copy)
+        return copy
+
+    no_config = variant("no_config")
+    (no_config / "config.json").unlink()
+    shutil.rmtree(no_config / "checkpoints", ignore_errors=True)
+    cut_short = variant("cut_short")
+    (cut_short / "config.json").unlink()
+    (cut_short / "checkpoints").mkdir(exist_ok=True)
+    no_weights = variant("no_weights")
+    (no_weights / "weights.safetensors").unlink()
+    broken_json = variant("broken_json")
+    (broken_json / "config.json").write_text('{"operator": "fno", ')
+    a_list = variant("a_list")
+    (a_list / "config.json").write_text("[1, 2]")
+    short_weights = variant("short_weights")
+    whole = (run_folder / "weights.safetensors").read_bytes()
+    (short_weights / "weights.safetensors").write_bytes(whole[: len(whole) // 2])
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    unknown = variant("unknown")
+    config = json.loads((unknown / "config.json").read_text())
+    (unknown / "config.json").write_text(json.dumps(config | {"operator": "os.system"}))
+    for folder in (no_config, cut_short, no_weights, broken_json, a_list, short_weights, empty, unknown):
+        cli("evaluate", folder, "--data", data_file).refused(folder.name if folder != unknown else "os.system")
+        cli("report", folder, "--data", data_file, "--out", tmp_path / "p.html").refused("")
+    for folder in (no_config, cut_short, broken_json, a_list, short_weights, empty):
+        cli("info", folder).refused(folder.name)
+    assert not (tmp_path / "p.html").exists()
+
+
+def test_existing_outputs_are_kept_unless_told(cli, data_file, run_folder, tmp_path):
+    kept = tmp_path / "kept"
+    kept.write_text("mine")
+    cli("generate", "cavity", "--out", kept).refused("--out", "exists", "--overwrite")
+    cli("import", "cfdbench", tmp_path, "--out", kept).refused("--out", "exists", "--overwrite")
+    cli("evaluate", run_folder, "--data", data_file, "--out", kept).refused("--out", "exists", "--overwrite")
+    cli("report", run_folder, "--data", data_file, "--out", kept).refused("--out", "exists", "--overwrite")
+    cli("train", data_file, "--operator", "fno", "--out", kept).refused("--out", "is a file")
+    cli("train", data_file, "--operator", "fno", "--out", run_folder).refused("--out", "not empty")
+    assert kept.read_text() == "mine"
+
+
+def test_overwrite_spares_what_no_run_wrote(cli, data_file, tmp_path):
+    out = tmp_path / "home"
+    out.mkdir()
+    (out / "thesis.tex").write_text("years of work")
+    cli("train", data_file, "--operator", "fno", "--out", out, "--overwrite").refused("thesis.tex")
+    assert (out / "thesis.tex").read_text() == "years of work"
+
+
+def test_unwritable_folders(cli, data_file, run_folder, tmp_path):
+    """Permissions do not bind root, so the folder is a file, or lies in /proc."""
+    blocker = tmp_path / "file"
+    blocker.write_text("x")
+    for out in (blocker / "sub" / "x.h5", Path("/proc/nothing/x.h5")):
+        cli("generate", "cavity", "--out", out, "--cases", 1).refused("/")
+        cli("train", data_file, "--operator", "fno", "--out", out, "--set", "steps=1").refused("/")
+        cli("evaluate", run_folder, "--data", data_file, "--out", out).refused("/")
+        cli("report", run_folder, "--data", data_file, "--out", out).refused("/")
+        cli("import", "cfdbench", tmp_path, "--out", out).refused("/")
+    assert blocker.read_text() == "x"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def _limited(size: int):
+    import resource
+    import signal
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the write then fails with EFBIG, as on a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    return limit
+
+
+@pytest.mark.parametrize("command", ["train", "report", "evaluate"])
+def test_a_full_disk(data_file, run_folder, tmp_path, command):
+    words = {
+        "train": ("train", data_file, "--operator", "fno", "--out", tmp_path / "run", "--set", "steps=2"),
+        "report": ("report", run_folder, "--data", data_file, "--out", tmp_path / "page.html", "--steps", 3),
+        "evaluate": ("evaluate", run_folder, "--data", data_file, "--out", tmp_path / "r.json", "--steps", 3),
+    }[command]
+    room = {"train": 50_000, "report": 50_000, "evaluate": 500}[command]
+    done = run(*words, preexec_fn=_limited(room), env={"MPLCONFIGDIR": os.environ.get("MPLCONFIGDIR", "")})
+    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+    lines = [x for x in done.stderr.splitlines() if x.strip() and "WARNING" not in x]
+    assert lines[-1].startswith("sciml:")
+    assert "Traceback" not in done.stderr
+    left = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert not [p for p in left if p.name in ("page.html", "r.json", "config.json", "weights.safetensors")], left
+    assert not [p for p in left if p.name.endswith((".part", ".tmp"))], left
