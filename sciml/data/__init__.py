@@ -27,7 +27,22 @@ _HOMES = {
     "Loader": "loader",
 }
 _MODULES = ("exporters", "importers", "schema", "splits")
-__all__ = [*_HOMES, *_MODULES]
+__all__ = [
+    "Loader",
+    "ShardWriter",
+    "Windows",
+    "case",
+    "concat",
+    "exporters",
+    "importers",
+    "open",
+    "pack",
+    "schema",
+    "solution",
+    "splits",
+    "validate",
+    "write",
+]
 
 if TYPE_CHECKING:
     from sciml.data import exporters as exporters
