@@ -96,7 +96,9 @@ def test_save_and_load_give_identical_answers(trained):
 def test_only_reachable_times(trained):
     surrogate, _ = trained
     case = Burgers().case(viscosity=0.05, velocity=2.0, length=1.0)  # L/U = 0.5, Δt = 0.025
-    with pytest.raises(InputError, match=r"times: 0\.04 s cannot be reached .* 0\.025 s .* nearest times are 0\.025 and 0\.05"):
+    with pytest.raises(
+        InputError, match=r"times: 0\.04 s cannot be reached .* 0\.025 s .* nearest times are 0\.025 and 0\.05"
+    ):
         surrogate.solve(case, [0.0, 0.04])
     some = surrogate.solve(case, [0.05, 0.1])  # any multiples, none added
     every = surrogate.solve(case, np.arange(5) * 0.025)
@@ -174,7 +176,7 @@ def test_resume_equals_uninterrupted_training(burgers_set, tmp_path):
                "noise": 1e-3, "progress": False, "seed": 4, "loss": "h1"}  # fmt: skip
 
     def new():
-        return Surrogate(UNet, width=8, levels=2, history=2)
+        return Surrogate(UNet, width=8, multipliers=(1, 2), history=2)
 
     whole = new().fit(burgers_set, **options)
     for stop in (3, 15, 33):
@@ -182,7 +184,7 @@ def test_resume_equals_uninterrupted_training(burgers_set, tmp_path):
             new().fit(burgers_set, out=tmp_path / "run", resume=True, callbacks=[Kill(stop)], **options)
     with pytest.raises(InputError, match="holds a run already"):
         new().fit(burgers_set, out=tmp_path / "run", **options)
-    with pytest.raises(InputError, match="noise is 0.0, but"):
+    with pytest.raises(InputError, match=r"noise is 0\.0, but"):
         new().fit(burgers_set, out=tmp_path / "run", resume=True, **(options | {"noise": 0.0}))
     resumed = new().fit(burgers_set, out=tmp_path / "run", resume=True, callbacks=[Callback()], **options)
     assert digest(resumed.operator.state_dict()) == digest(whole.operator.state_dict())
@@ -193,7 +195,10 @@ def test_overfits_a_few_samples(burgers_set):
     """Every operator drives the error on a handful of windows far below what it starts with."""
     ds = data.open(burgers_set)
     few = data.pack([data.case(ds, i)[1].isel(time=slice(0, 4)) for i in (0, 10)], dtype=None)
-    for operator, options in ((FNO, {"width": 16, "modes": (8,), "layers": 2}), (UNet, {"width": 16, "levels": 2})):
+    for operator, options in (
+        (FNO, {"width": 16, "modes": (8,), "layers": 2}),
+        (UNet, {"width": 16, "multipliers": (1, 2)}),
+    ):
         surrogate = Surrogate(operator, **options)
         surrogate.fit(few, split=None, validation=None, steps=400, batch_size=6, lr=4e-3, progress=False)
         for i in range(2):
@@ -221,7 +226,7 @@ def test_steady_problem():
     split = ["train"] * 160 + ["validation"] * 20 + ["test"] * 20
     packed = data.pack([poisson(rng) for _ in split], splits=split, dtype=None)
     surrogate = Surrogate(FNO, width=16, modes=(6, 6), layers=2, padding=0.25)
-    surrogate.fit(packed, epochs=40, batch_size=20, lr=5e-3, progress=False)
+    surrogate.fit(packed, epochs=100, batch_size=20, lr=5e-3, progress=False)
     assert surrogate.metrics[-1]["validation"] < 0.05**2
     held = table(packed, "test")
     errors = []
@@ -247,9 +252,7 @@ def test_boundary_values_in_time_are_inputs():
         case = HeatEquation().case(frequency=1.0, amplitude=1.0 + 0.2 * i, diffusivity=0.05)
         times = np.arange(25) * 0.05
         x = (np.arange(32) + 0.5) / 32
-        solutions.append(
-            data.solution(case, times, {"T": (("time", "x"), case.exact(times, (x,))["T"])}, {"x": x})
-        )
+        solutions.append(data.solution(case, times, {"T": (("time", "x"), case.exact(times, (x,))["T"])}, {"x": x}))
     packed = data.pack(solutions, splits=["train"] * 10 + ["test"] * 2, dtype=None)
     surrogate = Surrogate(FNO, width=16, modes=(8,), layers=2, padding=0.25)
     surrogate.fit(packed, steps=500, batch_size=16, lr=4e-3, progress=False, validation=None)
@@ -274,7 +277,7 @@ def test_time_step_of_data():
     assert of(cavity(1.0, 0.25), cavity(4.0, 0.0625)) == TimeStep("nondimensional", 0.25)
     assert of(cavity(1.0, 0.1), cavity(4.0, 0.1)) == TimeStep("physical", 0.1)
     assert of(cavity(1.0, 0.1), cavity(4.0, 0.1, frames=1)) == TimeStep("nondimensional", 0.1)
-    with pytest.raises(InputError, match="time steps differ between cases, 0.1 to 0.3 s"):
+    with pytest.raises(InputError, match=r"time steps differ between cases, 0\.1 to 0\.3 s"):
         of(cavity(1.0, 0.1), cavity(4.0, 0.3))
     uneven = cavity(1.0, 0.1).assign_coords(time=[0.0, 0.1, 0.2, 0.35])
     with pytest.raises(InputError, match="unequal time steps"):
@@ -382,7 +385,7 @@ def test_more_bad_arguments(burgers_set, tmp_path):
         Surrogate(FNO).solve(Burgers().case(), [0.0])
     with pytest.raises(InputError, match="unexpected keyword argument 'breadth'"):
         Surrogate(FNO, breadth=3).fit(burgers_set, steps=1, progress=False)
-    with pytest.raises(InputError, match="did you mean 'u'|known: u"):
+    with pytest.raises(InputError, match=r"did you mean .u.|known: u"):
         Surrogate(FNO, fields=["w"]).fit(burgers_set, steps=1, progress=False)
     with pytest.raises(InputError, match="no weights to train"):
         Surrogate(Identity).fit(burgers_set, steps=1, progress=False)
