@@ -327,10 +327,14 @@ class Case:
                 raise InputError(f"case: attribute {key!r} is missing; expected a solution or data set made by sciml")
         try:
             content = json.loads(attrs["case_json"])
-            parameters, options = content["parameters"], content.get("options", {})
+            parameters, options = dict(content["parameters"]), dict(content.get("options", {}))
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"case: attribute 'case_json' does not describe a case ({error})") from None
-        problem = registry.problems.get(str(attrs["problem"]))(**options)
+        family = registry.problems.get(str(attrs["problem"]))
+        try:
+            problem = family(**options)
+        except TypeError as error:
+            raise InputError(f"case: attribute 'case_json' has options {options} that do not fit: {error}") from None
         inputs: dict[str, Any] = {}
         for spec in problem.inputs:
             if f"input_{spec.name}_times" in variables:

@@ -232,6 +232,9 @@ class Lattice:
     def _end_slope(self, values: Any, face: Any, axis: int, end: str) -> Any:
         """The derivative at an end face from its value and the two (order 4: four) nearest cells."""
         centres, faces = self.grid.centres[axis], self.grid.faces[axis]
+        resistive = [name for name, rule in self.face_rule.items() if rule == "harmonic"]
+        if len(resistive) == 1 and len(centres) > 1:
+            return self._end_slope_across_jumps(resistive[0], values, face, axis, end)
         count = min(self.order, len(centres))
         if end == "min":
             weights = fornberg(np.concatenate([[faces[0]], centres[:count]]), float(faces[0]), 1)
@@ -241,6 +244,17 @@ class Lattice:
         for k in range(count):
             total = total + weights[k + 1] * self._next_to(values, axis, end, k)
         return total
+
+    def _end_slope_across_jumps(self, name: str, values: Any, face: Any, axis: int, end: str) -> Any:
+        """The same where a coefficient a is constant in each cell and may jump between the two: the parabola is fitted
+        over the resistance s = ∫ dx/a, along which a constant flux is a straight line whatever the jumps."""
+        coefficient = self._as_cells(self._cell_leaf(Field(name) if name in self.fields else Input(name)))
+        a, b = (self._next_to(coefficient, axis, end, k) for k in (0, 1))
+        widths = self.grid.widths[axis] if end == "min" else self.grid.widths[axis][::-1]
+        s, t = widths[0] / (2 * a), widths[0] / a + widths[1] / (2 * b)
+        first, second = self._next_to(values, axis, end, 0) - face, self._next_to(values, axis, end, 1) - face
+        inwards = (t * t * first - s * s * second) / (s * t * (t - s) * a)
+        return inwards if end == "min" else -inwards
 
     # Helpers
 

@@ -178,7 +178,7 @@ class FiniteVolume(Solver):
             frames, rates, status = self._march(case, grid, times)
         name = case.problem.fields[0].name
         if times is None:
-            fields = {name: (dims, frames[0])}
+            fields = {name: (dims, frames[0] if frames else np.full(grid.shape, np.nan))}
         else:
             count = len(frames)
             times, dims = times[:count], ("time", *dims)
@@ -301,7 +301,8 @@ class _Krylov:
 
     def __init__(self, volumes: ControlVolumes, grid: Grid):
         self.volumes = volumes
-        self.directions = Pattern(grid.shape, tuple(grid.periodic[::-1]), 2).directions
+        # The diagonal is told apart from neighbours up to two cells away.
+        self.directions = Pattern(grid.shape, tuple(grid.periodic[::-1]), 1).directions
 
     def __call__(self, q: Any, data: Any, mass: float, factor: float, known: Any) -> Any:
         given = (data, mass, factor, known)

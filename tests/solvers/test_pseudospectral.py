@@ -194,7 +194,7 @@ def test_a_failed_case_keeps_its_frames_and_the_others_go_on():
     np.testing.assert_array_equal(data["row_size"].values, [2, 1])
     message = str(data["status_message"].values[1])
     assert "too fast" in message and "max_substeps = 40" in message
-    with pytest.raises(SolverError, match="too fast.*max_substeps = 40 at t = "):
+    with pytest.raises(SolverError, match=r"too fast.*max_substeps = 40 at t = "):
         solver.solve(hopeless, [0.001, 0.5])
 
 
