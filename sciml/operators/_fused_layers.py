@@ -55,7 +55,7 @@ class PerceptronFunction(torch.autograd.Function):
         x, w1, b1, w2 = ctx.saved_tensors
         ws, (batch, points, channels) = ctx.ws, x.shape
         grad = grad.contiguous()
-        dx = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        dx = x.new_empty(x.shape) if ctx.needs_input_grad[0] else None
         dw1, db1, dw2 = torch.zeros_like(w1), torch.zeros_like(b1), torch.zeros_like(w2)
         db2 = grad.sum((0, 1))
         for s in _slices(batch, samples_a_chunk(points, w1.shape[1], x)):
@@ -150,7 +150,7 @@ class FourierLayerFunction(torch.autograd.Function):
         ws, (batch, points, channels) = ctx.ws, x.shape
         width = skip.shape[-1]
         grad = grad.contiguous()
-        dx = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        dx = x.new_empty(x.shape) if ctx.needs_input_grad[0] else None
         sums = {"weight": torch.zeros_like(weight), "skip": torch.zeros_like(skip), "bias": torch.zeros_like(bias)}
         if gain is not None:
             sums["gain"] = torch.empty_like(gain)

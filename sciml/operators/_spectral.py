@@ -129,7 +129,7 @@ class SpectralConv(nn.Module):
         """Which path the transform on these axes takes."""
         if self.spectral == "fft" and not all(fft_fits(a) for a in axes):
             raise InputError(
-                "spectral: 'fft' needs a period of a whole number of samples; got "
+                "spectral: 'fft' needs a period of a whole number of samples, all of them in it; got "
                 + ", ".join(f"{a.samples_a_period:g}" for a in axes)
             )
         return self.spectral == "fft" or (self.spectral == "auto" and prefers_fft(axes))

@@ -63,8 +63,17 @@ class Axis:
         """Highest wavenumber that this grid carries, its Nyquist wavenumber included."""
         return math.floor(self.samples_a_period / 2 + 1e-9)
 
-    def is_nyquist(self, k: int) -> bool:
-        return abs(2 * abs(k) - self.samples_a_period) < 1e-9
+    @property
+    def ends_at_nyquist(self) -> bool:
+        """Whether the highest mode is the Nyquist mode."""
+        return abs(2 * self.modes - self.samples_a_period) < 1e-9
+
+    def shares(self, half: bool) -> Tensor:
+        """½ for the Nyquist mode, which two wavenumbers share, and 1 for the others; float64, as `wavenumbers`."""
+        one = torch.ones(self.modes + 1 if half else 2 * self.modes + 1, dtype=torch.float64)
+        if self.ends_at_nyquist:
+            one[self.modes :: self.modes] *= 0.5
+        return one
 
     def angles(self, wavenumbers: Tensor) -> Tensor:
         """2π k s_j / L, (wavenumber, point), float64."""
@@ -109,10 +118,9 @@ def analysis_matrix(axis: Axis, half: bool, like: Tensor) -> Tensor:
 
     def build() -> Tensor:
         k = wavenumbers(axis.modes, half)
-        share = torch.tensor([0.5 if axis.is_nyquist(int(q)) else 1.0 for q in k], dtype=torch.float64)
+        share = axis.shares(half)[:, None] / axis.samples_a_period
         angle = axis.angles(k)
-        c = torch.cos(angle) * (share / axis.samples_a_period)[:, None]
-        s = torch.sin(angle) * (share / axis.samples_a_period)[:, None]
+        c, s = torch.cos(angle) * share, torch.sin(angle) * share
         if half:
             return torch.stack((c, -s), dim=1).reshape(-1, axis.points)
         rows = torch.stack((torch.cat((c, s), dim=1), torch.cat((-s, c), dim=1)), dim=1)
@@ -191,8 +199,9 @@ def synthesise(coefficients: Tensor, axes: Sequence[Axis], add_to: Tensor | None
 
 
 def fft_fits(axis: Axis) -> bool:
-    """Whether the period is a whole number of samples, which the FFT needs."""
-    return abs(axis.samples_a_period - round(axis.samples_a_period)) < 1e-6
+    """Whether the period is a whole number of samples and holds them all, which the FFT needs."""
+    whole = round(axis.samples_a_period)
+    return whole >= axis.points and abs(axis.samples_a_period - whole) < 1e-6
 
 
 def _phase(axes: Sequence[Axis], like: Tensor, sign: int) -> Tensor | None:
@@ -220,14 +229,13 @@ def _rotate(z: Tensor, phase: Tensor | None) -> Tensor:
 
 def _share(axes: Sequence[Axis], like: Tensor) -> Tensor | None:
     """½ for each axis on which a mode is the Nyquist mode; None where there is none."""
-    if not any(a.is_nyquist(a.modes) for a in axes):
+    if not any(a.ends_at_nyquist for a in axes):
         return None
 
     def build() -> Tensor:
         total = torch.ones((), dtype=torch.float64)
         for i, a in enumerate(axes):
-            one = [0.5 if a.is_nyquist(int(q)) else 1.0 for q in wavenumbers(a.modes, i == 0)]
-            total = total[..., None] * torch.tensor(one, dtype=torch.float64)
+            total = total[..., None] * a.shares(i == 0)
         return total.reshape(-1)
 
     return _cached(("share", *axes), build, like)
@@ -260,7 +268,7 @@ def synthesise_fft(coefficients: Tensor, axes: Sequence[Axis], add_to: Tensor | 
     counts = [axes[0].modes + 1] + [2 * a.modes + 1 for a in axes[1:]]
     z = _rotate(coefficients, _phase(axes, coefficients, +1)).reshape(batch, *counts, 2, channels)
     # irfft reads the Nyquist entry once where +m and -m both contribute to the samples.
-    if axes[0].is_nyquist(axes[0].modes):
+    if axes[0].ends_at_nyquist:
         factor = torch.ones(counts[0], dtype=z.dtype, device=z.device)
         factor[-1] = 2.0
         z = z * factor.reshape(1, -1, *[1] * (d + 1))
@@ -317,8 +325,7 @@ def trigonometric_matrices(axis: Axis, half: bool, like: Tensor) -> tuple[Tensor
 
     def forward() -> Tensor:
         k = wavenumbers(axis.modes, True)
-        share = torch.tensor([0.5 if axis.is_nyquist(int(q)) else 1.0 for q in k], dtype=torch.float64)
-        angle, share = axis.angles(k), (share / axis.samples_a_period)[:, None]
+        angle, share = axis.angles(k), axis.shares(True)[:, None] / axis.samples_a_period
         return torch.cat((torch.cos(angle) * share, (torch.sin(angle) * share)[1:]))
 
     def inverse() -> Tensor:
