@@ -52,7 +52,7 @@ def train(
     if resume and not (Path(out) / "checkpoints").is_dir() and not (Path(out) / "config.json").exists():
         raise InputError(f"--resume: {out} holds no run to go on with")
     if overwrite and Path(out).is_dir():
-        _remove_run(Path(out))
+        remove_run(Path(out))
     surrogate = run_training(file, operator, out, chosen, seed, resume)
     weights = surrogate.settings.get("parameters", 0)
     last: dict[str, Any] = {}
@@ -116,7 +116,7 @@ def _check_length(training: dict[str, Any]) -> None:
         raise InputError(f"--set: expected one of epochs, steps and minutes, got {' and '.join(given)}")
 
 
-def _remove_run(folder: Path) -> None:
+def remove_run(folder: Path) -> None:
     """Remove the files of a run, and nothing that no run writes: a mistyped folder must not cost its content."""
     ours = {"config.json", "weights.safetensors", "metrics.jsonl", "run.json", "checkpoints", COMMAND_FILE}
     foreign = sorted(p.name for p in folder.iterdir() if p.name not in ours and not p.name.startswith("."))

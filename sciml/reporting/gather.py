@@ -102,7 +102,11 @@ def data_facts(dataset: Any, name: str, split: str) -> list[tuple[str, str]]:
     from sciml.data import schema
 
     rows = np.asarray(dataset["row_size"].values)
-    facts = [("data set", name), ("problem", str(dataset.attrs.get("problem", ""))), ("cases", str(rows.size))]
+    facts = [
+        ("data set", name),
+        ("problem", str(dataset.attrs.get("problem", "")).replace("_", " ")),
+        ("cases", str(rows.size)),
+    ]
     if "split" in dataset:
         parts = schema.flag_names(dataset["split"])
         facts.append(("split by case", ", ".join(f"{p} {int(np.sum(parts == p))}" for p in dict.fromkeys(parts))))
@@ -122,10 +126,10 @@ def data_facts(dataset: Any, name: str, split: str) -> list[tuple[str, str]]:
         values = np.asarray(dataset[parameter].values, float)
         if np.ptp(values) > 0:
             unit = pretty_unit(dataset[parameter].attrs.get("units", ""))
-            facts.append((parameter, f"{values.min():.3g} to {values.max():.3g} {unit}"))
+            facts.append((parameter.replace("_", " "), f"{values.min():.3g} to {values.max():.3g} {unit}"))
     for key in ("solver", "profile", "seed", "resolution"):
         if key in dataset.attrs:
-            facts.append((key, str(dataset.attrs[key])))
+            facts.append((key, str(dataset.attrs[key]).replace("_", " ")))
     return facts
 
 
@@ -197,7 +201,7 @@ def sample_of(
     truth = {n: np.asarray(solution[n].values, float) for n in names if n in solution}
     if steady:
         truth = {n: v[None] for n, v in truth.items()}
-    predictions, audits = {}, {"truth": _audit(solution)}
+    predictions, audits = {}, _reference_audit(case, solution, times, axes) or {"truth": _audit(solution)}
     for model, surrogate in surrogates.items():
         made = _predict(surrogate, case, truth, times, steady)
         predictions[model] = made
@@ -209,6 +213,25 @@ def sample_of(
         {a: np.asarray(solution[a].values, float) for a in axes}, {a: tuple(map(float, box[a])) for a in axes},
         truth, predictions, shown_parameters(case), {k: v for k, v in audits.items() if v}, mask, start,
     )  # fmt: skip
+
+
+def _reference_audit(case: Any, solution: Any, times: np.ndarray, axes: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return the audit of the reference solver's own solution, where it can solve this case: unlike a stored one it
+    has face velocities and rates of change, so that the audit sees what the solver conserves."""
+    from sciml.errors import InputError, SolverError
+    from sciml.solvers import IncompressibleFlow
+
+    shape = tuple(solution.sizes[a] for a in axes)
+    if len(shape) != 2 or min(shape) < 4 or "time" not in solution.dims:
+        return {}
+    solver = IncompressibleFlow((int(shape[0]), int(shape[1])), dtype="float64")
+    if not solver.supports(case.problem):
+        return {}
+    try:
+        solved = solver.solve(case, times[times >= 0])
+    except (InputError, SolverError):
+        return {}
+    return {f"reference {shape[1]} × {shape[0]}": _audit(solved)}
 
 
 def _predict(surrogate: Any, case: Any, truth: Mapping[str, np.ndarray], times: np.ndarray, steady: bool) -> dict:

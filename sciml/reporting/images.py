@@ -36,13 +36,14 @@ def limits(*arrays: np.ndarray, signed: bool | None = None) -> tuple[float, floa
 
 def _panel(shape: float) -> tuple[Figure, Axes, Axes]:
     """Return a figure with axes of height / width = `shape` and a colour bar of the same height beside them."""
-    width = 2.3 if shape <= 1.3 else max(2.3 * 1.3 / shape, 0.9)
+    width = 2.25 if shape <= 1.3 else max(2.25 * 1.3 / shape, 0.9)
     height = max(width * shape, 0.75)
-    whole, high = width + 1.55, height + 0.85
+    left = 0.78  # room for tick labels such as 0.008
+    whole, high = width + left + 0.95, height + 0.85
     made, axes = figure(whole, high)
     made.set_layout_engine("none")
-    axes.set_position((0.6 / whole, 0.5 / high, width / whole, height / high))
-    bar_axes = made.add_axes(((0.6 + width + 0.1) / whole, 0.5 / high, 0.12 / whole, height / high))
+    axes.set_position((left / whole, 0.5 / high, width / whole, height / high))
+    bar_axes = made.add_axes(((left + width + 0.1) / whole, 0.5 / high, 0.12 / whole, height / high))
     return made, axes, bar_axes
 
 

@@ -170,7 +170,7 @@ def highlights(study: Study) -> list[tuple[str, str]]:
     if persistence is not None:
         value = gain(study, model, persistence)
         if np.isfinite(value):
-            found.append((times(value), f"smaller one-step error (NMSE) of {model} than of persistence"))
+            found.append((times(value), f"persistence’s one-step error (NMSE) over that of {model}"))
     hardest = "ic" if "ic" in study.subsets else None
     won, of = steps_won(study, model, hardest or ALL)
     if of > 1:

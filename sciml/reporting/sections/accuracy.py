@@ -31,14 +31,20 @@ def spread(values: np.ndarray) -> tuple[str, str]:
 def comparison(study: Study) -> list[object]:
     columns = [ALL, *study.subsets] if len(study.subsets) > 1 else [ALL]
     what = "prediction" if study.steady else "one step"
-    blocks: list[object] = [
-        Note(
-            f"{NMSE}, over held-out cases (split “{study.split}”). Persistence repeats the last state; mean field is "
-            "the mean of the training cases; interpolation in parameter space is a smooth interpolant of the training "
-            "cases, the bar that a surrogate must beat to be worth its training; the reference solver runs on coarser "
-            "grids than the truth's. Hover over a figure with ± for the value of every seed."
+    several = any(len(study.members(m)) > 1 for m in study.surrogates)
+    reference = any(kind == "reference" for _, kind in study.models)
+    text = [f"{NMSE}, in the problem's scales of each case and over the held-out cases (split “{study.split}”)."]
+    if not study.steady:
+        text.append(
+            "Persistence repeats the last state; mean field is the mean of the training cases at the same step; "
+            "interpolation is a smooth interpolant of the training cases in parameter space, the bar that a surrogate "
+            "must beat to be worth its training."
         )
-    ]
+    if reference:
+        text.append("The reference solver runs on coarser grids than the truth's.")
+    if several:
+        text.append("Hover over a figure with ± for the value of every seed.")
+    blocks: list[object] = [Note(" ".join(text))]
     if study.steps:
         head = ["row", "seeds", f"{what}, all", *(c for c in columns[1:])]
         persistence = next((n for n in study.unlearned if "persist" in n.lower()), None)
@@ -97,7 +103,11 @@ def _more(study: Study) -> Table:
         for model, kind in study.models
         if model in study.more
     ]
-    return Table(["row", *names], rows, "Further figures, over all subsets.")
+    return Table(
+        ["row", *names],
+        rows,
+        "Further figures, over all subsets; T is the problem's time scale, which for flows is length over velocity.",
+    )
 
 
 def _mean(values: np.ndarray) -> np.ndarray:

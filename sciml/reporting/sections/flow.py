@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from sciml import metrics
@@ -102,31 +105,39 @@ def audits(study: Study) -> list[object]:
     if not usable:
         return [Note("No audit: the solutions shown here do not carry what it needs.", quiet=True)]
     lead = Note(
-        "Computed from the problem's own equations, on control volumes of growing size. A defect beside its floor says "
-        "no more than “as right as this grid can tell”; relative is in parts of the equation's natural magnitude."
+        "What each solution violates, computed from the problem's own equations on control volumes of growing size: "
+        "the root mean square defect and, in brackets, the floor of the audit's own discretisation. A defect near its "
+        "floor says no more than “as right as this grid can tell”. Hover over a figure for it in parts of the law's "
+        "natural magnitude. Laws that need pressure or rates of change are left out where a solution has none."
     )
-    tabs = [(s.subset or s.label, [Note(describe(study, s)), _audit_table(study, s)]) for s in usable]
+    tabs = [(s.subset or s.label, [Note(describe(study, s)), *_audit_tables(s)]) for s in usable]
     return [lead, Tabs(tabs)] if len(tabs) > 1 else [lead, *tabs[0][1]]
 
 
-def _audit_table(study: Study, sample: Sample) -> Table:
-    kinds = dict(study.models)
-    rows = []
-    order: dict[tuple, None] = {}
-    for lines in sample.audits.values():
-        for line in lines:
-            order.setdefault((line["check"], line["name"], line.get("size")), None)
-    for key in order:
-        for who, lines in sample.audits.items():
-            line = next((x for x in lines if (x["check"], x["name"], x.get("size")) == key), None)
-            if line is None:
-                continue
-            size = line.get("size")
+def _audit_tables(sample: Sample) -> list[Table]:
+    """Return one table for balances and invariants, one for boundaries; a column for every solution."""
+    tables = []
+    for check, title in (("balance", "Balances"), ("boundary", "Boundary conditions"), ("invariant", "Invariants")):
+        found = {who: {(x["name"], x.get("size")): x for x in lines if x["check"] == check}
+                 for who, lines in sample.audits.items()}  # fmt: skip
+        keys = list(dict.fromkeys(key for lines in found.values() for key in lines))
+        if not keys:
+            continue
+        sized = any(size is not None for _, size in keys)
+        head = ["law", *(["volume"] if sized else []), "unit", *found]
+        rows = []
+        for name, size in keys:
+            unit = next(lines[name, size]["unit"] for lines in found.values() if (name, size) in lines)
             volume = "–" if size is None else "domain" if size == 0 else f"{size} cell{'s' if size > 1 else ''}"
-            floor = line.get("floor")
-            cells = [Cell(who), Cell(f"{line['name']}" + (f" ({line['check']})" if line["check"] != "balance" else "")),
-                     Cell(volume), Cell(number(line["rms"])), Cell("–" if floor is None else number(floor)),
-                     Cell(pretty_unit(line["unit"])), Cell(number(line["relative"]))]  # fmt: skip
-            rows.append((kinds.get(who, "reference"), cells))
-    return Table(["solution", "law", "volume", "defect (rms)", "floor", "unit", "relative"], rows,
-                 "Defects of each solution, law by law.")  # fmt: skip
+            cells = [Cell(str(name)), *([Cell(volume)] if sized else []), Cell(pretty_unit(unit))]
+            rows.append(("plain", [*cells, *(_defect(lines.get((name, size))) for lines in found.values())]))
+        tables.append(Table(head, rows, f"{title}: defect (floor)."))
+    return tables
+
+
+def _defect(line: Mapping[str, Any] | None) -> Cell:
+    if line is None:
+        return Cell("–")
+    floor = line.get("floor")
+    text = number(line["rms"]) + (f" ({number(floor)})" if floor is not None else "")
+    return Cell(text, note=f"relative {number(line['relative'])}, largest {number(line['largest'])}")

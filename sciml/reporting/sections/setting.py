@@ -34,7 +34,12 @@ def training(study: Study) -> list[object]:
     lines, xlabel = _histories(study)
     if lines:
         item = curves.learning_curve(lines, styles(study), xlabel, "Learning curves")
-        blocks.append(Figures([item], "Thin: training loss (smoothed); thick: validation. One pair of lines a run."))
+        blocks.append(
+            Figures(
+                [item],
+                "Thin: training loss; thick: validation, which is the NMSE of one step. One pair of lines a run.",
+            )
+        )
     return blocks
 
 
