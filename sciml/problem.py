@@ -112,6 +112,9 @@ class PDEProblem(ABC):
     steady: ClassVar[bool] = False
     invariants: ClassVar[tuple[Invariant, ...]] = ()
     time_unit: ClassVar[str] = "s"
+    #: (axis, fields, features): an exact mirror symmetry along "x", "y" or "z", under which these fields and features
+    #: change sign; None where there is none.
+    reflection: ClassVar[tuple[str, tuple[str, ...], tuple[str, ...]] | None] = None
 
     def case(self, label: str = "", subset: str = "", **values: Any) -> Case:
         """One member of the family; parameters and inputs by name, defaults for the rest.

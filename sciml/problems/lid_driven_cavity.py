@@ -46,6 +46,8 @@ class LidDrivenCavity(PDEProblem):
         InputSpec("initial_streamfunction", "m2 s-1", "initial", ("y_node", "x_node"), description="ψ on cell corners"),
     )
 
+    reflection = ("x", ("u",), ("lid_now", "lid_next"))
+
     def geometry(self, case: Case) -> Box:
         return Box((0.0, 0.0), (case.width, case.height))
 

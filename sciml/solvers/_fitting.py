@@ -334,10 +334,9 @@ def operator_is_fixed(operator: nn.Module) -> bool:
 
 
 def _reflection(problem: PDEProblem) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    found = getattr(problem, "reflection", None)
-    if found is None:
+    if problem.reflection is None:
         raise InputError(f"reflect: {problem.name} states no reflection symmetry")
-    return found
+    return problem.reflection
 
 
 def _check(surrogate: Surrogate, rollout: int, start: float, gradient: str, noise: float, loss: str) -> None:
