@@ -141,9 +141,14 @@ def _work(solver: IncompressibleFlow, parameters: Any, inputs: Any, times: np.nd
     speeds = [np.max(np.abs(v[1])) for v in inputs.values() if isinstance(v, tuple)]
     rate = max([s / min(dx, dy) for s in speeds] + [_peak(inputs["u_face"]) / dx + _peak(inputs["v_face"]) / dy])
     stiffness = 4 * parameters["viscosity"] / parameters["density"] * (1 / dx**2 + 1 / dy**2)
-    tau = min(solver.cfl / max(rate, 1e-30), times[-1])
-    stages = math.ceil(math.sqrt(tau * stiffness / _stabilised.LIMIT_DIFFUSION_CHEBYSHEV))
-    return max(4, min(stages, _stabilised.MAX_STAGES)), math.ceil(times[-1] / tau) if tau > 0 else 0
+    per_stage = stiffness / _stabilised.LIMIT_DIFFUSION_CHEBYSHEV
+    limit = float(_stabilised.limit_advection_chebyshev(max(dx / dy, dy / dx)))
+    four = max(rate / solver.cfl, stiffness / _stabilised.LIMIT_DIFFUSION_FOUR)
+    many = max(rate / solver.cfl * _stabilised.LIMIT_ADVECTION / limit, per_stage / _stabilised.MAX_STAGES**2, 1e-30)
+    stages = min(max(5, math.ceil(math.sqrt(per_stage / many))), _stabilised.MAX_STAGES)
+    if 4 * four <= stages * many:
+        stages, many = 4, four
+    return stages, math.ceil(times[-1] * many)
 
 
 def _peak(values: np.ndarray) -> float:

@@ -130,7 +130,7 @@ def plan(flow: Flow, controls: Controls, u, v, remaining):
     per_stage = stiffness / _stabilised.LIMIT_DIFFUSION_CHEBYSHEV
     slowest = jnp.maximum(2 * decay, per_stage / _stabilised.MAX_STAGES**2)
     many = steps_at(jnp.maximum(rate / _stabilised.limit_advection_chebyshev(larger / smaller), slowest))
-    stages = jnp.clip(jnp.ceil(jnp.sqrt(per_stage * remaining / many)).astype(int), 4, _stabilised.MAX_STAGES)
+    stages = jnp.clip(jnp.ceil(jnp.sqrt(per_stage * remaining / many)).astype(int), 5, _stabilised.MAX_STAGES)
     use_four = 4 * four <= stages * many
     steps, stages = jnp.where(use_four, four, many), jnp.where(use_four, 4, stages)
     tau, scheme, stages = lax.stop_gradient((1 / steps, jnp.where(use_four, 0, stages - 3), stages))

@@ -26,7 +26,7 @@ MAX_STAGES = 96
 DAMPING = 3.0
 LIMIT_ADVECTION = 2.0  # largest I of either family ...
 LIMIT_DIFFUSION_FOUR = 1.75  # ... and at that I the largest R of the four-stage scheme, whatever the cells' aspect,
-LIMIT_DIFFUSION_CHEBYSHEV = 0.48  # ... and the largest R / s² of the Chebyshev schemes, s ≥ 4, for square cells
+LIMIT_DIFFUSION_CHEBYSHEV = 0.48  # ... and the largest R / s² of the Chebyshev schemes, s ≥ 5, for square cells
 
 
 def limit_advection_chebyshev(aspect):

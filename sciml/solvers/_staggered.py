@@ -2,15 +2,18 @@
 
 On a box of ny × nx cells pressure lives at cell centres, u on faces normal to x, v on faces normal to y. Unknown
 velocities are stored without the wall faces: u (ny, nx − 1) between walls, (ny, nx) if x is periodic, entry i being
-the face between cells i and i + 1; v likewise. `pad` adds one layer of wall and ghost values around them, after which
+the face between cells i and i + 1; v likewise. `pad` adds two layers of wall and ghost values around them, after which
 walls and periodic sides are the same to every formula:
 
-    U (ny + 2, m + 2), U[j + 1, k] the face at x = x₀ + k Δx of row j,    V (m' + 2, nx + 2).
+    U (ny + 4, m + 4), U[j + 2, k + 1] the face at x = x₀ + k Δx of row j,    V (m' + 4, nx + 4).
 
-At a wall the ghost value is 2 g − u (g the wall's tangential velocity), so that the wall value is met to second order.
-With discretely divergence-free velocities the advection terms conserve momentum and kinetic energy.
+Fluxes of momentum carry velocity interpolated by the four-point formula (7 (a + b) − z − c)/12 whose differences are
+of fourth order; it halves the error of the two-point mean on coarse grids. Next to walls the mean is used. Beyond a
+wall lies the parabola through the wall's tangential velocity g and the first two cells, 8/3 g − 2 a + b/3. The scheme
+as a whole is of second order, and conserves momentum.
 
-Source: F. H. Harlow, J. E. Welch, Phys. Fluids 8, 2182 (1965).
+Source: F. H. Harlow, J. E. Welch, Phys. Fluids 8, 2182 (1965); Y. Morinishi, T. S. Lund, O. V. Vasilyev, P. Moin,
+J. Comput. Phys. 143, 90 (1998).
 """
 
 from __future__ import annotations
@@ -50,55 +53,74 @@ class Layout(NamedTuple):
         return self.ny if self.periodic[1] else self.ny - 1, self.nx
 
 
+def _at(a: jax.Array, i: int, axis: int) -> jax.Array:
+    i = i % a.shape[axis]
+    return lax.slice_in_dim(a, i, i + 1, axis=axis)
+
+
 def _wrap(a: jax.Array, axis: int) -> jax.Array:
     n = a.shape[axis]
-    last, first = lax.slice_in_dim(a, n - 1, n, axis=axis), lax.slice_in_dim(a, 0, 1, axis=axis)
+    last, first = lax.slice_in_dim(a, n - 2, n, axis=axis), lax.slice_in_dim(a, 0, 2, axis=axis)
     return jnp.concatenate([last, a, first], axis=axis)
 
 
-def _reflect(a: jax.Array, low: jax.Array, high: jax.Array, axis: int) -> jax.Array:
-    n = a.shape[axis]
-    first, last = lax.slice_in_dim(a, 0, 1, axis=axis), lax.slice_in_dim(a, n - 1, n, axis=axis)
-    low, high = (jnp.expand_dims(jnp.broadcast_to(g, (a.shape[1 - axis],)), axis) for g in (low, high))
-    return jnp.concatenate([2 * low - first, a, 2 * high - last], axis=axis)
+def _through(a: jax.Array, axis: int) -> jax.Array:
+    """Normal velocity: zero on the wall faces. The layer beyond makes the four-point formula the mean at the wall."""
+    low, high = _at(a, 0, axis), _at(a, -1, axis)
+    zero = jnp.zeros_like(low)
+    return jnp.concatenate([low - _at(a, 1, axis), zero, a, zero, high - _at(a, -2, axis)], axis=axis)
+
+
+def _along(a: jax.Array, low: jax.Array, high: jax.Array, axis: int) -> jax.Array:
+    """Tangential velocity: a ghost on the parabola, and beyond it as in `_through`."""
+    ghosts = []
+    for g, i, k in ((low, 0, 1), (high, -1, -2)):
+        wall = jnp.expand_dims(jnp.broadcast_to(g, (a.shape[1 - axis],)), axis)
+        first, second = _at(a, i, axis), _at(a, k, axis)
+        ghost = (8 * wall - 6 * first + second) / 3
+        ghosts.append((ghost, ghost + first - second))
+    (ghost_low, beyond_low), (ghost_high, beyond_high) = ghosts
+    return jnp.concatenate([beyond_low, ghost_low, a, ghost_high, beyond_high], axis=axis)
 
 
 def pad(layout: Layout, u: jax.Array, v: jax.Array, walls: Walls) -> tuple[jax.Array, jax.Array]:
-    """U (ny + 2, m + 2) and V (m' + 2, nx + 2) with wall faces (zero) and ghosts."""
+    """U (ny + 4, m + 4) and V (m' + 4, nx + 4) with wall faces and ghosts."""
     px, py = layout.periodic
-    upad = _wrap(u, 0) if py else _reflect(u, walls.y_min, walls.y_max, 0)
-    upad = _wrap(upad, 1) if px else jnp.pad(upad, ((0, 0), (1, 1)))
-    vpad = _wrap(v, 1) if px else _reflect(v, walls.x_min, walls.x_max, 1)
-    vpad = _wrap(vpad, 0) if py else jnp.pad(vpad, ((1, 1), (0, 0)))
+    upad = _wrap(u, 0) if py else _along(u, walls.y_min, walls.y_max, 0)
+    upad = _wrap(upad, 1) if px else _through(upad, 1)
+    vpad = _wrap(v, 1) if px else _along(v, walls.x_min, walls.x_max, 1)
+    vpad = _wrap(vpad, 0) if py else _through(vpad, 0)
     # Without the barrier XLA would recompute the concatenations inside every one of their many uses.
     return lax.optimization_barrier((upad, vpad))
 
 
 def acceleration(layout: Layout, upad, vpad, nu, spacing) -> tuple[jax.Array, jax.Array]:
     """−∇·(u u) + ν ∇²u on the unknown faces, as differences of fluxes."""
-    nx, ny = layout.nx, layout.ny
+    (ny, mx), (my, nx) = layout.u_shape, layout.v_shape
     dx, dy = spacing
-    mx, my = layout.u_shape[1], layout.v_shape[0]
-    kx, ky, dxx, dyy = 0.25 / dx, 0.25 / dy, nu / dx**2, nu / dy**2
+    kx, ky, dxx, dyy = 1 / (24 * dx), 1 / (24 * dy), nu / dx**2, nu / dy**2
 
-    c, e, w, n, s = upad[1:-1, 1:-1], upad[1:-1, 2:], upad[1:-1, :-2], upad[2:, 1:-1], upad[:-2, 1:-1]
-    v_n = vpad[1 : ny + 1, 1 : mx + 1] + vpad[1 : ny + 1, 2 : mx + 2]
-    v_s = vpad[:ny, 1 : mx + 1] + vpad[:ny, 2 : mx + 2]
-    au = (
-        kx * ((c + w) ** 2 - (c + e) ** 2)
-        + ky * ((c + s) * v_s - (c + n) * v_n)
-        + dxx * (e + w - 2 * c)
-        + dyy * (n + s - 2 * c)
-    )
-    c, e, w, n, s = vpad[1:-1, 1:-1], vpad[1:-1, 2:], vpad[1:-1, :-2], vpad[2:, 1:-1], vpad[:-2, 1:-1]
-    u_e = upad[1 : my + 1, 1 : nx + 1] + upad[2 : my + 2, 1 : nx + 1]
-    u_w = upad[1 : my + 1, :nx] + upad[2 : my + 2, :nx]
-    av = (
-        ky * ((c + s) ** 2 - (c + n) ** 2)
-        + kx * ((c + w) * u_w - (c + e) * u_e)
-        + dxx * (e + w - 2 * c)
-        + dyy * (n + s - 2 * c)
-    )
+    def part(a: jax.Array, shape: tuple[int, int], j: int, i: int) -> jax.Array:
+        return a[2 + j : 2 + j + shape[0], 2 + i : 2 + i + shape[1]]
+
+    def carried(z, a, b, c):  # twelve times the face value
+        return 7 * (a + b) - z - c
+
+    def balance(field, shape, east, west, north, south):
+        """With twice the velocities through the four sides of each control volume."""
+        c, e, w, n, s = (part(field, shape, *k) for k in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)))
+        ee, ww, nn, ss = (part(field, shape, *k) for k in ((0, 2), (0, -2), (2, 0), (-2, 0)))
+        advection_x = carried(ww, w, c, e) * west - carried(w, c, e, ee) * east
+        advection_y = carried(ss, s, c, n) * south - carried(s, c, n, nn) * north
+        return kx * advection_x + ky * advection_y + dxx * (e + w - 2 * c) + dyy * (n + s - 2 * c)
+
+    u_shape, v_shape = (ny, mx), (my, nx)
+    c, e, w = (part(upad, u_shape, 0, k) for k in (0, 1, -1))
+    north, south = (part(vpad, u_shape, k, 0) + part(vpad, u_shape, k, 1) for k in (0, -1))
+    au = balance(upad, u_shape, c + e, c + w, north, south)
+    c, n, s = (part(vpad, v_shape, k, 0) for k in (0, 1, -1))
+    east, west = (part(upad, v_shape, 0, k) + part(upad, v_shape, 1, k) for k in (0, -1))
+    av = balance(vpad, v_shape, east, west, c + n, c + s)
     return au, av
 
 
