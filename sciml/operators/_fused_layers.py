@@ -2,27 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sciml.operators._fused import Plan, Workspace, samples_a_chunk, spectral_sum, spectral_sum_backward
+from sciml.operators._parallel import run, shares
 
 _gelu = torch.ops.aten.gelu.out
 _gelu_backward = torch.ops.aten.gelu_backward.grad_input
 
 
-def _slices(batch: int, size: int) -> list[slice]:
-    return [slice(i, min(i + size, batch)) for i in range(0, batch, size)]
+class PerceptronOperands(NamedTuple):
+    """Weights (channel in, channel out) and biases; b1 shared or a sample each."""
+
+    w1: Tensor
+    b1: Tensor
+    w2: Tensor
+    b2: Tensor
 
 
-def perceptron_chunk(x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, ws: Workspace, out: Tensor) -> None:
+class LayerOperands(NamedTuple):
+    """What `FourierLayerFunction` takes after x. Skip and bias shared or a sample each; gain a sample each."""
+
+    weight: Tensor
+    skip: Tensor
+    bias: Tensor
+    gain: Tensor | None
+    w1: Tensor | None
+    b1: Tensor | None
+    w2: Tensor | None
+    b2: Tensor | None
+    gate: Tensor | None
+
+
+class Shares:
+    """How a batch is divided among threads, and each thread's workspace; kept from forward to backward pass."""
+
+    def __init__(self, batch: int, like: Tensor):
+        self.parts = shares(batch, like.device)
+        self.workspaces = [Workspace(like) for _ in self.parts]
+
+    def run(self, work: Callable[[int, slice, Workspace], Any]) -> list[Any]:
+        return run(lambda i, part: work(i, part, self.workspaces[i]), self.parts)
+
+
+def _slices(part: slice, size: int) -> list[slice]:
+    return [slice(i, min(i + size, part.stop)) for i in range(part.start, part.stop, size)]
+
+
+def _total(sums: list[Tensor | None]) -> Tensor | None:
+    """The sum over threads, always in the same order."""
+    first = sums[0]
+    for other in sums[1:]:
+        if first is not None and other is not None:
+            first += other
+    return first
+
+
+def perceptron_chunk(x: Tensor, p: PerceptronOperands, ws: Workspace, out: Tensor) -> None:
     """out = gelu(x w1 + b1) w2 + b2 for a few samples (batch, point, ·); b1 shared or a sample each."""
-    hidden = _first_layer(x, w1, b1, ws)
+    hidden = _first_layer(x, p.w1, p.b1, ws)
     _gelu(hidden, out=hidden)
-    torch.addmm(b2, hidden.view(-1, hidden.shape[-1]), w2, out=out.view(-1, out.shape[-1]))
+    torch.addmm(p.b2, hidden.view(-1, hidden.shape[-1]), p.w2, out=out.view(-1, out.shape[-1]))
 
 
 def _first_layer(x: Tensor, w1: Tensor, b1: Tensor, ws: Workspace) -> Tensor:
@@ -39,42 +84,55 @@ class PerceptronFunction(torch.autograd.Function):
     """gelu(x w1 + b1) w2 + b2; keeps x alone and computes the hidden layer again on the way back."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, ws: Workspace) -> Tensor:
+    def forward(ctx: Any, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, shared: Shares) -> Tensor:
         batch, points, _ = x.shape
         out = x.new_empty(batch, points, w2.shape[1])
-        for s in _slices(batch, samples_a_chunk(points, w1.shape[1], x)):
-            bias = b1 if b1.ndim == 1 else b1[s]
-            perceptron_chunk(x[s], w1, bias, w2, b2, ws, out[s])
+
+        def work(_: int, part: slice, ws: Workspace) -> None:
+            for s in _slices(part, samples_a_chunk(points, w1.shape[1], x)):
+                bias = b1 if b1.ndim == 1 else b1[s]
+                perceptron_chunk(x[s], PerceptronOperands(w1, bias, w2, b2), ws, out[s])
+
+        shared.run(work)
         ctx.save_for_backward(x, w1, b1, w2)
-        ctx.ws = ws
+        ctx.shared = shared
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, w1, b1, w2 = ctx.saved_tensors
-        ws, (batch, points, channels) = ctx.ws, x.shape
+        _, points, channels = x.shape
+        hidden = w1.shape[1]
         grad = grad.contiguous()
         dx = x.new_empty(x.shape) if ctx.needs_input_grad[0] else None
-        dw1, db1, dw2 = torch.zeros_like(w1), torch.zeros_like(b1), torch.zeros_like(w2)
-        db2 = grad.sum((0, 1))
-        for s in _slices(batch, samples_a_chunk(points, w1.shape[1], x)):
-            z = _first_layer(x[s], w1, b1 if b1.ndim == 1 else b1[s], ws)
-            h = _gelu(z, out=ws("activated", *z.shape))
-            g = grad[s].view(-1, w2.shape[1])
-            dw2.addmm_(h.view(-1, w1.shape[1]).t(), g)
-            # the gradient of the hidden layer takes the place of its value, which is no longer needed
-            dh = torch.mm(g, w2.t(), out=h.view(-1, w1.shape[1])).view(z.shape)
-            _gelu_backward(dh, z, grad_input=dh)
-            if b1.ndim == 1:
-                db1 += dh.sum((0, 1))
-            else:
-                db1[s] = dh.sum(1)
-            flat = dh.view(-1, w1.shape[1])
-            dw1.addmm_(x[s].reshape(-1, channels).t(), flat)
-            if dx is not None:
-                torch.mm(flat, w1.t(), out=dx[s].view(-1, channels))
-        return dx, dw1, db1, dw2, db2, None
+        own_bias = (
+            b1.new_empty(b1.shape) if b1.ndim == 2 else None
+        )  # the gradient of a bias that is given a sample each
+
+        def work(_: int, part: slice, ws: Workspace) -> list[Tensor | None]:
+            dw1, dw2, db2 = torch.zeros_like(w1), torch.zeros_like(w2), grad[part].sum((0, 1))
+            db1 = torch.zeros_like(b1) if own_bias is None else None
+            for s in _slices(part, samples_a_chunk(points, hidden, x)):
+                z = _first_layer(x[s], w1, b1 if own_bias is None else b1[s], ws)
+                h = _gelu(z, out=ws("activated", *z.shape))
+                g = grad[s].view(-1, w2.shape[1])
+                dw2.addmm_(h.view(-1, hidden).t(), g)
+                # the gradient of the hidden layer takes the place of its value, which is no longer needed
+                dh = torch.mm(g, w2.t(), out=h.view(-1, hidden)).view(z.shape)
+                _gelu_backward(dh, z, grad_input=dh)
+                flat = dh.view(-1, hidden)
+                if own_bias is not None:
+                    own_bias[s] = dh.sum(1)
+                elif db1 is not None:
+                    db1 += flat.sum(0)
+                dw1.addmm_(x[s].reshape(-1, channels).t(), flat)
+                if dx is not None:
+                    torch.mm(flat, w1.t(), out=dx[s].view(-1, channels))
+            return [dw1, db1, dw2, db2]
+
+        dw1, db1, dw2, db2 = (_total(list(sums)) for sums in zip(*ctx.shared.run(work), strict=True))
+        return dx, dw1, db1 if own_bias is None else own_bias, dw2, db2, None
 
 
 class FourierLayerFunction(torch.autograd.Function):
@@ -103,43 +161,50 @@ class FourierLayerFunction(torch.autograd.Function):
         b2: Tensor | None,
         gate: Tensor | None,
         plan: Plan,
-        ws: Workspace,
+        shared: Shares,
         last: bool,
     ) -> Tensor:
         batch, points, channels = x.shape
         modes, width = weight.shape[0], skip.shape[-1]
         v = x.new_empty(batch, points, width)
         hidden = x.new_empty(batch, points, w1.shape[1]) if w1 is not None else None
-        linear = last or w2 is None
-        pre = None if linear else x.new_empty(batch, points, channels)
-        y = v if linear and w2 is None and last else x.new_empty(batch, points, channels)
-        rows, unscaled = [], []
-        for s in _slices(batch, samples_a_chunk(points, channels, x)):
-            n = s.stop - s.start
-            rows.append(x.new_empty(modes, 2, n, channels))
-            unscaled.append(None if gain is None else x.new_empty(modes, 2, n, width))
-            spectral_sum(
-                x[s], weight, _shared(skip, s, 2), _shared(bias, s, 1), None if gain is None else gain[s],
-                plan, ws, v[s], rows[-1], unscaled[-1],
-            )  # fmt: skip
-            if w2 is None:
-                if not last:
-                    _gelu(v[s], out=y[s])
-                continue
-            assert b2 is not None and gate is not None
-            if w1 is not None and b1 is not None and hidden is not None:
-                a = v[s] if last else _gelu(v[s], out=ws("a", n, points, width))
-                torch.addmm(b1, a.view(-1, width), w1, out=hidden[s].view(-1, w1.shape[1]))
-                h = _gelu(hidden[s], out=ws("h", n, points, w1.shape[1]))
-            else:
-                h = _gelu(v[s], out=ws("a", n, points, width))
-            to = y[s] if pre is None else pre[s]
-            torch.addcmul(b2, x[s], gate, out=to)
-            to.view(-1, channels).addmm_(h.view(-1, h.shape[-1]), w2)
-            if pre is not None:
-                _gelu(to, out=y[s])
+        pre = None if last or w2 is None else x.new_empty(batch, points, channels)
+        y = v if last and w2 is None else x.new_empty(batch, points, channels)
+        size = samples_a_chunk(points, channels, x)
+
+        def work(_: int, part: slice, ws: Workspace) -> list[tuple[Tensor, Tensor | None]]:
+            kept = []
+            for s in _slices(part, size):
+                n = s.stop - s.start
+                rows = x.new_empty(modes, 2, n, channels)
+                unscaled = None if gain is None else x.new_empty(modes, 2, n, width)
+                kept.append((rows, unscaled))
+                spectral_sum(
+                    x[s], weight, _at(skip, s, 2), _at(bias, s, 1), None if gain is None else gain[s],
+                    plan, ws, v[s], rows, unscaled,
+                )  # fmt: skip
+                if w2 is None:
+                    if not last:
+                        _gelu(v[s], out=y[s])
+                    continue
+                assert b2 is not None and gate is not None
+                if w1 is not None and b1 is not None and hidden is not None:
+                    a = v[s] if last else _gelu(v[s], out=ws("a", n, points, width))
+                    torch.addmm(b1, a.view(-1, width), w1, out=hidden[s].view(-1, w1.shape[1]))
+                    h = _gelu(hidden[s], out=ws("h", n, points, w1.shape[1]))
+                else:
+                    h = _gelu(v[s], out=ws("a", n, points, width))
+                to = y[s] if pre is None else pre[s]
+                torch.addcmul(b2, x[s], gate, out=to)
+                to.view(-1, channels).addmm_(h.view(-1, h.shape[-1]), w2)
+                if pre is not None:
+                    _gelu(to, out=y[s])
+            return kept
+
+        kept = [pair for part in shared.run(work) for pair in part]
+        rows, unscaled = zip(*kept, strict=True)
         ctx.save_for_backward(x, weight, skip, bias, gain, w1, b1, w2, gate, v, hidden, pre, *rows, *unscaled)
-        ctx.plan, ctx.ws, ctx.last = plan, ws, last
+        ctx.plan, ctx.shared, ctx.last, ctx.size = plan, shared, last, size
         return y
 
     @staticmethod
@@ -147,77 +212,72 @@ class FourierLayerFunction(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, skip, bias, gain, w1, b1, w2, gate, v, hidden, pre, *kept = ctx.saved_tensors
         rows, unscaled = kept[: len(kept) // 2], kept[len(kept) // 2 :]
-        ws, (batch, points, channels) = ctx.ws, x.shape
+        shared, size, last = ctx.shared, ctx.size, ctx.last
+        _, points, channels = x.shape
         width = skip.shape[-1]
         grad = grad.contiguous()
         dx = x.new_empty(x.shape) if ctx.needs_input_grad[0] else None
-        sums = {"weight": torch.zeros_like(weight), "skip": torch.zeros_like(skip), "bias": torch.zeros_like(bias)}
-        if gain is not None:
-            sums["gain"] = torch.empty_like(gain)
-        d = {n: None if t is None else torch.zeros_like(t) for n, t in (("w1", w1), ("b1", b1), ("w2", w2))}
-        db2, dgate = (None, None) if gate is None else (torch.zeros_like(gate), torch.zeros_like(gate))
-        for i, s in enumerate(_slices(batch, samples_a_chunk(points, channels, x))):
-            n = s.stop - s.start
-            g = grad[s]
-            if w2 is None:
-                dv = g if ctx.last else _gelu_backward(g, v[s], grad_input=ws("a", n, points, width))
-            else:
-                if pre is not None:
-                    g = _gelu_backward(g, pre[s], grad_input=ws("g", n, points, channels))
-                flat = g.view(-1, channels)
-                db2 += flat.sum(0)
-                dgate += torch.mul(g, x[s], out=ws("to_gate", n, points, channels)).view(-1, channels).sum(0)
-                inner = v[s] if hidden is None else hidden[s]
-                h = _gelu(inner, out=ws("h", *inner.shape))
-                d["w2"].addmm_(h.view(-1, h.shape[-1]).t(), flat)
-                dh = torch.mm(flat, w2.t(), out=h.view(-1, h.shape[-1])).view(inner.shape)
-                dv = _gelu_backward(dh, inner, grad_input=dh)
-                if hidden is not None:
-                    dm = dv.view(-1, inner.shape[-1])
-                    d["b1"] += dm.sum(0)
-                    a = ws("a", n, points, width)
-                    a = v[s] if ctx.last else _gelu(v[s], out=a)
-                    d["w1"].addmm_(a.view(-1, width).t(), dm)
-                    dv = ws("a", n, points, width)
-                    torch.mm(dm, w1.t(), out=dv.view(-1, width))
-                    if not ctx.last:
-                        _gelu_backward(dv, v[s], grad_input=dv)
-                if dx is not None:
-                    torch.mul(g, gate, out=dx[s])
-            if w2 is None and dx is not None:
-                dx[s].zero_()
-            spectral_sum_backward(
-                dv, x[s], rows[i], weight, _shared(skip, s, 2), None if gain is None else gain[s], unscaled[i],
-                ctx.plan, ws, sums, s, None if dx is None else dx[s],
-            )  # fmt: skip
-        return (
-            dx, sums["weight"], sums["skip"], sums["bias"], sums.get("gain"), d["w1"], d["b1"], d["w2"], db2, dgate,
-            None, None, None,
-        )  # fmt: skip
+        # gradients of what is given a sample each: every thread writes its own rows
+        own = {
+            name: t.new_empty(t.shape)
+            for name, t, dims in (("skip", skip, 2), ("bias", bias, 1), ("gain", gain, 1))
+            if t is not None and t.ndim > dims
+        }
+        first = [sum(len(_slices(p, size)) for p in shared.parts[:i]) for i in range(len(shared.parts))]
+
+        def work(index: int, part: slice, ws: Workspace) -> list[Tensor | None]:
+            sums = {name: torch.zeros_like(t) for name, t in (("weight", weight), ("skip", skip), ("bias", bias))
+                    if name not in own} | own  # fmt: skip
+            dw1, db1, dw2, db2, dgate = (None if t is None else torch.zeros_like(t) for t in (w1, b1, w2, gate, gate))
+            for i, s in enumerate(_slices(part, size), start=first[index]):
+                n, g = s.stop - s.start, grad[s]
+                if w2 is None or gate is None or dw2 is None or db2 is None or dgate is None:
+                    dv = g if last else _gelu_backward(g, v[s], grad_input=ws("a", n, points, width))
+                    if dx is not None:
+                        dx[s].zero_()
+                else:
+                    if pre is not None:
+                        g = _gelu_backward(g, pre[s], grad_input=ws("g", n, points, channels))
+                    flat = g.view(-1, channels)
+                    db2 += flat.sum(0)
+                    dgate += torch.mul(g, x[s], out=ws("to_gate", n, points, channels)).view(-1, channels).sum(0)
+                    inner = v[s] if hidden is None else hidden[s]
+                    h = _gelu(inner, out=ws("h", *inner.shape))
+                    dw2.addmm_(h.view(-1, h.shape[-1]).t(), flat)
+                    dh = torch.mm(flat, w2.t(), out=h.view(-1, h.shape[-1])).view(inner.shape)
+                    dv = _gelu_backward(dh, inner, grad_input=dh)
+                    if w1 is not None and dw1 is not None and db1 is not None:
+                        dm = dv.view(-1, inner.shape[-1])
+                        db1 += dm.sum(0)
+                        a = v[s] if last else _gelu(v[s], out=ws("a", n, points, width))
+                        dw1.addmm_(a.view(-1, width).t(), dm)
+                        dv = ws("a", n, points, width)
+                        torch.mm(dm, w1.t(), out=dv.view(-1, width))
+                        if not last:
+                            _gelu_backward(dv, v[s], grad_input=dv)
+                    if dx is not None:
+                        torch.mul(g, gate, out=dx[s])
+                spectral_sum_backward(
+                    dv, x[s], rows[i], weight, _at(skip, s, 2), None if gain is None else gain[s], unscaled[i],
+                    ctx.plan, ws, sums, s, None if dx is None else dx[s],
+                )  # fmt: skip
+            shared_sums = [None if name in own else sums[name] for name in ("weight", "skip", "bias")]
+            return [*shared_sums, dw1, db1, dw2, db2, dgate]
+
+        totals = [_total(list(sums)) for sums in zip(*shared.run(work), strict=True)]
+        dweight, dskip, dbias = totals[0], own.get("skip", totals[1]), own.get("bias", totals[2])
+        return dx, dweight, dskip, dbias, own.get("gain"), *totals[3:], None, None, None
 
 
-def _shared(tensor: Tensor, sample: slice, dims: int) -> Tensor:
+def _at(tensor: Tensor, sample: slice, dims: int) -> Tensor:
     """The tensor itself where it is shared, its rows where it is given a sample each."""
     return tensor if tensor.ndim == dims else tensor[sample]
 
 
-def layer_in_place(
-    x: Tensor,
-    weight: Tensor,
-    skip: Tensor,
-    bias: Tensor,
-    gain: Tensor | None,
-    w1: Tensor | None,
-    b1: Tensor | None,
-    w2: Tensor | None,
-    b2: Tensor | None,
-    gate: Tensor | None,
-    plan: Plan,
-    ws: Workspace,
-    last: bool,
-) -> None:
+def layer_in_place(x: Tensor, p: LayerOperands, plan: Plan, ws: Workspace, last: bool) -> None:
     """What `FourierLayerFunction` computes, for a few samples, written over x; keeps nothing."""
     batch, points, channels = x.shape
+    weight, skip, bias, gain, w1, b1, w2, b2, gate = p
     modes, width = weight.shape[0], skip.shape[-1]
     v = ws("v", batch, points, width)
     spectral_sum(x, weight, skip, bias, gain, plan, ws, v, ws("rows", modes, 2, batch, channels), None)

@@ -6,6 +6,7 @@ waiting for the slowest; cut by samples, every thread runs the whole layer on it
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -42,24 +43,25 @@ def shares(batch: int, device: torch.device) -> list[slice]:
     if threads <= 1 or batch < threads:
         return [slice(0, batch)]
     edges = [batch * i // threads for i in range(threads + 1)]
-    return [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
-def run(work: Callable[[slice], Any], parts: list[slice]) -> list[Any]:
-    """[work(part) for part in parts], each on a thread of its own with single-threaded operations.
+def run(work: Callable[[int, slice], Any], parts: list[slice]) -> list[Any]:
+    """[work(0, parts[0]), work(1, parts[1]), …], each on a thread of its own with single-threaded operations.
 
     `work` runs without gradients, in inference mode where the caller is.
     """
     if len(parts) == 1:
-        return [work(parts[0])]
+        with torch.no_grad():
+            return [work(0, parts[0])]
     threads, inference = torch.get_num_threads(), torch.is_inference_mode_enabled()
 
-    def task(part: slice) -> Any:
+    def task(index: int, part: slice) -> Any:
         if torch.get_num_threads() != 1:
             torch.set_num_threads(1)  # of this thread; but torch also takes it as the default of threads to come
         with torch.inference_mode(inference), torch.no_grad():
-            return work(part)
+            return work(index, part)
 
-    results = list(_start(len(parts)).map(task, parts))
+    results = list(_start(len(parts)).map(task, range(len(parts)), parts))
     torch.set_num_threads(threads)
     return results

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -12,145 +12,20 @@ from torch.nn import functional as F
 
 from sciml import registry
 from sciml.errors import InputError, suggest
+from sciml.operators._fourier import FourierLayer, Perceptron
 from sciml.operators._fused import Plan, Workspace, samples_a_chunk
-from sciml.operators._fused_layers import FourierLayerFunction, PerceptronFunction, layer_in_place, perceptron_chunk
-from sciml.operators._grid import Embedding, GridOperator, Modulation, per_axis, positive
-from sciml.operators._spectral import SpectralConv, crop_modes
+from sciml.operators._fused_layers import (
+    FourierLayerFunction,
+    PerceptronFunction,
+    Shares,
+    layer_in_place,
+    perceptron_chunk,
+)
+from sciml.operators._grid import Embedding, GridOperator, per_axis, positive
+from sciml.operators._spectral import SpectralConv
 
 NORMS = ("none", "group", "instance")
 EXTENSIONS = ("window", "carry")
-
-
-def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x (batch, point, channel in) times weight (channel in, channel out), as one product over all points.
-
-    Weight and bias may also be given a sample each, (batch, channel in, channel out) and (batch, channel out).
-    """
-    batch, points, channels = x.shape
-    if weight.ndim == 2 and (bias is None or bias.ndim == 1):
-        flat = x.reshape(batch * points, channels)
-        y = flat @ weight if bias is None else torch.addmm(bias, flat, weight)
-        return y.reshape(batch, points, -1)
-    weight = weight.expand(batch, *weight.shape[-2:])
-    if bias is None:
-        return torch.bmm(x, weight)
-    return torch.baddbmm(bias.expand(batch, bias.shape[-1])[:, None, :], x, weight)
-
-
-class Pointwise(nn.Module):
-    """The same affine map at every point; weight stored (channel in, channel out)."""
-
-    def __init__(self, channels_in: int, channels_out: int, bias: bool = True):
-        super().__init__()
-        bound = 1 / math.sqrt(channels_in)
-        self.weight = nn.Parameter(torch.empty(channels_in, channels_out).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(channels_out).uniform_(-bound, bound)) if bias else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        return pointwise(x, self.weight, self.bias)
-
-
-class Perceptron(nn.Module):
-    """Pointwise affine map, GELU, pointwise affine map."""
-
-    def __init__(self, channels_in: int, hidden: int, channels_out: int):
-        super().__init__()
-        self.first = Pointwise(channels_in, hidden)
-        self.second = Pointwise(hidden, channels_out)
-
-    def operands(self, shift: Tensor | None) -> tuple[Tensor, ...]:
-        """Weights and biases; the first bias a sample each where there is a shift."""
-        bias = self.first.bias if shift is None else self.first.bias + shift
-        return self.first.weight, bias, self.second.weight, self.second.bias
-
-    def forward(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
-        bias = self.first.bias if shift is None else self.first.bias + shift
-        return self.second(F.gelu(pointwise(x, self.first.weight, bias)))
-
-
-def _split(size: int, x: Tensor, *others: Tensor | None) -> Iterator[tuple[Any, ...]]:
-    """x and what comes with it, `size` samples at a time; tensors for one sample serve all."""
-    for i in range(0, x.shape[0], size):
-        part = slice(i, i + size)
-        yield (x[part], *(t if t is None or t.shape[0] != x.shape[0] else t[part] for t in others))
-
-
-class FourierLayer(nn.Module):
-    """v = σ(K x + W x + b),  y = σ(MLP(v) + g ⊙ x); without the channel MLP y = v.
-
-    K is the spectral convolution, W a pointwise map without bias, g a gain for each channel; σ = GELU, left out twice
-    in the last layer. With an embedding, K x + W x is modulated: (1 + γ)(K x + W x) + b + β; both γ and β enter the
-    weights, so that conditioning costs no pass over the field.
-    """
-
-    def __init__(self, width: int, spectral: SpectralConv, *, mlp: float, norm: str, embedding: int, last: bool):
-        super().__init__()
-        self.width, self.last, self.norm_kind = width, last, norm
-        self.spectral = spectral
-        self.skip = Pointwise(width, width, bias=False)
-        self.bias = nn.Parameter(torch.zeros(width))
-        hidden = round(width * mlp)
-        self.mlp = Perceptron(width, hidden, width) if hidden else None
-        self.gate = nn.Parameter(torch.ones(width)) if hidden else None
-        self.norms = None
-        if norm != "none":
-            groups = 1 if norm == "group" else width
-            affine = norm == "group"
-            self.norms = nn.ModuleList(
-                nn.GroupNorm(groups, width, affine=affine) for _ in range(2 if self.mlp is not None else 1)
-            )
-        self.modulation = Modulation(embedding, width) if embedding else None
-
-    def normalise(self, x: Tensor, which: int) -> Tensor:
-        assert self.norms is not None
-        return self.norms[which](x.movedim(-1, 1)).movedim(1, -1)
-
-    def operands(self, embedding: Tensor | None, plan: Plan) -> tuple[Tensor | None, ...]:
-        """What `FourierLayerFunction` takes after x: weights with modulation and cropping to the grid's modes done.
-
-        In the last layer no activation stands between K x + W x + b and the first layer of the channel MLP, so their
-        product is formed here, on the weights: the transform back and the skip then have the MLP's few channels.
-        """
-        weight = crop_modes(self.spectral.weight, self.spectral.modes, plan.modes)
-        weight = weight.reshape(-1, self.width, 2 * self.width)
-        skip, bias, gain, b1 = self.skip.weight, self.bias, None, None
-        if self.modulation is not None and embedding is not None:
-            gain, shift = self.modulation(embedding)
-            skip, bias = skip * gain[:, None, :], bias + shift
-        if self.mlp is None:
-            return weight, skip, bias, gain, None, None, None, None, None
-        w1, b1 = self.mlp.first.weight, self.mlp.first.bias
-        if self.last and gain is None and w1.shape[1] < self.width:
-            weight = (weight.reshape(-1, self.width, 2, self.width) @ w1).reshape(weight.shape[0], self.width, -1)
-            skip, bias, w1, b1 = skip @ w1, bias @ w1 + b1, None, None
-        return weight, skip, bias, gain, w1, b1, self.mlp.second.weight, self.mlp.second.bias, self.gate
-
-    def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
-        """x and the result are (batch, *space, width)."""
-        batch, space, width = x.shape[0], x.shape[1:-1], self.width
-        flat = x.reshape(batch, -1, width)
-        weight, gain, shift = self.skip.weight, None, None
-        if self.modulation is not None and embedding is not None:
-            gain, shift = self.modulation(embedding)
-            weight = weight * gain[:, None, :]
-        if self.norms is None:
-            skip = pointwise(flat, weight, self.bias if shift is None else self.bias + shift)
-            v = self.spectral(x, add_to=skip.reshape(x.shape), gain=gain)
-        else:
-            # b belongs to K and is normalised with it; the modulation comes after, or the norm would undo it
-            k = self.normalise(self.spectral(x) + self.bias, 0)
-            if gain is not None:
-                k = k * gain.reshape(batch, *[1] * len(space), width)
-            v = k + pointwise(flat, weight, shift).reshape(x.shape)
-        if not self.last:
-            v = F.gelu(v)
-        if self.mlp is None:
-            return v
-        assert self.gate is not None
-        y = torch.addcmul(self.mlp(v.reshape(batch, -1, width)), flat, self.gate).reshape(x.shape)
-        if self.norms is not None:
-            y = self.normalise(y, 1)
-        return y if self.last else F.gelu(y)
 
 
 @registry.operators.register("fno")
@@ -284,6 +159,9 @@ class FNO(GridOperator):
             "fused": self.fused,
         }
 
+    def fourier_layers(self) -> list[FourierLayer]:
+        return [cast(FourierLayer, layer) for layer in self.layers]
+
     def forward(
         self, x: Tensor, params: Tensor | None = None, mask: Tensor | None = None, coords: Tensor | None = None
     ) -> Tensor:
@@ -314,7 +192,7 @@ class FNO(GridOperator):
             return None
         before, after = self.pads(x.shape[2:])
         points = [p + n + q for p, n, q in zip(before, x.shape[2:], after, strict=True)]
-        spectral = cast(FourierLayer, self.layers[0]).spectral
+        spectral = self.fourier_layers()[0].spectral
         axes, _ = spectral.axes(points)
         return None if spectral.uses_fft(axes) else Plan(axes, self.lift.first.weight)
 
@@ -322,7 +200,7 @@ class FNO(GridOperator):
         batch, space = x.shape[0], tuple(x.shape[2:])
         h, embedding, shift = self._enter(x, params, mask, coords)
         v = self._pad(self._inside(self.lift(h, shift).reshape(batch, *space, self.width), mask))
-        for layer in self.layers:
+        for layer in self.fourier_layers():
             v = layer(v, embedding)
         y = self.projection(self._unpad(v, space).reshape(batch, -1, self.width))
         return self._leave(y, space, mask)
@@ -330,37 +208,45 @@ class FNO(GridOperator):
     def _fused(
         self, x: Tensor, params: Tensor | None, mask: Tensor | None, coords: Tensor | None, plan: Plan
     ) -> Tensor:
-        batch, space, ws = x.shape[0], tuple(x.shape[2:]), Workspace(x)
+        batch, space, shared = x.shape[0], tuple(x.shape[2:]), Shares(x.shape[0], x)
         h, embedding, shift = self._enter(x, params, mask, coords)
-        v = PerceptronFunction.apply(h, *self.lift.operands(shift), ws)
+        v = PerceptronFunction.apply(h, *self.lift.operands(shift), shared)
         v = self._pad(self._inside(v.reshape(batch, *space, self.width), mask)).reshape(batch, -1, self.width)
-        for layer in self.layers:
-            v = FourierLayerFunction.apply(v, *layer.operands(embedding, plan), plan, ws, layer.last)
+        for layer in self.fourier_layers():
+            v = FourierLayerFunction.apply(v, *layer.operands(embedding, plan), plan, shared, layer.last)
         v = self._unpad(v.reshape(batch, *plan.points, self.width), space).reshape(batch, -1, self.width)
-        y = PerceptronFunction.apply(v, *self.projection.operands(None), ws)
+        y = PerceptronFunction.apply(v, *self.projection.operands(None), shared)
         return self._leave(y, space, mask)
 
     def _inference(
         self, x: Tensor, params: Tensor | None, mask: Tensor | None, coords: Tensor | None, plan: Plan
     ) -> Tensor:
         """No gradients: a few samples at a time go through the whole network, each layer written over its input."""
-        space, ws = tuple(x.shape[2:]), Workspace(x)
-        points, out = math.prod(space), []
-        shared = [layer.operands(None, plan) for layer in self.layers] if self.embedding is None else None
-        for xs, ps, ms, cs in _split(samples_a_chunk(points, self.width, x), x, params, mask, coords):
-            h, embedding, shift = self._enter(xs, ps, ms, cs)
-            n = xs.shape[0]
-            v = ws("state", n, points, self.width)
-            perceptron_chunk(h, *self.lift.operands(shift), ws, v)
-            v = self._pad(self._inside(v.view(n, *space, self.width), ms)).reshape(n, -1, self.width)
-            for i, layer in enumerate(self.layers):
-                operands = layer.operands(embedding, plan) if shared is None else shared[i]
-                layer_in_place(v, *operands, plan, ws, layer.last)
-            v = self._unpad(v.view(n, *plan.points, self.width), space).reshape(n, -1, self.width)
-            y = x.new_empty(n, points, self.out_channels)
-            perceptron_chunk(v, *self.projection.operands(None), ws, y)
-            out.append(self._leave(y, space, ms))
-        return out[0] if len(out) == 1 else torch.cat(out)
+        space = tuple(x.shape[2:])
+        points = math.prod(space)
+        constant = [layer.operands(None, plan) for layer in self.fourier_layers()] if self.embedding is None else None
+        out = x.new_empty(x.shape[0], self.out_channels, *space)
+
+        def work(index: int, part: slice, ws: Workspace) -> None:
+            size = samples_a_chunk(points, self.width, x)
+            for start in range(part.start, part.stop, size):
+                s = slice(start, min(start + size, part.stop))
+                n = s.stop - start
+                ps, ms, cs = (t if t is None or t.shape[0] != x.shape[0] else t[s] for t in (params, mask, coords))
+                h, embedding, shift = self._enter(x[s], ps, ms, cs)
+                v = ws("state", n, points, self.width)
+                perceptron_chunk(h, self.lift.operands(shift), ws, v)
+                v = self._pad(self._inside(v.view(n, *space, self.width), ms)).reshape(n, -1, self.width)
+                for i, layer in enumerate(self.fourier_layers()):
+                    operands = layer.operands(embedding, plan) if constant is None else constant[i]
+                    layer_in_place(v, operands, plan, ws, layer.last)
+                v = self._unpad(v.view(n, *plan.points, self.width), space).reshape(n, -1, self.width)
+                y = ws("result", n, points, self.out_channels)
+                perceptron_chunk(v, self.projection.operands(None), ws, y)
+                out[s] = self._leave(y, space, ms)
+
+        Shares(x.shape[0], x).run(work)
+        return out
 
     def _enter(
         self, x: Tensor, params: Tensor | None, mask: Tensor | None, coords: Tensor | None

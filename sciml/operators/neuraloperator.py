@@ -134,7 +134,8 @@ def _dense(weights: dict[str, Tensor], key: str) -> Tensor:
     core = weights[f"{key}.core"].detach().to(torch.complex128)
     for axis in range(core.ndim):
         factor = weights[f"{key}.factors.factor_{axis}"].detach().to(torch.complex128)
-        core = torch.tensordot(core, factor, dims=([0], [1]))  # the first axis goes last: after all, in order again
+        # the first axis goes last: after all of them, they are in order again
+        core = (factor @ core.reshape(core.shape[0], -1)).reshape(-1, *core.shape[1:]).movedim(0, -1)
     return core
 
 

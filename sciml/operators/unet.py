@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -174,14 +174,14 @@ class UNet(GridOperator):
         h = self.stem(h)
         skips = []
         for i, level in enumerate(self.down):
-            for block in level:
+            for block in cast(nn.ModuleList, level):
                 h = block(h, embedding)
             if i < len(self.shrink):
                 skips.append(h)
                 h = self.shrink[i](h)
         for i in reversed(range(len(self.up))):
             h = torch.cat((depth_to_space(self.grow[i](h), 2), skips[i]), dim=1)
-            for block in self.up[i]:
+            for block in cast(nn.ModuleList, self.up[i]):
                 h = block(h, embedding)
         h = self.head(F.gelu(self.last_norm(h)))
         y = depth_to_space(h, self.patch)[(..., *(slice(0, n) for n in space))].contiguous()
