@@ -62,7 +62,7 @@ def case_html(case: Case) -> str:
     parts = [_heading(f"{name}: {case.label}" if case.label else str(name), case.subset)]
     rows = [(name, _number(value), pretty_unit(units.get(name, ""))) for name, value in case.parameters.items()]
     reynolds: Any = getattr(problem, "reynolds", None)
-    if callable(reynolds):
+    if reynolds is not None:
         rows.append(("Reynolds number", _number(float(reynolds(case))), "–"))
     parts.append(_table("parameters", ("name", "value", "unit"), rows))
     specs = {i.name: i for i in problem.inputs}

@@ -178,7 +178,8 @@ def _resolved(annotation: Any, function: Callable[..., Any]) -> Any:
     target = function.__init__ if isinstance(function, type) else function
     try:
         return typing.get_type_hints(
-            types.SimpleNamespace(__annotations__={"it": annotation}), getattr(target, "__globals__", vars(typing))
+            types.SimpleNamespace(__annotations__={"it": annotation}),
+            dict(getattr(target, "__globals__", vars(typing))),
         )["it"]
     except (NameError, TypeError, SyntaxError):
         module = inspect.getmodule(function)

@@ -92,8 +92,10 @@ class _Stages:
 
         key = json.dumps({"settings": settings, "sciml": __version__}, sort_keys=True)
         before = self.done.get(name)
-        same = isinstance(before, dict) and before.get("key") == key
-        if same and not self.overwrite and all(p.exists() for p in products):
+        before = before if isinstance(before, dict) else None
+        same = before is not None and before.get("key") == key
+        complete = before is not None and before.get("complete") is True and all(p.exists() for p in products)
+        if before is not None and same and complete and not self.overwrite:
             self.times[name] = {"seconds": float(before.get("seconds", 0.0)), "skipped": True}
             _show.note(f"{name}: done before")
             return

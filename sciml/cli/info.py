@@ -196,7 +196,8 @@ def _decoded(value: Any) -> Any:
             return json.loads(value)
         except ValueError:
             return value
-    return value.tolist() if hasattr(value, "tolist") else value
+    unwrap: Any = getattr(value, "tolist", None)
+    return unwrap() if unwrap is not None else value
 
 
 def _size(path: Path) -> int:

@@ -15,6 +15,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -34,7 +35,7 @@ SEQUENTIAL = "viridis"
 DIVERGING = "RdBu_r"
 SUBSETS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 
-_RC = {
+_RC: Any = {
     "font.family": ["DejaVu Sans"],
     "font.size": 10,
     "axes.labelsize": 10,
@@ -160,7 +161,7 @@ def label_lines(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: 
     `ends` holds (x, y, text, colour) in data units; `gap` is the least distance between two names in points.
     Call it last: it reads the limits of the axes.
     """
-    figure_ = axes.figure
+    figure_: Any = axes.figure
     usable = [end for end in ends if _finite(end[0]) and _finite(end[1])]
     if not usable:
         return

@@ -83,10 +83,12 @@ def learning_curve(lines: Sequence[Line], looks: Mapping[str, Look], xlabel: str
     return svg(made, f"{title or 'Learning curves'}: loss against {xlabel}")
 
 
-def dots(rows: Sequence[tuple[str, Sequence[float]]], looks: Mapping[str, Look], title: str, xlabel: str) -> str:
+def dots(
+    rows: Sequence[tuple[str, Sequence[float] | np.ndarray]], looks: Mapping[str, Look], title: str, xlabel: str
+) -> str:
     """Draw one value a row (a dot for every seed) on a logarithmic axis, best row first."""
 
-    def middle(values: Sequence[float]) -> float:
+    def middle(values: Sequence[float] | np.ndarray) -> float:
         finite = [v for v in values if np.isfinite(v)]
         return float(np.mean(finite)) if finite else np.inf
 
@@ -229,3 +231,4 @@ def _quiet_log(axis, count: int = 6) -> None:
     """Label whole decades only, at most about `count` of them."""
     axis.set_major_locator(LogLocator(base=10, numticks=count))
     axis.set_minor_formatter(NullFormatter())
+    axis.set_tick_params(which="minor", label1On=False)  # empty labels would be laid out all the same

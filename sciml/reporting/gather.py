@@ -143,16 +143,16 @@ def shown_parameters(case: Any) -> dict[str, float]:
         for name, value in case.parameters.items()
         if value != specs[name].default
     }
-    reynolds = getattr(case.problem, "reynolds", None)
-    return {"Reynolds number": float(reynolds(case))} | found if callable(reynolds) else found
+    reynolds: Any = getattr(case.problem, "reynolds", None)
+    return {"Reynolds number": float(reynolds(case))} | found if reynolds is not None else found
 
 
 def features(case: Any) -> dict[str, float]:
     """Return the numbers to draw errors over: those of the problem for a flow, else its parameters."""
     problem = case.problem
     found: dict[str, float] = {}
-    reynolds = getattr(problem, "reynolds", None)
-    if callable(reynolds):
+    reynolds: Any = getattr(problem, "reynolds", None)
+    if reynolds is not None:
         found["Reynolds number"] = float(reynolds(case))
     names = [p.name for p in problem.parameters]
     if {"width", "height"} <= set(names):
@@ -207,10 +207,11 @@ def sample_of(
         predictions[model] = made
         audits[model] = _audit(_labelled(case, made, times, solution, axes, steady))
     box = dict(zip("xyz", case.geometry.extents, strict=False))
+    extents = {a: (float(box[a][0]), float(box[a][1])) for a in axes}
     mask = np.asarray(solution["mask"].values) if "mask" in solution else None
     return Sample(
         case.label or f"case {number}", "" if subset == "all" else subset, times,
-        {a: np.asarray(solution[a].values, float) for a in axes}, {a: tuple(map(float, box[a])) for a in axes},
+        {a: np.asarray(solution[a].values, float) for a in axes}, extents,
         truth, predictions, shown_parameters(case), {k: v for k, v in audits.items() if v}, mask, start,
     )  # fmt: skip
 

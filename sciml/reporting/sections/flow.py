@@ -73,7 +73,7 @@ def spectra(study: Study) -> list[object]:
             continue
         if sample.truth[names[0]].ndim != 1 + len(axes):
             continue
-        extents = [float(np.subtract(*sample.extents[a][::-1])) for a in axes]
+        extents = [sample.extents[a][1] - sample.extents[a][0] for a in axes]
         cutoff = min(np.pi * len(sample.coords[a]) / length for a, length in zip(axes, extents, strict=True))
         lines = []
         for label, values in {"truth": sample.truth, **sample.predictions}.items():

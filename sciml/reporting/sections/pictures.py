@@ -35,7 +35,8 @@ def _tab(sample: Sample, all_of_them: list[Sample]) -> str:
 
 
 def _model(study: Study, sample: Sample) -> str:
-    return study.best if study.best in sample.predictions else next(iter(sample.predictions))
+    best = study.best
+    return best if best is not None and best in sample.predictions else next(iter(sample.predictions))
 
 
 def _fields_of(study: Study, sample: Sample) -> list[object]:

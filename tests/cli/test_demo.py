@@ -1,0 +1,138 @@
+"""The demo's stages, at a size for tests: made once, gone on with after a kill, skipped when done."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sciml.cli.demo import run_demo
+from sciml.errors import InputError
+
+RECIPE: dict[str, Any] = {
+    "data": {"cases": 24, "subset": ["bc", "ic"], "frames": 9, "resolution": 16, "profile": "resolved", "seed": 0},
+    "models": {
+        "fno": {"operator": "fno", "options": {"width": 8, "modes": [4, 4], "layers": 2},
+                "training": {"steps": 30, "batch_size": 16, "seed": 0}},
+        "unet": {"operator": "unet", "options": {}, "training": {"steps": 5, "batch_size": 16, "seed": 0}},
+    },
+    "evaluation": {"split": "test", "steps": 4},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("demo")
+    return folder, run_demo(folder, RECIPE)
+
+
+def test_makes_everything(made):
+    folder, record = made
+    assert {p.name for p in folder.iterdir()} >= {
+        "cavity.h5",
+        "fno",
+        "unet",
+        "report.html",
+        "results.json",
+        "demo.json",
+    }
+    assert list(record["stages"]) == ["data", "train fno", "train unet", "evaluate and report"]
+    assert not any(s["skipped"] for s in record["stages"].values())
+    results = record["results"]
+    kinds = {r["model"]: r["kind"] for r in results["rows"]}
+    assert kinds["FNO"] == kinds["U-Net"] == "surrogate"
+    assert [m for m, k in kinds.items() if k == "baseline"] == ["persistence", "mean field", "interpolation"]
+    assert [m for m, k in kinds.items() if k == "reference"] == [
+        "reference 4 × 4",
+        "reference 8 × 8",
+        "reference 12 × 12",
+    ]
+    for row in results["rows"]:
+        assert set(row["rollout_nmse"]) == {"all", "bc", "ic"}
+        assert all(len(v) == 4 and all(x >= 0 for x in v) for v in row["rollout_nmse"].values())
+        assert row["seconds_per_step"] > 0
+    by_name = {r["model"]: r for r in results["rows"]}
+    errors = [by_name[f"reference {n} × {n}"]["rollout_nmse"]["all"][-1] for n in (4, 8, 12)]
+    assert errors == sorted(errors, reverse=True)  # finer grids are better
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    for words in ("FNO", "U-Net", "interpolation", "Ghia et al. (1982)", "Audit", "sciml demo"):
+        assert words in page
+
+
+def test_the_numbers_are_those_of_evaluate(made):
+    import sciml
+
+    folder, record = made
+    found = sciml.evaluate([folder / "fno"], folder / "cavity.h5", steps=4)
+    row = found.row("fno")
+    mine = next(r for r in record["results"]["rows"] if r["model"] == "FNO")
+    for subset in ("all", "bc", "ic"):
+        assert mine["rollout_nmse"][subset] == pytest.approx(row["rollout"][subset]["joint"]["nmse"]["mean"], rel=1e-5)
+        assert mine["one_step_nmse"][subset] == pytest.approx(
+            row["one_step"][subset]["joint"]["nmse"]["mean"], rel=1e-5
+        )
+
+
+def test_what_is_done_is_skipped(made):
+    folder, _ = made
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+    again = run_demo(folder, RECIPE)
+    assert all(s["skipped"] for s in again["stages"].values())
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()} == before
+
+
+def test_changed_settings_redo_their_stage_and_what_follows(made, tmp_path):
+    folder = tmp_path / "demo"
+    shutil.copytree(made[0], folder)
+    models = RECIPE["models"] | {
+        "unet": RECIPE["models"]["unet"] | {"training": {"steps": 6, "batch_size": 16, "seed": 1}}
+    }
+    again = run_demo(folder, RECIPE | {"models": models})
+    assert {n: s["skipped"] for n, s in again["stages"].items()} == {
+        "data": True, "train fno": True, "train unet": False, "evaluate and report": False,
+    }  # fmt: skip
+    assert json.loads((folder / "unet" / "config.json").read_text())["training"]["settings"]["seed"] == 1
+
+
+def test_a_stage_that_was_cut_short_is_done_again(made, tmp_path):
+    folder = tmp_path / "demo"
+    shutil.copytree(made[0], folder)
+    record = json.loads((folder / "demo.json").read_text())
+    record["train fno"]["complete"] = False
+    (folder / "fno" / "config.json").unlink()
+    (folder / "demo.json").write_text(json.dumps(record))
+    whole = (folder / "fno" / "weights.safetensors").read_bytes()
+    again = run_demo(folder, RECIPE)
+    assert not again["stages"]["train fno"]["skipped"]
+    assert (folder / "fno" / "weights.safetensors").read_bytes() == whole  # resumed from its checkpoint, bit for bit
+
+
+def test_strange_files_in_the_way(tmp_path):
+    (tmp_path / "fno").mkdir()
+    (tmp_path / "fno" / "thesis.tex").write_text("years of work")
+    (tmp_path / "demo.json").write_text("not JSON")
+    recipe = RECIPE | {"data": RECIPE["data"] | {"subset": ["bv"]}}
+    with pytest.raises(InputError, match="bv"):
+        run_demo(tmp_path, recipe)
+    assert (tmp_path / "fno" / "thesis.tex").exists()
+
+
+def test_ledger_is_filled_from_the_results(made, tmp_path, monkeypatch):
+    ledger = pytest.importorskip("benchmarks._ledger")
+    from benchmarks import demo as program
+
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path)
+    folder, record = made
+    program.write(record["results"], json.loads((folder / "demo.json").read_text()), 1.0)
+    content = json.loads((tmp_path / "demo.json").read_text())
+    checks = {c["id"]: c for c in content["checks"]}
+    assert len(checks) == 4
+    rows = {r["model"]: r for r in record["results"]["rows"]}
+    gains = [rows["persistence"]["one_step_nmse"]["all"] / rows[m]["one_step_nmse"]["all"] for m in ("FNO", "U-Net")]
+    assert checks["best_one_step_gain_over_persistence"]["value"] == pytest.approx(max(gains))
+    assert checks["worst_one_step_gain_over_persistence"]["value"] == pytest.approx(min(gains))
+    assert checks["minutes_after_install"]["status"] == "holds"
+    assert 0 <= checks["ic_rollout_steps_where_best_beats_every_unlearned_row"]["value"] <= 4
