@@ -458,3 +458,19 @@ def test_the_mirror_is_a_symmetry_of_the_equations():
         mirrored = sign * back[name].values[..., ::-1]
         np.testing.assert_allclose(mirrored, there[name].values, atol=2e-5)
     assert axis == "x"
+
+
+def test_training_data_from_cases_and_a_solver():
+    """A surrogate may be given cases rather than data; a numerical solver then makes the solutions first."""
+    from sciml.solvers import IncompressibleFlow
+
+    cases = [LidDrivenCavity().case(viscosity=v) for v in (0.02, 0.05)]
+    surrogate = Surrogate(FNO, width=8, modes=(3, 3), layers=1)
+    surrogate.fit(
+        cases, solver=IncompressibleFlow(resolution=8), times=np.arange(5) * 0.25, steps=3, batch_size=4,
+        split=None, validation=None, progress=False,
+    )  # fmt: skip
+    assert surrogate.encoding.step == TimeStep("nondimensional", 0.25) and surrogate.encoding.fields == ("u", "v")
+    assert surrogate.training["cases"] == 2 and surrogate.training["frames"] == 10
+    found = surrogate.solve(cases[0], [0.25, 1.0])
+    assert found.u.shape == (2, 8, 8) and found.attrs["solver"] == "surrogate fno"
