@@ -6,7 +6,7 @@ Fields are arrays (..., z, y, x) at cell centres; leading axes are batch axes. C
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -52,6 +52,8 @@ class Lattice:
         face_rule: how fields and inputs go to faces, "linear" or "harmonic".
         order: 2 or 4, of interpolation and differentiation.
         method: "finite_difference" or "spectral" (periodic uniform axes) for derivatives at cell centres.
+        stretch: for each axis a length, an array that broadcasts over the batch axes of the fields: the grid is then in
+            units of these lengths, so that members of a batch may live on boxes of different size.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Lattice:
         face_rule: Mapping[str, str] | None = None,
         order: int = 2,
         method: str = "finite_difference",
+        stretch: Sequence[Any] | None = None,
     ):
         if order not in (2, 4):
             raise InputError(f"order is {order}, expected 2 or 4")
@@ -85,6 +88,7 @@ class Lattice:
         self.rates, self.time = dict(rates or {}), time
         self.boundary, self.face_values = boundary or {}, dict(face_values or {})
         self.face_rule = dict(face_rule or {})
+        self.stretch = (1.0,) * grid.dimensions if stretch is None else tuple(stretch)
         self.like = next(iter(self.fields.values()))
         for name, values in {**self.fields, **self.inputs}.items():
             if tuple(values.shape[-grid.dimensions :]) != grid.shape:
@@ -109,7 +113,7 @@ class Lattice:
             case Parameter(name):
                 return _named(self.parameters, name, "parameter")
             case Coordinate(axis):
-                return self.backend.asarray(self.grid.coordinate(axis), self.like)
+                return self.backend.asarray(self.grid.coordinate(axis), self.like) * self.stretch[axis]
             case Time():
                 return self.time
         raise TypeError(f"unknown leaf {e!r}")
@@ -117,9 +121,9 @@ class Lattice:
     def _cell_partial(self, e: Partial) -> Any:
         inner = self._as_cells(self.cells(e.argument))
         if self.method == "spectral":
-            return self._spectral(inner, e.axis)
+            return self._spectral(inner, e.axis) / self.stretch[e.axis]
         rule = _cell_derivative(*self._key(e.axis), self.order + 1)
-        return self._apply(rule, inner, e.axis)
+        return self._apply(rule, inner, e.axis) / self.stretch[e.axis]
 
     def _spectral(self, values: Any, axis: int) -> Any:
         faces = self.grid.faces[axis]
@@ -150,7 +154,7 @@ class Lattice:
         match e:
             case Coordinate(a) if a == axis:
                 shape = (-1,) + (1,) * axis
-                return self.backend.asarray(self.grid.faces[axis].reshape(shape), self.like)
+                return self.backend.asarray(self.grid.faces[axis].reshape(shape), self.like) * self.stretch[axis]
             case Parameter() | Time() | Coordinate():
                 return self._cell_leaf(e)
             case Field(name) if (name, axis) in self.face_values:
@@ -175,6 +179,7 @@ class Lattice:
         first, second = self._next_to(values, axis, end, 0), self._next_to(values, axis, end, 1)
         face, x = self.grid.faces[axis], self.grid.centres[axis]
         a, b = (x[0] - face[0], x[1] - face[0]) if end == "min" else (face[-1] - x[-1], face[-1] - x[-2])
+        a, b = a * self.stretch[axis], b * self.stretch[axis]
         return (b * b * (first + given * a) - a * a * (second + given * b)) / (b * b - a * a)
 
     def _condition(self, e: Expression, axis: int, end: str) -> BoundaryCondition | None:
@@ -189,7 +194,7 @@ class Lattice:
             # Gauss: the cell mean of the tangential derivative from its own faces, carried to this face.
             tangential = self.faces(inner, e.axis)
             widths = self.backend.asarray(self.grid.widths[e.axis].reshape((-1,) + (1,) * e.axis), self.like)
-            cell = self._difference(self._as_faces(tangential, e.axis), e.axis) / widths
+            cell = self._difference(self._as_faces(tangential, e.axis), e.axis) / (widths * self.stretch[e.axis])
             result = self._apply(_face_value(*self._key(axis), self.order), cell, axis)
             ends = [self._tangential_end(inner, e.axis, axis, end, result) for end in ("min", "max")]
             return self._with_ends(result, ends, axis)
@@ -199,6 +204,7 @@ class Lattice:
             result = self._apply(_face_slope(*self._key(axis), self.order), values, axis)
         else:  # cell values are means of these; near a wall their slope would lose an order
             result = self._apply(_slope_between_faces(*self._key(axis), self.order), stored, axis)
+        result = result / self.stretch[axis]
         if self.grid.periodic[axis]:
             return result
         known = self.faces(inner, axis)
@@ -209,7 +215,8 @@ class Lattice:
                 sign = -1.0 if end == "min" else 1.0
                 ends.append(sign * self._along(condition.at(self.time), result, axis))
             elif stored is None and self._bounded(inner, axis, end):
-                ends.append(self._end_slope(values, self._next_to(known, axis, end, 0), axis, end))
+                slope = self._end_slope(values, self._next_to(known, axis, end, 0), axis, end)
+                ends.append(slope / self.stretch[axis])
             else:
                 ends.append(None)
         return self._with_ends(result, ends, axis)
@@ -339,7 +346,7 @@ class Lattice:
             total = None if storage is None else self.cells(time_derivative(storage))
             for axis, f in enumerate(flux):
                 width = self.backend.asarray(self.grid.widths[axis].reshape((-1,) + (1,) * axis), self.like)
-                term = self._difference(f, axis) / width
+                term = self._difference(f, axis) / (width * self.stretch[axis])
                 total = term if total is None else total + term
             rows.append(self._as_cells(total - self.cells(source)))
         return rows

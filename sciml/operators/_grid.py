@@ -155,3 +155,41 @@ class Modulation(nn.Module):
     def forward(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
         gain, shift = self.linear(embedding).chunk(2, dim=-1)
         return 1 + gain, shift
+
+
+def extend(x: Tensor, multiple: int, periodic: bool = False) -> Tensor:
+    """Continue a field by its edge values, or periodically, so that every axis has a multiple of so many points."""
+    for axis in range(2, x.ndim):
+        n = x.shape[axis]
+        extra = -n % multiple
+        if extra:
+            where = torch.arange(n + extra, device=x.device)
+            where = torch.remainder(where, n) if periodic else where.clamp(max=n - 1)
+            x = x.index_select(axis, where)
+    return x
+
+
+def space_to_depth(x: Tensor, side: int) -> Tensor:
+    """(batch, c, *space) to (batch, c · side^d, *space / side): each patch becomes channels."""
+    if side == 1:
+        return x
+    batch, channels, *space = x.shape
+    d = len(space)
+    split: list[int] = [batch, channels]
+    for n in space:
+        split += [n // side, side]
+    order = [0, 1, *range(3, 3 + 2 * d, 2), *range(2, 2 + 2 * d, 2)]
+    return x.reshape(split).permute(order).reshape(batch, channels * side**d, *(n // side for n in space))
+
+
+def depth_to_space(x: Tensor, side: int) -> Tensor:
+    """The inverse of `space_to_depth`."""
+    if side == 1:
+        return x
+    batch, channels, *space = x.shape
+    d = len(space)
+    x = x.reshape(batch, channels // side**d, *[side] * d, *space)
+    order = [0, 1]
+    for i in range(d):
+        order += [2 + d + i, 2 + i]
+    return x.permute(order).reshape(batch, channels // side**d, *(n * side for n in space))

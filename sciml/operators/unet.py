@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from sciml import registry
 from sciml.errors import InputError, suggest
-from sciml.operators._grid import Embedding, GridOperator, Modulation, positive
+from sciml.operators._grid import Embedding, GridOperator, Modulation, depth_to_space, extend, positive, space_to_depth
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 BOUNDARIES = ("zeros", "replicate", "circular")
@@ -168,7 +168,8 @@ class UNet(GridOperator):
         space = tuple(x.shape[2:])
         embedding = self.embedding(params.to(x.dtype)) if self.embedding is not None and params is not None else None
         h = self.assemble(x, mask, coords)
-        h = space_to_depth(self._extend(h), self.patch)
+        multiple = self.patch * 2 ** (len(self.multipliers) - 1)
+        h = space_to_depth(extend(h, multiple, self.boundary == "circular"), self.patch)
         if self.dimensions == 2:
             h = h.contiguous(memory_format=torch.channels_last)
         h = self.stem(h)
@@ -186,41 +187,3 @@ class UNet(GridOperator):
         h = self.head(F.gelu(self.last_norm(h)))
         y = depth_to_space(h, self.patch)[(..., *(slice(0, n) for n in space))].contiguous()
         return y if mask is None else y * mask.to(y.dtype)
-
-    def _extend(self, h: Tensor) -> Tensor:
-        """Continue the field so that every level has a whole number of points."""
-        multiple = self.patch * 2 ** (len(self.multipliers) - 1)
-        for axis in range(2, h.ndim):
-            n = h.shape[axis]
-            extra = -n % multiple
-            if extra:
-                where = torch.arange(n + extra, device=h.device)
-                where = torch.remainder(where, n) if self.boundary == "circular" else where.clamp(max=n - 1)
-                h = h.index_select(axis, where)
-        return h
-
-
-def space_to_depth(x: Tensor, side: int) -> Tensor:
-    """(batch, c, *space) to (batch, c · side^d, *space / side): each patch becomes channels."""
-    if side == 1:
-        return x
-    batch, channels, *space = x.shape
-    d = len(space)
-    split: list[int] = [batch, channels]
-    for n in space:
-        split += [n // side, side]
-    order = [0, 1, *range(3, 3 + 2 * d, 2), *range(2, 2 + 2 * d, 2)]
-    return x.reshape(split).permute(order).reshape(batch, channels * side**d, *(n // side for n in space))
-
-
-def depth_to_space(x: Tensor, side: int) -> Tensor:
-    """The inverse of `space_to_depth`."""
-    if side == 1:
-        return x
-    batch, channels, *space = x.shape
-    d = len(space)
-    x = x.reshape(batch, channels // side**d, *[side] * d, *space)
-    order = [0, 1]
-    for i in range(d):
-        order += [2 + d + i, 2 + i]
-    return x.permute(order).reshape(batch, channels // side**d, *(n * side for n in space))

@@ -242,3 +242,23 @@ def test_errors_name_what_is_missing():
         dnumpy.strong(balance, grid, {**fields, "u": fields["u"][:-1]}, parameters=PARAMETERS)
     with pytest.raises(InputError, match="periodic"):
         dnumpy.strong(balance, grid, fields, parameters=PARAMETERS, method="spectral")
+
+
+def test_stretch_stands_for_boxes_of_different_size():
+    """A batch on boxes of different size, on one unit grid, equals each member on its own grid."""
+    rng = np.random.default_rng(3)
+    balance = LidDrivenCavity().balances()["momentum"]
+    sizes = np.array([[1.0, 1.0], [0.4, 2.5]])
+    fields = {k: rng.standard_normal((2, 9, 7)) for k in "uvp"}
+    rates = {k: np.zeros((2, 9, 7)) for k in "uv"}
+    lid = {"y_max": {"u": BoundaryCondition("dirichlet", 1.0), "v": BoundaryCondition("neumann", 0.3)}}
+    unit = Grid.uniform(Box((0.0, 0.0), (1.0, 1.0)), (9, 7))
+    stretch = [s.reshape(2, 1, 1) for s in sizes.T]
+    given = {"parameters": PARAMETERS, "boundary": lid}
+    for form in (dnumpy.strong, dnumpy.finite_volume):
+        together = form(balance, unit, fields, rates=rates, stretch=stretch, **given)
+        for i, (width, height) in enumerate(sizes):
+            grid = Grid.uniform(Box((0.0, 0.0), (width, height)), (9, 7))
+            one = {k: v[i] for k, v in fields.items()}
+            alone = form(balance, grid, one, rates={k: v[i] for k, v in rates.items()}, **given)
+            np.testing.assert_allclose(together[:, i], alone, rtol=1e-11, atol=1e-11)
