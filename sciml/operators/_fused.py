@@ -5,8 +5,8 @@ there. What is gained on a CPU:
 
 * A batch is taken a few samples at a time, so that what one product writes is still in the cache for the next.
 * Only what cannot be had again cheaply is kept for the backward pass; activations are recomputed from their arguments.
-* Temporary fields live in a workspace that is reused from layer to layer: memory that is mapped anew costs more than
-  the arithmetic on it.
+* Fields that the caller never sees live in buffers that are used again from layer to layer and from step to step:
+  memory that the system has to map anew, page by page, costs more than the arithmetic on it.
 * Biases enter as the k = 0 coefficient, sums are accumulated by the products themselves.
 * Along all but the first axis the transform works with cosines and sines apart. For a complex T,
 
@@ -38,14 +38,15 @@ class Workspace:
     """Buffers by name, for temporaries that no one outside keeps."""
 
     def __init__(self, like: Tensor):
-        self._like = like.new_empty(0)
+        self.dtype, self.device = like.dtype, like.device
         self._buffers: dict[str, Tensor] = {}
 
     def __call__(self, name: str, *shape: int) -> Tensor:
         size = math.prod(shape)
         buffer = self._buffers.get(name)
         if buffer is None or buffer.numel() < size:
-            buffer = self._buffers[name] = self._like.new_empty(size)
+            with torch.inference_mode(False):  # or it could never serve a later backward pass
+                buffer = self._buffers[name] = torch.empty(size, dtype=self.dtype, device=self.device)
         return buffer[:size].view(shape)
 
 

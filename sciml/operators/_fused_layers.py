@@ -39,23 +39,63 @@ class LayerOperands(NamedTuple):
     gate: Tensor | None
 
 
-class Shares:
-    """How a batch is divided among threads, and each thread's workspace; kept from forward to backward pass."""
+class Arena:
+    """What one call of an operator needs until its backward pass is over: how the batch is divided among threads, a
+    workspace for each of them, and the fields that are kept."""
 
-    def __init__(self, batch: int, like: Tensor):
-        self.parts = shares(batch, like.device)
-        self.workspaces = [Workspace(like) for _ in self.parts]
+    def __init__(self, like: Tensor, threads: int):
+        self.fields = Workspace(like)
+        self.workspaces = [Workspace(like) for _ in range(threads)]
+        self.parts: list[slice] = []
+        self._pool: Pool | None = None
 
     def run(self, work: Callable[[int, slice, Workspace], Any]) -> list[Any]:
         return run(lambda i, part: work(i, part, self.workspaces[i]), self.parts)
+
+    def release(self) -> None:
+        """Nothing of this call is needed any more: the next one may have the memory."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.free.append(self)
+
+
+class Pool:
+    """Arenas that are free. One is in use for each call whose backward pass is still to come."""
+
+    def __init__(self) -> None:
+        self.free: list[Arena] = []
+
+    def __deepcopy__(self, memo: Any) -> Pool:
+        return Pool()
+
+    def __reduce__(self) -> tuple[type[Pool], tuple[()]]:
+        return Pool, ()
+
+    def take(self, batch: int, work: int, like: Tensor) -> Arena:
+        """An arena for a batch; `work` is the number of values in one of its fields."""
+        parts = shares(batch, work, like.device)
+        arena = None
+        while self.free and arena is None:
+            arena = self.free.pop()
+            if arena.fields.dtype != like.dtype or arena.fields.device != like.device:
+                arena = None
+        if arena is None or len(arena.workspaces) < len(parts):
+            arena = Arena(like, len(parts))
+        arena.parts, arena._pool = parts, self
+        return arena
 
 
 def _slices(part: slice, size: int) -> list[slice]:
     return [slice(i, min(i + size, part.stop)) for i in range(part.start, part.stop, size)]
 
 
+def _zeros(index: int, ws: Workspace, name: str, like: Tensor) -> Tensor:
+    """Zeros to sum in: of their own on the first thread, which become the gradient, and in its workspace on others."""
+    return torch.zeros_like(like) if index == 0 else ws(name, *like.shape).zero_()
+
+
 def _total(sums: list[Tensor | None]) -> Tensor | None:
-    """The sum over threads, always in the same order."""
+    """The sum over threads, always in the same order, in the first of them."""
     first = sums[0]
     for other in sums[1:]:
         if first is not None and other is not None:
@@ -81,21 +121,27 @@ def _first_layer(x: Tensor, w1: Tensor, b1: Tensor, ws: Workspace) -> Tensor:
 
 
 class PerceptronFunction(torch.autograd.Function):
-    """gelu(x w1 + b1) w2 + b2; keeps x alone and computes the hidden layer again on the way back."""
+    """gelu(x w1 + b1) w2 + b2; keeps x alone and computes the hidden layer again on the way back.
+
+    `index` is 0 for the lift, whose backward pass is the last, and one more than the last layer's for the projection.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, shared: Shares) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, arena: Arena, index: int
+    ) -> Tensor:
         batch, points, _ = x.shape
-        out = x.new_empty(batch, points, w2.shape[1])
+        shape = (batch, points, w2.shape[1])
+        out = x.new_empty(shape) if index else arena.fields("lifted", *shape)
 
         def work(_: int, part: slice, ws: Workspace) -> None:
             for s in _slices(part, samples_a_chunk(points, w1.shape[1], x)):
                 bias = b1 if b1.ndim == 1 else b1[s]
                 perceptron_chunk(x[s], PerceptronOperands(w1, bias, w2, b2), ws, out[s])
 
-        shared.run(work)
+        arena.run(work)
         ctx.save_for_backward(x, w1, b1, w2)
-        ctx.shared = shared
+        ctx.arena, ctx.index = arena, index
         return out
 
     @staticmethod
@@ -105,7 +151,9 @@ class PerceptronFunction(torch.autograd.Function):
         _, points, channels = x.shape
         hidden = w1.shape[1]
         grad = grad.contiguous()
-        dx = x.new_empty(x.shape) if ctx.needs_input_grad[0] else None
+        dx = None
+        if ctx.needs_input_grad[0]:
+            dx = ctx.arena.fields(f"gradient{ctx.index % 2}", *x.shape) if ctx.index else x.new_empty(x.shape)
         own_bias = (
             b1.new_empty(b1.shape) if b1.ndim == 2 else None
         )  # the gradient of a bias that is given a sample each
@@ -131,8 +179,10 @@ class PerceptronFunction(torch.autograd.Function):
                     torch.mm(flat, w1.t(), out=dx[s].view(-1, channels))
             return [dw1, db1, dw2, db2]
 
-        dw1, db1, dw2, db2 = (_total(list(sums)) for sums in zip(*ctx.shared.run(work), strict=True))
-        return dx, dw1, db1 if own_bias is None else own_bias, dw2, db2, None
+        dw1, db1, dw2, db2 = (_total(list(sums)) for sums in zip(*ctx.arena.run(work), strict=True))
+        if ctx.index == 0:
+            ctx.arena.release()  # the lift is the last to run backwards
+        return dx, dw1, db1 if own_bias is None else own_bias, dw2, db2, None, None
 
 
 class FourierLayerFunction(torch.autograd.Function):
@@ -161,23 +211,26 @@ class FourierLayerFunction(torch.autograd.Function):
         b2: Tensor | None,
         gate: Tensor | None,
         plan: Plan,
-        shared: Shares,
+        arena: Arena,
+        index: int,
         last: bool,
     ) -> Tensor:
         batch, points, channels = x.shape
-        modes, width = weight.shape[0], skip.shape[-1]
-        v = x.new_empty(batch, points, width)
-        hidden = x.new_empty(batch, points, w1.shape[1]) if w1 is not None else None
-        pre = None if last or w2 is None else x.new_empty(batch, points, channels)
-        y = v if last and w2 is None else x.new_empty(batch, points, channels)
+        modes, width, field = weight.shape[0], skip.shape[-1], arena.fields
+        v = field(f"v{index}", batch, points, width)
+        hidden = field(f"hidden{index}", batch, points, w1.shape[1]) if w1 is not None else None
+        pre = None if last or w2 is None else field(f"pre{index}", batch, points, channels)
+        y = v if last and w2 is None else field(f"y{index}", batch, points, channels)
         size = samples_a_chunk(points, channels, x)
+        all_rows = field(f"rows{index}", batch, modes * 2 * channels)
+        all_unscaled = None if gain is None else field(f"unscaled{index}", batch, modes * 2 * width)
 
         def work(_: int, part: slice, ws: Workspace) -> list[tuple[Tensor, Tensor | None]]:
             kept = []
             for s in _slices(part, size):
                 n = s.stop - s.start
-                rows = x.new_empty(modes, 2, n, channels)
-                unscaled = None if gain is None else x.new_empty(modes, 2, n, width)
+                rows = all_rows[s].view(modes, 2, n, channels)
+                unscaled = None if all_unscaled is None else all_unscaled[s].view(modes, 2, n, width)
                 kept.append((rows, unscaled))
                 spectral_sum(
                     x[s], weight, _at(skip, s, 2), _at(bias, s, 1), None if gain is None else gain[s],
@@ -201,10 +254,10 @@ class FourierLayerFunction(torch.autograd.Function):
                     _gelu(to, out=y[s])
             return kept
 
-        kept = [pair for part in shared.run(work) for pair in part]
+        kept = [pair for part in arena.run(work) for pair in part]
         rows, unscaled = zip(*kept, strict=True)
         ctx.save_for_backward(x, weight, skip, bias, gain, w1, b1, w2, gate, v, hidden, pre, *rows, *unscaled)
-        ctx.plan, ctx.shared, ctx.last, ctx.size = plan, shared, last, size
+        ctx.plan, ctx.arena, ctx.index, ctx.last, ctx.size = plan, arena, index, last, size
         return y
 
     @staticmethod
@@ -212,22 +265,25 @@ class FourierLayerFunction(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, skip, bias, gain, w1, b1, w2, gate, v, hidden, pre, *kept = ctx.saved_tensors
         rows, unscaled = kept[: len(kept) // 2], kept[len(kept) // 2 :]
-        shared, size, last = ctx.shared, ctx.size, ctx.last
+        arena, size, last = ctx.arena, ctx.size, ctx.last
         _, points, channels = x.shape
         width = skip.shape[-1]
         grad = grad.contiguous()
-        dx = x.new_empty(x.shape) if ctx.needs_input_grad[0] else None
+        # the gradient that arrives is in the other of the two buffers
+        dx = arena.fields(f"gradient{ctx.index % 2}", *x.shape) if ctx.needs_input_grad[0] else None
         # gradients of what is given a sample each: every thread writes its own rows
         own = {
             name: t.new_empty(t.shape)
             for name, t, dims in (("skip", skip, 2), ("bias", bias, 1), ("gain", gain, 1))
             if t is not None and t.ndim > dims
         }
-        first = [sum(len(_slices(p, size)) for p in shared.parts[:i]) for i in range(len(shared.parts))]
+        first = [sum(len(_slices(p, size)) for p in arena.parts[:i]) for i in range(len(arena.parts))]
 
         def work(index: int, part: slice, ws: Workspace) -> list[Tensor | None]:
-            sums = {name: torch.zeros_like(t) for name, t in (("weight", weight), ("skip", skip), ("bias", bias))
-                    if name not in own} | own  # fmt: skip
+            sums = {"weight": _zeros(index, ws, "weight", weight)} | own
+            for name, t in (("skip", skip), ("bias", bias)):
+                if name not in own:
+                    sums[name] = torch.zeros_like(t)
             dw1, db1, dw2, db2, dgate = (None if t is None else torch.zeros_like(t) for t in (w1, b1, w2, gate, gate))
             for i, s in enumerate(_slices(part, size), start=first[index]):
                 n, g = s.stop - s.start, grad[s]
@@ -264,9 +320,9 @@ class FourierLayerFunction(torch.autograd.Function):
             shared_sums = [None if name in own else sums[name] for name in ("weight", "skip", "bias")]
             return [*shared_sums, dw1, db1, dw2, db2, dgate]
 
-        totals = [_total(list(sums)) for sums in zip(*shared.run(work), strict=True)]
+        totals = [_total(list(sums)) for sums in zip(*arena.run(work), strict=True)]
         dweight, dskip, dbias = totals[0], own.get("skip", totals[1]), own.get("bias", totals[2])
-        return dx, dweight, dskip, dbias, own.get("gain"), *totals[3:], None, None, None
+        return dx, dweight, dskip, dbias, own.get("gain"), *totals[3:], None, None, None, None
 
 
 def _at(tensor: Tensor, sample: slice, dims: int) -> Tensor:

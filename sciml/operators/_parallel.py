@@ -37,10 +37,17 @@ def _start(threads: int) -> ThreadPoolExecutor:
     return _pool
 
 
-def shares(batch: int, device: torch.device) -> list[slice]:
-    """The samples of each thread: as many shares as torch has threads, or one where sharing does not pay."""
+_LEAST = 1 << 17  # values of a field below which a thread costs more than it brings
+
+
+def shares(batch: int, work: int, device: torch.device) -> list[slice]:
+    """The samples of each thread: as many shares as torch has threads, or one where sharing does not pay.
+
+    Args:
+        work: number of values in a field of the whole batch.
+    """
     threads = torch.get_num_threads() if device.type == "cpu" else 1
-    if threads <= 1 or batch < threads:
+    if threads <= 1 or batch < threads or work < _LEAST:
         return [slice(0, batch)]
     edges = [batch * i // threads for i in range(threads + 1)]
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
