@@ -284,28 +284,31 @@ def synthesise_fft(coefficients: Tensor, axes: Sequence[Axis], add_to: Tensor | 
     return y.contiguous() if add_to is None else add_to + y
 
 
-# Measured on two cores of an AMD EPYC (Zen 4, AVX-512), float32, torch 2.13: see benchmarks/speed_fno.py, section
-# "transform". Nanoseconds a multiply-add in the products, and a point and channel in the FFT with its transposes.
-_NS_MULTIPLY_ADD = 0.016
-_NS_FFT_FIXED = 1.2
-_NS_FFT_LOG2 = 0.12
+# Fitted to process times on one core of an AMD EPYC (Zen 4, AVX-512), float32, torch 2.13, over the sizes that
+# benchmarks/speed_fno.py lists under "transform", where measured and declared times stand side by side.
+_NS_MULTIPLY_ADD = 0.024  # of the products
+_NS_PRODUCT_POINT = 0.45  # reading and writing the field
+_NS_FFT_POINT, _NS_FFT_LOG2 = 0.25, 0.18  # a point and axis: transposes and copies; butterflies
+_NS_FFT_COEFFICIENT = 10.0  # picking a kept coefficient out of the spectrum
 
 
 def product_cost(axes: Sequence[Axis]) -> float:
-    """Declared cost of `analyse` in nanoseconds a batch item and channel."""
+    """Declared cost of `analyse` in nanoseconds a field (one channel of one sample)."""
     total, rows = 0.0, 1.0
     points = math.prod(a.points for a in axes)
     for i, a in enumerate(axes):
         # the first matrix is real; the others are complex in and out, as real blocks
         total += 2 * (a.modes + 1) * points if i == 0 else 2 * (2 * a.modes + 1) * 2 * rows * points
         rows *= (a.modes + 1 if i == 0 else 2 * a.modes + 1) / a.points
-    return total * _NS_MULTIPLY_ADD
+    return total * _NS_MULTIPLY_ADD + points * _NS_PRODUCT_POINT
 
 
 def fft_cost(axes: Sequence[Axis]) -> float:
-    """Declared cost of `analyse_fft` in nanoseconds a batch item and channel."""
+    """Declared cost of `analyse_fft` in nanoseconds a field."""
     points = math.prod(a.samples_a_period for a in axes)
-    return points * (_NS_FFT_FIXED + _NS_FFT_LOG2 * math.log2(max(points, 2)))
+    kept = math.prod(a.modes + 1 if i == 0 else 2 * a.modes + 1 for i, a in enumerate(axes))
+    each = len(axes) * (_NS_FFT_POINT + _NS_FFT_LOG2 * math.log2(max(points, 2)))
+    return points * each + kept * _NS_FFT_COEFFICIENT
 
 
 def prefers_fft(axes: Sequence[Axis]) -> bool:

@@ -151,9 +151,11 @@ def test_cost_model_gives_few_modes_to_products_and_many_to_the_fft():
 
     assert not prefers_fft(axes(64, 12))
     assert not prefers_fft(axes(128, 16))
-    assert prefers_fft(axes(256, 64))
+    assert prefers_fft(axes(256, 120))
+    assert not prefers_fft([Axis(1024, 16, 1.0, "centre")])
+    assert prefers_fft([Axis(1024, 256, 1.0, "centre")])
     assert product_cost(axes(64, 24)) > product_cost(axes(64, 12))
-    assert fft_cost(axes(64, 24)) == fft_cost(axes(64, 12))
+    assert fft_cost(axes(128, 12)) > 4 * fft_cost(axes(64, 12))
     assert not prefers_fft([Axis(63, 30, 1.25, "centre")] * 2)  # 78.75 samples a period: no FFT
 
 
