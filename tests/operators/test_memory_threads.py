@@ -93,7 +93,7 @@ def test_a_second_backward_pass_is_right_or_refused():
     loss = fno(x).square().sum()
     loss.backward(retain_graph=True)
     fno(x + 1)  # takes the memory over
-    with pytest.raises(RuntimeError, match="modified (by an )?inplace"):
+    with pytest.raises(RuntimeError, match=r"modified (by an )?inplace"):
         loss.backward()
 
 
