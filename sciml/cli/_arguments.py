@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
-import os
+import tempfile
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -85,8 +85,13 @@ def _writable(argument: str, folder: Path) -> None:
         if parent.exists():
             if not parent.is_dir():
                 raise InputError(f"{argument}: {parent} is a file, expected a folder to write in")
-            if not os.access(parent, os.W_OK | os.X_OK):
-                raise InputError(f"{argument}: no permission to write in {parent}, expected a writable folder")
+            try:  # permissions alone do not tell: read-only and virtual file systems, and the superuser
+                tempfile.TemporaryFile(dir=parent).close()
+            except OSError as error:
+                reason = error.strerror or error
+                raise InputError(
+                    f"{argument}: cannot write in {parent} ({reason}), expected a writable folder"
+                ) from None
             return
 
 

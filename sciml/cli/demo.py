@@ -94,6 +94,7 @@ class _Stages:
         before = self.done.get(name)
         before = before if isinstance(before, dict) else None
         same = before is not None and before.get("key") == key
+        same = before is not None and before.get("key") == key
         complete = before is not None and before.get("complete") is True and all(p.exists() for p in products)
         if before is not None and same and complete and not self.overwrite:
             self.times[name] = {"seconds": float(before.get("seconds", 0.0)), "skipped": True}

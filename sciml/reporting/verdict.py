@@ -34,7 +34,7 @@ def steps_won(study: Study, model: str, subset: str = ALL) -> tuple[int, int]:
     if not mine.size or not others:
         return 0, 0
     mine = mine.mean(axis=0)
-    bar = np.nanmin(np.stack([o.mean(axis=0) for o in others]), axis=0)
+    bar = np.fmin.reduce([o.mean(axis=0) for o in others])
     compared = np.isfinite(mine) & np.isfinite(bar)
     return int(np.sum(mine[compared] < bar[compared])), int(compared.sum())
 

@@ -131,12 +131,12 @@ def test_bench_lists_goals_and_results(cli):
 @pytest.mark.parametrize("wait", ["train"])
 def test_ctrl_c_ends_with_130_and_one_line(data_file, tmp_path, wait):
     out = tmp_path / "run"
+    # A shell that starts its jobs in the background lets them ignore the signal, and that is inherited.
+    code = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     process = subprocess.Popen(
-        [sys.executable, "-m", "sciml.cli", wait, str(data_file), "--operator", "fno", "--out", str(out), "--set",
-         "steps=1000000", "--set", "width=8", "--set", "modes=4,4"],
+        [sys.executable, "-c", code + "runpy.run_module('sciml.cli', run_name='__main__')", wait, str(data_file),
+         "--operator", "fno", "--out", str(out), "--set", "steps=1000000", "--set", "width=8", "--set", "modes=4,4"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        # a shell that starts its jobs in the background lets them ignore the signal, and that is inherited
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
         end = time.monotonic() + 60

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-
-from .conftest import run
 
 COMMANDS = ("demo", "generate", "import", "export", "info", "train", "evaluate", "report", "bench")
 
@@ -225,15 +225,13 @@ def test_unwritable_folders(cli, data_file, run_folder, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-def _limited(size: int):
-    import resource
-    import signal
-
-    def limit() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the write then fails with EFBIG, as on a full disk
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-    return limit
+_FULL_DISK = """
+import resource, runpy, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit then fails, as on a full disk
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+sys.argv[1:] = sys.argv[2:]
+runpy.run_module("sciml.cli", run_name="__main__")
+"""
 
 
 @pytest.mark.parametrize("command", ["train", "report", "evaluate"])
@@ -244,7 +242,10 @@ def test_a_full_disk(data_file, run_folder, tmp_path, command):
         "evaluate": ("evaluate", run_folder, "--data", data_file, "--out", tmp_path / "r.json", "--steps", 3),
     }[command]
     room = {"train": 50_000, "report": 50_000, "evaluate": 500}[command]
-    done = run(*words, preexec_fn=_limited(room), env={"MPLCONFIGDIR": os.environ.get("MPLCONFIGDIR", "")})
+    done = subprocess.run(
+        [sys.executable, "-c", _FULL_DISK, str(room), *map(str, words)], capture_output=True, text=True, check=False,
+        timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
     assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
     lines = [x for x in done.stderr.splitlines() if x.strip() and "WARNING" not in x]
     assert lines[-1].startswith("sciml:")
