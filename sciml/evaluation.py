@@ -308,7 +308,7 @@ class _Work:
         return inside.sum(axis=axes) / (mask != 0).sum()
 
     def _every_frame(self, solver: Any) -> list[np.ndarray]:
-        """For each case (frame, field) the mean square one-step error from every frame; empty where it costs a solve."""
+        """(frame, field) mean square one-step errors of each case; empty where every one would cost a solve."""
         if not hasattr(solver, "rollout"):
             return []
         found = []

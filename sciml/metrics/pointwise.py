@@ -16,6 +16,7 @@ Edge cases: a ratio 0 / 0 is 0 (a zero field predicted exactly), a / 0 is ∞; a
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from sciml.errors import InputError
@@ -156,7 +157,7 @@ def correlation_time(
     clock = [float(t) for t in times]
     if len(clock) != len(values):
         raise InputError(f"times: expected {len(values)} values, one for each frame, got {len(clock)}")
-    if any(b <= a for a, b in zip(clock, clock[1:], strict=False)):
+    if any(b <= a for a, b in pairwise(clock)):
         raise InputError("times: expected strictly increasing values")
     for i, value in enumerate(values):
         if value >= threshold:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,6 @@ def spectrum_error(
     edges[0] = 0
     parts = [
         ratio(xp, xp.sum(xp.abs(ep - et)[..., a:b], axis=-1), xp.sum(et[..., a:b], axis=-1))
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
+        for a, b in pairwise(edges)
     ]
     return xp.stack(parts, axis=-1)
