@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,9 +158,3 @@ def _is_time(name: str) -> bool:
         return float(name) > 0
     except ValueError:
         return False
-
-
-def elapsed(function, *args) -> tuple[float, object]:
-    begun = time.perf_counter()
-    result = function(*args)
-    return time.perf_counter() - begun, result

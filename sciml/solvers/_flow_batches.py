@@ -19,7 +19,7 @@ import numpy as np
 from sciml.errors import InputError
 from sciml.problem import Case
 from sciml.solver import times_for
-from sciml.solvers import _many, _stabilised
+from sciml.solvers import _many, _march, _stabilised
 
 if TYPE_CHECKING:
     import xarray
@@ -31,11 +31,20 @@ MEMORY = 1 << 30  # bytes that the frames of all running batches may take
 
 
 class Batch(NamedTuple):
-    """Cases that run together: their numbers, and how many places the compiled function has."""
+    """Cases that run together: their numbers, how many places the compiled function has, and the kind of its steps."""
 
     numbers: tuple[int, ...]
     size: int
     periodic: tuple[bool, bool]
+    kind: str
+
+
+class Work(NamedTuple):
+    """What a case is expected to take: the cheapest kind of step (see `_march`), stages of a step, steps."""
+
+    kind: str
+    stages: int
+    steps: int
 
 
 def cores() -> int:
@@ -52,16 +61,17 @@ def plan(solver: IncompressibleFlow, cases: Sequence[Case], times: Sequence[np.n
     for i, (case, wanted) in enumerate(zip(cases, times, strict=True)):
         parameters, inputs = solver.arrays(case, wanted)
         periodic = case.geometry.periodic  # type: ignore[attr-defined]
-        key = (periodic, len(wanted), tuple(sorted((k, _shapes(v)) for k, v in inputs.items())))
-        groups.setdefault(key, []).append((_work(solver, parameters, inputs, wanted), i))
+        work = expected(solver, parameters, inputs, wanted)
+        shapes = tuple(sorted((k, _shapes(v)) for k, v in inputs.items()))
+        groups.setdefault((work.kind, periodic, len(wanted), shapes), []).append((work, i))
     ny, nx = solver.resolution
     batches = []
-    for (periodic, frames, _), members in groups.items():
+    for (kind, periodic, frames, _), members in groups.items():
         frame_bytes = 10 * ny * nx * (8 if solver.dtype == "float64" else 4)
         fitting = max(MEMORY // (frames * frame_bytes * 3), 1)
         size = 2 ** min(math.ceil(math.log2(max(len(members) / 2, 1))), int(math.log2(min(fitting, LARGEST))))
         order = [i for _, i in sorted(members)]
-        batches += [Batch(tuple(order[k : k + size]), size, periodic) for k in range(0, len(order), size)]
+        batches += [Batch(tuple(order[k : k + size]), size, periodic, kind) for k in range(0, len(order), size)]
     return batches
 
 
@@ -77,6 +87,15 @@ def run(
         finally:
             for job in jobs:
                 job.cancel()
+
+
+def compute(solver: IncompressibleFlow, cases: Sequence[Case], times: Any) -> list[dict[str, np.ndarray]]:
+    """The arrays of every case, in order."""
+    each = [t for t in times_for(cases, times) if t is not None]
+    batches = plan(solver, cases, each)
+    with ThreadPoolExecutor(max(1, min(cores(), len(batches)))) as pool:
+        found = dict(item for done in pool.map(lambda b: _solve(solver, cases, each, b), batches) for item in done)
+    return [found[i] for i in range(len(cases))]
 
 
 def solve(
@@ -108,7 +127,7 @@ def _solve(
         prepared.append((parameters, {k: _padded(v) for k, v in inputs.items()}, times[i]))
     parameters, inputs, wanted = jax.tree.map(lambda *leaves: np.stack(leaves), *prepared)
     with jax.enable_x64(solver.dtype == "float64"):
-        found = _compiled_batch(solver, parameters, inputs, wanted, batch.periodic)
+        found = _compiled_batch(solver, parameters, inputs, wanted, batch.periodic, batch.kind)
         found = {k: np.asarray(v) for k, v in found.items()}
     return [(i, {k: v[n] for k, v in found.items()}) for n, i in enumerate(batch.numbers)]
 
@@ -134,21 +153,28 @@ def _shapes(value: Any) -> Any:
     return np.shape(value)
 
 
-def _work(solver: IncompressibleFlow, parameters: Any, inputs: Any, times: np.ndarray) -> tuple[int, int]:
-    """Expected stages of a step and steps, as `_march.plan` will find them from the speeds at the start."""
+def expected(solver: IncompressibleFlow, parameters: Any, inputs: Any, times: np.ndarray) -> Work:
+    """The work that `_march.plan` will find with the speeds at the start, and the kind of step with the least of it.
+
+    Weights are measured times at 64 x 64 cells: a pressure solve takes about as long as two and a half evaluations of
+    advection and diffusion.
+    """
     ny, nx = solver.resolution
     dx, dy = parameters["width"] / nx, parameters["height"] / ny
-    speeds = [np.max(np.abs(v[1])) for v in inputs.values() if isinstance(v, tuple)]
+    speeds = [np.max(np.abs(v[1])) for k, v in inputs.items() if isinstance(v, tuple) and k != "force"]
     rate = max([s / min(dx, dy) for s in speeds] + [_peak(inputs["u_face"]) / dx + _peak(inputs["v_face"]) / dy])
+    rate = max(rate / solver.cfl, 1 / max(times[-1], 1e-30))
     stiffness = 4 * parameters["viscosity"] / parameters["density"] * (1 / dx**2 + 1 / dy**2)
     per_stage = stiffness / _stabilised.LIMIT_DIFFUSION_CHEBYSHEV
-    limit = float(_stabilised.limit_advection_chebyshev(max(dx / dy, dy / dx)))
-    four = max(rate / solver.cfl, stiffness / _stabilised.LIMIT_DIFFUSION_FOUR)
-    many = max(rate / solver.cfl * _stabilised.LIMIT_ADVECTION / limit, per_stage / _stabilised.MAX_STAGES**2, 1e-30)
-    stages = min(max(5, math.ceil(math.sqrt(per_stage / many))), _stabilised.MAX_STAGES)
-    if 4 * four <= stages * many:
-        stages, many = 4, four
-    return stages, math.ceil(times[-1] * many)
+    stretch = _stabilised.LIMIT_ADVECTION / float(_stabilised.limit_advection_chebyshev(max(dx / dy, dy / dx)))
+    four = max(rate, stiffness / _stabilised.LIMIT_DIFFUSION_FOUR)
+    found = [((4 + 2 * 2.5) * four, "four", 4, four)]
+    for kind, most, solves in (("few", _march.FEW, lambda s: 2), ("general", _stabilised.MAX_STAGES, lambda s: s)):
+        many = max(rate * stretch, per_stage / most**2)
+        stages = min(max(5, math.ceil(math.sqrt(per_stage / many))), most)
+        found.append(((1.5 * stages + 2.5 * solves(stages)) * many, kind, stages, many))
+    _, kind, stages, pace = min(found)
+    return Work(kind, stages, math.ceil(times[-1] * pace))
 
 
 def _peak(values: np.ndarray) -> float:

@@ -15,7 +15,7 @@ from sciml.geometry import Grid
 from sciml.problem import Case, PDEProblem
 from sciml.registry import solvers
 from sciml.solver import Solver
-from sciml.solvers import _flow_setup, _many, _march, _poisson, _stabilised, _staggered
+from sciml.solvers import _flow_batches, _flow_setup, _many, _march, _poisson, _stabilised, _staggered
 
 if TYPE_CHECKING:
     import xarray
@@ -130,14 +130,16 @@ class IncompressibleFlow(Solver):
         """
         return self._simulate(parameters, inputs, times, periodic, self.derivative)
 
-    def _simulate(self, parameters: Any, inputs: Any, times: Any, periodic: Any, derivative: str) -> dict[str, Any]:
+    def _simulate(
+        self, parameters: Any, inputs: Any, times: Any, periodic: Any, derivative: str, kind: str = "general"
+    ) -> dict[str, Any]:
         real = jnp.zeros(()).dtype
         parameters = {k: jnp.asarray(v, real) for k, v in parameters.items()}
         inputs = jax.tree.map(lambda a: jnp.asarray(a, real), dict(inputs))
         ny, nx = self.resolution
         layout = _staggered.Layout(nx, ny, (bool(periodic[0]), bool(periodic[1])))
         flow = _flow_setup.flow(layout, parameters, inputs, self.pressure_solver)
-        controls = _march.Controls(self.cfl, self.max_substeps, 64, derivative)
+        controls = _march.Controls(self.cfl, self.max_substeps, 64, derivative, kind)
         u, v = _flow_setup.start(layout, inputs, flow.spacing)
         frames = _march.march(flow, controls, u, v, jnp.asarray(times, real))
 
@@ -162,17 +164,28 @@ class IncompressibleFlow(Solver):
         assert times is not None
         parameters, inputs = self.arrays(case, times)
         with jax.enable_x64(self.dtype == "float64"):
-            found = _compiled(self, parameters, inputs, times, case.geometry.periodic)  # type: ignore[attr-defined]
+            kind = _flow_batches.expected(self, parameters, inputs, times).kind
+            found = _compiled(self, parameters, inputs, times, case.geometry.periodic, kind)  # type: ignore[attr-defined]
             found = {k: np.asarray(v) for k, v in found.items()}
         return _many.checked(self._label(case, times, found))
 
     def solve_many(self, cases: Iterable[Case], times: Any = None, progress: bool = True) -> xarray.Dataset:
         """Solve many cases, alike ones together (see `Solver.solve_many`)."""
         from sciml.data import pack
-        from sciml.solvers import _flow_batches
 
         found = dict(_flow_batches.solve(self, list(cases), times, progress))
         return pack([found[i] for i in range(len(found))], dtype=None)
+
+    def compute(self, cases: Iterable[Case], times: Any) -> list[dict[str, np.ndarray]]:
+        """The bare arrays of many cases, as `simulate` names them, without labels and checks of the outcome.
+
+        Args:
+            times: one sequence for all cases, or one for each.
+        """
+        cases = list(cases)
+        for case in cases:
+            self.require(case)
+        return _flow_batches.compute(self, cases, times)
 
     def _label(self, case: Case, times: np.ndarray, found: Mapping[str, np.ndarray]) -> xarray.Dataset:
         """The arrays of one case as a solution with its status."""
@@ -213,14 +226,16 @@ class IncompressibleFlow(Solver):
         return isinstance(other, IncompressibleFlow) and self._key() == other._key()
 
 
-@partial(jax.jit, static_argnames=("solver", "periodic"))
-def _compiled(solver: IncompressibleFlow, parameters: Any, inputs: Any, times: Any, periodic: Any) -> Any:
-    return solver._simulate(parameters, inputs, times, periodic, "forward")
+@partial(jax.jit, static_argnames=("solver", "periodic", "kind"))
+def _compiled(solver: IncompressibleFlow, parameters: Any, inputs: Any, times: Any, periodic: Any, kind: str) -> Any:
+    return solver._simulate(parameters, inputs, times, periodic, "forward", kind)
 
 
-@partial(jax.jit, static_argnames=("solver", "periodic"))
-def _compiled_batch(solver: IncompressibleFlow, parameters: Any, inputs: Any, times: Any, periodic: Any) -> Any:
+@partial(jax.jit, static_argnames=("solver", "periodic", "kind"))
+def _compiled_batch(
+    solver: IncompressibleFlow, parameters: Any, inputs: Any, times: Any, periodic: Any, kind: str
+) -> Any:
     def one(parameters, inputs, times):
-        return solver._simulate(parameters, inputs, times, periodic, "forward")
+        return solver._simulate(parameters, inputs, times, periodic, "forward", kind)
 
     return jax.vmap(one)(parameters, inputs, times)
