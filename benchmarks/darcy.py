@@ -38,8 +38,8 @@ from sciml.operators import FNO
 THREADS = 2
 SEEDS = (0, 1, 2)
 CHECKS = ("relative_l2_16_vs_neuraloperator_example", "zero_shot_32_over_16")
-SETTINGS: dict[str, Any] = {"width": 24, "modes": (8, 8), "layers": 4, "padding": 0.5, "sampling": "left"}
-EPOCHS, BATCH, RATE, FINER_FROM, FINER_SHARE = 12, 32, 1e-2, 0.7, 0.4
+SETTINGS: dict[str, Any] = {"width": 24, "modes": (6, 6), "layers": 4, "padding": 0.5, "sampling": "left"}
+EPOCHS, BATCH, RATE, FINER_FROM, FINER_SHARE = 12, 16, 1e-2, 0.7, 0.4
 
 
 def relative_l2(prediction: Tensor, truth: Tensor) -> Tensor:
