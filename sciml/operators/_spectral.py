@@ -152,6 +152,11 @@ class SpectralConv(nn.Module):
         Returns:
             (batch, *out_points, channel out).
         """
+        if torch.is_autocast_enabled(x.device.type):  # low precision would spoil the transforms
+            with torch.autocast(x.device.type, enabled=False):
+                dtype = self.weight.dtype
+                add_to = None if add_to is None else add_to.to(dtype)
+                return self.forward(x.to(dtype), out_points, add_to, None if gain is None else gain.to(dtype))
         forward_axes, inverse_axes = self.axes(x.shape[1:-1], out_points)
         weight = crop_modes(self.weight, self.modes, [a.modes for a in forward_axes])
         weight = weight.reshape(-1, self.in_channels, 2 * self.out_channels)
