@@ -318,6 +318,21 @@ _SLOPES: dict[str, Callable[[Expression], Any]] = {
 }
 
 
+def without_gradients(e: Any) -> Expression:
+    """The expression with every derivative set to zero."""
+    match expression(e):
+        case Partial():
+            return ZERO
+        case Operation(name, a, b):
+            a, b = without_gradients(a), without_gradients(b)
+            if name == "power":
+                return Operation(name, a, b)
+            return {"add": a + b, "subtract": a - b, "multiply": a * b, "divide": ZERO if a == ZERO else a / b}[name]
+        case Function(name, a):
+            return Function(name, without_gradients(a))
+    return expression(e)
+
+
 def leaves(e: Expression) -> set[Expression]:
     """All leaves of an expression."""
     match e:

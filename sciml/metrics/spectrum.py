@@ -108,7 +108,6 @@ def spectrum_error(
         raise InputError(f"bands: {bands} is too many for {shells} shells; expected at most {len(edges) - 1}")
     edges[0] = 0
     parts = [
-        ratio(xp, xp.sum(xp.abs(ep - et)[..., a:b], axis=-1), xp.sum(et[..., a:b], axis=-1))
-        for a, b in pairwise(edges)
+        ratio(xp, xp.sum(xp.abs(ep - et)[..., a:b], axis=-1), xp.sum(et[..., a:b], axis=-1)) for a, b in pairwise(edges)
     ]
     return xp.stack(parts, axis=-1)

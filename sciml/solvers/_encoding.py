@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from sciml import registry
 from sciml.errors import FileFormatError, InputError
 from sciml.geometry import Grid
 from sciml.problem import Case, PDEProblem
+from sciml.solvers._physics import PhysicsChannels
 from sciml.training.normalisation import FeatureScaler, FieldScaler
 from sciml.training.samples import CaseTable, TimeStep, feature_names, feature_table, static_inputs, time_step
 
@@ -43,16 +45,25 @@ class Encoding:
     features: FeatureScaler
     masked: bool
     frames: int
+    physics: bool = False
+
+    @cached_property
+    def channels(self) -> PhysicsChannels | None:
+        """The equations' hints, if the surrogate takes them."""
+        return PhysicsChannels(self.problem, self.fields) if self.physics else None
 
     @property
     def in_channels(self) -> int:
         state = 0 if self.step is None else self.history * len(self.fields)
-        return max(state + len(self.static.names), 1)
+        hints = 0 if self.channels is None else self.channels.count
+        return max(state + len(self.static.names) + hints, 1)
 
     # -- from training data -------------------------------------------------------------------------------------
 
     @classmethod
-    def fit(cls, table: CaseTable, history: int, residual: bool, odd: Sequence[str] = ()) -> Encoding:
+    def fit(
+        cls, table: CaseTable, history: int, residual: bool, odd: Sequence[str] = (), physics: bool = False
+    ) -> Encoding:
         """From the training split alone, in two passes over its frames.
 
         Args:
@@ -83,7 +94,7 @@ class Encoding:
         masked = "mask" in table.dataset.variables
         return cls(
             problem, table.fields, history, residual, step, table.space, state, increment, static, features, masked,
-            int(table.length.max()),
+            int(table.length.max()), physics,
         )  # fmt: skip
 
     # -- one case -----------------------------------------------------------------------------------------------
@@ -104,7 +115,7 @@ class Encoding:
         return (self.state.restore(values, d) * self.scales(case).reshape((-1,) + (1,) * d)).astype(np.float32)
 
     def params(self, case: Case, times: np.ndarray, warn: bool = False) -> np.ndarray:
-        """(time, feature) for the steps that start at these times."""
+        """(time, feature) for the steps that start at these times, and behind them what the physics channels need."""
         raw = feature_table(case, np.atleast_1d(times), self.step, self.features.names)
         if warn:
             for name in self.features.constant_but_different(raw):
@@ -115,7 +126,11 @@ class Encoding:
                     "the model knows nothing of its influence",
                     stacklevel=4,
                 )
-        return self.features.normalise(raw)
+        features = self.features.normalise(raw)
+        if self.channels is None or self.step is None:
+            return features
+        hints = self.channels.context(case, np.atleast_1d(times), self.step.of(case))
+        return np.concatenate([features, hints.astype(np.float32)], axis=1)
 
     def inputs(self, case: Case, grid: Grid) -> np.ndarray | None:
         """(channel, *space) static input fields, normalised."""
@@ -154,6 +169,7 @@ class Encoding:
             "features": self.features.to_json(),
             "masked": self.masked,
             "frames": self.frames,
+            "physics": self.physics,
         }
 
     @classmethod
@@ -172,6 +188,7 @@ class Encoding:
                 FeatureScaler.from_json(c["features"]),
                 bool(c["masked"]),
                 int(c["frames"]),
+                bool(c.get("physics", False)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"{where}: entry {error} is missing or cannot be used") from None

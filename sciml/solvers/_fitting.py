@@ -90,7 +90,7 @@ def fit(
     held = select(table(dataset, validation, surrogate.fields, train.problem), subset) if validation else None
     reflection = _reflection(train.problem) if reflect else None
     odd = reflection[2] if reflection else ()
-    encoding = Encoding.fit(train, surrogate.history, surrogate.residual, odd)
+    encoding = Encoding.fit(train, surrogate.history, surrogate.residual, odd, surrogate.physics)
     torch.manual_seed(s.seed)
     operator = surrogate.build(encoding).to(s.device)
     steady = encoding.step is None
@@ -109,6 +109,8 @@ def fit(
         axis, fields, _ = reflection
         signs = [-1.0 if n in fields else 1.0 for n in encoding.fields]
         flips = [-1.0 if n in odd else 1.0 for n in encoding.features.names]
+        if encoding.channels is not None:
+            flips += encoding.channels.signs(axis, tuple(fields)).tolist()
         batches = Reflected(batches, AXES[axis], np.array(signs), np.array(flips), s.seed)
     objective = Objective(
         encoding, losses.get(loss), loss_options or {}, rollout, rollout_start, rollout_gradient, noise, s.device
@@ -240,7 +242,8 @@ def memory_batches(
     """All frames of these cases, normalised, as a source of batches."""
     d = len(cases.space)
     frames = np.empty((int(cases.length.sum()), len(cases.fields), *cases.space), dtype=np.float32)
-    features = np.zeros((len(frames), len(e.features.names)), dtype=np.float32)
+    count = len(e.features.names) + (0 if e.channels is None else e.channels.numbers)
+    features = np.zeros((len(frames), count), dtype=np.float32)
     owner = np.repeat(np.arange(len(cases.cases)), cases.length)
     windows, at = [], 0
     for i, case in enumerate(cases.cases):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -126,13 +126,16 @@ def flow(layout: Layout, parameters: Mapping[str, Any], inputs: Mapping[str, Any
     def at(time: jax.Array) -> Walls:
         return Walls(**{wall: slide(wall, given, time) for wall, given in walls.items()})
 
-    force, size = None, zero
+    force: Callable[[jax.Array], tuple[jax.Array, jax.Array]] | None = None
+    size = zero
     if "force" in inputs:
         knots, fx, fy = inputs["force"]
         size = jax.lax.stop_gradient(jnp.maximum(jnp.max(jnp.abs(fx)), jnp.max(jnp.abs(fy))))
 
-        def force(time: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def pushed(time: jax.Array) -> tuple[jax.Array, jax.Array]:
             return unknowns(layout, _interpolate(time, knots, fx), _interpolate(time, knots, fy))
+
+        force = pushed
 
     spacing = (parameters["width"] / layout.nx, parameters["height"] / layout.ny)
     nu = parameters["viscosity"] / parameters["density"]

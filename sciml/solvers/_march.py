@@ -228,7 +228,8 @@ def march(flow: Flow, controls: Controls, u, v, times) -> Frame:
         u, v, elapsed, count, finite = advance(flow, controls, u, v, start, length)
         u, v, _ = project(flow, u, v)  # removes what rounding has added to the divergence since the last frame
         alive = alive & finite & (elapsed >= length)
-        out = frame(flow, *(jnp.where(alive, a, jnp.nan) for a in (u, v)), stop, count, start + elapsed)
+        known = jnp.where(alive, u, jnp.nan), jnp.where(alive, v, jnp.nan)
+        out = frame(flow, known[0], known[1], stop, count, start + elapsed)
         return (jnp.where(alive, u, 0), jnp.where(alive, v, 0), alive), out
 
     starts = jnp.concatenate([jnp.zeros((1,), times.dtype), times[:-1]])

@@ -43,6 +43,8 @@ class Surrogate(TrainableSolver):
         fields: which fields to predict; by default the state fields (steady problems: all fields).
         residual: predict increments rather than the next state.
         history: number of past frames that the operator sees.
+        physics: give the operator what the problem's balances say of the state as further input channels; see
+            `sciml.solvers._physics`.
         options: further arguments of the operator.
     """
 
@@ -55,6 +57,7 @@ class Surrogate(TrainableSolver):
         fields: Sequence[str] | None = None,
         residual: bool = True,
         history: int = 1,
+        physics: bool = False,
         **options: Any,
     ):
         self.operator_class = registry.operators.get(operator) if isinstance(operator, str) else operator
@@ -63,6 +66,7 @@ class Surrogate(TrainableSolver):
             raise InputError(f"history: expected a whole number >= 1, got {history!r}")
         self.fields = None if fields is None else tuple(fields)
         self.residual, self.history, self.options = bool(residual), history, dict(options)
+        self.physics = bool(physics)
         self.encoding: Encoding | None = None
         self.operator: nn.Module | None = None
         self.training: dict[str, Any] = {}
@@ -304,6 +308,7 @@ class Surrogate(TrainableSolver):
                 fields=tuple(config["encoding"]["fields"]),
                 residual=bool(config["encoding"]["residual"]),
                 history=int(config["encoding"]["history"]),
+                physics=bool(config["encoding"].get("physics", False)),
                 **config["options"],
             )
             surrogate.encoding = Encoding.from_json(config["encoding"], str(path))
@@ -334,6 +339,11 @@ def advance(
         channels = static if static is not None else torch.ones((n, 1, *state))
         return _call(operator, channels, params, mask)
     channels = state.flatten(1, 2)
+    if e.channels is not None:
+        count = len(e.features.names)
+        scale = torch.from_numpy(e.state.scale.astype(np.float32)).to(state.device)
+        hints = e.channels(state[:, -1] * scale.reshape(-1, *[1] * (state.ndim - 3)), params[:, count:])
+        channels, params = torch.cat([channels, hints], dim=1), params[:, :count]
     if static is not None:
         channels = torch.cat([channels, static], dim=1)
     out = _call(operator, channels, params, mask)
