@@ -137,9 +137,13 @@ def fit(
         extra.append(ProgressDisplay(f"training {surrogate.operator_name}"))
     trainer = Trainer(operator, objective, s, out=out, callbacks=extra)
     began = time.monotonic()
+    # GELU of a large negative number is denormal, and products of denormals are many times slower: late in training
+    # that can dominate the run. Zero is as good.
+    torch.set_flush_denormal(True)
     try:
         kept = trainer.fit(batches, validate, resume=resume)
     finally:
+        torch.set_flush_denormal(False)
         if loader is not None:
             loader.close()
     record |= {"steps": trainer.step, "steps_planned": trainer.total_steps, "stopped": trainer.stopped}
