@@ -118,7 +118,7 @@ class _Stages:
 
 
 def _generate(out: Path, settings: Mapping[str, Any]) -> None:
-    from sciml.solvers.generate import generate
+    from sciml.solvers.generation import generate
 
     made = generate("lid_driven_cavity", out, overwrite=True, **settings)
     if made.failed:

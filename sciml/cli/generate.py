@@ -55,7 +55,7 @@ def generate(
 
 def run_generation(problem: str, out: Path, **options: Any) -> Any:
     """Generate, and return the summary; the folder of the file is made if missing."""
-    from sciml.solvers.generate import generate as solve_all
+    from sciml.solvers.generation import generate as solve_all
 
     if isinstance(options.get("subset"), str):
         names = [name.strip() for name in options["subset"].split(",")]

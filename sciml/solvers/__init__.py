@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sciml.solvers.baselines import MeanField, ParameterInterpolation, Persistence
     from sciml.solvers.finite_volume import FiniteVolume
-    from sciml.solvers.generate import generate
+    from sciml.solvers.generation import generate
     from sciml.solvers.incompressible import IncompressibleFlow
     from sciml.solvers.pseudospectral import PseudoSpectral
     from sciml.solvers.surrogate import Surrogate, load
@@ -24,7 +24,7 @@ _HOMES = {
     "Persistence": "baselines",
     "PseudoSpectral": "pseudospectral",
     "Surrogate": "surrogate",
-    "generate": "generate",
+    "generate": "generation",
     "load": "surrogate",
 }
 

@@ -152,6 +152,8 @@ def _shares(sizes: dict[str, int], count: int | None) -> dict[str, int]:
 
 def _spread(table: list[dict[str, float]], count: int) -> list[int]:
     """`count` cases far from each other in the axes that vary: each next one is farthest from those chosen."""
+    if count == 0:
+        return []
     values = np.array([[case[name] for name in _BASE] for case in table])
     places = np.log(values[:, np.ptp(values, axis=0) > 0])
     ranks = np.stack(
