@@ -107,7 +107,7 @@ def well_file(source: Path, folder: Path, cases: int, frames: int) -> None:
 
 def bench_windows(folder: Path, cases: int = 20, frames: int = 100, rounds: int = 5) -> None:
     import torch
-    from the_well.data import WellDataset
+    from the_well.data import WellDataset  # pyright: ignore[reportMissingImports]
 
     from sciml import data
 
