@@ -122,12 +122,11 @@ def small_steps() -> dict[str, np.ndarray]:
     return _flows.manufactured(20, cfl=0.02)["fields"]
 
 
-@pytest.mark.parametrize("kind, numbers", [("general", (2.0, 1.0)), ("few", (1.0, 0.5)), ("four", (1.0, 0.5))])
-def test_order_in_time_alone(small_steps, kind, numbers):
-    """Against a solution on the same grid with small steps: u, v, p and the tendency, for every kind of step."""
+def test_order_in_time_alone(small_steps):
+    """Against a solution on the same grid with small steps: u, v, p and the tendency."""
     errors = []
-    for cfl in numbers:
-        fields = _flows.manufactured(20, cfl=cfl, kind=kind)["fields"]
+    for cfl in (2.0, 1.0):
+        fields = _flows.manufactured(20, cfl=cfl)["fields"]
         errors.append({k: float(np.sqrt(np.mean((fields[k] - small_steps[k]) ** 2))) for k in fields})
     orders = _flows.orders(errors)
     assert min(orders.values()) > 1.9, orders
