@@ -49,11 +49,11 @@ def _on(function: Callable, x, y, t):
     return jax.jit(jax.vmap(over_y, (None, None, 0)))(jnp.asarray(x), jnp.asarray(y), jnp.asarray(t))
 
 
-def manufactured(n: int, cfl: float, end: float = 0.5, knots: int = 4001, kind: str = "general") -> dict[str, Any]:
+def manufactured(n: int, cfl: float, end: float = 0.5, knots: int = 4001) -> dict[str, Any]:
     """Errors of the wall-bounded manufactured flow on n × n cells of [0, 1] × [0, 1.5] with four sliding walls.
 
     The walls' velocities vary along them and in time; a force drives the flow. Both are given at `knots` times, linear
-    in between (their error, of the knot spacing squared, is far below the solver's). `kind` is the kind of step, see
+    in between (their error, of the knot spacing squared, is far below the solver's).
     `sciml.solvers._march`.
 
     Returns:
@@ -79,7 +79,7 @@ def manufactured(n: int, cfl: float, end: float = 0.5, knots: int = 4001, kind: 
         parameters = {"density": 1.0, "viscosity": VISCOSITY, "width": 1.0, "height": HEIGHT}
         solver = IncompressibleFlow(n, cfl=cfl, dtype="float64", derivative="forward")
         times = jnp.asarray([end / 2, end])
-        found = jax.jit(lambda p, i: solver._simulate(p, i, times, (False, False), "forward", kind))(parameters, inputs)
+        found = jax.jit(lambda p, i: solver._simulate(p, i, times, (False, False), "forward"))(parameters, inputs)
         last = times[1:]
         exact = {
             "u_face": _on(_u, xf, yc, last)[0],

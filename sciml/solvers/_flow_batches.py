@@ -31,18 +31,16 @@ MEMORY = 1 << 30  # bytes that the frames of all running batches may take
 
 
 class Batch(NamedTuple):
-    """Cases that run together: their numbers, how many places the compiled function has, and the kind of its steps."""
+    """Cases that run together: their numbers, and how many places the compiled function has."""
 
     numbers: tuple[int, ...]
     size: int
     periodic: tuple[bool, bool]
-    kind: str
 
 
 class Work(NamedTuple):
-    """What a case is expected to take: the kind of step (see `_march`), stages of a step, steps."""
+    """What a case is expected to take: stages of a step, steps."""
 
-    kind: str
     stages: int
     steps: int
 
@@ -63,15 +61,15 @@ def plan(solver: IncompressibleFlow, cases: Sequence[Case], times: Sequence[np.n
         periodic = case.geometry.periodic  # type: ignore[attr-defined]
         work = expected(solver, parameters, inputs, wanted)
         shapes = tuple(sorted((k, _shapes(v)) for k, v in inputs.items()))
-        groups.setdefault((work.kind, periodic, len(wanted), shapes), []).append((work, i))
+        groups.setdefault((periodic, len(wanted), shapes), []).append((work, i))
     ny, nx = solver.resolution
     batches = []
-    for (kind, periodic, frames, _), members in groups.items():
+    for (periodic, frames, _), members in groups.items():
         frame_bytes = 10 * ny * nx * (8 if solver.dtype == "float64" else 4)
         fitting = max(MEMORY // (frames * frame_bytes * 3), 1)
         size = 2 ** min(math.ceil(math.log2(max(len(members) / 2, 1))), int(math.log2(min(fitting, LARGEST))))
         order = [i for _, i in sorted(members)]
-        batches += [Batch(tuple(order[k : k + size]), size, periodic, kind) for k in range(0, len(order), size)]
+        batches += [Batch(tuple(order[k : k + size]), size, periodic) for k in range(0, len(order), size)]
     return batches
 
 
@@ -127,7 +125,7 @@ def _solve(
         prepared.append((parameters, {k: _padded(v) for k, v in inputs.items()}, times[i]))
     parameters, inputs, wanted = jax.tree.map(lambda *leaves: np.stack(leaves), *prepared)
     with jax.enable_x64(solver.dtype == "float64"):
-        found = _compiled_batch(solver, parameters, inputs, wanted, batch.periodic, batch.kind)
+        found = _compiled_batch(solver, parameters, inputs, wanted, batch.periodic)
         found = {k: np.asarray(v) for k, v in found.items()}
     return [(i, {k: v[n] for k, v in found.items()}) for n, i in enumerate(batch.numbers)]
 
@@ -154,11 +152,7 @@ def _shapes(value: Any) -> Any:
 
 
 def expected(solver: IncompressibleFlow, parameters: Any, inputs: Any, times: np.ndarray) -> Work:
-    """The work that `_march.plan` will find with the speeds at the start.
-
-    Only the steps that project in every stage are chosen. Those that hold the first pressure are cheaper,
-    but lose accuracy where a flow starts impulsively: 7 % of the lid speed for Re 10 on 16 x 16 cells.
-    """
+    """The work that `_march.plan` will find with the speeds at the start."""
     ny, nx = solver.resolution
     dx, dy = parameters["width"] / nx, parameters["height"] / ny
     speeds = [np.max(np.abs(v[1])) for k, v in inputs.items() if isinstance(v, tuple) and k != "force"]
@@ -170,7 +164,7 @@ def expected(solver: IncompressibleFlow, parameters: Any, inputs: Any, times: np
     most = _stabilised.MAX_STAGES
     pace = max(rate * stretch, per_stage / most**2)
     stages = min(max(5, math.ceil(math.sqrt(per_stage / pace))), most)
-    return Work("general", stages, math.ceil(times[-1] * pace))
+    return Work(stages, math.ceil(times[-1] * pace))
 
 
 def _peak(values: np.ndarray) -> float:

@@ -4,16 +4,9 @@
 
 The semi-discrete system is an ordinary differential equation on divergence-free fields, u' = P(A(u) + f), P being the
 exact discrete projection: p solves ∇²p = ∇·(A(u) + f). A stabilised Runge-Kutta scheme (`_stabilised`) integrates it.
-A frame's pressure is found from its velocity in the same way: it belongs to that instant. Three kinds of step differ in
-cost alone, so that the caller may choose by the expected stiffness:
-
-    "general"  a projection in every stage: no splitting error, stable up to the limits of the scheme;
-    "few"      at most 8 Chebyshev stages between two projections. The first gives pⁿ, which all stages use,
-               A(u) + f − ∇pⁿ; the last removes the divergence of O(τ²) that this leaves. Second order likewise, but
-               unstable with many stages, since viscosity and projection do not commute at walls;
-    "four"     the four-stage scheme, in the same way.
-
-(Using the last step's φ/τ in place of pⁿ would save one more solve, and halves the stable Courant number.)
+A frame's pressure is found from its velocity in the same way: it belongs to that instant. The projection in every
+stage leaves no splitting error. (Holding the first stage's pressure would save most solves, and is second order for
+smooth flows; but viscosity and projection do not commute at walls, and after an impulsive start it costs 7 % at Re 10.)
 
 Source: A. J. Chorin, Math. Comp. 22, 745 (1968); B. Sanderse, B. Koren, J. Comput. Phys. 231, 3041 (2012), on
 Runge-Kutta methods for the incompressible equations.
@@ -22,7 +15,6 @@ Runge-Kutta methods for the incompressible equations.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import NamedTuple
 
 import equinox.internal as eqxi
@@ -41,8 +33,6 @@ from sciml.solvers._staggered import (
     gradient,
     pad,
 )
-
-FEW = 8  # most stages of kind "few"
 
 
 class Flow(NamedTuple):
@@ -68,17 +58,12 @@ class Flow(NamedTuple):
 
 
 class Controls(NamedTuple):
-    """Static choices: Courant number, bound on sub-steps in an interval, how loops are differentiated, kind of step."""
+    """Static choices: Courant number, bound on sub-steps in an interval, how loops are differentiated."""
 
     cfl: float
     max_substeps: int
     checkpoints: int
     derivative: str  # "reverse" or "forward"
-    kind: str = "general"
-
-    @property
-    def most_stages(self) -> int:
-        return FEW if self.kind == "few" else _stabilised.MAX_STAGES
 
 
 class Frame(NamedTuple):
@@ -142,12 +127,10 @@ def plan(flow: Flow, controls: Controls, u, v, remaining):
         return jnp.maximum(jnp.ceil(remaining * rate * (1 - 1e-5)), 1)
 
     four = steps_at(jnp.maximum(rate / _stabilised.LIMIT_ADVECTION, stiffness / _stabilised.LIMIT_DIFFUSION_FOUR))
-    if controls.kind == "four":
-        return remaining * lax.stop_gradient(1 / four), four, 0, 4
     per_stage = stiffness / _stabilised.LIMIT_DIFFUSION_CHEBYSHEV
-    slowest = jnp.maximum(2 * decay, per_stage / controls.most_stages**2)
+    slowest = jnp.maximum(2 * decay, per_stage / _stabilised.MAX_STAGES**2)
     many = steps_at(jnp.maximum(rate / _stabilised.limit_advection_chebyshev(larger / smaller), slowest))
-    stages = jnp.clip(jnp.ceil(jnp.sqrt(per_stage * remaining / many)).astype(int), 5, controls.most_stages)
+    stages = jnp.clip(jnp.ceil(jnp.sqrt(per_stage * remaining / many)).astype(int), 5, _stabilised.MAX_STAGES)
     use_four = 4 * four <= stages * many
     steps, stages = jnp.where(use_four, four, many), jnp.where(use_four, 4, stages)
     share, scheme, stages = lax.stop_gradient((1 / steps, jnp.where(use_four, 0, stages - 3), stages))
@@ -156,23 +139,11 @@ def plan(flow: Flow, controls: Controls, u, v, remaining):
 
 def step(flow: Flow, controls: Controls, u0, v0, time, tau, scheme, stages):
     """Velocities after one step of size τ."""
-    fu0, fv0, pressure = project(flow, *_rhs(flow, u0, v0, time))
-    gx, gy = gradient(flow.layout, pressure, flow.spacing)
 
     def rhs(u, v, t):
-        fu, fv = _rhs(flow, u, v, t)
-        if controls.kind == "general":
-            return project(flow, fu, fv)[:2]
-        return fu - gx, fv - gy
+        return project(flow, *_rhs(flow, u, v, t))[:2]
 
-    if controls.kind == "four":
-        alpha = _stabilised.four()[:, 2]
-        u, v = u0 + alpha[0] * tau * fu0, v0 + alpha[0] * tau * fv0
-        for before, now in pairwise(alpha):
-            fu, fv = rhs(u, v, time + before * tau)
-            u, v = u0 + now * tau * fu, v0 + now * tau * fv
-        return project(flow, u, v)[:2]
-
+    fu0, fv0 = rhs(u0, v0, time)
     coefficients = jnp.asarray(_stabilised.table(), u0.dtype)[scheme]
     first = tau * coefficients[0, 2]
 
@@ -186,9 +157,9 @@ def step(flow: Flow, controls: Controls, u0, v0, time, tau, scheme, stages):
         return j + 1, un, vn, uj, vj
 
     init = (jnp.ones((), int), u0 + first * fu0, v0 + first * fv0, u0, v0)
-    bound = controls.most_stages
+    bound = _stabilised.MAX_STAGES
     _, u, v, _, _ = _loop(controls, lambda c: c[0] < stages, body, init, bound, bound)
-    return (u, v) if controls.kind == "general" else project(flow, u, v)[:2]
+    return u, v
 
 
 def advance(flow: Flow, controls: Controls, u, v, start, length):

@@ -130,16 +130,14 @@ class IncompressibleFlow(Solver):
         """
         return self._simulate(parameters, inputs, times, periodic, self.derivative)
 
-    def _simulate(
-        self, parameters: Any, inputs: Any, times: Any, periodic: Any, derivative: str, kind: str = "general"
-    ) -> dict[str, Any]:
+    def _simulate(self, parameters: Any, inputs: Any, times: Any, periodic: Any, derivative: str) -> dict[str, Any]:
         real = jnp.zeros(()).dtype
         parameters = {k: jnp.asarray(v, real) for k, v in parameters.items()}
         inputs = jax.tree.map(lambda a: jnp.asarray(a, real), dict(inputs))
         ny, nx = self.resolution
         layout = _staggered.Layout(nx, ny, (bool(periodic[0]), bool(periodic[1])))
         flow = _flow_setup.flow(layout, parameters, inputs, self.pressure_solver)
-        controls = _march.Controls(self.cfl, self.max_substeps, 64, derivative, kind)
+        controls = _march.Controls(self.cfl, self.max_substeps, 64, derivative)
         u, v = _flow_setup.start(layout, inputs, flow.spacing)
         frames = _march.march(flow, controls, u, v, jnp.asarray(times, real))
 
@@ -164,8 +162,7 @@ class IncompressibleFlow(Solver):
         assert times is not None
         parameters, inputs = self.arrays(case, times)
         with jax.enable_x64(self.dtype == "float64"):
-            kind = _flow_batches.expected(self, parameters, inputs, times).kind
-            found = _compiled(self, parameters, inputs, times, case.geometry.periodic, kind)  # type: ignore[attr-defined]
+            found = _compiled(self, parameters, inputs, times, case.geometry.periodic)  # type: ignore[attr-defined]
             found = {k: np.asarray(v) for k, v in found.items()}
         return _many.checked(self._label(case, times, found))
 
@@ -226,16 +223,14 @@ class IncompressibleFlow(Solver):
         return isinstance(other, IncompressibleFlow) and self._key() == other._key()
 
 
-@partial(jax.jit, static_argnames=("solver", "periodic", "kind"))
-def _compiled(solver: IncompressibleFlow, parameters: Any, inputs: Any, times: Any, periodic: Any, kind: str) -> Any:
-    return solver._simulate(parameters, inputs, times, periodic, "forward", kind)
+@partial(jax.jit, static_argnames=("solver", "periodic"))
+def _compiled(solver: IncompressibleFlow, parameters: Any, inputs: Any, times: Any, periodic: Any) -> Any:
+    return solver._simulate(parameters, inputs, times, periodic, "forward")
 
 
-@partial(jax.jit, static_argnames=("solver", "periodic", "kind"))
-def _compiled_batch(
-    solver: IncompressibleFlow, parameters: Any, inputs: Any, times: Any, periodic: Any, kind: str
-) -> Any:
+@partial(jax.jit, static_argnames=("solver", "periodic"))
+def _compiled_batch(solver: IncompressibleFlow, parameters: Any, inputs: Any, times: Any, periodic: Any) -> Any:
     def one(parameters, inputs, times):
-        return solver._simulate(parameters, inputs, times, periodic, "forward", kind)
+        return solver._simulate(parameters, inputs, times, periodic, "forward")
 
     return jax.vmap(one)(parameters, inputs, times)

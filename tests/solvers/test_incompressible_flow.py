@@ -272,6 +272,6 @@ def test_simulate_is_what_solve_labels():
     with jax.enable_x64(True):
         parameters, inputs = solver.arrays(case)
         found = jax.jit(solver.simulate)(parameters, inputs, jnp.array([0.2, 0.7]))
-    # the two may take different kinds of steps, which agree to second order in the step
+    # batches may take other steps than single cases, and agree to second order in the step
     assert np.abs(np.asarray(found["u"]) - solution.u.values).max() < 2e-3
     assert np.abs(np.asarray(found["p"]) - solution.p.values).max() < 2e-2 * np.abs(solution.p.values).max()
