@@ -47,6 +47,8 @@ def run_demo(folder: Path, recipe: Mapping[str, Any] | None = None, overwrite: b
         overwrite: whether to do what is done already.
     """
     from sciml.cli._demo_recipe import RECIPE
+    from sciml.cli._side_by_side import Run, train
+    from sciml.cli.train import remove_run
 
     plan = dict(recipe or RECIPE)
     began = time.monotonic()
@@ -55,16 +57,24 @@ def run_demo(folder: Path, recipe: Mapping[str, Any] | None = None, overwrite: b
     data = folder / "cavity.h5"
     key: dict[str, Any] = {"data": plan["data"]}
     stages.run("data", key, [data], lambda: _generate(data, plan["data"]))
-    runs = []
+    runs = {name: folder / name for name in plan["models"]}
+    todo: dict[str, Run] = {}
     for name, model in plan["models"].items():
-        run = folder / name
-        runs.append(run)
+        run = runs[name]
         needs = {"data": plan["data"], "model": model}
-        stages.run(f"train {name}", needs, [run / "config.json", run / "weights.safetensors"],
-                   lambda run=run, model=model: _train(data, run, model, stages.fresh))  # fmt: skip
+        if stages.begin(f"train {name}", needs, [run / "config.json", run / "weights.safetensors"]):
+            if stages.fresh and run.is_dir():
+                remove_run(run)
+            todo[name] = Run(model["operator"], model["options"], model["training"], data, run)
+    seconds = train(todo)
+    for name in todo:
+        stages.end(f"train {name}", seconds[name])
     page, results = folder / "report.html", folder / "results.json"
     stages.run(
-        "evaluate and report", plan, [page, results], lambda: _report(runs, data, page, results, plan["evaluation"])
+        "evaluate and report",
+        plan,
+        [page, results],
+        lambda: _report(list(runs.values()), data, page, results, plan["evaluation"]),
     )
     content = json.loads(results.read_text(encoding="utf-8"))
     return {"folder": str(folder), "seconds": time.monotonic() - began, "stages": stages.times, "results": content}
@@ -86,35 +96,47 @@ class _Stages:
             self.done = content if isinstance(content, dict) else {}
 
     def run(self, name: str, settings: Any, products: list[Path], work: Callable[[], None]) -> None:
+        if self.begin(name, settings, products):
+            began = time.monotonic()
+            work()
+            self.end(name, time.monotonic() - began)
+
+    def begin(self, name: str, settings: Any, products: list[Path]) -> bool:
+        """Whether there is anything to do; then what is left of an earlier one is gone or can be gone on with."""
         from sciml import __version__
         from sciml.cli import _show
-        from sciml.reporting._files import write_text
 
         key = json.dumps({"settings": settings, "sciml": __version__}, sort_keys=True)
         before = self.done.get(name)
         before = before if isinstance(before, dict) else None
         same = before is not None and before.get("key") == key
-        same = before is not None and before.get("key") == key
         complete = before is not None and before.get("complete") is True and all(p.exists() for p in products)
         if before is not None and same and complete and not self.overwrite:
             self.times[name] = {"seconds": float(before.get("seconds", 0.0)), "skipped": True}
             _show.note(f"{name}: done before")
-            return
+            return False
         # Settings that changed make what is there another stage's; what was cut short goes on.
         self.fresh = self.overwrite or (before is not None and not same)
         self.done[name] = {"key": key, "complete": False}
-        write_text(self.path, json.dumps(self.done, indent=1) + "\n")
+        self._write()
         _show.note(f"{name} ...")
-        began = time.monotonic()
         for product in products:
             if product.is_file() and (self.fresh or same):
                 product.unlink()
-        work()
-        seconds = time.monotonic() - began
+        return True
+
+    def end(self, name: str, seconds: float) -> None:
+        from sciml.cli import _show
+
         self.times[name] = {"seconds": seconds, "skipped": False}
-        self.done[name] = {"key": key, "complete": True, "seconds": seconds}
-        write_text(self.path, json.dumps(self.done, indent=1) + "\n")
+        self.done[name] |= {"complete": True, "seconds": seconds}
+        self._write()
         _show.note(f"{name}: {seconds:.1f} s")
+
+    def _write(self) -> None:
+        from sciml.reporting._files import write_text
+
+        write_text(self.path, json.dumps(self.done, indent=1) + "\n")
 
 
 def _generate(out: Path, settings: Mapping[str, Any]) -> None:
@@ -124,17 +146,6 @@ def _generate(out: Path, settings: Mapping[str, Any]) -> None:
     if made.failed:
         label, why = next(iter(made.failed.items()))
         raise InputError(f"demo: case {label} failed: {why}")
-
-
-def _train(data: Path, run: Path, model: Mapping[str, Any], fresh: bool) -> None:
-    from sciml.cli.train import remove_run
-    from sciml.solvers import Surrogate
-
-    if fresh and run.is_dir():
-        remove_run(run)
-    surrogate = Surrogate(model["operator"], **model["options"])
-    surrogate.fit(str(data), out=str(run), resume=(run / "checkpoints").is_dir(), **model["training"])
-    surrogate.save(run)
 
 
 def _report(runs: list[Path], data: Path, page: Path, results: Path, settings: Mapping[str, Any]) -> None:

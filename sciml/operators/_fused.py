@@ -215,7 +215,7 @@ def spectral_sum_backward(
     else:
         sums["bias"][sample] = g[0, 0]
     if gain is not None and unscaled is not None:
-        sums["gain"][sample] = torch.einsum("mpbc,mpbc->bc", g, unscaled)
+        torch.sum(torch.mul(g, unscaled, out=ws("to_gain", *g.shape)), dim=(0, 1), out=sums["gain"][sample])
         g *= gain
     if skip.ndim == 2:
         sums["skip"].addmm_(x.view(-1, channels).t(), grad.view(-1, width))

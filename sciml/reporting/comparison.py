@@ -126,7 +126,7 @@ def _transient(
         kind = "surrogate" if model in groups else "reference" if model in solvers else "baseline"
         cost = float(summary["seconds_per_step"]["alone"])
         if kind == "reference":
-            cost = _cost(solvers[model], held, steps)
+            cost = _cost(solvers[model], held)
         for run in range(int(summary["runs"])):
             surrogate = groups[model][run] if kind == "surrogate" else None
             rows.append(_row(model, kind, surrogate, cost, int(summary["runs"])))
@@ -155,10 +155,10 @@ def _row(model: str, kind: str, surrogate: Any, cost: float, runs: int) -> Row:
     return Row(name, model, kind, seed, cost, float(surrogate.training.get("seconds", np.nan)), weights)
 
 
-def _cost(solver: Any, held: Any, steps: int) -> float:
-    """Return seconds a step of one case, compiled: the whole rollout over its steps, the best of three."""
+def _cost(solver: Any, held: Any) -> float:
+    """Return seconds a step of one case, compiled: the whole case over its steps, the best of three."""
     i = int(np.argmax(held.length))
-    times = np.asarray(held.times[i])[: steps + 1]
+    times = np.asarray(held.times[i])  # all of them: for other times it would have to be compiled again
     best = np.inf
     for _ in range(3):
         began = time.perf_counter()

@@ -29,6 +29,7 @@ from sciml.training.trainer import Trainer
 if TYPE_CHECKING:
     from sciml.solvers.surrogate import Surrogate
 
+VALIDATION_WINDOWS = 256  # validation stays a small part of the run
 AXES = {"x": -1, "y": -2, "z": -3}
 
 
@@ -117,7 +118,8 @@ def fit(
     )
     validate = None
     if held is not None and held.cases and (steady or (held.length > 1).any()):
-        validate = Validation(encoding, memory_batches(thin(held), encoding, min(horizon, 1), 64, 0, False), s.device)
+        known = memory_batches(thin(held), encoding, min(horizon, 1), 64, 0, False, VALIDATION_WINDOWS)
+        validate = Validation(encoding, known, s.device)
     if operator_is_fixed(operator):
         raise InputError(f"surrogate: the {surrogate.operator_name} has no weights to train")
 
@@ -241,9 +243,9 @@ class Validation:
 
 
 def memory_batches(
-    cases: CaseTable, e: Encoding, horizon: int, batch_size: int, seed: int, shuffle: bool = True
+    cases: CaseTable, e: Encoding, horizon: int, batch_size: int, seed: int, shuffle: bool = True, most: int = 0
 ) -> MemoryBatches:
-    """All frames of these cases, normalised, as a source of batches."""
+    """The frames of these cases, normalised, as a source of batches; of their windows `most`, evenly spread (0: all)."""
     d = len(cases.space)
     frames = np.empty((int(cases.length.sum()), len(cases.fields), *cases.space), dtype=np.float32)
     count = len(e.features.names) + (0 if e.channels is None else e.channels.numbers)
@@ -258,8 +260,11 @@ def memory_batches(
         windows.append(np.stack([usable, np.full(len(usable), at)], axis=1))
         at += n
     static, mask = _statics(cases, e)
+    every = np.concatenate(windows)
+    if 0 < most < len(every):
+        every = every[np.linspace(0, len(every) - 1, most).astype(int)]
     return MemoryBatches(
-        frames, features, np.concatenate(windows), history=e.history, horizon=horizon, batch_size=batch_size, seed=seed,
+        frames, features, every, history=e.history, horizon=horizon, batch_size=batch_size, seed=seed,
         static=static, mask=mask, case=owner, shuffle=shuffle,
     )  # fmt: skip
 

@@ -233,7 +233,11 @@ class Trainer:
             began = time.monotonic()
             with torch.no_grad(), _autocast(s):
                 validate(copy.deepcopy(self.averaged_model).eval())
-            budget -= 20 * (time.monotonic() - began) if not s.validate_every else 0.0
+            once = time.monotonic() - began
+            if s.validate_every:
+                seconds += once / s.validate_every
+            else:
+                budget -= 20 * once
         return max(1, int(0.97 * budget / seconds))
 
     def _seconds_per_step(self, batches: Batches) -> float:

@@ -136,3 +136,16 @@ def test_ledger_is_filled_from_the_results(made, tmp_path, monkeypatch):
     assert checks["worst_one_step_gain_over_persistence"]["value"] == pytest.approx(min(gains))
     assert checks["minutes_after_install"]["status"] == "holds"
     assert 0 <= checks["ic_rollout_steps_where_best_beats_every_unlearned_row"]["value"] <= 4
+
+
+def test_a_run_that_fails_ends_the_others_and_says_why(made, tmp_path):
+    from sciml.cli._side_by_side import Run, train
+    from sciml.errors import TrainingError
+
+    data = made[0] / "cavity.h5"
+    good = Run("fno", {"width": 8, "modes": [4, 4], "layers": 2}, {"steps": 100000, "seed": 0}, data, tmp_path / "a")
+    bad = Run("unet", {}, {"steps": 5, "lr": -1.0}, data, tmp_path / "b")
+    with pytest.raises(TrainingError, match=r"unet: lr: expected a number > 0, got -1\.0"):
+        train({"fno": good, "unet": bad})
+    assert not (tmp_path / "a" / "config.json").exists()
+    assert train({}) == {}

@@ -11,7 +11,11 @@ from sciml.expressions import Constant, Field, Partial, without_gradients
 from sciml.geometry import Grid
 from sciml.problems import Burgers, Darcy, HeatEquation, LidDrivenCavity, TaylorGreen
 from sciml.solvers import Surrogate
-from sciml.solvers._physics import PhysicsChannels
+from sciml.solvers._physics import COMPRESSION, PhysicsChannels
+
+
+def expand(channels):
+    return COMPRESSION * np.sinh(channels / COMPRESSION)
 
 
 def channels(problem, cases, states, start, step):
@@ -47,13 +51,13 @@ def test_tendencies_equal_the_finite_volume_form():
         )  # fmt: skip
         rows = lattice.finite_volume(balance)
         storage = case.density * scale.velocity
-        got = np.sinh(found[i, 4:])
+        got = expand(found[i, 4:])
         inside = (slice(1, -1), slice(1, -1))  # walls: a batch of lids takes their tangential slope from inside
         for k in range(2):
             total = -rows[k] * scale.time / storage
             np.testing.assert_allclose((got[2 * k] + got[2 * k + 1])[inside], total[inside], rtol=1e-9, atol=1e-9)
         dx = np.gradient(states[i, 0], grid.centres[0], axis=1)
-        np.testing.assert_allclose(np.sinh(found[i, 0])[:, 2:-2], dx[:, 2:-2] * scale.length / 4, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(expand(found[i, 0])[:, 2:-2], dx[:, 2:-2] * scale.length / 4, rtol=1e-9, atol=1e-9)
 
 
 def test_transport_and_diffusion_of_burgers():
@@ -65,8 +69,8 @@ def test_transport_and_diffusion_of_burgers():
     _, found = channels(problem, [case], np.sin(2 * np.pi * x)[None, None], 0.0, 0.1)
     k, unit = 2 * np.pi / case.length, case.scales.time / case.velocity
     u, slope = case.velocity * np.sin(2 * np.pi * x), case.velocity * k * np.cos(2 * np.pi * x)
-    np.testing.assert_allclose(np.sinh(found[0, 1]), -u * slope * unit, atol=2e-3)
-    np.testing.assert_allclose(np.sinh(found[0, 2]), -case.viscosity * k**2 * u * unit, atol=2e-4)
+    np.testing.assert_allclose(expand(found[0, 1]), -u * slope * unit, atol=2e-3)
+    np.testing.assert_allclose(expand(found[0, 2]), -case.viscosity * k**2 * u * unit, atol=2e-4)
 
 
 def test_mirror_image_of_the_cavity():
