@@ -44,6 +44,7 @@ class Loader:
         workers: number of processes; 0 reads in this one.
         shuffle: a new random order each epoch; False keeps the order of the windows.
         drop_last: leave out a last batch that is not full.
+        again: numbers of windows that come once more in every epoch, as often as they stand there.
 
     Raises:
         InputError: a number out of range.
@@ -57,12 +58,21 @@ class Loader:
         workers: int = 0,
         shuffle: bool = True,
         drop_last: bool = False,
+        again: Any = (),
     ) -> None:
         for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("workers", workers, 0)):
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
                 raise InputError(f"{name}: expected an integer >= {least}, got {value!r}")
-        if drop_last and batch_size > len(windows):
-            raise InputError(f"batch_size: {batch_size} is above the {len(windows)} windows, and drop_last is set")
+        more = np.asarray(again, dtype=np.int64).reshape(-1)
+        if more.size and not 0 <= more.min() <= more.max() < len(windows):
+            raise InputError(
+                f"again: expected numbers of windows below {len(windows)}, got {more.min()} to {more.max()}"
+            )
+        self.sequence = np.concatenate([np.arange(len(windows)), more])
+        if drop_last and batch_size > len(self.sequence):
+            raise InputError(
+                f"batch_size: {batch_size} is above the {len(self.sequence)} windows, and drop_last is set"
+            )
         self.windows, self.batch_size, self.seed = windows, int(batch_size), int(seed)
         self.workers, self.shuffle, self.drop_last = int(workers), shuffle, drop_last
         self._pool: list[_Worker] = []
@@ -70,13 +80,14 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        full, rest = divmod(len(self.windows), self.batch_size)
+        full, rest = divmod(len(self.sequence), self.batch_size)
         return full if self.drop_last or not rest else full + 1
 
     def indices(self, epoch: int) -> list[np.ndarray]:
         """The window numbers of every batch of an epoch."""
-        count = len(self.windows)
-        sequence = order(count, self.seed, int(epoch)) if self.shuffle else np.arange(count)
+        sequence = self.sequence
+        if self.shuffle:
+            sequence = sequence[order(len(sequence), self.seed, int(epoch))]
         return [sequence[k * self.batch_size : (k + 1) * self.batch_size] for k in range(len(self))]
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[dict[str, np.ndarray]]:

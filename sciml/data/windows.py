@@ -107,6 +107,10 @@ class Windows:
             f"history={self.history}, horizon={self.horizon}, stride={self.stride}, step={self.step})"
         )
 
+    def first_of_cases(self) -> np.ndarray:
+        """The number of the first window of every case that has any."""
+        return np.unique(self._firsts[self._firsts < len(self)])
+
     def locate(self, indices: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(case, first frame within the case, first frame within the file) of windows."""
         indices = np.asarray(indices, dtype=np.int64)

@@ -49,6 +49,7 @@ def fit(
     rollout_gradient: str = "all",
     noise: float = 0.0,
     reflect: bool = False,
+    repeat_start: int = 1,
     memory_limit: float = 5e8,
     workers: int = 0,
     callbacks: Sequence[Callback] = (),
@@ -71,13 +72,15 @@ def fit(
             steps before the last one run without gradient and the loss is on the last (Brandstetter et al. 2022).
         noise: standard deviation of Gaussian noise on the normalised input state.
         reflect: mirror half of the samples along the problem's reflection symmetry, an exact symmetry of the equations.
+        repeat_start: how often the first window of each case comes in an epoch; the others come once. A case has one
+            start, often the hardest step of all: a wall that begins to move is a jump.
         memory_limit: bytes up to which the frames of the training split are held in memory; a larger split is read by
             `sciml.data.Loader` with `workers` processes.
         solver, times: with cases: what solves them, at which times.
         settings: of `sciml.training.TrainingSettings`.
     """
     s = TrainingSettings.of(**settings)
-    _check(surrogate, rollout, rollout_start, rollout_gradient, noise, loss)
+    _check(surrogate, rollout, rollout_start, rollout_gradient, noise, loss, repeat_start)
     if isinstance(data, PDEProblem):
         data = [data.case()]
     if isinstance(data, Sequence) and not isinstance(data, str) and data and all(isinstance(c, Case) for c in data):
@@ -100,9 +103,10 @@ def fit(
     horizon = 0 if steady else rollout
     loader: Loader | None = None
     if path is None or train.bytes() <= memory_limit:
-        batches: Any = memory_batches(train, encoding, horizon, s.batch_size, s.seed)
+        again = (repeat_start - 1) * (not steady)
+        batches: Any = memory_batches(train, encoding, horizon, s.batch_size, s.seed, again=again)
     else:
-        batches = loader_batches(train, encoding, path, horizon, s, workers, split, subset)
+        batches = loader_batches(train, encoding, path, horizon, s, workers, split, subset, repeat_start - 1)
         loader = batches.loader
     if len(batches) < 1:
         raise InputError(f"data: no case of the split has {horizon + 1} frames, as rollout={rollout} needs")
@@ -118,7 +122,7 @@ def fit(
     )
     validate = None
     if held is not None and held.cases and (steady or (held.length > 1).any()):
-        known = memory_batches(thin(held), encoding, min(horizon, 1), 64, 0, False, VALIDATION_WINDOWS)
+        known = memory_batches(thin(held), encoding, min(horizon, 1), 64, 0, False, most=VALIDATION_WINDOWS)
         validate = Validation(encoding, known, s.device)
     if operator_is_fixed(operator):
         raise InputError(f"surrogate: the {surrogate.operator_name} has no weights to train")
@@ -127,7 +131,7 @@ def fit(
         "settings": s.to_json(), "split": split, "subset": None if subset is None else list(np.atleast_1d(subset)),
         "cases": len(train.cases), "frames": int(train.length.sum()), "data": None if path is None else path.name,
         "loss": loss, "loss_options": loss_options or {}, "rollout": rollout, "rollout_start": rollout_start,
-        "rollout_gradient": rollout_gradient, "noise": noise, "reflect": reflect,
+        "rollout_gradient": rollout_gradient, "noise": noise, "reflect": reflect, "repeat_start": repeat_start,
         "threads": torch.get_num_threads(), "encoding": _digest(encoding.to_json()),
     }  # fmt: skip
     extra: list[Callback] = list(callbacks)
@@ -243,9 +247,22 @@ class Validation:
 
 
 def memory_batches(
-    cases: CaseTable, e: Encoding, horizon: int, batch_size: int, seed: int, shuffle: bool = True, most: int = 0
+    cases: CaseTable,
+    e: Encoding,
+    horizon: int,
+    batch_size: int,
+    seed: int,
+    shuffle: bool = True,
+    *,
+    most: int = 0,
+    again: int = 0,
 ) -> MemoryBatches:
-    """The frames of these cases, normalised, as a source of batches; of their windows `most`, evenly spread (0: all)."""
+    """The frames of these cases, normalised, as a source of batches.
+
+    Args:
+        most: how many windows, evenly spread (0: all).
+        again: how often more the first window of each case comes.
+    """
     d = len(cases.space)
     frames = np.empty((int(cases.length.sum()), len(cases.fields), *cases.space), dtype=np.float32)
     count = len(e.features.names) + (0 if e.channels is None else e.channels.numbers)
@@ -260,7 +277,7 @@ def memory_batches(
         windows.append(np.stack([usable, np.full(len(usable), at)], axis=1))
         at += n
     static, mask = _statics(cases, e)
-    every = np.concatenate(windows)
+    every = np.concatenate([*windows, *(np.repeat(w[:1], again, axis=0) for w in windows if again)])
     if 0 < most < len(every):
         every = every[np.linspace(0, len(every) - 1, most).astype(int)]
     return MemoryBatches(
@@ -271,7 +288,7 @@ def memory_batches(
 
 def loader_batches(
     cases: CaseTable, e: Encoding, path: Path, horizon: int, s: TrainingSettings, workers: int, split: str | None,
-    subset: Sequence[str] | str | None,
+    subset: Sequence[str] | str | None, again: int,
 ) -> LoaderBatches:  # fmt: skip
     """Windows read from the file as they are needed."""
     if horizon < 1:
@@ -282,7 +299,8 @@ def loader_batches(
         path, split=split if "split" in cases.dataset.variables else None, fields=list(cases.fields),
         history=e.history, horizon=horizon, subset=subset,
     )  # fmt: skip
-    loader = Loader(windows, s.batch_size, seed=s.seed, workers=workers, drop_last=True)
+    more = np.repeat(windows.first_of_cases(), again)
+    loader = Loader(windows, s.batch_size, seed=s.seed, workers=workers, drop_last=True, again=more)
     count = int(cases.dataset.sizes["case"])
     # failed cases, too: the windows within the frames that they do have
     every = cases_of(cases.dataset, windows.cases, cases.fields)
@@ -351,8 +369,12 @@ def _reflection(problem: PDEProblem) -> tuple[str, tuple[str, ...], tuple[str, .
     return problem.reflection
 
 
-def _check(surrogate: Surrogate, rollout: int, start: float, gradient: str, noise: float, loss: str) -> None:
+def _check(
+    surrogate: Surrogate, rollout: int, start: float, gradient: str, noise: float, loss: str, repeats: int
+) -> None:
     losses.get(loss)
+    if not isinstance(repeats, int) or isinstance(repeats, bool) or repeats < 1:
+        raise InputError(f"repeat_start: expected a whole number >= 1, got {repeats!r}")
     if not isinstance(rollout, int) or isinstance(rollout, bool) or rollout < 1:
         raise InputError(f"rollout: expected a whole number of steps >= 1, got {rollout!r}")
     if not 0 <= start <= 1:
@@ -376,7 +398,7 @@ def _claim(folder: Path, resume: bool, record: dict[str, Any]) -> None:
     if begun and note.exists():
         former = json.loads(note.read_text(encoding="utf-8"))
         for name in ("split", "subset", "cases", "frames", "loss", "loss_options", "rollout", "rollout_start",
-                     "rollout_gradient", "noise", "reflect"):  # fmt: skip
+                     "rollout_gradient", "noise", "reflect", "repeat_start"):  # fmt: skip
             if former.get(name) != json.loads(json.dumps(record[name])):
                 raise InputError(f"resume: {name} is {record[name]!r}, but {folder} was made with {former.get(name)!r}")
         if former.get("encoding") != record["encoding"]:

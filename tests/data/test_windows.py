@@ -186,6 +186,18 @@ def test_the_order_is_fixed_by_seed_and_epoch_whatever_the_workers(path):
     assert all(sorted(o) == list(range(len(windows))) for o in orders)
 
 
+def test_some_windows_come_again(path):
+    windows = data.Windows(path)
+    firsts = windows.first_of_cases()
+    assert all(windows[int(i)]["frame"] == 0 for i in firsts)
+    assert len(firsts) == len({windows[i]["case"] for i in range(len(windows))})
+    loader = data.Loader(windows, 3, again=np.repeat(firsts, 2))
+    counts = np.bincount(np.concatenate(loader.indices(1)))
+    assert sorted(np.flatnonzero(counts == 3)) == sorted(firsts) and counts.sum() == len(windows) + 2 * len(firsts)
+    with pytest.raises(InputError, match="again"):
+        data.Loader(windows, 3, again=[len(windows)])
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_epoch_resumes_where_it_stopped(path, workers):
     with data.Loader(data.Windows(path), 3, workers=workers) as loader:

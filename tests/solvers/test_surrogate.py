@@ -149,19 +149,32 @@ def test_a_constant_that_is_not_is_told(trained):
     assert surrogate.encoding.features.constant_but_different(changed) == ["log10_step"]
 
 
-def test_loader_and_memory_train_alike(burgers_set):
+@pytest.mark.parametrize("repeats", [1, 4])
+def test_loader_and_memory_train_alike(burgers_set, repeats):
     """The same windows in the same order, whether frames are in memory or read as needed."""
     runs = []
     for limit, workers in ((1e9, 0), (0.0, 0), (0.0, 1)):
         surrogate = Surrogate(FNO, width=8, modes=(6,), layers=2)
         surrogate.fit(
             burgers_set, steps=25, batch_size=8, rollout=2, rollout_start=0.5, memory_limit=limit, workers=workers,
-            progress=False, validation=None,
+            progress=False, validation=None, repeat_start=repeats,
         )  # fmt: skip
         runs.append(surrogate.operator.state_dict())
     for name, weight in runs[0].items():
         torch.testing.assert_close(weight, runs[1][name], rtol=1e-3, atol=1e-4)
     assert digest(runs[1]) == digest(runs[2])  # workers change nothing at all
+
+
+def test_starts_come_as_often_as_asked(burgers_set):
+    cases = table(data.open(burgers_set), "train")
+    encoding = Encoding.fit(cases, 1, True)
+    plain = memory_batches(cases, encoding, 1, 4, 0)
+    more = memory_batches(cases, encoding, 1, 4, 0, again=2)
+    assert len(more.windows) == len(plain.windows) + 2 * len(cases.cases)
+    found, counts = np.unique(more.windows, axis=0, return_counts=True)
+    assert np.array_equal(counts == 3, found[:, 0] == found[:, 1]) and set(counts) == {1, 3}
+    few = memory_batches(cases, encoding, 1, 4, 0, most=7)
+    assert len(few.windows) == 7 and set(map(tuple, few.windows)) <= set(map(tuple, plain.windows))
 
 
 class Kill(Callback):
@@ -368,6 +381,7 @@ def test_damaged_runs_are_refused(trained, tmp_path):
         ({"steps": 3, "rollout": 40}, "41 frames"),
         ({"steps": 3, "rollout_gradient": "first"}, "rollout_gradient"),
         ({"steps": 3, "noise": -1}, "noise"),
+        ({"steps": 3, "repeat_start": 0}, "repeat_start"),
         ({"steps": 3, "reflect": True}, "reflection"),
         ({"steps": 3, "batchsize": 3}, "did you mean 'batch_size'"),
         ({}, "exactly one of epochs, steps and minutes"),
