@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sciml.operators._fused import Plan
-from sciml.operators._fused_layers import LayerOperands, PerceptronOperands
+from sciml.operators._fused_layers import FoldFunction, LayerOperands, PerceptronOperands
 from sciml.operators._grid import Modulation
 from sciml.operators._spectral import SpectralConv, crop_modes
 
@@ -108,7 +108,7 @@ class FourierLayer(nn.Module):
             return LayerOperands(weight, skip, bias, gain, None, None, None, None, None)
         w1, b1, w2, b2 = self.mlp.operands(None)
         if self.last and gain is None and w1.shape[1] < self.width:
-            weight = (weight.reshape(-1, self.width, 2, self.width) @ w1).reshape(weight.shape[0], self.width, -1)
+            weight = FoldFunction.apply(weight, w1)
             return LayerOperands(weight, skip @ w1, bias @ w1 + b1, None, None, None, w2, b2, self.gate)
         return LayerOperands(weight, skip, bias, gain, w1, b1, w2, b2, self.gate)
 

@@ -204,8 +204,10 @@ def spectral_sum_backward(
     sums: dict[str, Tensor],
     sample: slice,
     out: Tensor | None,
+    fresh: bool,
 ) -> None:
-    """The adjoint of `spectral_sum`: adds to the gradients in `sums` and to `out`, the gradient of x."""
+    """The adjoint of `spectral_sum`: adds to the gradients in `sums` and to `out`, the gradient of x. With `fresh` the
+    gradient of `weight` is still without values."""
     batch, _, channels = x.shape
     width, modes = grad.shape[-1], weight.shape[0]
     g = ws("coefficients", modes, 2, batch, width)
@@ -228,7 +230,11 @@ def spectral_sum_backward(
     pair[:, 1, :, 0].copy_(g[:, 1])
     torch.neg(g[:, 0], out=pair[:, 1, :, 1])
     pair = pair.view(modes, 2 * batch, 2 * width)
-    sums["weight"].baddbmm_(rows.view(modes, 2 * batch, channels).transpose(1, 2), pair)
+    mine = rows.view(modes, 2 * batch, channels).transpose(1, 2)
+    if fresh:
+        torch.bmm(mine, pair, out=sums["weight"])
+    else:
+        sums["weight"].baddbmm_(mine, pair)
     if out is None:
         return
     back = torch.bmm(pair, weight.transpose(1, 2), out=ws("back", modes, 2 * batch, channels))

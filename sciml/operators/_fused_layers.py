@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sciml.operators._fused import Plan, Workspace, samples_a_chunk, spectral_sum, spectral_sum_backward
-from sciml.operators._parallel import run, shares
+from sciml.operators._parallel import run, shares, single
 
 _gelu = torch.ops.aten.gelu.out
 _gelu_backward = torch.ops.aten.gelu_backward.grad_input
@@ -52,6 +53,10 @@ class Arena:
     def run(self, work: Callable[[int, slice, Workspace], Any]) -> list[Any]:
         return run(lambda i, part: work(i, part, self.workspaces[i]), self.parts)
 
+    def quiet(self) -> contextlib.AbstractContextManager[None]:
+        """Around everything that belongs to one pass: between its parts nothing may start threads again."""
+        return single() if len(self.parts) > 1 else contextlib.nullcontext()
+
     def release(self) -> None:
         """Nothing of this call is needed any more: the next one may have the memory."""
         pool, self._pool = self._pool, None
@@ -89,9 +94,9 @@ def _slices(part: slice, size: int) -> list[slice]:
     return [slice(i, min(i + size, part.stop)) for i in range(part.start, part.stop, size)]
 
 
-def _zeros(index: int, ws: Workspace, name: str, like: Tensor) -> Tensor:
-    """Zeros to sum in: of their own on the first thread, which become the gradient, and in its workspace on others."""
-    return torch.zeros_like(like) if index == 0 else ws(name, *like.shape).zero_()
+def _room(index: int, ws: Workspace, name: str, like: Tensor) -> Tensor:
+    """Where to sum: memory of its own on the first thread, which becomes the gradient, and its workspace on others."""
+    return torch.empty_like(like) if index == 0 else ws(name, *like.shape)
 
 
 def _total(sums: list[Tensor | None]) -> Tensor | None:
@@ -179,10 +184,30 @@ class PerceptronFunction(torch.autograd.Function):
                     torch.mm(flat, w1.t(), out=dx[s].view(-1, channels))
             return [dw1, db1, dw2, db2]
 
-        dw1, db1, dw2, db2 = (_total(list(sums)) for sums in zip(*ctx.arena.run(work), strict=True))
+        with ctx.arena.quiet():
+            dw1, db1, dw2, db2 = (_total(list(sums)) for sums in zip(*ctx.arena.run(work), strict=True))
         if ctx.index == 0:
             ctx.arena.release()  # the lift is the last to run backwards
         return dx, dw1, db1 if own_bias is None else own_bias, dw2, db2, None, None
+
+
+class FoldFunction(torch.autograd.Function):
+    """weight (mode, channel in, 2 · channel out) with both parts of every coefficient times w1: a product of weights
+    whose backward pass leaves no thread spinning beside those of the layers."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, w1: Tensor) -> Tensor:
+        modes, channels, _ = weight.shape
+        ctx.save_for_backward(weight, w1)
+        return torch.mm(weight.reshape(-1, len(w1)), w1).view(modes, channels, -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        weight, w1 = ctx.saved_tensors
+        with single():
+            flat = grad.reshape(-1, w1.shape[1])
+            return torch.mm(flat, w1.t()).view(weight.shape), torch.mm(weight.reshape(-1, len(w1)).t(), flat)
 
 
 class FourierLayerFunction(torch.autograd.Function):
@@ -280,7 +305,7 @@ class FourierLayerFunction(torch.autograd.Function):
         first = [sum(len(_slices(p, size)) for p in arena.parts[:i]) for i in range(len(arena.parts))]
 
         def work(index: int, part: slice, ws: Workspace) -> list[Tensor | None]:
-            sums = {"weight": _zeros(index, ws, "weight", weight)} | own
+            sums = {"weight": _room(index, ws, "weight", weight)} | own
             for name, t in (("skip", skip), ("bias", bias)):
                 if name not in own:
                     sums[name] = torch.zeros_like(t)
@@ -315,12 +340,13 @@ class FourierLayerFunction(torch.autograd.Function):
                         torch.mul(g, gate, out=dx[s])
                 spectral_sum_backward(
                     dv, x[s], rows[i], weight, _at(skip, s, 2), None if gain is None else gain[s], unscaled[i],
-                    ctx.plan, ws, sums, s, None if dx is None else dx[s],
+                    ctx.plan, ws, sums, s, None if dx is None else dx[s], i == first[index],
                 )  # fmt: skip
             shared_sums = [None if name in own else sums[name] for name in ("weight", "skip", "bias")]
             return [*shared_sums, dw1, db1, dw2, db2, dgate]
 
-        totals = [_total(list(sums)) for sums in zip(*arena.run(work), strict=True)]
+        with arena.quiet():
+            totals = [_total(list(sums)) for sums in zip(*arena.run(work), strict=True)]
         dweight, dskip, dbias = totals[0], own.get("skip", totals[1]), own.get("bias", totals[2])
         return dx, dweight, dskip, dbias, own.get("gain"), *totals[3:], None, None, None, None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any, cast
@@ -23,6 +24,7 @@ from sciml.operators._fused_layers import (
     perceptron_chunk,
 )
 from sciml.operators._grid import Embedding, GridOperator, depth_to_space, extend, per_axis, positive, space_to_depth
+from sciml.operators._parallel import shares, single
 from sciml.operators._spectral import SpectralConv
 
 NORMS = ("none", "group", "instance")
@@ -186,20 +188,29 @@ class FNO(GridOperator):
             (batch, out_channels, *space).
         """
         self.check(x, params, mask, coords)
+        space = tuple(-(-n // self.patch) for n in x.shape[2:])
+        plan = self._plan(space)
+        # from here on nothing may keep other threads busy, if the layers are to have them
+        several = plan is not None and len(shares(x.shape[0], x.shape[0] * math.prod(space) * self.width, x.device)) > 1
+        with single() if several else contextlib.nullcontext():
+            return self._forward(x, params, mask, coords, plan)
+
+    def _forward(
+        self, x: Tensor, params: Tensor | None, mask: Tensor | None, coords: Tensor | None, plan: Plan | None
+    ) -> Tensor:
         if self.patch == 1:
-            return self._apply_layers(self.assemble(x, mask, coords), params, mask)
+            return self._apply_layers(self.assemble(x, mask, coords), params, mask, plan)
         fine = tuple(x.shape[2:])
         h = space_to_depth(extend(self.assemble(x, mask, coords), self.patch), self.patch)
         coarse = None  # a patch is inside if any of its points is
         if mask is not None:
             coarse = space_to_depth(extend(mask.to(x.dtype), self.patch), self.patch).amax(dim=1, keepdim=True)
-        y = depth_to_space(self._apply_layers(h, params, coarse), self.patch)
+        y = depth_to_space(self._apply_layers(h, params, coarse, plan), self.patch)
         y = y[(..., *(slice(0, n) for n in fine))].contiguous()
         return y if mask is None else y * mask.to(y.dtype)
 
-    def _apply_layers(self, x: Tensor, params: Tensor | None, mask: Tensor | None) -> Tensor:
+    def _apply_layers(self, x: Tensor, params: Tensor | None, mask: Tensor | None, plan: Plan | None) -> Tensor:
         """From assembled input channels to the output channels on the same grid."""
-        plan = self._plan(x)
         if plan is None:
             return self._plain(x, params, mask)
         with torch.autocast(x.device.type, enabled=False):
@@ -208,12 +219,12 @@ class FNO(GridOperator):
                 return self._fused(x, params, mask, plan)
             return self._inference(x, params, mask, plan)
 
-    def _plan(self, x: Tensor) -> Plan | None:
+    def _plan(self, space: Sequence[int]) -> Plan | None:
         """The transform matrices for this grid where the hand-written layers apply, else None."""
         if not self.fused or self.norm != "none" or torch.compiler.is_compiling():
             return None
-        before, after = self.pads(x.shape[2:])
-        points = [p + n + q for p, n, q in zip(before, x.shape[2:], after, strict=True)]
+        before, after = self.pads(space)
+        points = [p + n + q for p, n, q in zip(before, space, after, strict=True)]
         spectral = self.fourier_layers()[0].spectral
         axes, _ = spectral.axes(points)
         return None if spectral.uses_fft(axes) else Plan(axes, self.lift.first.weight)
