@@ -108,8 +108,8 @@ class FourierLayer(nn.Module):
             return LayerOperands(weight, skip, bias, gain, None, None, None, None, None)
         w1, b1, w2, b2 = self.mlp.operands(None)
         if self.last and gain is None and w1.shape[1] < self.width:
-            weight = FoldFunction.apply(weight, w1)
-            return LayerOperands(weight, skip @ w1, bias @ w1 + b1, None, None, None, w2, b2, self.gate)
+            weight, skip, bias = FoldFunction.apply(weight, skip, bias, w1)
+            return LayerOperands(weight, skip, bias + b1, None, None, None, w2, b2, self.gate)
         return LayerOperands(weight, skip, bias, gain, w1, b1, w2, b2, self.gate)
 
     def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:

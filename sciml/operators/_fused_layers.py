@@ -108,25 +108,25 @@ def _total(sums: list[Tensor | None]) -> Tensor | None:
     return first
 
 
-def perceptron_chunk(x: Tensor, p: PerceptronOperands, ws: Workspace, out: Tensor) -> None:
-    """out = gelu(x w1 + b1) w2 + b2 for a few samples (batch, point, ·); b1 shared or a sample each."""
-    hidden = _first_layer(x, p.w1, p.b1, ws)
-    _gelu(hidden, out=hidden)
-    torch.addmm(p.b2, hidden.view(-1, hidden.shape[-1]), p.w2, out=out.view(-1, out.shape[-1]))
-
-
-def _first_layer(x: Tensor, w1: Tensor, b1: Tensor, ws: Workspace) -> Tensor:
+def perceptron_chunk(
+    x: Tensor, p: PerceptronOperands, ws: Workspace, out: Tensor, argument: Tensor | None = None
+) -> None:
+    """out = gelu(x w1 + b1) w2 + b2 for a few samples (batch, point, ·); b1 shared or a sample each. The argument of the
+    activation is left in `argument`, if given."""
     batch, points, channels = x.shape
-    hidden = ws("hidden", batch, points, w1.shape[1])
+    w1, b1, width = p.w1, p.b1, p.w1.shape[1]
+    hidden = ws("hidden", batch, points, width)
+    z = hidden if argument is None else argument
     if b1.ndim == 1:
-        torch.addmm(b1, x.reshape(-1, channels), w1, out=hidden.view(-1, w1.shape[1]))
+        torch.addmm(b1, x.reshape(-1, channels), w1, out=z.view(-1, width))
     else:
-        torch.baddbmm(b1[:, None], x, w1.expand(batch, *w1.shape), out=hidden)
-    return hidden
+        torch.baddbmm(b1[:, None], x, w1.expand(batch, *w1.shape), out=z)
+    _gelu(z, out=hidden)
+    torch.addmm(p.b2, hidden.view(-1, width), p.w2, out=out.view(-1, out.shape[-1]))
 
 
 class PerceptronFunction(torch.autograd.Function):
-    """gelu(x w1 + b1) w2 + b2; keeps x alone and computes the hidden layer again on the way back.
+    """gelu(x w1 + b1) w2 + b2; keeps x and the argument of the activation.
 
     `index` is 0 for the lift, whose backward pass is the last, and one more than the last layer's for the projection.
     """
@@ -138,21 +138,22 @@ class PerceptronFunction(torch.autograd.Function):
         batch, points, _ = x.shape
         shape = (batch, points, w2.shape[1])
         out = x.new_empty(shape) if index else arena.fields("lifted", *shape)
+        kept = arena.fields(f"argument{index}", batch, points, w1.shape[1])
 
         def work(_: int, part: slice, ws: Workspace) -> None:
             for s in _slices(part, samples_a_chunk(points, w1.shape[1], x)):
                 bias = b1 if b1.ndim == 1 else b1[s]
-                perceptron_chunk(x[s], PerceptronOperands(w1, bias, w2, b2), ws, out[s])
+                perceptron_chunk(x[s], PerceptronOperands(w1, bias, w2, b2), ws, out[s], kept[s])
 
         arena.run(work)
-        ctx.save_for_backward(x, w1, b1, w2)
+        ctx.save_for_backward(x, w1, b1, w2, kept)
         ctx.arena, ctx.index = arena, index
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, w1, b1, w2 = ctx.saved_tensors
+        x, w1, b1, w2, kept = ctx.saved_tensors
         _, points, channels = x.shape
         hidden = w1.shape[1]
         grad = grad.contiguous()
@@ -167,7 +168,7 @@ class PerceptronFunction(torch.autograd.Function):
             dw1, dw2, db2 = torch.zeros_like(w1), torch.zeros_like(w2), grad[part].sum((0, 1))
             db1 = torch.zeros_like(b1) if own_bias is None else None
             for s in _slices(part, samples_a_chunk(points, hidden, x)):
-                z = _first_layer(x[s], w1, b1 if own_bias is None else b1[s], ws)
+                z = kept[s]
                 h = _gelu(z, out=ws("activated", *z.shape))
                 g = grad[s].view(-1, w2.shape[1])
                 dw2.addmm_(h.view(-1, hidden).t(), g)
@@ -192,22 +193,24 @@ class PerceptronFunction(torch.autograd.Function):
 
 
 class FoldFunction(torch.autograd.Function):
-    """weight (mode, channel in, 2 · channel out) with both parts of every coefficient times w1: a product of weights
-    whose backward pass leaves no thread spinning beside those of the layers."""
+    """w1 multiplied into all that comes before it: weight (mode, channel in, 2 · channel out), both parts of every
+    coefficient, skip (channel in, channel out) and bias (channel out). Small products, of which the backward pass must
+    leave no thread spinning beside those of the layers."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, w1: Tensor) -> Tensor:
-        modes, channels, _ = weight.shape
-        ctx.save_for_backward(weight, w1)
-        return torch.mm(weight.reshape(-1, len(w1)), w1).view(modes, channels, -1)
+    def forward(ctx: Any, weight: Tensor, skip: Tensor, bias: Tensor, w1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.save_for_backward(weight, skip, bias, w1)
+        folded = torch.mm(weight.reshape(-1, len(w1)), w1).view(*weight.shape[:2], -1)
+        return folded, torch.mm(skip, w1), torch.mv(w1.t(), bias)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        weight, w1 = ctx.saved_tensors
+    def backward(ctx: Any, by_weight: Tensor, by_skip: Tensor, by_bias: Tensor) -> tuple[Tensor, ...]:
+        weight, skip, bias, w1 = ctx.saved_tensors
         with single():
-            flat = grad.reshape(-1, w1.shape[1])
-            return torch.mm(flat, w1.t()).view(weight.shape), torch.mm(weight.reshape(-1, len(w1)).t(), flat)
+            flat, back = by_weight.reshape(-1, w1.shape[1]), w1.t()
+            dw1 = torch.mm(weight.reshape(-1, len(w1)).t(), flat).addmm_(skip.t(), by_skip).addr_(bias, by_bias)
+            return torch.mm(flat, back).view(weight.shape), torch.mm(by_skip, back), torch.mv(w1, by_bias), dw1
 
 
 class FourierLayerFunction(torch.autograd.Function):
@@ -219,7 +222,7 @@ class FourierLayerFunction(torch.autograd.Function):
         w1 already in v:   y = σ(gelu(v) w2 + b2 + gate ⊙ x)           (w1 = None; the last layer, where σ = 1)
         no channel MLP:    y = σ(v)                                      (w2 = None)
 
-    Keeps x, its coefficients and the arguments of the activations.
+    Keeps x, its coefficients, the arguments of the activations and the input of the channel MLP.
     """
 
     @staticmethod
@@ -244,6 +247,7 @@ class FourierLayerFunction(torch.autograd.Function):
         modes, width, field = weight.shape[0], skip.shape[-1], arena.fields
         v = field(f"v{index}", batch, points, width)
         hidden = field(f"hidden{index}", batch, points, w1.shape[1]) if w1 is not None else None
+        activated = None if last or w1 is None else field(f"activated{index}", batch, points, width)
         pre = None if last or w2 is None else field(f"pre{index}", batch, points, channels)
         y = v if last and w2 is None else field(f"y{index}", batch, points, channels)
         size = samples_a_chunk(points, channels, x)
@@ -267,7 +271,7 @@ class FourierLayerFunction(torch.autograd.Function):
                     continue
                 assert b2 is not None and gate is not None
                 if w1 is not None and b1 is not None and hidden is not None:
-                    a = v[s] if last else _gelu(v[s], out=ws("a", n, points, width))
+                    a = v[s] if activated is None else _gelu(v[s], out=activated[s])
                     torch.addmm(b1, a.view(-1, width), w1, out=hidden[s].view(-1, w1.shape[1]))
                     h = _gelu(hidden[s], out=ws("h", n, points, w1.shape[1]))
                 else:
@@ -281,14 +285,16 @@ class FourierLayerFunction(torch.autograd.Function):
 
         kept = [pair for part in arena.run(work) for pair in part]
         rows, unscaled = zip(*kept, strict=True)
-        ctx.save_for_backward(x, weight, skip, bias, gain, w1, b1, w2, gate, v, hidden, pre, *rows, *unscaled)
+        ctx.save_for_backward(
+            x, weight, skip, bias, gain, w1, b1, w2, gate, v, hidden, activated, pre, *rows, *unscaled
+        )
         ctx.plan, ctx.arena, ctx.index, ctx.last, ctx.size = plan, arena, index, last, size
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, skip, bias, gain, w1, b1, w2, gate, v, hidden, pre, *kept = ctx.saved_tensors
+        x, weight, skip, bias, gain, w1, b1, w2, gate, v, hidden, activated, pre, *kept = ctx.saved_tensors
         rows, unscaled = kept[: len(kept) // 2], kept[len(kept) // 2 :]
         arena, size, last = ctx.arena, ctx.size, ctx.last
         _, points, channels = x.shape
@@ -330,7 +336,7 @@ class FourierLayerFunction(torch.autograd.Function):
                     if w1 is not None and dw1 is not None and db1 is not None:
                         dm = dv.view(-1, inner.shape[-1])
                         db1 += dm.sum(0)
-                        a = v[s] if last else _gelu(v[s], out=ws("a", n, points, width))
+                        a = v[s] if activated is None else activated[s]
                         dw1.addmm_(a.view(-1, width).t(), dm)
                         dv = ws("a", n, points, width)
                         torch.mm(dm, w1.t(), out=dv.view(-1, width))
