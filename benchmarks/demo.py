@@ -34,6 +34,7 @@ def main() -> None:
     results = json.loads((arguments.out / "results.json").read_text(encoding="utf-8"))
     stages = json.loads((arguments.out / "demo.json").read_text(encoding="utf-8"))
     write(results, stages, minutes, whole=not arguments.keep)
+    picture(arguments.out, results, HERE.parent / "docs" / "demo.png")
 
 
 def write(results: dict[str, Any], stages: dict[str, Any], minutes: float, whole: bool = True) -> None:
@@ -69,6 +70,49 @@ def write(results: dict[str, Any], stages: dict[str, Any], minutes: float, whole
     else:
         ledger.check("minutes_after_install", None, "timed only in part (--keep)")
     ledger.write()
+
+
+def picture(folder: Path, results: dict[str, Any], out: Path) -> None:
+    """The picture of the README: a held-out flow and the better operator's last step, and how errors grow."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    import sciml
+    from sciml import data
+    from sciml.solvers import Surrogate
+
+    rows, steps = results["rows"], int(results["steps"])
+    best = min((r for r in rows if r["kind"] == "surrogate"), key=lambda r: r["rollout_nmse"]["ic"][-1])
+    run = folder / {"FNO": "fno", "U-Net": "unet"}[best["row"].split(" (")[0]]
+    dataset = data.open(folder / "cavity.h5")
+    held = np.flatnonzero((dataset["split"].values == "test") & (dataset["subset"].values == "ic"))
+    case, truth = data.case(dataset, int(held[0]))
+    speed = abs(case.parameters["lid_velocity"])
+    frames = np.stack([truth[n].values[: steps + 1] for n in ("u", "v")], axis=1)
+    solver = sciml.load(run)
+    assert isinstance(solver, Surrogate)
+    made = solver.rollout(frames[:1], [case], float(truth["time"].values[0]), steps)[0, -1]
+    size = [np.hypot(*f) / speed for f in (frames[-1], made)]
+    error = np.hypot(*(made - frames[-1])) / speed
+
+    figure = Figure(figsize=(10, 3.1), dpi=110, layout="constrained")
+    axes = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.5))
+    titles = ("solver, |u| / U", f"{best['model']}, {steps} steps on", "error, same scale")
+    for ax, values, title in zip(axes, (*size, error), titles, strict=False):
+        image = ax.imshow(values, origin="lower", cmap="viridis", vmin=0, vmax=float(size[0].max()))
+        ax.set_title(title, fontsize=10)
+        ax.set_xticks([])
+        ax.set_yticks([])
+    figure.colorbar(image, ax=axes[2], fraction=0.05)
+    for row in rows:
+        if row["kind"] != "reference":
+            style = "-" if row["kind"] == "surrogate" else "--"
+            axes[3].semilogy(np.arange(1, steps + 1), row["rollout_nmse"]["ic"], style, label=row["row"])
+    axes[3].set_title("error of rollouts, random starts and lids", fontsize=10)
+    axes[3].set_xlabel("step of 0.25 L/U")
+    axes[3].set_ylabel("NMSE")
+    axes[3].legend(fontsize=8, frameon=False)
+    figure.savefig(out)
 
 
 def _scaled(value: float | None, factor: float) -> float | None:

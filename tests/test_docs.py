@@ -35,3 +35,17 @@ def test_recipe_for_an_equation_solves_itself():
         assert np.abs(residual).max() < 1e-6  # the rate is a difference of second order in `step`
     finally:
         registry.problems._classes.pop("advection", None)
+
+
+def test_quick_start_of_the_readme(tmp_path, monkeypatch):
+    """As printed, but for the number of cases and the minutes of training."""
+    source = next(b for b in blocks("README.md") if "import sciml" in b)
+    for long, short in (("cases=40", "cases=12, resolution=32, progress=False"), ("minutes=2", "steps=20")):
+        assert long in source
+        source = source.replace(long, short)
+    monkeypatch.chdir(tmp_path)
+    scope: dict = {}
+    exec(compile(source, "README.md", "exec"), scope)
+    assert scope["truth"]["u"].shape == (3, 64, 64)
+    assert list(scope["pred"]["time"].values) == [1, 2, 5]
+    assert (tmp_path / "report.html").stat().st_size > 100_000

@@ -111,8 +111,8 @@ def _total(sums: list[Tensor | None]) -> Tensor | None:
 def perceptron_chunk(
     x: Tensor, p: PerceptronOperands, ws: Workspace, out: Tensor, argument: Tensor | None = None
 ) -> None:
-    """out = gelu(x w1 + b1) w2 + b2 for a few samples (batch, point, ·); b1 shared or a sample each. The argument of the
-    activation is left in `argument`, if given."""
+    """out = gelu(x w1 + b1) w2 + b2 for a few samples (batch, point, ·); b1 shared or a sample each. The argument of
+    the activation is left in `argument`, if given."""
     batch, points, channels = x.shape
     w1, b1, width = p.w1, p.b1, p.w1.shape[1]
     hidden = ws("hidden", batch, points, width)
