@@ -79,13 +79,15 @@ def picture(folder: Path, results: dict[str, Any], out: Path) -> None:
 
     import sciml
     from sciml import data
+    from sciml.data import schema
     from sciml.solvers import Surrogate
 
     rows, steps = results["rows"], int(results["steps"])
     best = min((r for r in rows if r["kind"] == "surrogate"), key=lambda r: r["rollout_nmse"]["ic"][-1])
     run = folder / {"FNO": "fno", "U-Net": "unet"}[best["row"].split(" (")[0]]
     dataset = data.open(folder / "cavity.h5")
-    held = np.flatnonzero((dataset["split"].values == "test") & (dataset["subset"].values == "ic"))
+    split, subset = (schema.flag_names(dataset[n]) for n in ("split", "subset"))
+    held = np.flatnonzero((split == "test") & (subset == "ic"))
     case, truth = data.case(dataset, int(held[0]))
     speed = abs(case.parameters["lid_velocity"])
     frames = np.stack([truth[n].values[: steps + 1] for n in ("u", "v")], axis=1)
