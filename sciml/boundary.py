@@ -81,4 +81,7 @@ class BoundaryCondition:
 
     def over(self, times: Any) -> np.ndarray:
         """The values at many times: (T,) or (T, n along the boundary)."""
-        return np.stack([np.asarray(self.at(float(t)), dtype=np.float64) for t in np.atleast_1d(times)])
+        times = np.atleast_1d(times)
+        if not len(times):
+            return np.zeros((0, *np.shape(self.at(0.0))))
+        return np.stack([np.asarray(self.at(float(t)), dtype=np.float64) for t in times])

@@ -114,14 +114,20 @@ def choice(argument: str, value: str, options: Iterable[str]) -> str:
     return value
 
 
+def names(argument: str, value: str) -> list[str]:
+    """Names separated by commas, each once."""
+    found = [name.strip() for name in value.split(",")]
+    if len(set(found)) < len(found) or "" in found:
+        raise InputError(f"{argument}: expected names separated by commas, every name once, got {value!r}")
+    return found
+
+
 def choices(argument: str, value: str, options: Sequence[str]) -> list[str]:
     """Return the comma-separated `value` as names that are all among `options`."""
-    names = [part.strip() for part in value.split(",")]
-    for name in names:
+    found = names(argument, value)
+    for name in found:
         choice(argument, name, options)
-    if len(set(names)) < len(names):
-        raise InputError(f"{argument}: expected every name once, got {value!r}")
-    return names
+    return found
 
 
 def at_least(argument: str, value: float | None, least: float) -> None:

@@ -45,6 +45,7 @@ def export_(
     layout: str = typer.Argument(..., metavar="FORMAT", help="Layout to write: cfdbench."),
     file: str = typer.Argument(..., metavar="FILE", help="Data set file to read."),
     folder: str = typer.Argument(..., metavar="DIR", help="Folder to write."),
+    subset: str = typer.Option(None, "--subset", metavar="NAMES", help="Only these subsets, separated by commas."),
     as_json: bool = typer.Option(False, "--json", help="Print what was exported as JSON."),
 ) -> None:
     """Write a data set file in a published layout."""
@@ -56,8 +57,9 @@ def export_(
     target = _arguments.new_folder("DIR", folder, may_exist=True)
     from sciml.data.exporters import cfdbench
 
-    cfdbench.export_tree(source, target)
-    made = summary(source) | {"path": str(target)}
+    names = None if subset is None else _arguments.names("--subset", subset)
+    cfdbench.export_tree(source, target, subset=names)
+    made = summary(source, names) | {"path": str(target)}
     if as_json:
         _show.print_json(made)
     else:

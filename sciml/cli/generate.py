@@ -55,12 +55,11 @@ def generate(
 
 def run_generation(problem: str, out: Path, **options: Any) -> Any:
     """Generate, and return the summary; the folder of the file is made if missing."""
+    from sciml.cli import _arguments
     from sciml.solvers.generation import generate as solve_all
 
     if isinstance(options.get("subset"), str):
-        names = [name.strip() for name in options["subset"].split(",")]
-        if len(set(names)) < len(names):
-            raise InputError(f"--subset: expected every name once, got {options['subset']!r}")
+        options["subset"] = _arguments.names("--subset", options["subset"])
     made = [folder for folder in (out.parent, *out.parent.parents) if not folder.exists()]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -72,8 +71,8 @@ def run_generation(problem: str, out: Path, **options: Any) -> Any:
         raise
 
 
-def summary(path: Any) -> dict[str, Any]:
-    """Return what a data set file holds, in a few numbers."""
+def summary(path: Any, subsets: list[str] | None = None) -> dict[str, Any]:
+    """Return what a data set file, or some subsets of it, hold, in a few numbers."""
     import numpy as np
 
     import sciml.data
@@ -81,11 +80,12 @@ def summary(path: Any) -> dict[str, Any]:
 
     with sciml.data.open(path) as found:
         status = schema.flag_names(found["status"]) if "status" in found else np.array(["ok"] * found.sizes["case"])
+        of = np.ones(len(status), bool) if subsets is None else np.isin(schema.flag_names(found["subset"]), subsets)
         return {
             "path": str(path),
             "problem": found.attrs["problem"],
-            "cases": int(found.sizes["case"]),
-            "frames": int(found["row_size"].sum()),
-            "failed": int(np.sum(status != "ok")),
+            "cases": int(of.sum()),
+            "frames": int(found["row_size"].values[of].sum()),
+            "failed": int(np.sum(status[of] != "ok")),
             "bytes": path.stat().st_size if path.is_file() else sum(p.stat().st_size for p in path.rglob("*")),
         }

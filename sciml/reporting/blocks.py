@@ -31,10 +31,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Figures:
-    """Drawings laid side by side where there is room, under each other on a phone."""
+    """Drawings laid side by side where there is room (`pairs`: two at most), under each other on a phone."""
 
     items: Sequence[str]
     caption: str = ""
+    pairs: bool = False
     kind: Literal["figures"] = "figures"
 
 

@@ -158,6 +158,7 @@ def parameter_scatter(
     positive = x[np.isfinite(x)]
     if positive.size and positive.min() > 0 and positive.max() / positive.min() > 20:
         axes.set_xscale("log")
+        _quiet_log(axes.xaxis)
     axes.set_yscale("log")
     _quiet_log(axes.yaxis)
     caption(axes, title, xlabel, ylabel)

@@ -26,8 +26,8 @@ def benchmarks(resolution: int = 64, reynolds: tuple[int, ...] = (100, 400, 1000
         u, v = (np.asarray(flow[n].values[-1], float) for n in ("u", "v"))
         half = resolution // 2
         profiles = (
-            ("u on the vertical centre line", "u/U", "y/L", y, u[:, half - 1 : half + 1].mean(axis=1), True),
-            ("v on the horizontal centre line", "x/L", "v/U", x, v[half - 1 : half + 1].mean(axis=0), False),
+            ("u, vertical centre line", "u/U", "y/L", y, u[:, half - 1 : half + 1].mean(axis=1), True),
+            ("v, horizontal centre line", "x/L", "v/U", x, v[half - 1 : half + 1].mean(axis=0), False),
         )
         for (title, xlabel, ylabel, where, values, upright), points in zip(
             profiles, (_ghia.u(number), _ghia.v(number)), strict=True
@@ -37,6 +37,6 @@ def benchmarks(resolution: int = 64, reynolds: tuple[int, ...] = (100, 400, 1000
             values = np.concatenate([[0.0], values, [1.0 if upright else 0.0]])
             off = float(np.max(np.abs(CubicSpline(where, values)(points[0]) - points[1])))
             found.append(
-                Benchmark(f"{title}, Re = {number}", name, SOURCE, xlabel, ylabel, where, values, points, off, upright)
+                Benchmark(f"{title}, Re {number}", name, SOURCE, xlabel, ylabel, where, values, points, off, upright)
             )
     return found

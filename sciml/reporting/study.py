@@ -77,7 +77,7 @@ class Benchmark:
     """A numerical solution beside a published table, for instance Ghia, Ghia and Shin (1982).
 
     Args:
-        title: what is shown, for instance "u on the vertical centre line, Re = 100".
+        title: what is shown, for instance "u, vertical centre line, Re 100".
         name, source: of the solver and of the table.
         x, y: the solver's profile; points: the table's (abscissa, ordinate).
         deviation: largest distance of the profile from the table, in the unit of y.

@@ -121,6 +121,24 @@ def test_import_and_export_give_the_same_bytes(cli, tmp_path):
         assert path.read_bytes() == (tmp_path / "out" / path.relative_to(tmp_path / "in")).read_bytes()
 
 
+def test_export_of_some_subsets(cli, tmp_path):
+    """A generated file whose subset `ic` has no place in the layout goes out without it."""
+    path = tmp_path / "all.h5"
+    made = cli(
+        "generate", "cavity", "--out", path, "--cases", 8, "--resolution", 16, "--frames", 3, "--subset", "bc,ic"
+    )
+    assert made.code == 0, made.err
+    cli("export", "cfdbench", path, tmp_path / "all").refused("input", "--subset")
+    cli("export", "cfdbench", path, tmp_path / "all", "--subset", "bcc").refused("bcc", "did you mean 'bc'")
+    cli("export", "cfdbench", path, tmp_path / "all", "--subset", "bc,bc").refused("--subset", "once")
+    assert not (tmp_path / "all").exists()
+    outcome = cli("export", "cfdbench", path, tmp_path / "some", "--subset", "bc", "--json")
+    assert outcome.code == 0, outcome.err
+    folders = sorted(p.name for p in (tmp_path / "some" / "cavity").iterdir())
+    assert folders == ["bc"]
+    assert json.loads(outcome.out)["cases"] == len(list((tmp_path / "some" / "cavity" / "bc").iterdir())) > 0
+
+
 def test_bench_lists_goals_and_results(cli):
     listed = cli("bench", "--list")
     assert listed.code == 0

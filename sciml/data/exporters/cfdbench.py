@@ -119,7 +119,10 @@ def _describe(dataset: Any, layout: Layout, i: int, rows: slice) -> str:
     """The case.json of a case that was not imported."""
     for variable in dataset.variables:
         if str(variable).startswith("input_") and np.isfinite(np.asarray(dataset[variable][i].values)).any():
-            raise InputError(f"export: case {i} has the input {str(variable)[6:]!r}, which this layout cannot hold")
+            raise InputError(
+                f"export: case {i} has the input {str(variable)[6:]!r}, which this layout cannot hold; choose others "
+                "by --subset (subset= in Python)"
+            )
     content = {key: float(dataset[name].values[i]) for key, (name, _) in layout.keys.items()}
     times = np.asarray(dataset["time"].values[rows])
     steps = np.diff(times)

@@ -27,6 +27,7 @@ def profiles(study: Study) -> list[object]:
             look = {made.name: _TRUTH}
             items.append(curves.profile([curves.Line(made.name, made.x, made.y)], look, made.title, made.xlabel,
                                         made.ylabel, (*made.points, made.source), made.upright))  # fmt: skip
+        items = [i for i, m in sorted(zip(items, study.benchmarks, strict=True), key=lambda pair: not pair[1].upright)]
         worst = "; ".join(f"{m.title}: {m.deviation:.4f}" for m in study.benchmarks)
         blocks.append(Figures(items, f"The reference solver beside the published table. Largest deviations: {worst}."))
     flows = [s for s in study.samples if {"u", "v"} <= set(s.truth) and s.truth["u"].ndim == 3 and s.predictions]

@@ -22,8 +22,8 @@ def fields(study: Study) -> list[object]:
     tabs = [(_tab(sample, shown), _fields_of(study, sample)) for sample in shown]
     model = study.best or next(iter(shown[0].predictions))
     lead = Note(
-        f"Held-out cases: truth, prediction of {model} and error at the end of the rollout. Truth and prediction share "
-        "one scale; the error has its own, symmetric about zero and given beside it."
+        f"Held-out cases: truth, prediction of {model} and error at the end of the rollout, all on one "
+        "scale, and the error once more on a scale of its own, symmetric about zero."
     )
     return [lead, Tabs(tabs)] if len(tabs) > 1 else [lead, *tabs[0][1]]
 
@@ -66,15 +66,17 @@ def _fields_of(study: Study, sample: Sample) -> list[object]:
         extent = (*sample.extents["x"], *sample.extents["y"])
         scale = images.limits(true, made)
         bound = float(np.nanmax(np.abs(error))) or 1.0
+        most = max(abs(scale[0]), abs(scale[1]))
         items = [
             images.field(values, extent, scaled, title, shown_unit, study.length_unit, sample.mask)
             for values, scaled, title in (
                 (true, scale, f"{name}, truth"),
                 (made, scale, f"{name}, {model}"),
-                (error, (-bound, bound, DIVERGING), f"{name}, error (±{number(bound)})"),
+                (error, (-most, most, DIVERGING), f"{name}, error on the same scale"),
+                (error, (-bound, bound, DIVERGING), f"{name}, error enlarged (±{number(bound)})"),
             )
         ]
-        blocks.append(Figures(items, caption))
+        blocks.append(Figures(items, caption, pairs=True))
     return blocks
 
 
