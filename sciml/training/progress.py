@@ -50,7 +50,9 @@ class ProgressDisplay(Callback):
         if self._progress is not None:
             if now - self._said > 0.1:
                 self._said = now
-                self._progress.update(self._task, completed=record["step"], **self._fields(record["step"]))
+                self._progress.update(
+                    self._task, total=trainer.total_steps, completed=record["step"], **self._fields(record["step"])
+                )
         elif now - self._said > self.seconds:
             self._said = now
             self._line(trainer, record["step"])

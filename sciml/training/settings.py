@@ -19,8 +19,9 @@ class TrainingSettings:
     """Give the length of the run as exactly one of `epochs`, `steps` or `minutes`.
 
     Args:
-        minutes: at the start a few steps are timed on a copy of the model, and the number of steps that fit is fixed
-            and stored; from then on nothing depends on the clock, so that such a run can be resumed exactly, too.
+        minutes: at the start a few steps are timed on a copy of the model, which gives the number of steps that fit;
+            after a tenth of them it is corrected once by what they took, and stored. From then on nothing depends on
+            the clock, so that such a run can be resumed exactly, too; one resumed earlier keeps its first number.
         lr: peak learning rate.  schedule: see `schedules`, with `schedule_options`.
         clip: largest gradient norm (0 = no clipping).
         ema: decay of the averaged weights, which are the ones kept (0 = none).

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sciml.errors import InputError, TrainingError
 from sciml.training import schedules
+from sciml.training.budget import Budget, timed
 from sciml.training.callbacks import Callback, EarlyStopping
 from sciml.training.checkpoint import (
     load_weights,
@@ -78,6 +79,7 @@ class Trainer:
         self.best = math.inf
         self.best_weights: dict[str, Tensor] | None = None
         self.stopped = ""
+        self._budget: Budget | None = None  # while the number of steps may still be corrected
         self.last_checkpoint: tuple[Path, int] | None = None
         self.history: list[dict[str, Any]] = []
 
@@ -133,19 +135,24 @@ class Trainer:
 
     def _loop(self, batches: Batches, validate: Validate | None) -> None:
         s = self.settings
-        every = s.validate_every or max(1, math.ceil(self.total_steps / 20))
-        saved = time.monotonic()
+        saved, spent = time.monotonic(), 0.0
         stream = self._stream(batches)
         while self.step < self.total_steps and not self.stopped:
+            began = time.monotonic()
             record = self._step(next(stream))
             for callback in self.callbacks:
                 callback.on_step(self, record)
+            spent += time.monotonic() - began
+            corrected = self._budget is not None and self._budget.due(self.step, self.total_steps)
+            if corrected and self._budget is not None:
+                self.total_steps, self._budget = self._budget.corrected(self.step, spent), None
+            every = s.validate_every or max(1, math.ceil(self.total_steps / 20))
             if validate is not None and (self.step % every == 0 or self.step == self.total_steps):
                 self._validate(validate, record)
             ending = self.step == self.total_steps or bool(self.stopped)
             due = self.step % s.checkpoint_every == 0 if s.checkpoint_every else (
                 time.monotonic() - saved >= s.checkpoint_seconds)  # fmt: skip
-            if ending or due:
+            if ending or due or corrected:
                 self._save()
                 saved = time.monotonic()
 
@@ -227,36 +234,36 @@ class Trainer:
         if s.epochs is not None:
             return max(1, round(s.epochs * self.steps_per_epoch))
         assert s.minutes is not None
-        seconds = self._seconds_per_step(batches)
-        budget = s.minutes * 60
+        cost, extra = self._cost(batches), 0.0
+        seconds = 0.97 * s.minutes * 60
         if validate is not None:
             began = time.monotonic()
             with torch.no_grad(), _autocast(s):
                 validate(copy.deepcopy(self.averaged_model).eval())
             once = time.monotonic() - began
             if s.validate_every:
-                seconds += once / s.validate_every
+                extra = once / s.validate_every
             else:
-                budget -= 20 * once
-        return max(1, int(0.97 * budget / seconds))
+                seconds = max(seconds - 20 * once, 0.1 * seconds)
+        self._budget = Budget(seconds, cost, extra)
+        return self._budget.steps
 
-    def _seconds_per_step(self, batches: Batches) -> float:
-        """Timed on a copy, at four points of the curriculum; leaves weights and random state as they were."""
+    def _cost(self, batches: Batches) -> tuple[float, ...]:
+        """Seconds of a step in each tenth of the run, timed on a copy; leaves weights and random state as they were."""
         state = torch.get_rng_state()
         trial = Trainer(copy.deepcopy(self.model), self.loss, self.settings)
         trial.total_steps, trial.steps_per_epoch = 1000, self.steps_per_epoch
         stream = trial._stream(batches)
-        means = []
-        for share in (0.1, 0.35, 0.6, 0.9):
-            times = []
-            for _ in range(4):
-                trial.step = int(1000 * share)
-                batch_began = time.monotonic()
-                trial._step(next(stream))
-                times.append(time.monotonic() - batch_began)
-            means.append(sorted(times[1:])[1])  # the first one warms up; the median of the rest
+
+        def step(share: float) -> float:
+            trial.step = int(1000 * share)
+            began = time.monotonic()
+            trial._step(next(stream))
+            return time.monotonic() - began
+
+        cost = timed(step)
         torch.set_rng_state(state)
-        return float(np.mean(means))
+        return cost
 
     # -- checkpoints --------------------------------------------------------------------------------------------
 

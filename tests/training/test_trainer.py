@@ -217,11 +217,39 @@ def test_minutes_are_turned_into_steps_once(tmp_path):
     assert again.total_steps == trainer.total_steps  # stored, not measured anew
 
 
+def test_the_number_of_steps_is_corrected_by_what_they_take(tmp_path):
+    """Steps that are three times as slow in the run as when they were timed: the run ends in time all the same."""
+    run = Trainer(model(), loss, settings(steps=None, minutes=0.05), out=tmp_path)
+    run._cost = lambda batches: (0.005,) * 8 + (0.01,) * 2
+
+    def slow(network, batch, share):
+        time.sleep(0.015 if share < 0.8 else 0.03)
+        return loss(network, batch, share)
+
+    run.loss = slow
+    began, planned = time.monotonic(), []
+
+    class Watch(Callback):
+        def on_step(self, trainer, record):
+            planned.append(trainer.total_steps)
+
+        def on_checkpoint(self, trainer, path):
+            planned.append(-trainer.total_steps)
+
+    run.callbacks.append(Watch())
+    run.fit(Batches())
+    assert planned[0] == -485 and planned[1] == 485  # 2.91 s of steps of 6 ms
+    at = next(i for i, n in enumerate(planned) if n != planned[1] and i > 0)
+    assert at - 1 == 49 and planned[at] == -run.total_steps  # corrected after a tenth, and stored at once
+    assert run.step == run.total_steps < 200
+    assert 2 < time.monotonic() - began < 4.5
+
+
 def test_calibration_leaves_no_trace():
     trainer = Trainer(model(), loss, settings(minutes=1, steps=None))
     trainer.steps_per_epoch = 8
     before, rng = digest(trainer.model.state_dict()), torch.get_rng_state()
-    assert trainer._seconds_per_step(Batches()) > 0
+    assert all(seconds > 0 for seconds in trainer._cost(Batches()))
     assert digest(trainer.model.state_dict()) == before and torch.equal(torch.get_rng_state(), rng)
     assert not trainer.optimizer.state
 
