@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from sciml.reporting._style import (
     INK,
@@ -159,6 +159,9 @@ def parameter_scatter(
     if positive.size and positive.min() > 0 and positive.max() / positive.min() > 20:
         axes.set_xscale("log")
         _quiet_log(axes.xaxis)
+        if positive.max() / positive.min() < 1e3:  # one or two whole decades are too few to read from
+            axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_yscale("log")
     _quiet_log(axes.yaxis)
     caption(axes, title, xlabel, ylabel)

@@ -92,7 +92,7 @@ def spectra(study: Study) -> list[object]:
         return []
     caption = (
         f"Spectra of {name_of} at the end of the rollout (cosine transform between walls, summed over shells of "
-        "wavenumbers). A surrogate that blurs falls below the truth at the right end."
+        "wavenumbers). At the right end a surrogate that blurs falls below the truth, one that adds noise rises above."
     )
     return [Figures(items, caption)]
 
