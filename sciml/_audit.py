@@ -109,6 +109,8 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
     Raises:
         InputError: not a solution on a grid, or one without its case.
     """
+    if not hasattr(solution, "variables"):
+        raise InputError(f"audit: expected a solution (xarray.Dataset), got {type(solution).__name__}")
     if "row_size" in solution.variables:
         raise InputError("audit: got a data set of many cases, expected one solution; take sciml.data.case(ds, i)[1]")
     case = Case.from_parts(solution.attrs, {str(k): v.values for k, v in solution.variables.items()})
@@ -116,7 +118,16 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
     dims = AXES[: case.problem.dimensions][::-1]
     if any(d not in solution.dims for d in dims):
         raise InputError(f"audit: the solution has dimensions {tuple(solution.dims)}, expected a grid over {dims}")
+    for d, (low, high) in zip(AXES, case.geometry.extents, strict=False):
+        c = np.asarray(solution[d].values, dtype=np.float64)
+        gap = np.diff(c).max(initial=0.0) or high - low
+        if c[0] - low > 2 * gap or high - c[-1] > 2 * gap or solution.sizes.get(f"{d}_face", len(c) + 1) != len(c) + 1:
+            raise InputError(f"audit: the solution is cut along {d}; expected all of {low:g} to {high:g}")
     grid = Grid.from_centres(tuple(solution[a].values for a in dims[::-1]), case.geometry)
+    for name in case.problem.fields:
+        found = solution.get(name.name)
+        if found is not None and not np.isfinite(np.asarray(found.values)).all():
+            raise InputError(f"audit: {name.name} holds values that are not finite; audit the frames before them")
     view = _View(solution, case, grid)
     chosen = view.choose(frames)
     rows: list[Defect] = []

@@ -24,7 +24,10 @@ class Series:
     __slots__ = ("times", "values")
 
     def __init__(self, times: Any, values: Any):
-        times, values = np.array(times, dtype=np.float64), np.array(values, dtype=np.float64)
+        try:
+            times, values = np.array(times, dtype=np.float64), np.array(values, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"series: expected numbers, got times {times!r:.60} and values {values!r:.60}") from None
         if times.ndim != 1 or times.shape != values.shape or times.size == 0:
             raise InputError(f"series: expected times and values of one length, got {times.shape} and {values.shape}")
         if not (np.isfinite(times).all() and np.isfinite(values).all()):

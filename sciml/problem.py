@@ -394,6 +394,8 @@ def _input(problem: str, spec: InputSpec, value: Any) -> np.ndarray | Series:
         raise InputError(f"{problem}: {spec.name} is a {type(value).__name__}, expected Series(times, values)")
     try:
         array = np.array(value)
+        if array.dtype.kind not in "biufO":
+            raise TypeError
         array = array.astype(np.float64) if array.dtype.kind not in "f" else array
     except (TypeError, ValueError):
         raise InputError(f"{problem}: {spec.name} is {value!r}, expected numbers over {spec.dims}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -95,6 +95,29 @@ class TrainableSolver(Solver):
         """Read what `save` wrote. Executes no code from the files."""
 
 
+def real(values: Any) -> np.ndarray:
+    """As float64; ValueError or TypeError for what is no real number, complex numbers and dates among it."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "biufO":
+        raise TypeError(f"expected real numbers, got {array.dtype}")
+    return array.astype(np.float64)
+
+
+def as_cases(cases: Any) -> list[Case]:
+    """A list of cases.
+
+    Raises:
+        InputError: something else, or none.
+    """
+    if isinstance(cases, Case) or not isinstance(cases, Iterable):
+        raise InputError(f"cases: expected a sequence of cases, got {type(cases).__name__}")
+    found = list(cases)
+    for case in found:
+        if not isinstance(case, Case):
+            raise InputError(f"cases: expected cases such as LidDrivenCavity().case(), got {type(case).__name__}")
+    return found
+
+
 def check_times(problem: PDEProblem, times: Any) -> np.ndarray | None:
     """Requested times as a float64 array; None for steady problems.
 
@@ -108,7 +131,7 @@ def check_times(problem: PDEProblem, times: Any) -> np.ndarray | None:
     if times is None:
         raise InputError(f"times: {problem.name} changes in time, expected a sequence of times, got None")
     try:
-        array = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        array = np.atleast_1d(real(times))
     except (TypeError, ValueError):
         raise InputError(f"times: expected numbers, got {times!r:.80}") from None
     if array.ndim != 1 or array.size == 0:
@@ -127,8 +150,11 @@ def check_points(case: Case, points: Any) -> np.ndarray | None:
     """Query points as (N, D) float64, or None."""
     if points is None:
         return None
-    array = np.asarray(points, dtype=np.float64)
     d = case.problem.dimensions
+    try:
+        array = real(points)
+    except (TypeError, ValueError):
+        raise InputError(f"points: expected coordinates of shape (N, {d}), got {points!r:.80}") from None
     if array.ndim != 2 or array.shape[1] != d or not np.isfinite(array).all():
         raise InputError(f"points: expected finite coordinates of shape (N, {d}), got shape {array.shape}")
     return array
@@ -136,7 +162,9 @@ def check_points(case: Case, points: Any) -> np.ndarray | None:
 
 def times_for(cases: Sequence[Case], times: Any) -> list[np.ndarray | None]:
     """One validated time sequence for each case, from one for all or one for each."""
-    if times is not None and len(times) and np.ndim(times[0]) > 0:
+    if isinstance(times, Iterator):
+        times = list(times)
+    if isinstance(times, list | tuple | np.ndarray) and np.shape(times[:1]) and len(times) and np.ndim(times[0]) > 0:
         if len(times) != len(cases):
             raise InputError(f"times: expected one sequence for each of {len(cases)} cases, got {len(times)}")
         return [check_times(c.problem, t) for c, t in zip(cases, times, strict=True)]

@@ -7,9 +7,12 @@ complaints to standard error. Nothing heavy is imported before a command needs i
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = ["main"]
 
@@ -19,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from sciml.cli._errors import explain
 
     given = list(sys.argv[1:] if arguments is None else arguments)
+    sys.unraisablehook = _hear
     try:
         from sciml.cli._app import app
 
@@ -36,4 +40,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if line:
             print(line, file=sys.stderr)
+        if code == 130 and arguments is None:
+            # Threads of numerical libraries may be in the middle of something, which an orderly end of the interpreter
+            # does not survive. Whatever has to be tidied up has been, on the exception's way here.
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _hear(unraisable: Any) -> None:
+    """Ctrl-C that came while Python ran a finaliser, which swallows exceptions, is said once more."""
+    if unraisable.exc_type is not None and issubclass(unraisable.exc_type, KeyboardInterrupt):
+        _thread.interrupt_main()
+    else:
+        sys.__unraisablehook__(unraisable)

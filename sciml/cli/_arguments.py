@@ -17,6 +17,8 @@ from sciml.errors import InputError, suggest
 
 def readable_file(argument: str, path: str | Path) -> Path:
     """Return `path` if it names a file with content; `argument` is how the message calls it."""
+    if not str(path):
+        raise InputError(f"{argument}: expected the path of a file, got nothing")
     target = Path(path)
     if target.is_dir():
         raise InputError(f"{argument}: {target} is a folder, expected a file")
@@ -70,6 +72,8 @@ def new_file(argument: str, path: str | Path, overwrite: bool = False) -> Path:
 
 def new_folder(argument: str, path: str | Path, may_exist: bool = False) -> Path:
     """Return `path` if a folder may be made there."""
+    if not str(path):
+        raise InputError(f"{argument}: expected the path of a folder, got nothing")
     target = Path(path)
     if target.exists() and not target.is_dir():
         raise InputError(f"{argument}: {target} is a file, expected a folder to write")

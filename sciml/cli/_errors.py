@@ -41,7 +41,7 @@ def _one_line(text: str) -> str:
 def _system(error: OSError) -> str:
     name = error.filename if error.filename is not None else "a file"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"{name}: no space left to write it; expected room on the disk, nothing half-written was kept"
+        return f"{name}: no space left to write it; expected room on the disk"
     if isinstance(error, FileNotFoundError):
         return f"{name}: expected a file or folder, got nothing of that name"
     if isinstance(error, PermissionError):

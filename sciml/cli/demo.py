@@ -33,7 +33,7 @@ def demo(
         _show.print_json(record)
         return
     rows = [(name, "done before" if s["skipped"] else f"{s['seconds']:.1f} s") for name, s in record["stages"].items()]
-    rows.append(("all", f"{record['seconds']:.1f} s"))
+    rows.append(("all (models train at the same time)", f"{record['seconds']:.1f} s"))
     _show.console().print(_show.table("", ("stage", "time"), rows))
     _show.note(record["results"]["verdict"])
     _show.note(f"open {folder / 'report.html'}")

@@ -13,7 +13,7 @@ PROFILES = ("resolved", "published")
 
 
 def generate(
-    problem: str = typer.Argument(..., metavar="PROBLEM", help="Problem: cavity, taylor_green, burgers, ..."),
+    problem: str = typer.Argument(..., metavar="PROBLEM", help="Problem: cavity (lid_driven_cavity)."),
     out: str = typer.Option(..., "--out", metavar="FILE", help="Data set file to write."),
     cases: int = typer.Option(None, "--cases", metavar="N", help="Cases in all; those of the profile if left out."),
     subset: str = typer.Option(None, "--subset", metavar="NAMES", help="Subsets out of bc,prop,geo,ic."),

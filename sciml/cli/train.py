@@ -39,7 +39,11 @@ def train(
         raise InputError("--resume and --overwrite: expected at most one of them")
     if not show_settings:
         _arguments.readable_data("FILE", file)
-        _arguments.new_folder("--out", out, may_exist=resume or overwrite)
+        try:
+            _arguments.new_folder("--out", out, may_exist=resume or overwrite)
+        except InputError as error:
+            run = Path(out) / "checkpoints"
+            raise InputError(f"{error}, or --resume to go on with this run" if run.is_dir() else str(error)) from None
     from sciml import registry
 
     cls = registry.operators.get(operator)
@@ -53,7 +57,14 @@ def train(
         raise InputError(f"--resume: {out} holds no run to go on with")
     if overwrite and Path(out).is_dir():
         remove_run(Path(out))
-    surrogate = run_training(file, operator, out, chosen, seed, resume)
+    fresh = not Path(out).exists()
+    try:
+        surrogate = run_training(file, operator, out, chosen, seed, resume)
+    except OSError as error:
+        error.filename = error.filename or str(out)
+        if fresh and Path(out).is_dir() and not (Path(out) / "checkpoints" / "last.safetensors").exists():
+            shutil.rmtree(out)  # nothing to go on from
+        raise
     weights = surrogate.settings.get("parameters", 0)
     last: dict[str, Any] = {}
     for record in surrogate.metrics:

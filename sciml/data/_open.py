@@ -29,6 +29,8 @@ def open(path: str | os.PathLike[str]) -> Any:
         InputError: no such file.
         FileFormatError: not a data set of this schema, or damaged; names the file and variable.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"data: expected a path, got {path!r:.80}")
     name = os.path.abspath(os.fspath(path))
     if os.path.isdir(name):
         from sciml.data import _zarr

@@ -131,7 +131,7 @@ def _transient(
             surrogate = groups[model][run] if kind == "surrogate" else None
             rows.append(_row(model, kind, surrogate, cost, int(summary["runs"])))
             square.append(errors["error_square"].values[index, run].sum(axis=-1))
-        more[model] = _more(summary, held.problem)
+        more[model] = _more(summary, found.summary["divergence_of_truth"])
     position = {int(n): i for i, n in enumerate(held.number)}
     cases = [held.cases[position[int(n)]] for n in errors["case"].values]
     numbers = [gather.features(c) for c in cases]
@@ -167,7 +167,7 @@ def _cost(solver: Any, held: Any) -> float:
     return best / max(len(times) - 1, 1)
 
 
-def _more(summary: Mapping[str, Any], problem: Any) -> dict[str, str]:
+def _more(summary: Mapping[str, Any], of_truth: Mapping[str, Any]) -> dict[str, str]:
     from sciml.reporting._style import number
 
     found = {}
@@ -182,7 +182,9 @@ def _more(summary: Mapping[str, Any], problem: Any) -> dict[str, str]:
         found["spectrum error, last step"] = number(float(spectrum[-1]))
     divergence = [v for v in summary["divergence"]["all"]["mean"] if v is not None]
     if divergence and np.isfinite(divergence[-1]):
-        found["divergence, last step"] = number(float(divergence[-1]))
+        true = [v for v in of_truth["mean"] if v is not None]
+        name = f"divergence, last step (truth: {number(float(true[-1]))})" if true else "divergence, last step"
+        found[name] = number(float(divergence[-1]))
     return found
 
 

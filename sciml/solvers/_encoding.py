@@ -31,6 +31,8 @@ class Encoding:
         space: grid shape that the model was trained on.
         increment: (field,) root mean square of the increments of the normalised fields.
         frames: frames of the longest training case.
+        follows: whether the input fields of all training cases lay on the grid of their solutions; then answers to a
+            case lie on the grid of its input fields, else on that of the training data.
     """
 
     problem: PDEProblem
@@ -46,6 +48,7 @@ class Encoding:
     masked: bool
     frames: int
     physics: bool = False
+    follows: bool = True
 
     @cached_property
     def channels(self) -> PhysicsChannels | None:
@@ -92,9 +95,11 @@ class Encoding:
             square = np.sqrt((np.concatenate(rows)[:, at] ** 2).mean(0))
             features.mean[at], features.std[at] = 0.0, np.where(square > 1e-9, square, 0.0)
         masked = "mask" in table.dataset.variables
+        given = [value for c in table.cases for n in names if isinstance(value := c.inputs.get(n), np.ndarray)]
+        follows = all(value.shape == tuple(table.space) for value in given)
         return cls(
             problem, table.fields, history, residual, step, table.space, state, increment, static, features, masked,
-            int(table.length.max()), physics,
+            int(table.length.max()), physics, follows,
         )  # fmt: skip
 
     # -- one case -----------------------------------------------------------------------------------------------
@@ -144,9 +149,9 @@ class Encoding:
         return case.geometry.mask(grid)[None].astype(np.float32) if self.masked else None
 
     def grid(self, case: Case) -> Grid:
-        """The grid of the training data or, where the case brings input fields, theirs."""
+        """The grid of the training data or, where the case brings input fields and `follows`, theirs."""
         shape = self.space
-        for name in self.static.names:
+        for name in self.static.names if self.follows else ():
             value = case.inputs.get(name)
             if isinstance(value, np.ndarray) and value.ndim == len(shape):
                 shape = value.shape
@@ -170,6 +175,7 @@ class Encoding:
             "masked": self.masked,
             "frames": self.frames,
             "physics": self.physics,
+            "follows": self.follows,
         }
 
     @classmethod
@@ -188,7 +194,8 @@ class Encoding:
                 FeatureScaler.from_json(c["features"]),
                 bool(c["masked"]),
                 int(c["frames"]),
-                bool(c.get("physics", False)),
+                bool(c["physics"]),
+                bool(c["follows"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"{where}: entry {error} is missing or cannot be used") from None

@@ -42,7 +42,7 @@ def fit(
     subset: Sequence[str] | str | None = None,
     out: str | Path | None = None,
     resume: bool = False,
-    loss: str = "relative_l2",
+    loss: str | None = None,
     loss_options: dict[str, Any] | None = None,
     rollout: int = 1,
     rollout_start: float = 0.6,
@@ -66,7 +66,9 @@ def fit(
         subset: train on these subsets only.
         out: run directory; with `resume` a run that was cut short there is continued, else it must hold none.
         loss: see `sciml.training.losses`; applied to increments in units of the training split's increments
-            (`residual`), else to the normalised fields.
+            (`residual`), else to the normalised fields. By default "relative_l2" for steady problems and "nmse" for
+            those in time: there increments die out towards a steady state, and an error relative to each of them would
+            ask for digits that matter to nobody.
         rollout: number of steps unrolled in training from the share `rollout_start` of the run on; one before.
         rollout_gradient: "all": through the whole unrolled trajectory, loss on every step. "last": push-forward, the
             steps before the last one run without gradient and the loss is on the last (Brandstetter et al. 2022).
@@ -80,6 +82,8 @@ def fit(
         settings: of `sciml.training.TrainingSettings`.
     """
     s = TrainingSettings.of(**settings)
+    given = loss
+    loss = given or "nmse"
     _check(surrogate, rollout, rollout_start, rollout_gradient, noise, loss, repeat_start)
     if isinstance(data, PDEProblem):
         data = [data.case()]
@@ -98,6 +102,8 @@ def fit(
     torch.manual_seed(s.seed)
     operator = surrogate.build(encoding).to(s.device)
     steady = encoding.step is None
+    if given is None and steady:
+        loss = "relative_l2"
     if steady and rollout > 1:
         raise InputError(f"rollout: {train.problem.name} is steady, expected 1, got {rollout}")
     horizon = 0 if steady else rollout
@@ -128,6 +134,7 @@ def fit(
         raise InputError(f"surrogate: the {surrogate.operator_name} has no weights to train")
 
     record = {
+        "operator": surrogate.operator_name, "options": json.loads(json.dumps(surrogate.options, default=list)),
         "settings": s.to_json(), "split": split, "subset": None if subset is None else list(np.atleast_1d(subset)),
         "cases": len(train.cases), "frames": int(train.length.sum()), "data": None if path is None else path.name,
         "loss": loss, "loss_options": loss_options or {}, "rollout": rollout, "rollout_start": rollout_start,
@@ -397,8 +404,8 @@ def _claim(folder: Path, resume: bool, record: dict[str, Any]) -> None:
         raise InputError(f"out: {folder} holds a run already; resume it (resume=True) or name another directory")
     if begun and note.exists():
         former = json.loads(note.read_text(encoding="utf-8"))
-        for name in ("split", "subset", "cases", "frames", "loss", "loss_options", "rollout", "rollout_start",
-                     "rollout_gradient", "noise", "reflect", "repeat_start"):  # fmt: skip
+        for name in ("operator", "options", "split", "subset", "cases", "frames", "loss", "loss_options", "rollout",
+                     "rollout_start", "rollout_gradient", "noise", "reflect", "repeat_start"):  # fmt: skip
             if former.get(name) != json.loads(json.dumps(record[name])):
                 raise InputError(f"resume: {name} is {record[name]!r}, but {folder} was made with {former.get(name)!r}")
         if former.get("encoding") != record["encoding"]:

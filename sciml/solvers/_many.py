@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sciml.errors import InputError, SolverError
 from sciml.problem import Case
-from sciml.solver import Solver, times_for
+from sciml.solver import Solver, as_cases, times_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,7 @@ def solve_many(
     """
     from sciml.data import pack
 
-    cases = list(cases)
+    cases = as_cases(cases)
     if not cases:
         raise InputError("cases: expected at least one, got none")
     for case in cases:

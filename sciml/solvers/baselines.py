@@ -18,7 +18,7 @@ from sciml import registry
 from sciml.errors import InputError
 from sciml.geometry import Grid
 from sciml.problem import Case, PDEProblem
-from sciml.solver import Solver, times_for
+from sciml.solver import Solver, as_cases, times_for
 from sciml.training.samples import CaseTable, TimeStep, feature_table, features, open_data, table, time_step
 
 
@@ -99,7 +99,7 @@ class Baseline(Solver):
         return _data.solution(case, times, fields, coords, solver=self.name, settings=self.settings)
 
     def solve_many(self, cases: Iterable[Case], times: Any = None, progress: bool = True) -> xr.Dataset:
-        cases = list(cases)
+        cases = as_cases(cases)
         each = times_for(cases, times)
         return _data.pack([self.solve(c, t) for c, t in zip(cases, each, strict=True)])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -58,6 +59,10 @@ class FiniteVolume(Solver):
         time_step: float | None = None,
     ):
         self.resolution = _many.cell_counts(self.name, resolution, 3)
+        numbers = (stretching, courant, 1.0 if time_step is None else time_step)
+        for what, value in zip(("stretching", "courant", "time_step"), numbers, strict=True):
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise InputError(f"{self.name}: {what} is {value!r}, expected a number")
         if not 0 <= stretching <= 5:
             raise InputError(f"{self.name}: stretching is {stretching!r}, expected a number in [0, 5]")
         for what, value in (("courant", courant), ("time_step", 1.0 if time_step is None else time_step)):

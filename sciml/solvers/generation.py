@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,7 @@ def generate(
     out: str | os.PathLike[str],
     cases: int | None = None,
     subset: str | Sequence[str] = _cavity_cases.SUBSETS,
-    frames: int = 20,
+    frames: int = 21,
     resolution: int | tuple[int, int] = 64,
     profile: str = "resolved",
     seed: int = 0,
@@ -106,6 +107,8 @@ def generate(
     from sciml.data import ShardWriter, splits
 
     begun = time.monotonic()
+    if not isinstance(out, str | os.PathLike):
+        raise InputError(f"out: expected a path, got {out!r}")
     path = Path(os.fspath(out))
     if registry.problems.get(problem_name) is not LidDrivenCavity:
         raise InputError(f"problem: generation is available for 'lid_driven_cavity', got {problem_name!r}")
@@ -113,11 +116,13 @@ def generate(
     if cls is not IncompressibleFlow:
         raise InputError(f"solver: {solver!r} does not solve the cavity, expected 'incompressible'")
     for name, value, least in (("frames", frames, 1), ("cases", 1 if cases is None else cases, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value < 2**63:
             raise InputError(f"{name}: expected an integer from {least} on, got {value!r}")
+    if not isinstance(subset, str | Sequence):
+        raise InputError(f"subset: expected names, got {subset!r}")
     names = [s.strip() for s in subset.split(",")] if isinstance(subset, str) else list(subset)
-    flow = IncompressibleFlow(resolution, dtype=dtype, tendencies=any(f.endswith("_tendency") for f in fields))
     _check_fields(fields)
+    flow = IncompressibleFlow(resolution, dtype=dtype, tendencies=any(f.endswith("_tendency") for f in fields))
     made = _cavity_cases.cases(names, cases, profile, flow.resolution, frames, seed)
     times = [_times(case, frames, profile) for case in made]
     if path.is_dir() or (path.exists() and not overwrite):
@@ -136,13 +141,14 @@ def generate(
         "settings": flow.settings,
     }
     batches = _flow_batches.plan(flow, made, times)
+    cluster = contextlib.nullcontext() if scheduler == "local" else _client(scheduler)
     writer = _writer(ShardWriter, path, identity, fields, overwrite)
     todo = [b for b in batches if not all(writer.done(i) for i in b.numbers)]
     computed = 0
-    with _many._bar("generate", len(made), progress) as step:
+    with cluster as client, _many._bar("generate", len(made), progress) as step:
         for _ in range(len(made) - sum(len(b.numbers) for b in todo)):
             step()
-        for done in _run(flow, made, times, todo, scheduler):
+        for done in _run(flow, made, times, todo, client):
             for i, solution in done:
                 if not writer.done(i):
                     writer.write(i, solution)
@@ -165,8 +171,10 @@ def _times(case: Case, frames: int, profile: str) -> np.ndarray:
     return 0.25 * case.scales.time * np.arange(frames)
 
 
-def _check_fields(fields: Iterable[str]) -> None:
+def _check_fields(fields: Sequence[str]) -> None:
     known = ("u", "v", "p", "u_face", "v_face", "u_tendency", "v_tendency")
+    if isinstance(fields, str) or not isinstance(fields, Sequence) or not fields or len(set(fields)) < len(fields):
+        raise InputError(f"fields: expected names out of {', '.join(known)}, each once, got {fields!r}")
     for name in fields:
         if name not in known:
             from sciml.errors import suggest
@@ -185,24 +193,29 @@ def _writer(cls: Any, path: Path, identity: Any, fields: Sequence[str], overwrit
         return cls(path, identity=identity, fields=list(fields))
 
 
-def _run(
-    flow: IncompressibleFlow, cases: list[Case], times: list[np.ndarray], batches: list[Any], scheduler: str
-) -> Iterator[list[tuple[int, xarray.Dataset]]]:
-    if scheduler == "local":
-        yield from _flow_batches.run(flow, cases, times, batches)
-        return
+def _client(scheduler: str) -> Any:
+    """A client of a Dask scheduler, which is reached before anything is written."""
     try:
-        from distributed import Client, as_completed
+        from distributed import Client
     except ImportError:
         raise InputError("scheduler: an address needs the package 'distributed'; install it, or use 'local'") from None
     try:
-        client = Client(scheduler, timeout=10)
-    except (OSError, ValueError, TimeoutError) as error:
+        return Client(scheduler, timeout=10)
+    except (OSError, ValueError, TypeError, TimeoutError) as error:
         raise InputError(f"scheduler: cannot reach {scheduler!r}: {error}") from None
-    with client:
-        jobs = [client.submit(_remote, flow, cases, times, batch, pure=False) for batch in batches]
-        for job in as_completed(jobs):
-            yield job.result()
+
+
+def _run(
+    flow: IncompressibleFlow, cases: list[Case], times: list[np.ndarray], batches: list[Any], client: Any
+) -> Iterator[list[tuple[int, xarray.Dataset]]]:
+    if client is None:
+        yield from _flow_batches.run(flow, cases, times, batches)
+        return
+    from distributed import as_completed
+
+    jobs = [client.submit(_remote, flow, cases, times, batch, pure=False) for batch in batches]
+    for job in as_completed(jobs):
+        yield job.result()
 
 
 def _remote(flow: IncompressibleFlow, cases: list[Case], times: list[np.ndarray], batch: Any) -> list[Any]:

@@ -14,7 +14,7 @@ from sciml.errors import InputError
 from sciml.geometry import Grid
 from sciml.problem import Case, PDEProblem
 from sciml.registry import solvers
-from sciml.solver import Solver
+from sciml.solver import Solver, as_cases
 from sciml.solvers import _flow_batches, _flow_setup, _many, _march, _poisson, _stabilised, _staggered
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class IncompressibleFlow(Solver):
         """Solve many cases, alike ones together (see `Solver.solve_many`)."""
         from sciml.data import pack
 
-        found = dict(_flow_batches.solve(self, list(cases), times, progress))
+        found = dict(_flow_batches.solve(self, as_cases(cases), times, progress))
         return pack([found[i] for i in range(len(found))], dtype=None)
 
     def compute(self, cases: Iterable[Case], times: Any) -> list[dict[str, np.ndarray]]:
@@ -179,7 +179,7 @@ class IncompressibleFlow(Solver):
         Args:
             times: one sequence for all cases, or one for each.
         """
-        cases = list(cases)
+        cases = as_cases(cases)
         for case in cases:
             self.require(case)
         return _flow_batches.compute(self, cases, times)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,10 +17,10 @@ from torch import Tensor, nn
 from sciml import data as _data
 from sciml import registry
 from sciml.data._solution import version
-from sciml.errors import FileFormatError, InputError, SolverError
+from sciml.errors import FileFormatError, InputError, SolverError, suggest
 from sciml.geometry import Grid
 from sciml.problem import Case, PDEProblem
-from sciml.solver import TrainableSolver, times_for
+from sciml.solver import TrainableSolver, as_cases, times_for
 from sciml.solvers import _fitting
 from sciml.solvers._encoding import Encoding
 from sciml.training.checkpoint import digest, load_weights, read_tensors, replace_bytes, write_tensors
@@ -60,10 +62,19 @@ class Surrogate(TrainableSolver):
         physics: bool = False,
         **options: Any,
     ):
+        if not isinstance(operator, str) and not (isinstance(operator, type) and issubclass(operator, nn.Module)):
+            raise InputError(f"operator: expected a class of sciml.operators or its name, got {operator!r:.80}")
         self.operator_class = registry.operators.get(operator) if isinstance(operator, str) else operator
         self.operator_name = registry.operators.name_of(self.operator_class)
         if not isinstance(history, int) or isinstance(history, bool) or history < 1:
             raise InputError(f"history: expected a whole number >= 1, got {history!r}")
+        if fields is not None and (isinstance(fields, str) or not isinstance(fields, Sequence)):
+            raise InputError(f"fields: expected names, got {fields!r}")
+        known = inspect.signature(self.operator_class).parameters
+        if not any(p.kind == inspect.Parameter.VAR_KEYWORD for p in known.values()):
+            for option in options:
+                if option not in known:
+                    raise InputError(f"{self.operator_name}: takes no {option!r}{suggest(option, list(known))}")
         self.fields = None if fields is None else tuple(fields)
         self.residual, self.history, self.options = bool(residual), history, dict(options)
         self.physics = bool(physics)
@@ -213,7 +224,7 @@ class Surrogate(TrainableSolver):
 
     def solve_many(self, cases: Iterable[Case], times: Any = None, progress: bool = True) -> xr.Dataset:
         """All cases at once, in batches; a case that becomes non-finite has a status that says so."""
-        cases = list(cases)
+        cases = as_cases(cases)
         for case in cases:
             self.require(case)
         if not cases:
@@ -285,6 +296,8 @@ class Surrogate(TrainableSolver):
             "weights_sha256": digest(weights),
             "sciml_version": version(),
         }
+        config = json.loads(json.dumps(config))
+        config["config_sha256"] = _config_digest(config)
         write_tensors(folder / "weights.safetensors", weights)
         log = folder / "metrics.jsonl"
         if not log.exists():
@@ -314,8 +327,14 @@ class Surrogate(TrainableSolver):
             surrogate.encoding = Encoding.from_json(config["encoding"], str(path))
             operator = surrogate.operator_class(**config["operator_config"])
             surrogate.training = dict(config["training"])
-        except (KeyError, TypeError) as error:
+        except FileFormatError:
+            raise
+        except InputError as error:
+            raise FileFormatError(f"{path}: {error}") from None
+        except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise FileFormatError(f"{path}: entry {error} is missing or cannot be used") from None
+        if config.get("config_sha256") != _config_digest(config):
+            raise FileFormatError(f"{path}: the settings are not those that were saved (their digest differs)")
         weights, _ = read_tensors(folder / "weights.safetensors")
         load_weights(operator, weights, folder / "weights.safetensors")
         if digest(weights) != config.get("weights_sha256"):
@@ -325,6 +344,12 @@ class Surrogate(TrainableSolver):
         surrogate.operator = operator.eval()
         surrogate.metrics = read_metrics(folder / "metrics.jsonl")
         return surrogate
+
+
+def _config_digest(config: dict[str, Any]) -> str:
+    """Of all settings but the digest itself, which may not change what the weights mean unnoticed."""
+    rest = {k: v for k, v in config.items() if k != "config_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def advance(
@@ -374,6 +399,8 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         InputError: no such directory, or one that holds no run.
         FileFormatError: a broken file, or one written by a later version.
     """
+    if not isinstance(folder, str | Path):
+        raise InputError(f"run: expected the path of a directory, got {folder!r:.80}")
     folder = Path(folder)
     path = folder / "config.json"
     if not folder.is_dir():
@@ -384,7 +411,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(config, dict):
             raise ValueError("not an object")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{path}: expected JSON, got something else ({error})") from None
     if config.get("schema") != SCHEMA:
         raise FileFormatError(f"{path}: schema is {config.get('schema')!r}, expected {SCHEMA}")

@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from sciml.errors import InputError, suggest
 from sciml.training import schedules
 
@@ -36,9 +38,9 @@ class TrainingSettings:
     epochs: float | None = None
     steps: int | None = None
     minutes: float | None = None
-    batch_size: int = 32
+    batch_size: int = 8
     optimizer: str = "adamw"
-    lr: float = 1e-3
+    lr: float = 4e-3
     weight_decay: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.99)
     schedule: str = "one_cycle"
@@ -85,6 +87,10 @@ class TrainingSettings:
         for name, options in (("optimizer", OPTIMIZERS), ("precision", PRECISIONS), ("keep", ("last", "best"))):
             if getattr(self, name) not in options:
                 raise InputError(f"{name}: expected one of {', '.join(options)}, got {getattr(self, name)!r}")
+        try:
+            torch.zeros(1, device=self.device)
+        except (RuntimeError, AssertionError, TypeError):
+            raise InputError(f"device: {self.device!r} is not available here; expected 'cpu' or such") from None
         try:
             schedules.factor(self.schedule, 0, 1, **self.schedule_options)
         except TypeError:

@@ -11,10 +11,11 @@ import torch
 from sciml import data, metrics
 from sciml.errors import FileFormatError, InputError, SolverError
 from sciml.operators import FNO, Identity, UNet
-from sciml.problems import Burgers, HeatEquation, LidDrivenCavity, Poisson
-from sciml.solvers import Surrogate, load
+from sciml.problems import Burgers, Darcy, HeatEquation, LidDrivenCavity, Poisson
+from sciml.solvers import FiniteVolume, Surrogate, load
 from sciml.solvers._encoding import Encoding
 from sciml.solvers._fitting import memory_batches
+from sciml.solvers.surrogate import _config_digest
 from sciml.training import Callback
 from sciml.training.batches import MemoryBatches, Reflected
 from sciml.training.checkpoint import digest
@@ -56,7 +57,8 @@ def trained(burgers_set, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "fno"
     torch.set_num_threads(1)
     surrogate = Surrogate(FNO, width=16, modes=(12,), layers=3)
-    return surrogate.fit(burgers_set, steps=800, batch_size=16, lr=4e-3, ema=0.99, seed=1, out=out, progress=False), out
+    recipe = {"steps": 800, "batch_size": 16, "lr": 4e-3, "ema": 0.99, "seed": 1, "loss": "relative_l2"}
+    return surrogate.fit(burgers_set, out=out, progress=False, **recipe), out
 
 
 def test_burgers_is_learned(trained, burgers_set):
@@ -315,6 +317,22 @@ def test_rest_stays_rest_and_masks_hold():
     np.testing.assert_allclose(back, u[:2], rtol=1e-5, atol=1e-6)
 
 
+def test_answers_lie_on_the_grid_that_was_trained_on(tmp_path):
+    """Coefficients given on 8 × 8 cells, solutions on 16 × 16: so are answers. Given on the solutions' own grid, a
+    case with a finer coefficient is answered on the finer grid."""
+    rng = np.random.default_rng(0)
+
+    def cases(n, count=4):
+        return [Darcy().case(permeability=np.exp(rng.standard_normal((n, n)))) for _ in range(count)]
+
+    for cells, wanted in ((8, 16), (16, 32)):
+        surrogate = Surrogate(FNO, width=4, modes=(4, 4), layers=1)
+        surrogate.fit(cases(cells), solver=FiniteVolume(16), split=None, validation=None, steps=2, progress=False)
+        surrogate.save(tmp_path / str(cells))
+        for one in (surrogate, load(tmp_path / str(cells))):
+            assert one.solve(cases(2 * cells, 1)[0])["p"].shape == (wanted, wanted)
+
+
 def test_history_starts_with_the_first_frame_repeated():
     frames = np.arange(10, dtype=np.float32).reshape(10, 1, 1)
     windows = np.array([[0, 0], [1, 0], [2, 0], [5, 5], [6, 5]])
@@ -349,8 +367,24 @@ def test_damaged_runs_are_refused(trained, tmp_path):
 
     (tmp_path / "run" / "config.json").write_text(config.replace('"operator": "fno"', '"operator": "fnq"'))
     refused("did you mean 'fno'", InputError)
-    (tmp_path / "run" / "config.json").write_text(config.replace('"width": 16', '"width": 17'))
-    refused("has shape")
+    for where, value in (
+        (("encoding", "residual"), None), (("encoding", "increment"), -5), (("encoding", "frames"), -5),
+        (("operator_config", "fused"), []), (("operator_config", "width"), 17), (("options",), {}), (("training",), []),
+        (("encoding", "history"), "x"), (("encoding", "fields"), []), (("encoding", "step"), None),
+    ):  # fmt: skip
+        changed = json.loads(config)
+        place = changed
+        for name in where[:-1]:
+            place = place[name]
+        place[where[-1]] = value
+        (tmp_path / "run" / "config.json").write_text(json.dumps(changed))
+        refused("config.json")
+        changed["config_sha256"] = _config_digest(changed)
+        (tmp_path / "run" / "config.json").write_text(json.dumps(changed))
+        if where[-1] == "width":
+            refused("has shape")
+    (tmp_path / "run" / "config.json").write_text("[" * 100_000)
+    refused("expected JSON")
     (tmp_path / "run" / "config.json").write_text(config.replace('"schema": 1', '"schema": 9'))
     refused("schema is 9")
     (tmp_path / "run" / "config.json").write_text(config.replace('"increment"', '"incremint"'))
@@ -399,8 +433,15 @@ def test_more_bad_arguments(burgers_set, tmp_path):
         Surrogate(FNO, history=0)
     with pytest.raises(InputError, match="not been trained"):
         Surrogate(FNO).solve(Burgers().case(), [0.0])
-    with pytest.raises(InputError, match="unexpected keyword argument 'breadth'"):
-        Surrogate(FNO, breadth=3).fit(burgers_set, steps=1, progress=False)
+    with pytest.raises(InputError, match="did you mean 'width'"):
+        Surrogate(FNO, widht=3)
+    for options in ({"operator": 5}, {"operator": FNO, "fields": 5}, {"operator": FNO, "fields": "u"}):
+        with pytest.raises(InputError, match="expected"):
+            Surrogate(**options)
+    with pytest.raises(InputError, match="not available here"):
+        Surrogate(FNO).fit(burgers_set, steps=1, progress=False, device="cuda:99")
+    with pytest.raises(InputError, match="expected the path"):
+        load(5)
     with pytest.raises(InputError, match=r"did you mean .u.|known: u"):
         Surrogate(FNO, fields=["w"]).fit(burgers_set, steps=1, progress=False)
     with pytest.raises(InputError, match="no weights to train"):

@@ -46,7 +46,7 @@ def comparison(study: Study) -> list[object]:
         text.append("Hover over a figure with ± for the value of every seed.")
     blocks: list[object] = [Note(" ".join(text))]
     if study.steps:
-        head = ["row", "seeds", f"{what}, all", *(c for c in columns[1:])]
+        head = ["row", "runs", f"{what}, all", *(c for c in columns[1:])]
         persistence = next((n for n in study.unlearned if "persist" in n.lower()), None)
         if persistence:
             head.insert(3, "gain over persistence")
@@ -106,7 +106,9 @@ def _more(study: Study) -> Table:
     return Table(
         ["row", *names],
         rows,
-        "Further figures, over all subsets; T is the problem's time scale, which for flows is length over velocity.",
+        "Further figures, over all subsets; T is the problem's time scale, which for flows is length over velocity. "
+        "Divergence is that of the velocities at cell centres by central differences, which is not zero for the truth "
+        "either: the solver's face velocities are what is free of it.",
     )
 
 

@@ -109,7 +109,9 @@ def audits(study: Study) -> list[object]:
         "What each solution violates, computed from the problem's own equations on control volumes of growing size: "
         "the root mean square defect and, in brackets, the floor of the audit's own discretisation. A defect near its "
         "floor says no more than “as right as this grid can tell”. Hover over a figure for it in parts of the law's "
-        "natural magnitude. Laws that need pressure or rates of change are left out where a solution has none."
+        "natural magnitude. Laws that need pressure or rates of change are left out where a solution has none. Where "
+        "the data themselves jump, as the velocity does in the corners under a moving lid, the floor is an estimate "
+        "from too coarse a grid: there the reference solver stands above it, too."
     )
     tabs = [(s.subset or s.label, [Note(describe(study, s)), *_audit_tables(s)]) for s in usable]
     return [lead, Tabs(tabs)] if len(tabs) > 1 else [lead, *tabs[0][1]]

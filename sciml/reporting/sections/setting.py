@@ -20,7 +20,7 @@ def training(study: Study) -> list[object]:
     if study.facts:
         blocks.append(Facts(study.facts))
     if study.surrogates:
-        head = ["surrogate", "seeds", "weights", "training", "one step of one case"]
+        head = ["surrogate", "random seed", "weights", "training", "one step of one case"]
         rows = []
         for model in study.surrogates:
             members = [study.rows[i] for i in study.members(model)]
@@ -98,7 +98,11 @@ def cost(study: Study) -> list[object]:
         cells = [Cell(model), Cell(milliseconds(study.cost(model))), Cell(text, note=note)]
         other, how = cost_at_equal_error(study, model) if kind == "surrogate" else (float("nan"), "")
         ratio = other / study.cost(model)
-        shown = "–" if not how else f"{how} {milliseconds(other)}" + (f" ({ratio:.2g} ×)" if how == "about" else "")
+        shown = (
+            "–"
+            if not how
+            else f"{how} {milliseconds(other)}" + (f" ({ratio:.2g} of the surrogate's time)" if how == "about" else "")
+        )
         cells.append(Cell(shown))
         rows.append((kind, cells))
     blocks.append(Table(["row", "time", "error", "reference solver at equal error"], rows,
@@ -109,7 +113,7 @@ def cost(study: Study) -> list[object]:
 def reproduce(study: Study) -> list[object]:
     blocks: list[object] = []
     if study.command:
-        blocks.append(Code(study.command, "The same page again:"))
+        blocks.append(Code(study.command, "The same steps again:"))
     for run in study.runs:
         if run.command:
             blocks.append(Code(run.command, f"Training of {run.name}:"))
