@@ -171,6 +171,44 @@ def test_ctrl_c_ends_with_130_and_one_line(data_file, tmp_path, wait):
     assert not list(tmp_path.rglob("*.part"))
 
 
+def interrupted(words, ready, seconds):
+    """(exit status, lines on standard error) of a command that gets SIGINT so many seconds after `ready()`."""
+    code = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    process = subprocess.Popen(
+        [sys.executable, "-c", code + "runpy.run_module('sciml.cli', run_name='__main__')", *map(str, words)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 60
+        while not ready() and time.monotonic() < end:
+            time.sleep(0.05)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    return process.returncode, [line for line in err.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0, 3.0])
+def test_ctrl_c_in_generate_keeps_what_is_done(tmp_path, seconds):
+    out = tmp_path / "a.h5"
+    words = ["generate", "cavity", "--out", out, "--cases", 150, "--resolution", 48]
+    status, lines = interrupted(words, lambda: (tmp_path / "a.h5.shards").exists(), seconds)
+    assert status == 130 and lines[-1] == "sciml: interrupted"
+    assert not any("Traceback" in line for line in lines)
+    assert not out.exists() and not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("seconds", [2.0, 5.0])
+def test_ctrl_c_in_report_leaves_no_page(run_folder, data_file, tmp_path, seconds):
+    words = ["report", run_folder, "--data", data_file, "--out", tmp_path / "page.html"]
+    status, lines = interrupted(words, lambda: True, seconds)
+    assert status == 130 and lines[-1] == "sciml: interrupted"
+    assert not any("Traceback" in line for line in lines)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_closed_pipe_is_no_error(data_file):
     command = f"{sys.executable} -m sciml.cli info {data_file} --json | head -c 1 > /dev/null; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)

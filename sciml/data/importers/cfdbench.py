@@ -196,7 +196,8 @@ def _case(layout: Layout, subset: str, folder: Path, time_step: float | None, fi
         raise FileFormatError(f"{path}: key {key!r} is of problem {told.folder!r}, expected {layout.folder!r}")
     missing = [k for k in layout.keys if k not in content]
     if missing:
-        hint = suggest(missing[0], [k for k in content if k not in layout.keys])
+        near = suggest(missing[0], [k for k in content if k not in layout.keys])
+        hint = near if "did you mean" in near else f"; expected {', '.join(layout.keys)}"
         raise FileFormatError(f"{path}: key {missing[0]!r} is missing{hint}")
     given = {key: _number(content, key, path) for key in layout.keys}
     u, v = NpyFile(folder / "u.npy"), NpyFile(folder / "v.npy")
