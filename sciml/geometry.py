@@ -161,7 +161,7 @@ class Grid:
             sign = (-1.0) ** np.arange(len(c))
             f = np.concatenate([[a], (a + 2 * np.cumsum(-sign * c)) * -sign])
             smallest = np.diff(midway).min()
-            exact = np.all(np.diff(f) > 0.1 * smallest) and abs(f[-1] - b) < 1e-6 * smallest
+            exact = np.all(np.diff(f) > 1e-3 * smallest) and abs(f[-1] - b) < 1e-6 * smallest
             faces.append(np.concatenate([f[:-1], [b]]) if exact else midway)
         return Grid(tuple(faces), getattr(geometry, "periodic", (False,) * len(faces)))
 

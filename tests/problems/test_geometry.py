@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sciml import Box, Difference, Disc, Grid
@@ -39,11 +39,14 @@ def test_distance_to_a_box(x, y, width, height):
 @given(coordinate, coordinate, st.floats(0.1, 2))
 def test_distance_to_a_disc(x, y, radius):
     disc = Disc((0.3, -0.2), radius)
-    angle = np.linspace(0, 2 * np.pi, 2000)
-    ring = np.c_[0.3 + radius * np.cos(angle), -0.2 + radius * np.sin(angle)]
-    nearest = np.linalg.norm(ring - np.array([x, y]), axis=1).min()
+    angle, best = np.linspace(0, 2 * np.pi, 2000), np.inf
+    for _ in range(2):  # the ring, and once more where it is nearest: points 3e-6 radius apart
+        ring = np.c_[0.3 + radius * np.cos(angle), -0.2 + radius * np.sin(angle)]
+        away = np.linalg.norm(ring - np.array([x, y]), axis=1)
+        best = min(best, away.min())
+        angle = angle[np.argmin(away)] + np.linspace(-2, 2, 4000) * (angle[1] - angle[0])
     found = float(disc.signed_distance(np.array([x, y])))
-    assert abs(found) == pytest.approx(nearest, abs=1e-4 * radius + 1e-9)
+    assert abs(found) == pytest.approx(best, abs=1e-5 * radius + 1e-9)
     assert (found > 0) == (np.hypot(x - 0.3, y + 0.2) < radius)
 
 
@@ -107,6 +110,7 @@ def test_grid_conventions():
 
 
 @settings(max_examples=60, deadline=None)
+@example([1.0, 0.05, 1.0], 0.0)  # a thin cell between wide ones
 @given(st.lists(st.floats(0.05, 1.0), min_size=2, max_size=30), st.floats(-5, 5))
 def test_faces_come_back_from_cell_centres(widths, start):
     """Also those of uneven cells, whose centres do not lie midway between neighbours' centres."""
