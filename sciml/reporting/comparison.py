@@ -56,11 +56,8 @@ def compare(
     problem = encoding.problem
     if problem.name != dataset.attrs.get("problem"):
         raise InputError(f"data: holds {dataset.attrs.get('problem')!r}, but the run was trained on {problem.name!r}")
-    if problem.steady:
-        parts = _steady(groups, dataset, split, say)
-    else:
-        solvers = _references(problem, encoding.space) if reference else {}
-        parts = _transient(groups, solvers, dataset, split, steps, say)
+    solvers = _references(problem, encoding.space) if reference else {}
+    parts = _compared(groups, solvers, dataset, split, steps, say)
     fields = {f.name: f.unit for f in problem.fields if f.name in encoding.fields}
     runs_ = [gather.run_of(s, n, p) for s, n, p in zip(surrogates, names, paths, strict=True)]
     name = path.name if path is not None else "a data set in memory"
@@ -108,7 +105,7 @@ def _references(problem: Any, space: Sequence[int]) -> dict[str, Any]:
     return found
 
 
-def _transient(
+def _compared(
     groups: Mapping[str, list[Any]], solvers: Mapping[str, Any], dataset: Any, split: str, steps: int, say: Tell
 ) -> dict[str, Any]:
     from sciml.evaluation import evaluate
@@ -131,18 +128,20 @@ def _transient(
             surrogate = groups[model][run] if kind == "surrogate" else None
             rows.append(_row(model, kind, surrogate, cost, int(summary["runs"])))
             square.append(errors["error_square"].values[index, run].sum(axis=-1))
-        more[model] = _more(summary, found.summary["divergence_of_truth"])
+        last = ", last step" if found.summary["starts"] else ""
+        more[model] = _more(summary, found.summary["divergence_of_truth"], last)
     position = {int(n): i for i, n in enumerate(held.number)}
     cases = [held.cases[position[int(n)]] for n in errors["case"].values]
     numbers = [gather.features(c) for c in cases]
     subsets = [str(s) for s in errors["subset"].values]
-    starts = ", ".join(str(s) for s in found.summary["starts"])
+    shares = ", ".join(str(s) for s in found.summary["starts"])
+    starts = f"They start at these shares of each held-out case: {shares}; {len(held.cases)} cases."
     return {
         "rows": rows, "subsets": _subsets(subsets), "square": np.stack(square),
         "label": errors["label_square"].values.sum(axis=-1), "rollout_subset": subsets,
-        "rollout_features": {k: np.array([n[k] for n in numbers]) for k in numbers[0]},
+        "rollout_features": {k: np.array([n[k] for n in numbers]) for k in numbers[0]} if numbers else {},
         "rollout_case": [int(n) for n in errors["case"].values], "more": more,
-        "starts": f"They start at these shares of each held-out case: {starts}; {len(held.cases)} cases.",
+        "starts": starts if shares else f"{len(held.cases)} held-out cases.",
     }  # fmt: skip
 
 
@@ -167,7 +166,7 @@ def _cost(solver: Any, held: Any) -> float:
     return best / max(len(times) - 1, 1)
 
 
-def _more(summary: Mapping[str, Any], of_truth: Mapping[str, Any]) -> dict[str, str]:
+def _more(summary: Mapping[str, Any], of_truth: Mapping[str, Any], last: str) -> dict[str, str]:
     from sciml.reporting._style import number
 
     found = {}
@@ -179,54 +178,13 @@ def _more(summary: Mapping[str, Any], of_truth: Mapping[str, Any]) -> dict[str, 
         found["rollouts that keep it"] = f"{never:.0f} %"
     spectrum = [v for v in summary["spectrum_error"]["all"]["mean"] if v is not None]
     if spectrum and np.isfinite(spectrum[-1]):
-        found["spectrum error, last step"] = number(float(spectrum[-1]))
+        found[f"spectrum error{last}"] = number(float(spectrum[-1]))
     divergence = [v for v in summary["divergence"]["all"]["mean"] if v is not None]
     if divergence and np.isfinite(divergence[-1]):
         true = [v for v in of_truth["mean"] if v is not None]
-        name = f"divergence, last step (truth: {number(float(true[-1]))})" if true else "divergence, last step"
+        name = f"divergence{last} (truth: {number(float(true[-1]))})" if true else f"divergence{last}"
         found[name] = number(float(divergence[-1]))
     return found
-
-
-def _steady(groups: Mapping[str, list[Any]], dataset: Any, split: str, say: Tell) -> dict[str, Any]:
-    """Compare answers of a steady problem: the mean of the training cases, and every surrogate."""
-    from sciml.training.samples import table
-
-    fields = next(iter(groups.values()))[0].encoding.fields
-    held, train = table(dataset, split, fields), table(dataset, "train", fields)
-    if not held.cases:
-        raise InputError(f"split: no case of the data set is in split {split!r}")
-    truth = [held.frames(i)[0] for i in range(len(held.cases))]
-    middle = np.mean([train.frames(i)[0] for i in range(len(train.cases))], axis=0) if train.cases else None
-
-    def mean_square(values: np.ndarray) -> float:
-        return float(np.mean(values**2, axis=tuple(range(1, values.ndim))).sum())
-
-    rows, square = [], []
-    if middle is not None:
-        rows.append(Row("mean field", "mean field", "baseline"))
-        square.append([mean_square(middle - t) for t in truth])
-    for model, seeds in groups.items():
-        for surrogate in seeds:
-            say(f"solving held-out cases with {model}")
-            found, spent = [], []
-            for i, case in enumerate(held.cases):
-                began = time.perf_counter()
-                solved = surrogate.solve(case)
-                spent.append(time.perf_counter() - began)
-                scale = held.scales(i).reshape(-1, *[1] * (truth[i].ndim - 1))
-                made = np.stack([np.asarray(solved[n].values, float) for n in fields]) / scale
-                found.append(mean_square(made - truth[i]))
-            rows.append(_row(model, "surrogate", surrogate, float(np.median(spent)), len(seeds)))
-            square.append(found)
-    subsets = [str(s) for s in held.subsets]
-    numbers = [gather.features(c) for c in held.cases]
-    return {
-        "rows": rows, "subsets": _subsets(subsets), "square": np.array(square)[:, :, None],
-        "label": np.array([[mean_square(t)] for t in truth]), "rollout_subset": subsets,
-        "rollout_features": {k: np.array([n[k] for n in numbers]) for k in numbers[0]} if numbers[0] else {},
-        "rollout_case": [int(n) for n in held.number], "starts": f"{len(held.cases)} held-out cases.",
-    }  # fmt: skip
 
 
 def _subsets(found: Sequence[str]) -> list[str]:

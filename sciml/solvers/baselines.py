@@ -1,6 +1,7 @@
 """Answers without learning: what a surrogate has to beat to be worth its training.
 
-Each is a solver with `fit(data)` and the same `rollout` as `Surrogate`, so that one evaluation serves all.
+Each is a solver with `fit(data)` and the same `rollout` as `Surrogate`, so that one evaluation serves all. A steady
+problem has one frame, the answer, and no rollouts.
 """
 
 from __future__ import annotations
@@ -19,13 +20,23 @@ from sciml.errors import InputError
 from sciml.geometry import Grid
 from sciml.problem import Case, PDEProblem
 from sciml.solver import Solver, as_cases, times_for
-from sciml.training.samples import CaseTable, TimeStep, feature_table, features, open_data, table, time_step
+from sciml.training.samples import (
+    CaseTable,
+    TimeStep,
+    feature_names,
+    feature_table,
+    open_data,
+    static_inputs,
+    table,
+    time_step,
+)
 
 
 class Baseline(Solver):
     """Common to the baselines: training cases in the problem's scales, at equal numbers of steps."""
 
     history = 1
+    steady = True  # whether it has an answer to steady problems
 
     def __init__(self) -> None:
         self.problem: PDEProblem | None = None
@@ -43,10 +54,10 @@ class Baseline(Solver):
         train = table(open_data(data)[0], split, fields)
         if not train.cases:
             raise InputError(f"split: no case of the data set is in split {split!r}")
-        if train.problem.steady:
-            raise InputError(f"{self.name}: {train.problem.name} is steady; baselines are for problems in time")
+        if train.problem.steady and not self.steady:
+            raise InputError(f"{self.name}: {train.problem.name} is steady, expected a problem in time")
         self.problem, self.fields, self.space = train.problem, train.fields, train.space
-        self.step, self.cases = time_step(train), len(train.cases)
+        self.step, self.cases = None if train.problem.steady else time_step(train), len(train.cases)
         self._learn(train)
         return self
 
@@ -59,17 +70,23 @@ class Baseline(Solver):
     def _predict(self, initial: np.ndarray, case: Case, known: Any, first: int, steps: int) -> np.ndarray:
         """(steps, field, *space) in the problem's scales, after frame number `first`, whose fields are `initial`."""
 
+    def _answer(self, case: Case) -> np.ndarray:
+        """(field, *space) in the problem's scales: the solution of a steady problem."""
+        raise InputError(f"{self.name}: {case.problem.name} is steady, expected a problem in time")
+
     def supports(self, problem: PDEProblem) -> bool:
         return self.problem is None or problem.name == self.problem.name
 
-    def _fitted(self) -> tuple[PDEProblem, TimeStep]:
-        if self.problem is None or self.step is None:
+    def _fitted(self) -> tuple[PDEProblem, TimeStep | None]:
+        if self.problem is None:
             raise InputError(f"{self.name}: has seen no data; call fit first")
         return self.problem, self.step
 
     def rollout(self, initial: Any, cases: Sequence[Case], start: Any, steps: int) -> np.ndarray:
         """As `Surrogate.rollout`: (case, steps, field, *space) float32 in physical units."""
         problem, step = self._fitted()
+        if step is None:
+            raise InputError(f"rollout: {problem.name} is steady; use solve")
         d = problem.dimensions
         initial = np.asarray(initial, dtype=np.float64)
         if initial.ndim == d + 3:
@@ -79,7 +96,7 @@ class Baseline(Solver):
         known = {id(case): self._known(case) for case in {id(c): c for c in cases}.values()}
         for i, case in enumerate(cases):
             first = int(step.index(case, starts[i : i + 1])[0])
-            scale = np.array([case.scales.fields.get(n, 1.0) for n in self.fields]).reshape(-1, *[1] * d)
+            scale = self._scale(case)
             found[i] = self._predict(initial[i] / scale, case, known[id(case)], first, steps) * scale
         return found
 
@@ -87,16 +104,23 @@ class Baseline(Solver):
         problem, step = self._fitted()
         if points is not None:
             raise InputError(f"points: {self.name} answers on the grid of its data")
-        assert times is not None
-        index = step.index(case, times)
         grid = Grid.uniform(case.geometry, self.space)
-        values = problem.initial_state(case, grid)
-        initial = np.stack([np.broadcast_to(values[n], grid.shape) for n in self.fields])
-        frames = np.concatenate([initial[None], self.rollout(initial[None], [case], 0.0, int(index[-1]))[0]])[index]
-        dims = ("time", *("z", "y", "x")[-problem.dimensions :])
-        fields = {n: (dims, np.ascontiguousarray(frames[:, i], np.float32)) for i, n in enumerate(self.fields)}
+        dims = ("z", "y", "x")[-problem.dimensions :]
+        if step is None or times is None:
+            frames = (self._answer(case) * self._scale(case)).astype(np.float32)
+        else:
+            index = step.index(case, times)
+            values = problem.initial_state(case, grid)
+            initial = np.stack([np.broadcast_to(values[n], grid.shape) for n in self.fields])[None]
+            frames = np.concatenate([initial, self.rollout(initial, [case], 0.0, int(index[-1]))[0]])[index]
+            frames, dims = np.moveaxis(frames, 1, 0), ("time", *dims)
+        fields = {n: (dims, np.ascontiguousarray(frames[i], np.float32)) for i, n in enumerate(self.fields)}
         coords = dict(zip("xyz", grid.centres, strict=False))
         return _data.solution(case, times, fields, coords, solver=self.name, settings=self.settings)
+
+    def _scale(self, case: Case) -> np.ndarray:
+        """(field, 1, ...) the problem's scales."""
+        return np.array([case.scales.fields.get(n, 1.0) for n in self.fields]).reshape(-1, *[1] * len(self.space))
 
     def solve_many(self, cases: Iterable[Case], times: Any = None, progress: bool = True) -> xr.Dataset:
         cases = as_cases(cases)
@@ -109,6 +133,7 @@ class Persistence(Baseline):
     """Nothing changes: û(t) = u(start)."""
 
     name = "persistence"
+    steady = False
 
     def _predict(self, initial: np.ndarray, case: Case, known: Any, first: int, steps: int) -> np.ndarray:
         return np.broadcast_to(initial, (steps, *initial.shape))
@@ -134,14 +159,17 @@ class MeanField(Baseline):
     def _predict(self, initial: np.ndarray, case: Case, known: Any, first: int, steps: int) -> np.ndarray:
         return self.mean[np.minimum(first + 1 + np.arange(steps), len(self.mean) - 1)]
 
+    def _answer(self, case: Case) -> np.ndarray:
+        return self.mean[0]
+
 
 @registry.solvers.register("parameter_interpolation")
 class ParameterInterpolation(Baseline):
     """A smooth interpolant of whole training trajectories over the space of cases, corrected by the given frame.
 
     A case is described by z: its dimensionless features (the mean in time), the course of those that change in time,
-    and its initial field, each block reduced to its principal components. With a Matérn-5/2 kernel k over
-    d² = Σ_block |Δz_block|² / ℓ_block² the trajectory is
+    its coefficient and source fields, and its initial field, each block reduced to its principal components. With a
+    Matérn-5/2 kernel k over d² = Σ_block |Δz_block|² / ℓ_block² the trajectory is
 
         û(t; z) = ū(t) + Σ_i w_i(z) (u_i(t) − ū(t)),    w = (K + λI)⁻¹ k(z),
 
@@ -161,15 +189,15 @@ class ParameterInterpolation(Baseline):
     RIDGES = (1e-11, 1e-8, 1e-5, 1e-3, 3e-2)
 
     def _learn(self, train: CaseTable) -> None:
-        assert train.times is not None
-        self.names = tuple(features(train.cases[0], train.times[0][:1], self.step)[0])
+        self.names = feature_names(train.cases[0], self.step)
         longest = int(train.length.max())
         self.frames = np.empty((len(train.cases), longest, len(self.fields), *self.space), dtype=np.float32)
         for i in range(len(train.cases)):
             frames = train.frames(i)
             self.frames[i, : len(frames)] = frames
             self.frames[i, len(frames) :] = frames[-1]
-        raw = [self._describe(c, self.frames[i, 0]) for i, c in enumerate(train.cases)]
+        first = [None if self.step is None else f[0] for f in self.frames]
+        raw = [self._describe(c, f) for c, f in zip(train.cases, first, strict=True)]
         self.blocks = [_Block(np.stack(column)) for column in zip(*raw, strict=True)]
         self.z = [block(np.stack(column)) for block, column in zip(self.blocks, zip(*raw, strict=True), strict=True)]
         self.mean = self.frames.mean(axis=0)
@@ -208,12 +236,14 @@ class ParameterInterpolation(Baseline):
             residual = (inverse[rows] @ centred) / np.diag(inverse)[rows, None]
             self.carry[name] = _fading(residual.reshape(len(rows), longest, -1))
 
-    def _describe(self, case: Case, initial: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Static features, their course in time, initial field."""
-        assert self.step is not None
-        times = self.step.of(case) * np.arange(self.frames.shape[1])
-        course = feature_table(case, times, self.step, self.names)
-        return course.mean(axis=0), (course - course.mean(axis=0)).ravel(), np.asarray(initial, float).ravel()
+    def _describe(self, case: Case, initial: np.ndarray | None) -> tuple[np.ndarray, ...]:
+        """Static features, their course in time, input fields that act throughout, initial field."""
+        grid = Grid.uniform(case.geometry, self.space)
+        steps = np.zeros(1) if self.step is None else self.step.of(case) * np.arange(self.frames.shape[1])
+        course = feature_table(case, steps, self.step, self.names)
+        given = [np.zeros(0), *(case.input_on(name, grid).ravel() for name in static_inputs(case.problem))]
+        start = np.zeros(0) if initial is None else np.asarray(initial, float).ravel()
+        return course.mean(axis=0), (course - course.mean(axis=0)).ravel(), np.concatenate(given), start
 
     def _kernel(self, z: Sequence[np.ndarray], lengths: Sequence[float]) -> np.ndarray:
         parts = [_squares(a, b) / h**2 for a, b, h in zip(z, self.z, lengths, strict=True)]
@@ -221,8 +251,8 @@ class ParameterInterpolation(Baseline):
 
     def trajectory(self, case: Case, initial: np.ndarray | None = None) -> np.ndarray:
         """(frame, field, *space) in the problem's scales, from what is known of the case at its beginning."""
-        problem, _ = self._fitted()
-        if initial is None:
+        problem, step = self._fitted()
+        if initial is None and step is not None:
             grid = Grid.uniform(case.geometry, self.space)
             values = problem.initial_state(case, grid)
             scale = case.scales.fields
@@ -236,6 +266,9 @@ class ParameterInterpolation(Baseline):
 
     def _known(self, case: Case) -> np.ndarray:
         return self.trajectory(case)
+
+    def _answer(self, case: Case) -> np.ndarray:
+        return self.trajectory(case)[0]
 
     def _key(self, case: Case) -> str:
         return case.subset if case.subset in self.choice else ""

@@ -212,13 +212,13 @@ def time_step(cases: CaseTable) -> TimeStep:
     """
     assert cases.times is not None
     steps = []
-    for number, times in zip(cases.number, cases.times, strict=True):
+    for number, case, times in zip(cases.number, cases.cases, cases.times, strict=True):
         if len(times) < 2:
             continue
         dt = (times[-1] - times[0]) / (len(times) - 1)
         if np.abs(np.diff(times) - dt).max() > 1e-3 * dt:
             raise InputError(f"data: case {number} has unequal time steps, expected equal ones")
-        steps.append((dt, cases.cases[len(steps)].scales.time))
+        steps.append((dt, case.scales.time))
     if not steps:
         raise InputError("data: no case has two frames, so there is no step to learn")
     dt, scale = np.array(steps).T

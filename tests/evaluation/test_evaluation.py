@@ -9,12 +9,12 @@ import torch
 
 import sciml
 from sciml import data, metrics
-from sciml.errors import InputError
+from sciml.errors import InputError, SolverError
 from sciml.evaluation import evaluate
 from sciml.operators import FNO
-from sciml.problems import Burgers, Poisson, TaylorGreen
+from sciml.problems import Burgers, Darcy, TaylorGreen
 from sciml.solver import Solver
-from sciml.solvers import Persistence, Surrogate
+from sciml.solvers import FiniteVolume, Persistence, Surrogate
 
 N = 32
 
@@ -192,7 +192,109 @@ def test_more_bad_arguments(packed, tmp_path):
         evaluate(tmp_path / "nothing", packed)
     with pytest.raises(InputError, match="expected run directories or solvers, got int"):
         evaluate([3], packed)
-    x = (np.arange(4) + 0.5) / 4
-    steady = data.solution(Poisson().case(), None, {"p": (("y", "x"), np.zeros((4, 4)))}, {"x": x, "y": x})
-    with pytest.raises(InputError, match="steady"):
-        evaluate(Scaled(1.0), data.pack([steady], splits=["test"]))
+
+
+# -- steady problems --------------------------------------------------------------------------------------------------
+
+
+def layered(a, source=1.0, subset="", mask=None):
+    """Two layers of different permeability, solved by finite volumes on 16 × 16 cells; 7 in solid cells, if any."""
+    n = 16
+    field = np.where((np.arange(n) + 0.5) / n < 0.5, a, 1.0) * np.ones((n, 1))
+    case = Darcy().case(permeability=field, source=source, subset=subset)
+    solved = FiniteVolume(n).solve(case)
+    values = solved.p.values if mask is None else np.where(mask != 0, solved.p.values, 7.0)
+    coords = {"x": solved.x.values, "y": solved.y.values}
+    return data.solution(case, None, {"p": (("y", "x"), values)}, coords, mask=mask)
+
+
+class Known(Solver):
+    """The solver's own answer times a constant; fails where told to."""
+
+    name = "known"
+
+    def __init__(self, factor=1.0, n=16, failing=()):
+        self.factor, self.n, self.failing = factor, n, failing
+
+    def supports(self, problem):
+        return True
+
+    def _solve(self, case, times, points):
+        assert times is None
+        if case.source in self.failing:
+            raise SolverError("no convergence")
+        solved = FiniteVolume(self.n).solve(case)
+        fields = {"p": (("y", "x"), self.factor * solved.p.values)}
+        return data.solution(case, None, fields, {"x": solved.x.values, "y": solved.y.values})
+
+
+@pytest.fixture(scope="module")
+def steady():
+    train = [layered(a, s) for a in np.geomspace(0.1, 10, 9) for s in (1.0, -2.0, 3.0)]
+    test = [layered(0.5, subset="soft"), layered(4.0, 3.0, subset="hard")]
+    return data.pack([*train, *test], splits=["train"] * len(train) + ["test"] * 2, dtype=None)
+
+
+def test_steady_problems_by_hand(steady):
+    """One step, no starts; the mean field is in units of the source and what a gain is measured from."""
+    found = evaluate({"known": Known(1.1)}, steady, steps=7)
+    assert [r["name"] for r in found.summary["rows"]] == ["mean field", "interpolation", "known"]
+    assert found.summary["steps"] == 1 and found.summary["starts"] == []
+    assert found.summary["rollouts"] == {"all": 2, "hard": 1, "soft": 1}
+    row, mean = found.row("known"), found.row("mean field")
+    for subset in ("all", "soft", "hard"):
+        assert row["one_step"][subset]["p"]["nmse"]["mean"] == pytest.approx(0.01)
+        assert row["rollout"][subset]["joint"]["relative_l2"]["mean"] == pytest.approx([0.1])
+    unit = np.stack([data.case(steady, i)[1].p.values / data.case(steady, i)[0].scales.fields["p"] for i in range(29)])
+    middle = unit[:27].mean(0)
+    pooled = ((middle - unit[27:]) ** 2).sum() / (unit[27:] ** 2).sum()
+    assert mean["one_step"]["all"]["joint"]["nmse"]["mean"] == pytest.approx(pooled, rel=1e-5)
+    assert row["gain"]["all"]["joint"] == pytest.approx(pooled / 0.01, rel=1e-5)
+    squares = [0.01 * (unit[i] ** 2).mean() * s**2 for i, s in ((27, 0.1), (28, 0.3))]
+    assert row["one_step"]["all"]["p"]["mse"]["mean"] == pytest.approx(np.mean(squares))
+    assert math.isnan(row["correlation_time"]["all"]["median"]) and not row["every_frame"]["all"]
+    smooth = found.row("interpolation")["one_step"]["all"]["joint"]["nmse"]["mean"]
+    assert smooth < 0.01 * pooled  # one smooth parameter family: interpolation knows it
+    (one,) = [e for e in found.examples if e["subset"] == "hard"]
+    np.testing.assert_allclose(one["predictions"]["known"], 1.1 * one["truth"])
+    json.loads(found.to_json())
+
+
+def test_steady_answers_on_other_grids_and_failures(steady):
+    found = evaluate(Known(n=16), steady, baselines=False, subset="hard")
+    assert found.row("known")["one_step"]["all"]["p"]["nmse"]["mean"] < 1e-20
+    homogeneous = []
+    for case in (Darcy().case(source=1.0), Darcy().case(source=2.0)):
+        solved = FiniteVolume(16).solve(case)
+        coords = {"x": solved.x.values, "y": solved.y.values}
+        homogeneous.append(data.solution(case, None, {"p": (("y", "x"), solved.p.values)}, coords))
+    packed = data.pack(homogeneous, splits=["train", "test"], dtype=None)
+    assert evaluate(Known(n=64), packed, baselines=False).row("known")["one_step"]["all"]["p"]["nmse"]["mean"] < 1e-4
+    with pytest.warns(UserWarning, match="case 28 has no answer: no convergence"):
+        failed = evaluate(Known(1.1, failing=(3.0,)), steady, baselines=False)
+    one_step = json.loads(failed.to_json())["rows"][0]["one_step"]
+    assert one_step["hard"]["p"]["nmse"]["mean"] is None
+    assert one_step["soft"]["p"]["nmse"]["mean"] == pytest.approx(0.01)
+
+
+def test_steady_errors_leave_solid_cells_out():
+    mask = np.ones((16, 16), np.int8)
+    mask[4:8, 4:12] = 0
+    packed = data.pack([layered(0.5, mask=mask), layered(2.0, mask=mask)], splits=["train", "test"], dtype=None)
+    found = evaluate(Known(1.1), packed, baselines=False)
+    assert found.row("known")["one_step"]["all"]["p"]["nmse"]["mean"] == pytest.approx(0.01)
+
+
+def test_a_steady_surrogate_from_training_to_report(steady, tmp_path):
+    torch.set_num_threads(1)
+    made = Surrogate(FNO, width=8, modes=(4, 4), layers=1).fit(
+        steady, steps=60, batch_size=6, progress=False, validation=None
+    )
+    made.save(tmp_path / "fno")
+    found = evaluate(tmp_path / "fno", steady)
+    own = made.solve(data.case(steady, 27)[0]).p.values - data.case(steady, 27)[1].p.values
+    soft = (own**2).sum() / (data.case(steady, 27)[1].p.values ** 2).sum()
+    assert found.row("fno")["one_step"]["soft"]["p"]["nmse"]["mean"] == pytest.approx(soft, rel=1e-4)
+    sciml.report([tmp_path / "fno"], data=steady, out=tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "interpolation" in page and "mean field" in page and "persistence</t" not in page

@@ -1,0 +1,179 @@
+"""Held-out errors of any solvers on one data set, by one protocol.
+
+Protocol. From each held-out case rollouts start at the given shares of its frames (frame ⌊share·(T − 1)⌋ of T; by
+default 0, a quarter and a half) with the true frame (and true history), and go `steps` steps or as far as the case has
+frames. With e the error and u the truth, both in the problem's scales for the case, and ‖·‖² the mean square over fluid
+cells and, for "joint", fields:
+
+- **nmse** of step k pools: Σ_rollouts ‖e_k‖² / Σ_rollouts ‖u_k‖², over the rollouts of a subset that reach step k.
+- **nmse_per_frame** of step k is CFDBench's figure: the mean over those rollouts of ‖e_k‖² / ‖u_k‖².
+- **one_step** is step 1 of these rollouts. **every_frame** are one-step errors from every frame of every case.
+- **mse**, **mae** of step k are means in physical units (CFDBench's, over fluid cells), `relative_l2` is √nmse.
+- **gain** is persistence's pooled nmse over the row's (steady problems: the mean field's).
+
+An answer to a steady problem counts as one step of a rollout: step 1 is the solution, and there are no starts.
+
+Several trained runs of one kind (other seeds) make one row: figures are means over runs, with their standard deviation.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from sciml.errors import InputError
+from sciml.evaluation._work import Comparison
+from sciml.solver import Solver
+from sciml.solvers.baselines import Baseline, MeanField, ParameterInterpolation, Persistence
+from sciml.solvers.surrogate import Surrogate, load
+from sciml.training.checkpoint import replace_bytes
+from sciml.training.samples import open_data, table
+
+PROTOCOL = " ".join((__doc__ or "").split("Protocol. ")[1].split("Several trained")[0].split())
+
+
+@dataclass
+class Evaluation:
+    """What `evaluate` found.
+
+    Args:
+        summary: JSON-able: protocol, and for each row the figures by subset and field.
+        errors: per row, run, rollout, step and field: `error_square`, `absolute_error` (in the problem's scales) and
+            `label_square`, `scale`, from which every figure can be pooled anew.
+        examples: for some rollouts truth and predictions (step, field, *space) in physical units, by row.
+    """
+
+    summary: dict[str, Any]
+    errors: xr.Dataset
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+    def row(self, name: str) -> dict[str, Any]:
+        for row in self.summary["rows"]:
+            if row["name"] == name:
+                return row
+        raise InputError(f"evaluation: no row is called {name!r}; rows: {[r['name'] for r in self.summary['rows']]}")
+
+    def to_json(self) -> str:
+        return json.dumps(_finite(self.summary), indent=1)
+
+    def save(self, path: str | Path) -> None:
+        """The summary as JSON, atomically."""
+        replace_bytes(path, (self.to_json() + "\n").encode())
+
+
+def evaluate(
+    solvers: Any,
+    data: Any,
+    *,
+    split: str = "test",
+    steps: int = 20,
+    starts: Sequence[str | float] = ("0", "1/4", "1/2"),
+    subset: Sequence[str] | str | None = None,
+    baselines: bool | Sequence[Baseline] = True,
+    train_split: str = "train",
+    examples: int = 1,
+    progress: bool = False,
+) -> Evaluation:
+    """Compare solvers on held-out cases (see the module for the protocol).
+
+    Args:
+        solvers: a run directory, a solver, several of them, or a mapping from row names to one or several (seeds).
+            Runs of the same operator and options make one row.
+        data: path of a data set, data set or solutions.
+        steps: length of the rollouts; problems in time alone.
+        starts: shares of a case at which rollouts start, as numbers or fractions in words; problems in time alone.
+        baselines: whether to add persistence (in time), mean field and interpolation, learnt from `train_split`; or
+            such, fitted.
+        examples: per subset, how many cases' rollouts from frame 0 to keep for pictures.
+
+    Raises:
+        InputError: no held-out case, a wrong argument, or a solver that does not fit the data.
+    """
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+        raise InputError(f"steps: expected a whole number >= 1, got {steps!r}")
+    named = [(str(s), _share(s)) for s in starts]
+    groups = _groups(solvers)
+    dataset = open_data(data)[0]
+    first = next((r for runs in groups.values() for r in runs if isinstance(r, Surrogate)), None)
+    fields = first.encoding.fields if first is not None and first.encoding is not None else None
+    held = table(dataset, split, fields)
+    if subset is not None:
+        from sciml.solvers._fitting import select
+
+        held = select(held, subset)
+    if not held.cases:
+        raise InputError(f"split: no case of the data set is in split {split!r}")
+    rows: list[tuple[str, str, list[Any]]] = []
+    if baselines is True:
+        made: list[Baseline] = [MeanField(), ParameterInterpolation()]
+        if not held.problem.steady:
+            made.insert(0, Persistence())
+        for b in made:
+            b.fit(dataset, train_split, held.fields)
+        rows += [(b.name, "baseline", [b]) for b in made]
+    elif baselines:
+        rows += [(b.name, "baseline", [b]) for b in baselines]
+    rows += [(name, "learned" if isinstance(runs[0], Surrogate) else "solver", runs) for name, runs in groups.items()]
+    summary, errors, pictures = Comparison(held, rows, named, steps, examples, progress).run()
+    return Evaluation({"protocol": PROTOCOL, **summary}, errors, pictures)
+
+
+def _share(value: str | float) -> float:
+    try:
+        number = float(Fraction(value)) if isinstance(value, str) else float(value)
+    except (ValueError, ZeroDivisionError, TypeError):
+        raise InputError(f"starts: expected shares such as 0, 1/4 or 0.5, got {value!r}") from None
+    if not 0 <= number < 1:
+        raise InputError(f"starts: expected shares in [0, 1), got {value!r}")
+    return number
+
+
+def _groups(solvers: Any) -> dict[str, list[Any]]:
+    if isinstance(solvers, Mapping):
+        found: dict[str, list[Any]] = {}
+        for name, runs in solvers.items():
+            several = runs if isinstance(runs, list | tuple) else [runs]
+            found[str(name)] = [_solver(r) for r in several]
+        return found
+    several = list(solvers) if isinstance(solvers, list | tuple) else [solvers]
+    found = {}
+    kinds: dict[str, str] = {}
+    for run in map(_solver, several):
+        name, kind = run.name, f"{run.name} {id(run)}"
+        if isinstance(run, Surrogate):
+            name = run.operator_name
+            kind = json.dumps([name, run.settings["options"], run.settings.get("parameters")], sort_keys=True)
+        if kind not in kinds:
+            taken, k = name, 2
+            while taken in found:
+                taken, k = f"{name} {k}", k + 1
+            kinds[kind], found[taken] = taken, []
+        found[kinds[kind]].append(run)
+    return found
+
+
+def _solver(run: Any) -> Any:
+    if isinstance(run, str | Path):
+        return load(run)
+    if not isinstance(run, Solver):
+        raise InputError(f"solvers: expected run directories or solvers, got {type(run).__name__}")
+    return run
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows neither ∞ nor NaN: they become null."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+__all__ = ["Evaluation", "evaluate"]
