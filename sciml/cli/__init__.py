@@ -11,6 +11,7 @@ import _thread
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     given = list(sys.argv[1:] if arguments is None else arguments)
     sys.unraisablehook = _hear
+    warnings.showwarning = _complain
     try:
         from sciml.cli._app import app
 
@@ -48,6 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     stream.flush()
             os._exit(130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning is one line, without the place in the code that it came from."""
+    print(f"sciml: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _hear(unraisable: Any) -> None:

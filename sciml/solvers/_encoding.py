@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -94,6 +93,8 @@ class Encoding:
             at = [feature.index(name) for name in odd if name in feature]
             square = np.sqrt((np.concatenate(rows)[:, at] ** 2).mean(0))
             features.mean[at], features.std[at] = 0.0, np.where(square > 1e-9, square, 0.0)
+            furthest = np.maximum(np.abs(features.lower[at]), np.abs(features.upper[at]))
+            features.lower[at], features.upper[at] = -furthest, furthest
         masked = "mask" in table.dataset.variables
         given = [value for c in table.cases for n in names if isinstance(value := c.inputs.get(n), np.ndarray)]
         follows = all(value.shape == tuple(table.space) for value in given)
@@ -119,23 +120,38 @@ class Encoding:
         d = self.problem.dimensions
         return (self.state.restore(values, d) * self.scales(case).reshape((-1,) + (1,) * d)).astype(np.float32)
 
-    def params(self, case: Case, times: np.ndarray, warn: bool = False) -> np.ndarray:
+    def params(self, case: Case, times: np.ndarray) -> np.ndarray:
         """(time, feature) for the steps that start at these times, and behind them what the physics channels need."""
-        raw = feature_table(case, np.atleast_1d(times), self.step, self.features.names)
-        if warn:
-            for name in self.features.constant_but_different(raw):
-                i = self.features.names.index(name)
-                value = raw[np.argmax(np.abs(raw[:, i] - self.features.mean[i])), i]
-                warnings.warn(
-                    f"{name} is {value:g}, but was {self.features.mean[i]:g} throughout the training data: "
-                    "the model knows nothing of its influence",
-                    stacklevel=4,
-                )
-        features = self.features.normalise(raw)
+        features = self.features.normalise(feature_table(case, np.atleast_1d(times), self.step, self.features.names))
         if self.channels is None or self.step is None:
             return features
         hints = self.channels.context(case, np.atleast_1d(times), self.step.of(case))
         return np.concatenate([features, hints.astype(np.float32)], axis=1)
+
+    def doubts(self, case: Case, times: np.ndarray) -> list[str]:
+        """Why an answer for the steps that start at these times is not to be relied on: what training never saw."""
+        raw = feature_table(case, np.atleast_1d(times), self.step, self.features.names)
+        found = []
+        for name in self.features.constant_but_different(raw):
+            i = self.features.names.index(name)
+            value = raw[np.argmax(np.abs(raw[:, i] - self.features.mean[i])), i]
+            found.append(
+                f"{name} is {value:g}, but was {self.features.mean[i]:g} throughout the training data: "
+                "the model knows nothing of its influence"
+            )
+        for name, value in self.features.beyond(raw):
+            i = self.features.names.index(name)
+            low, high = self.features.lower[i], self.features.upper[i]
+            found.append(f"{name} is {value:.4g}, beyond the training data's {low:.4g} to {high:.4g}")
+        if self.step is not None:
+            last = round(float(np.max(times)) / self.step.of(case)) + 1
+            if last > self.frames - 1:
+                dt, unit = self.step.of(case), case.problem.time_unit
+                found.append(
+                    f"goes on to {last * dt:g} {unit}, but training cases end at {(self.frames - 1) * dt:g} {unit} "
+                    f"({self.frames - 1} steps)"
+                )
+        return found
 
     def inputs(self, case: Case, grid: Grid) -> np.ndarray | None:
         """(channel, *space) static input fields, normalised."""

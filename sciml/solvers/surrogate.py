@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from sciml.problem import Case, PDEProblem
 from sciml.solver import TrainableSolver, as_cases, times_for
 from sciml.solvers import _fitting
 from sciml.solvers._encoding import Encoding
+from sciml.solvers._many import title
 from sciml.training.checkpoint import digest, load_weights, read_tensors, replace_bytes, write_tensors
 from sciml.training.trainer import Trainer
 
@@ -202,9 +204,8 @@ class Surrogate(TrainableSolver):
         grids = [Grid.uniform(c.geometry, shape) for c in cases]
         static = _stack([e.inputs(c, g) for c, g in zip(cases, grids, strict=True)])
         mask = _stack([e.mask(c, g) for c, g in zip(cases, grids, strict=True)])
-        params = np.stack([
-            e.params(c, t + e.step.of(c) * np.arange(steps), warn=True) for c, t in zip(cases, start, strict=True)
-        ])  # fmt: skip
+        clocks = [t + e.step.of(c) * np.arange(steps) for c, t in zip(cases, start, strict=True)]
+        params = np.stack([e.params(c, t) for c, t in zip(cases, clocks, strict=True)])
         found = torch.empty((len(cases), steps, *state.shape[2:]))
         for k in range(steps):
             found[:, k] = advance(operator, e, state, torch.from_numpy(params[:, k]), static, mask)
@@ -236,6 +237,8 @@ class Surrogate(TrainableSolver):
         e, operator = self._ready()
         grids = [e.grid(c) for c in cases]
         if e.step is None:
+            for c in cases:
+                _warn(c, e.doubts(c, np.zeros(1)))
             return [self._steady(operator, e, c, g) for c, g in zip(cases, grids, strict=True)]
         # refuse what cannot be reached before anything is computed
         indices = [e.step.index(c, t) for c, t in zip(cases, times, strict=True) if t is not None]
@@ -246,6 +249,8 @@ class Surrogate(TrainableSolver):
         steps = max(int(i[-1]) for i in indices)
         frames = np.stack(initial).astype(np.float32)[:, None]
         if steps:
+            for c, i in zip(cases, indices, strict=True):
+                _warn(c, e.doubts(c, e.step.of(c) * np.arange(max(int(i[-1]), 1))))
             frames = np.concatenate([frames, self.rollout(np.stack(initial), cases, 0.0, steps)], axis=1)
         return [
             self._label(e, c, g, t, f[i]) for c, g, t, f, i in zip(cases, grids, times, frames, indices, strict=True)
@@ -254,7 +259,7 @@ class Surrogate(TrainableSolver):
     @torch.no_grad()
     def _steady(self, operator: nn.Module, e: Encoding, case: Case, grid: Any) -> xr.Dataset:
         static, mask = _stack([e.inputs(case, grid)]), _stack([e.mask(case, grid)])
-        params = torch.from_numpy(e.params(case, np.zeros(1), warn=True))
+        params = torch.from_numpy(e.params(case, np.zeros(1)))
         values = advance(operator, e, grid.shape, params, static, mask)[0].numpy()
         return self._label(e, case, grid, None, e.restore(case, values))
 
@@ -376,6 +381,12 @@ def advance(
         return out
     scale = torch.from_numpy(e.increment.astype(np.float32)).to(out.device)
     return state[:, -1] + out.float() * scale.reshape(-1, *[1] * (out.ndim - 2))
+
+
+def _warn(case: Case, doubts: Sequence[str]) -> None:
+    """One warning for a case, which names it."""
+    if doubts:
+        warnings.warn(f"surrogate: {title(case)}: {'; '.join(doubts)}; do not rely on this answer", stacklevel=5)
 
 
 def _call(operator: nn.Module, channels: Tensor, params: Tensor, mask: Tensor | None) -> Tensor:

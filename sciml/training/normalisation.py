@@ -102,6 +102,18 @@ class FeatureScaler:
         away = np.abs(rows - self.mean).max(axis=0, initial=0.0) > 1e-4 * np.maximum(np.abs(self.mean), 1e-4)
         return [n for n, a, s in zip(self.names, away.tolist(), self.std.tolist(), strict=True) if a and s == 0]
 
+    def beyond(self, table: np.ndarray, margin: float = 0.05) -> list[tuple[str, float]]:
+        """Features that varied in training and now leave that range by more than `margin` of its width, each with its
+        value furthest away."""
+        rows = np.asarray(table, dtype=np.float64).reshape(-1, len(self.names))
+        found = []
+        for k, name in enumerate(self.names):
+            away = np.maximum(self.lower[k] - rows[:, k], rows[:, k] - self.upper[k])
+            worst = int(np.argmax(away))
+            if self.std[k] > 0 and away[worst] > margin * (self.upper[k] - self.lower[k]):
+                found.append((name, float(rows[worst, k])))
+        return found
+
     def to_json(self) -> dict[str, Any]:
         arrays = {k: getattr(self, k).tolist() for k in ("mean", "std", "lower", "upper")}
         return {"names": list(self.names)} | arrays

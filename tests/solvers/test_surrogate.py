@@ -139,16 +139,19 @@ def test_rollout_from_any_frame(trained, burgers_set):
         surrogate.rollout(truth[0], held.cases, 0.0, 5)
 
 
-def test_a_constant_that_is_not_is_told(trained):
+def test_what_training_never_saw_is_told(trained):
     surrogate, _ = trained
     case = Burgers().case(viscosity=0.05)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        surrogate.solve(case, [0.05])
-    other = surrogate.encoding.features.names.index("log10_step")
-    assert surrogate.encoding.features.std[other] == 0  # one step in all of the data
-    changed = np.array([[2.0, -0.5]])
-    assert surrogate.encoding.features.constant_but_different(changed) == ["log10_step"]
+        surrogate.solve(case, [0.05, 0.5])  # Reynolds numbers were 10 to 90, and cases ended at 10 steps of 0.05
+    scaler = surrogate.encoding.features
+    assert scaler.std[scaler.names.index("log10_step")] == 0  # one step in all of the data
+    assert scaler.constant_but_different(np.array([[1.5, -0.5]])) == ["log10_step"]
+    with pytest.warns(UserWarning, match=r"log10_reynolds is 2\.699, beyond the training data's 1 to 1\.957;"):
+        surrogate.solve(Burgers().case(viscosity=1 / 500), [0.05])
+    with pytest.warns(UserWarning, match=r"goes on to 0\.55 s, but training cases end at 0\.5 s \(10 steps\); do not"):
+        surrogate.solve_many([case, case], [[0.05], [0.55]])
 
 
 @pytest.mark.parametrize("repeats", [1, 4])
