@@ -7,7 +7,10 @@ and what was got. The command line turns them into one line and exit status 2.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
 
 
 class InputError(ValueError):
@@ -24,6 +27,16 @@ class SolverError(RuntimeError):
 
 class TrainingError(RuntimeError):
     """Training that had to stop; the message names the step, the tensor and the last good checkpoint."""
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is one finite real number; True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether `value` is an integer; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def suggest(name: str, options: Iterable[str]) -> str:

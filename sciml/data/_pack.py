@@ -12,7 +12,7 @@ import xarray as xr
 from sciml.data import schema
 from sciml.data import splits as _splits
 from sciml.data._solution import VOLATILE
-from sciml.errors import InputError
+from sciml.errors import InputError, is_whole
 from sciml.problem import Case
 
 _CASE_ATTRS = ("case_json", "status")  # kept as variables over case
@@ -283,7 +283,7 @@ def case(dataset: xr.Dataset, i: int) -> tuple[Case, xr.Dataset]:
         InputError: no such case, or the data set is of a problem that this package has no class for.
     """
     count = dataset.sizes.get("case", 0)
-    if not isinstance(i, int | np.integer) or not 0 <= i < count:
+    if not is_whole(i) or not 0 <= i < count:
         raise InputError(f"case: number {i!r}, expected 0 to {count - 1}")
     solution = case_solution(dataset, int(i))
     if "case_json" not in solution.attrs:

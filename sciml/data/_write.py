@@ -35,8 +35,9 @@ def write(
 ) -> None:
     """Write a packed data set (or one solution, as a data set of one case) to `path`; ".zarr" makes a Zarr store.
 
-    The file appears whole or not at all. Equal content gives equal bytes; what differs between equal runs (the time of
-    day, `volatile`) goes to `<path>.json`. Fields are stored one frame a chunk; Dask-backed ones are streamed.
+    The file appears whole or not at all; a file of that name is replaced only then. Equal content gives equal bytes;
+    what differs between equal runs (the time of day, `volatile`) goes to `<path>.json`. Fields are stored one frame a
+    chunk; Dask-backed ones are streamed.
 
     Args:
         compression: gzip level 1 to 9; None (default) stores values as they are, which reads fastest.

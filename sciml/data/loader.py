@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from sciml.data.windows import Windows
-from sciml.errors import InputError
+from sciml.errors import InputError, is_whole
 
 _COMMAND = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from sciml.data.loader import serve; serve()"
 _AHEAD = 2  # batches in work for each worker
@@ -61,7 +61,7 @@ class Loader:
         again: Any = (),
     ) -> None:
         for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("workers", workers, 0)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            if not is_whole(value) or value < least:
                 raise InputError(f"{name}: expected an integer >= {least}, got {value!r}")
         more = np.asarray(again, dtype=np.int64).reshape(-1)
         if more.size and not 0 <= more.min() <= more.max() < len(windows):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sciml.data.schema import SPLITS
-from sciml.errors import InputError, suggest
+from sciml.errors import InputError, is_whole, suggest
 
 
 def by_case(subsets: Sequence[str], fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0) -> np.ndarray:
@@ -32,7 +32,7 @@ def by_case(subsets: Sequence[str], fractions: Sequence[float] = (0.8, 0.1, 0.1)
     shares = np.asarray(fractions, dtype=np.float64)
     if shares.shape != (3,) or np.any(shares < 0) or not np.isclose(shares.sum(), 1.0):
         raise InputError(f"fractions: expected three shares that sum to 1, got {tuple(fractions)}")
-    if not isinstance(seed, int | np.integer) or seed < 0:
+    if not is_whole(seed) or seed < 0:
         raise InputError(f"seed: expected an integer >= 0, got {seed!r}")
     names = np.asarray([str(s) for s in subsets])
     result = np.full(names.shape, SPLITS[0], dtype="<U10")

@@ -10,7 +10,7 @@ import numpy as np
 
 from sciml.data import schema
 from sciml.data._store import Stored, handle
-from sciml.errors import InputError, suggest
+from sciml.errors import InputError, is_whole, suggest
 
 F32 = np.dtype("<f4")
 
@@ -72,7 +72,7 @@ class Windows:
         for name, value, least in (
             ("history", history, 0), ("horizon", horizon, 1), ("stride", stride, 1), ("step", step, 1)
         ):  # fmt: skip
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            if not is_whole(value) or value < least:
                 raise InputError(f"{name}: expected an integer >= {least}, got {value!r}")
         self.history, self.horizon, self.stride, self.step = int(history), int(horizon), int(stride), int(step)
         self.fields = _fields(dataset, fields)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sciml.errors import InputError
+from sciml.errors import InputError, is_number, is_whole
 from sciml.operators._transform import Axis
 
 AXIS_NAMES = {1: ("x",), 2: ("y", "x"), 3: ("z", "y", "x")}
@@ -17,15 +18,15 @@ AXIS_NAMES = {1: ("x",), 2: ("y", "x"), 3: ("z", "y", "x")}
 
 def positive(name: str, value: Any, least: int = 1) -> int:
     """`value` as an int, or an InputError that names the argument."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if not is_whole(value) or value < least:
         raise InputError(f"{name}: expected a whole number ≥ {least}, got {value!r}")
-    return value
+    return int(value)
 
 
 def per_axis(name: str, value: Any, dimensions: int) -> tuple[float, ...]:
     """One number for each axis from a number or a sequence."""
-    values = [value] * dimensions if isinstance(value, int | float) else list(value)
-    if len(values) != dimensions or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
+    values = [value] * dimensions if isinstance(value, Real) else list(value)
+    if len(values) != dimensions or not all(map(is_number, values)):
         raise InputError(f"{name}: expected a number or {dimensions} numbers, got {value!r}")
     return tuple(float(v) for v in values)
 

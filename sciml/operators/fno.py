@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sciml import registry
-from sciml.errors import InputError, suggest
+from sciml.errors import InputError, is_number, suggest
 from sciml.operators._fourier import FourierLayer, Perceptron
 from sciml.operators._fused import Plan, Workspace, samples_a_chunk
 from sciml.operators._fused_layers import (
@@ -116,7 +116,7 @@ class FNO(GridOperator):
             if value not in options:
                 raise InputError(f"{name}: expected one of {options}, got {value!r}{suggest(str(value), options)}")
         for name, value, least in (("lift", lift, 0.0), ("projection", projection, 0.0), ("mlp", mlp, -1e-9)):
-            if not isinstance(value, int | float) or not value > least:
+            if not is_number(value) or not value > least:
                 raise InputError(f"{name}: expected a number {'≥' if name == 'mlp' else '>'} 0, got {value!r}")
         self.width, self.modes, layers = positive("width", width), modes, positive("layers", layers)
         self.padding = per_axis("padding", padding, len(modes))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-from sciml.errors import InputError, SolverError
+from sciml.errors import InputError, SolverError, is_whole
 from sciml.problem import Case
 from sciml.solver import Solver, as_cases, times_for
 
@@ -71,7 +70,7 @@ def cell_counts(name: str, resolution: Any, least: int) -> int | tuple[int, ...]
     """
     several = isinstance(resolution, tuple | list)
     counts = list(resolution) if several else [resolution]
-    whole = all(isinstance(n, Integral) and not isinstance(n, bool) for n in counts)
+    whole = all(is_whole(n) for n in counts)
     if not counts or not whole or min(counts) < least:
         raise InputError(
             f"{name}: resolution is {resolution!r}, expected a count of at least {least} cells, or one for each axis"

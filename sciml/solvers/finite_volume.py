@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -12,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.sparse.linalg import splu
 
-from sciml.errors import InputError, SolverError
+from sciml.errors import InputError, SolverError, is_number
 from sciml.geometry import AXES, Box, Grid
 from sciml.problem import Case, PDEProblem
 from sciml.registry import solvers
@@ -61,12 +60,12 @@ class FiniteVolume(Solver):
         self.resolution = _many.cell_counts(self.name, resolution, 3)
         numbers = (stretching, courant, 1.0 if time_step is None else time_step)
         for what, value in zip(("stretching", "courant", "time_step"), numbers, strict=True):
-            if isinstance(value, bool) or not isinstance(value, Real):
-                raise InputError(f"{self.name}: {what} is {value!r}, expected a number")
+            if not is_number(value):
+                raise InputError(f"{self.name}: {what} is {value!r}, expected a finite number")
         if not 0 <= stretching <= 5:
             raise InputError(f"{self.name}: stretching is {stretching!r}, expected a number in [0, 5]")
         for what, value in (("courant", courant), ("time_step", 1.0 if time_step is None else time_step)):
-            if not (math.isfinite(value) and value > 0):
+            if value <= 0:
                 raise InputError(f"{self.name}: {what} is {value!r}, expected a number > 0")
         self.stretching, self.courant, self.time_step = float(stretching), float(courant), time_step
 

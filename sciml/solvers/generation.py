@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sciml import registry
-from sciml.errors import InputError
+from sciml.errors import InputError, is_whole
 from sciml.problem import Case
 from sciml.problems.lid_driven_cavity import LidDrivenCavity
 from sciml.solvers import _cavity_cases, _flow_batches, _many
@@ -116,7 +116,7 @@ def generate(
     if cls is not IncompressibleFlow:
         raise InputError(f"solver: {solver!r} does not solve the cavity, expected 'incompressible'")
     for name, value, least in (("frames", frames, 1), ("cases", 1 if cases is None else cases, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not least <= value < 2**63:
+        if not is_whole(value) or not least <= value < 2**63:
             raise InputError(f"{name}: expected an integer from {least} on, got {value!r}")
     if not isinstance(subset, str | Sequence):
         raise InputError(f"subset: expected names, got {subset!r}")

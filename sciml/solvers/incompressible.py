@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sciml.errors import InputError
+from sciml.errors import InputError, is_number, is_whole
 from sciml.geometry import Grid
 from sciml.problem import Case, PDEProblem
 from sciml.registry import solvers
@@ -58,15 +58,15 @@ class IncompressibleFlow(Solver):
     ):
         counts = (resolution, resolution) if isinstance(resolution, int) else resolution
         whole = isinstance(counts, tuple | list) and len(counts) == 2 and not isinstance(resolution, bool)
-        if not whole or any(not isinstance(n, int | np.integer) or n < 4 for n in counts):
+        if not whole or any(not is_whole(n) or n < 4 for n in counts):
             raise InputError(f"{self.name}: resolution is {resolution!r}, expected at least 4 cells, or (ny, nx)")
-        if not isinstance(cfl, int | float) or not 0 < cfl <= _stabilised.LIMIT_ADVECTION:
+        if not is_number(cfl) or not 0 < cfl <= _stabilised.LIMIT_ADVECTION:
             raise InputError(f"{self.name}: cfl is {cfl!r}, expected a number in (0, {_stabilised.LIMIT_ADVECTION:g}]")
         if dtype not in ("float32", "float64"):
             raise InputError(f"{self.name}: dtype is {dtype!r}, expected 'float32' or 'float64'")
         if pressure_solver is not None and not callable(pressure_solver):
             raise InputError(f"{self.name}: pressure_solver is a {type(pressure_solver).__name__}, expected a function")
-        if not isinstance(max_substeps, int | np.integer) or max_substeps < 1:
+        if not is_whole(max_substeps) or max_substeps < 1:
             raise InputError(f"{self.name}: max_substeps is {max_substeps!r}, expected an integer from 1 on")
         if derivative not in ("reverse", "forward"):
             raise InputError(f"{self.name}: derivative is {derivative!r}, expected 'reverse' or 'forward'")

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sciml.errors import InputError
+from sciml.errors import InputError, is_number, is_whole
 from sciml.geometry import AXES, Grid
 from sciml.problem import Case, PDEProblem
 from sciml.registry import solvers
@@ -62,12 +62,12 @@ class PseudoSpectral(Solver):
         self.resolution = _many.cell_counts(self.name, resolution, 8)
         if dtype not in ("float32", "float64"):
             raise InputError(f"{self.name}: dtype is {dtype!r}, expected 'float64' or 'float32'")
-        if not 0 < cfl <= 1.35:
+        if not is_number(cfl) or not 0 < cfl <= 1.35:
             raise InputError(f"{self.name}: cfl is {cfl!r}, expected a number in (0, 1.35]")
         if derivative not in ("reverse", "forward"):
             raise InputError(f"{self.name}: derivative is {derivative!r}, expected 'reverse' or 'forward'")
-        if max_substeps < 1:
-            raise InputError(f"{self.name}: max_substeps is {max_substeps!r}, expected at least 1")
+        if not is_whole(max_substeps) or max_substeps < 1:
+            raise InputError(f"{self.name}: max_substeps is {max_substeps!r}, expected an integer from 1 on")
         self.dtype, self.cfl, self.max_substeps, self.derivative = dtype, float(cfl), int(max_substeps), derivative
 
     @property

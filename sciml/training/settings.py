@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from sciml.errors import InputError, suggest
+from sciml.errors import InputError, is_number, suggest
 from sciml.training import schedules
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
@@ -63,7 +62,7 @@ class TrainingSettings:
                 f"training: expected exactly one of epochs, steps and minutes, got {', '.join(given) or 'none'}"
             )
         for name, value in given.items():
-            if not _number(value) or not value > 0:
+            if not is_number(value) or not value > 0:
                 raise InputError(f"{name}: expected a number > 0, got {value!r}")
         for name in ("batch_size", "steps"):
             value = getattr(self, name)
@@ -74,14 +73,14 @@ class TrainingSettings:
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise InputError(f"{name}: expected a whole number >= 0, got {value!r}")
         for name in ("clip", "weight_decay", "checkpoint_seconds"):
-            if not _number(getattr(self, name)) or getattr(self, name) < 0:
+            if not is_number(getattr(self, name)) or getattr(self, name) < 0:
                 raise InputError(f"{name}: expected a number >= 0, got {getattr(self, name)!r}")
-        if not _number(self.lr) or not self.lr > 0:
+        if not is_number(self.lr) or not self.lr > 0:
             raise InputError(f"lr: expected a number > 0, got {self.lr!r}")
-        if not _number(self.ema) or not 0 <= self.ema < 1:
+        if not is_number(self.ema) or not 0 <= self.ema < 1:
             raise InputError(f"ema: expected a decay in [0, 1), got {self.ema!r}")
         betas = tuple(self.betas)
-        if len(betas) != 2 or not all(_number(b) and 0 <= b < 1 for b in betas):
+        if len(betas) != 2 or not all(is_number(b) and 0 <= b < 1 for b in betas):
             raise InputError(f"betas: expected two numbers in [0, 1), got {self.betas!r}")
         object.__setattr__(self, "betas", betas)
         for name, options in (("optimizer", OPTIMIZERS), ("precision", PRECISIONS), ("keep", ("last", "best"))):
@@ -116,7 +115,3 @@ class TrainingSettings:
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {"betas": list(self.betas)}
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

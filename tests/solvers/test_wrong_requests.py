@@ -6,8 +6,9 @@ import pytest
 import sciml
 from sciml import Series
 from sciml.errors import InputError
-from sciml.problems import HeatEquation, LidDrivenCavity
-from sciml.solvers import FiniteVolume, IncompressibleFlow, generate
+from sciml.operators import FNO
+from sciml.problems import Burgers, HeatEquation, LidDrivenCavity
+from sciml.solvers import FiniteVolume, IncompressibleFlow, PseudoSpectral, generate
 
 CASE = LidDrivenCavity().case(viscosity=0.01)
 
@@ -32,6 +33,17 @@ def solution():
         (lambda flow: FiniteVolume(courant=None), "courant"),
         (lambda flow: FiniteVolume(time_step="a"), "time_step"),
         (lambda flow: FiniteVolume(courant=True), "courant"),
+        (lambda flow: FiniteVolume(time_step=np.inf), "time_step"),
+        (lambda flow: IncompressibleFlow(8, cfl=True), "cfl"),
+        (lambda flow: IncompressibleFlow(8, max_substeps=True), "max_substeps"),
+        (lambda flow: IncompressibleFlow((8, True)), "resolution"),
+        (lambda flow: PseudoSpectral(cfl="a"), "cfl"),
+        (lambda flow: PseudoSpectral(cfl=True), "cfl"),
+        (lambda flow: PseudoSpectral(max_substeps=2.5), "max_substeps"),
+        (lambda flow: FNO(1, 1, modes=(4,), width=True), "width"),
+        (lambda flow: FNO(1, 1, modes=(4,), padding=True), "padding"),
+        (lambda flow: FNO(1, 1, modes=(4,), lift=True), "lift"),
+        (lambda flow: Burgers().exact(Burgers().case(), [-0.1], (np.zeros(2),)), "from time 0 on"),
         (lambda flow: Series("a", "b"), "series"),
         (lambda flow: Series([[0], [0, 1]], [1]), "series"),
         (lambda flow: LidDrivenCavity().case(initial_streamfunction=np.ones((4, 4)) * 1j), "initial_streamfunction"),

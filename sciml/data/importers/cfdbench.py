@@ -14,7 +14,7 @@ import numpy as np
 
 from sciml.data import schema, splits
 from sciml.data._cfdbench import LAYOUTS, SUBSETS, Layout, by_keys
-from sciml.errors import FileFormatError, InputError, suggest
+from sciml.errors import FileFormatError, InputError, is_number, suggest
 
 _CASE = re.compile(r"case(\d+)\Z")
 _MOST_JSON = 1 << 20
@@ -176,7 +176,7 @@ def _json(folder: Path) -> tuple[str, dict[str, Any]]:
 
 def _number(content: dict[str, Any], key: str, path: Path) -> float:
     value = content[key]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value):
         raise FileFormatError(f"{path}: {key!r} is {value!r:.60}, expected a finite number")
     return float(value)
 

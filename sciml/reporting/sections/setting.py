@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sciml.errors import is_number
 from sciml.reporting import curves
 from sciml.reporting.blocks import Cell, Code, Facts, Figures, Note, Table
 from sciml.reporting.sections.accuracy import spread, styles
@@ -52,7 +53,7 @@ def _histories(study: Study) -> tuple[list[curves.Line], str]:
                 (r.get("step", i), r[key])
                 for i, r in enumerate(run.history)
                 for key in keys[:]
-                if _is_number(r.get(key))
+                if is_number(r.get(key))
             ]
             if len(points) > 1:
                 x, y = np.array(points, float).T
@@ -68,10 +69,6 @@ def _thin(x: np.ndarray, y: np.ndarray, most: int = 150) -> tuple[np.ndarray, np
         return x, y
     parts = np.array_split(np.arange(len(x)), most)
     return np.array([x[p].mean() for p in parts]), np.array([y[p].mean() for p in parts])
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
 
 
 def cost(study: Study) -> list[object]:
