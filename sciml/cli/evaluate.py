@@ -77,10 +77,10 @@ def print_study(study: Any) -> None:
         return number(float(values.mean())) if values.size else "–"
 
     columns = [ALL, *study.subsets] if len(study.subsets) > 1 else [ALL]
-    head = ["row", *(f"one step, {c}" for c in columns)]
+    head = ["row", *(f"{'prediction' if study.steady else 'one step'}, {c}" for c in columns)]
     if study.steps > 1:
         head += [f"{study.steps} steps, mean", f"step {study.steps}"]
-    head.append("time of a step")
+    head.append("time of a case" if study.steady else "time of a step")
     rows = []
     for model, _ in study.models:
         cells = [model, *(mean(study.one_step_of(model, c)) for c in columns)]

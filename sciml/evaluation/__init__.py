@@ -87,7 +87,7 @@ def evaluate(
         solvers: a run directory, a solver, several of them, or a mapping from row names to one or several (seeds).
             Runs of the same operator and options make one row.
         data: path of a data set, data set or solutions.
-        steps: length of the rollouts; problems in time alone.
+        steps: length of the rollouts, or less if no held-out case is that long; problems in time alone.
         starts: shares of a case at which rollouts start, as numbers or fractions in words; problems in time alone.
         baselines: whether to add persistence (in time), mean field and interpolation, learnt from `train_split`; or
             such, fitted.

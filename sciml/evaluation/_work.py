@@ -67,6 +67,7 @@ class Comparison:
                     self.rollouts.append(Rollout(i, self.subsets[i], name, frame, length))
         if not self.rollouts:
             raise InputError("data: no held-out case has two frames")
+        self.steps = min(self.steps, max(r.steps for r in self.rollouts))
 
     # -- predictions --------------------------------------------------------------------------------------------
 

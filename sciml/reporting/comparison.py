@@ -56,17 +56,18 @@ def compare(
     problem = encoding.problem
     if problem.name != dataset.attrs.get("problem"):
         raise InputError(f"data: holds {dataset.attrs.get('problem')!r}, but the run was trained on {problem.name!r}")
-    solvers = _references(problem, encoding.space) if reference else {}
+    solvers = _references(problem, encoding.space, dataset) if reference else {}
     parts = _compared(groups, solvers, dataset, split, steps, say)
     fields = {f.name: f.unit for f in problem.fields if f.name in encoding.fields}
     runs_ = [gather.run_of(s, n, p) for s, n, p in zip(surrogates, names, paths, strict=True)]
     name = path.name if path is not None else "a data set in memory"
+    length = [("rollout steps", str(parts["square"].shape[-1]))]
     study = Study(
         title=f"{problem.title}: {_listed(list(groups))} against what needs no training",
         data_name=name, fields=fields, facts=gather.data_facts(dataset, name, split), runs=runs_,
         versions=gather.versions(), split=split, steady=problem.steady, time_unit=problem.time_unit,
         length_unit=getattr(problem, "length_unit", "m"),
-        settings=[("held-out split", split), ("rollout steps", str(steps))],
+        settings=[("held-out split", split), *([] if problem.steady else length)],
         command=_command(paths, path), threads=_threads(), **parts,
     )  # fmt: skip
     return _detailed(study, groups, dataset, problem, steps, say) if details else study
@@ -91,17 +92,23 @@ def _load(runs: Any) -> tuple[list[Any], list[str]]:
     return loaded, paths
 
 
-def _references(problem: Any, space: Sequence[int]) -> dict[str, Any]:
+def _references(problem: Any, space: Sequence[int], dataset: Any) -> dict[str, Any]:
     """Return the reference solver at shares of the data's resolution, by the name of the row."""
-    from sciml.solvers import IncompressibleFlow
+    import sciml.data
+    from sciml.geometry import Box
+    from sciml.solvers import FiniteVolume, IncompressibleFlow
 
-    if problem.dimensions != 2 or not IncompressibleFlow(8).supports(problem):
+    flow = problem.dimensions == 2 and IncompressibleFlow(8).supports(problem)
+    if not flow and not (
+        FiniteVolume(8).supports(problem) and isinstance(sciml.data.case(dataset, 0)[0].geometry, Box)
+    ):
         return {}
-    found = {}
+    found: dict[str, Any] = {}
     for share in SHARES:
-        ny, nx = (max(4, round(n * share / 4) * 4) for n in space)
-        if (ny, nx) != tuple(space):
-            found[f"reference {nx} × {ny}"] = IncompressibleFlow((ny, nx), tendencies=False)
+        counts = tuple(max(4, round(n * share / 4) * 4) for n in space)
+        if counts != tuple(space):
+            name = f"reference {' × '.join(str(n) for n in reversed(counts))}"
+            found[name] = IncompressibleFlow((counts[0], counts[1]), tendencies=False) if flow else FiniteVolume(counts)
     return found
 
 
@@ -157,13 +164,14 @@ def _row(model: str, kind: str, surrogate: Any, cost: float, runs: int) -> Row:
 def _cost(solver: Any, held: Any) -> float:
     """Return seconds a step of one case, compiled: the whole case over its steps, the best of three."""
     i = int(np.argmax(held.length))
-    times = np.asarray(held.times[i])  # all of them: for other times it would have to be compiled again
+    # all times of it: for others it would have to be compiled again
+    times = None if held.times is None else np.asarray(held.times[i])
     best = np.inf
     for _ in range(3):
         began = time.perf_counter()
         solver.solve(held.cases[i], times)
         best = min(best, time.perf_counter() - began)
-    return best / max(len(times) - 1, 1)
+    return best if times is None else best / max(len(times) - 1, 1)
 
 
 def _more(summary: Mapping[str, Any], of_truth: Mapping[str, Any], last: str) -> dict[str, str]:

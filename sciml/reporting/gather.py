@@ -208,11 +208,12 @@ def sample_of(
         audits[model] = _audit(_labelled(case, made, times, solution, axes, steady))
     box = dict(zip("xyz", case.geometry.extents, strict=False))
     extents = {a: (float(box[a][0]), float(box[a][1])) for a in axes}
+    around = [a for a, p in zip("xyz", getattr(case.geometry, "periodic", ()), strict=False) if p]
     mask = np.asarray(solution["mask"].values) if "mask" in solution else None
     return Sample(
         case.label or f"case {number}", "" if subset == "all" else subset, times,
         {a: np.asarray(solution[a].values, float) for a in axes}, extents,
-        truth, predictions, shown_parameters(case), {k: v for k, v in audits.items() if v}, mask, start,
+        truth, predictions, shown_parameters(case), {k: v for k, v in audits.items() if v}, mask, start, around,
     )  # fmt: skip
 
 

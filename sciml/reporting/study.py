@@ -44,6 +44,7 @@ class Sample:
         truth: field -> (T, *space).
         predictions: model -> field -> (T, *space).
         audits: model or "truth" -> rows of `sciml.audit(...).to_dict()`.
+        periodic: axes along which the domain is.
     """
 
     label: str
@@ -57,6 +58,7 @@ class Sample:
     audits: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     mask: np.ndarray | None = None
     start: int = 0
+    periodic: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

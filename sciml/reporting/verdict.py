@@ -6,15 +6,18 @@ from typing import Literal
 
 import numpy as np
 
+from sciml.reporting._style import number
 from sciml.reporting.study import ALL, Study
 
 Tone = Literal["good", "mixed", "poor", "plain"]
 
 
 def times(value: float) -> str:
-    """Return a ratio as people say it: "12×", "1.3×", "0.04×"."""
+    """Return a ratio as people say it: "12×", "1.3×", "0.04×", "2.5·10⁵×"."""
     if not np.isfinite(value):
         return "–"
+    if value >= 1e4:
+        return f"{number(value)}×"
     return f"{value:.0f}×" if value >= 10 else f"{value:.1f}×" if value >= 1 else f"{value:.2g}×"
 
 
@@ -98,7 +101,7 @@ def verdict(study: Study) -> tuple[str, Tone]:
 
 
 def _accuracy(study: Study, model: str, won: list[tuple[str, str]], lost: list[tuple[str, str]]) -> str:
-    over = f"rollouts of {study.steps} steps" if study.steps > 1 else "predictions"
+    over = f" over rollouts of {study.steps} steps" if study.steps > 1 else ""
     everywhere = len(study.subsets) <= 1
     if won and not lost:
         ratios = [study.score(bar, subset) / study.score(model, subset) for subset, bar in won]
@@ -106,7 +109,7 @@ def _accuracy(study: Study, model: str, won: list[tuple[str, str]], lost: list[t
         span = low if low == high else f"{low} to {high}"
         where = "" if everywhere else f" in each of the subsets {_listed([s for s, _ in won])}"
         text = (
-            f"beats everything that needs no training{where}: its error over {over} is {span} smaller than the best "
+            f"beats everything that needs no training{where}: its error{over} is {span} smaller than the best "
             "such row's."
         )
     elif won:
@@ -117,7 +120,7 @@ def _accuracy(study: Study, model: str, won: list[tuple[str, str]], lost: list[t
     elif lost:
         named = sorted({b for _, b in lost})
         need = "needs" if len(named) == 1 else "need"
-        text = f"has a larger error over {over} than {_listed(named)}, which {need} no training."
+        text = f"has a larger error{over} than {_listed(named)}, which {need} no training."
     else:
         text = "could be compared with nothing."
     return text

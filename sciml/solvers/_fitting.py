@@ -19,7 +19,7 @@ from sciml.problem import Case, PDEProblem
 from sciml.solvers._encoding import Encoding
 from sciml.training import losses
 from sciml.training.batches import LoaderBatches, MemoryBatches, Reflected
-from sciml.training.callbacks import Callback, MetricsLog
+from sciml.training.callbacks import Callback, MetricsList, MetricsLog
 from sciml.training.checkpoint import replace_bytes
 from sciml.training.progress import ProgressDisplay
 from sciml.training.samples import CaseTable, cases_of, open_data, table
@@ -145,7 +145,10 @@ def fit(
     if out is not None:
         folder = Path(out)
         _claim(folder, resume, record)
-        extra.append(MetricsLog(folder / "metrics.jsonl"))
+        log: MetricsLog | MetricsList = MetricsLog(folder / "metrics.jsonl")
+    else:
+        log = MetricsList()
+    extra.append(log)
     if progress:
         extra.append(ProgressDisplay(f"training {surrogate.operator_name}"))
     trainer = Trainer(operator, objective, s, out=out, callbacks=extra)
@@ -160,7 +163,7 @@ def fit(
         if loader is not None:
             loader.close()
     record |= {"steps": trainer.step, "steps_planned": trainer.total_steps, "stopped": trainer.stopped}
-    surrogate.adopt(encoding, kept, record | {"seconds": round(time.monotonic() - began, 2)}, trainer)
+    surrogate.adopt(encoding, kept, record | {"seconds": round(time.monotonic() - began, 2)}, log.records)
     if out is not None:
         surrogate.save(out)
     return trainer

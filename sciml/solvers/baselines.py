@@ -319,11 +319,16 @@ def _matern(square: np.ndarray) -> np.ndarray:
 
 
 def _fading(residual: np.ndarray) -> np.ndarray:
-    """c_k = Σ ⟨r(s), r(s + k)⟩ / Σ ⟨r(s), r(s)⟩ over cases and frames s; c_0 = 1."""
+    """c_k = Σ ⟨r(s), r(s + k)⟩ / Σ (⟨r(s), r(s)⟩ + ε) over cases and frames s; c_0 = 1.
+
+    ε, a millionth of the mean over all frames, is a ridge: where the frames s are known exactly, as initial states may
+    be, their residuals are rounding, from which nothing follows for later ones.
+    """
     frames = residual.shape[1]
     products = np.einsum("cid,cjd->ij", residual, residual, optimize=True)
+    ridge = 1e-6 * np.trace(products) / frames
     fade = np.ones(frames)
     for k in range(1, frames):
-        own = np.trace(products[: frames - k, : frames - k])
+        own = np.trace(products[: frames - k, : frames - k]) + (frames - k) * ridge
         fade[k] = np.trace(products, offset=k) / own if own > 0 else 0.0
     return fade

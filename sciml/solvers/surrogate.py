@@ -25,8 +25,8 @@ from sciml.solver import TrainableSolver, as_cases, times_for
 from sciml.solvers import _fitting
 from sciml.solvers._encoding import Encoding
 from sciml.solvers._many import title
+from sciml.training.callbacks import read_metrics
 from sciml.training.checkpoint import digest, load_weights, read_tensors, replace_bytes, write_tensors
-from sciml.training.trainer import Trainer
 
 SCHEMA = 1
 CHUNK = 32  # cases that a rollout carries at once
@@ -149,10 +149,12 @@ class Surrogate(TrainableSolver):
         _fitting.fit(self, data, **options)
         return self
 
-    def adopt(self, encoding: Encoding, operator: nn.Module, training: dict[str, Any], trainer: Trainer) -> None:
+    def adopt(
+        self, encoding: Encoding, operator: nn.Module, training: dict[str, Any], metrics: list[dict[str, Any]]
+    ) -> None:
         """Take over the outcome of a training run."""
         self.encoding, self.operator, self.training = encoding, operator.eval().cpu(), training
-        self.metrics = list(trainer.history)
+        self.metrics = metrics
 
     # -- one step, many steps -----------------------------------------------------------------------------------
 
@@ -304,9 +306,10 @@ class Surrogate(TrainableSolver):
         config = json.loads(json.dumps(config))
         config["config_sha256"] = _config_digest(config)
         write_tensors(folder / "weights.safetensors", weights)
+        lines = "".join(json.dumps(r) + "\n" for r in self.metrics).encode()
         log = folder / "metrics.jsonl"
-        if not log.exists():
-            replace_bytes(log, "".join(json.dumps(r) + "\n" for r in self.metrics).encode())
+        if not log.exists() or log.read_bytes() != lines:  # what is there may be another run's
+            replace_bytes(log, lines)
         replace_bytes(folder / "config.json", (json.dumps(config, indent=1, sort_keys=True) + "\n").encode())
 
     @classmethod
@@ -427,21 +430,6 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     if config.get("schema") != SCHEMA:
         raise FileFormatError(f"{path}: schema is {config.get('schema')!r}, expected {SCHEMA}")
     return config
-
-
-def read_metrics(path: str | Path) -> list[dict[str, Any]]:
-    """The records of metrics.jsonl; a last line cut short by a crash is left out."""
-    records = []
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return []
-    for line in lines:
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            continue
-    return records
 
 
 def load(directory: str | Path) -> TrainableSolver:

@@ -68,6 +68,11 @@ class MetricsLog(Callback):
         self._size: int | None = None
         self._file: Any = None
 
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """What the file holds."""
+        return read_metrics(self.path)
+
     def on_start(self, trainer: Trainer) -> None:
         if self._size is None or not self.path.exists():
             self._file = open(self.path, "w", encoding="utf-8")
@@ -101,6 +106,36 @@ class MetricsLog(Callback):
 
     def restore(self, state: Any) -> None:
         self._size = state
+
+
+class MetricsList(Callback):
+    """What `MetricsLog` writes, kept in memory: `records`."""
+
+    def __init__(self, every: int = 10):
+        self.every = every
+        self.records: list[dict[str, Any]] = []
+
+    def on_step(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        if record["step"] % self.every == 0 or record["step"] == 1:
+            self.records.append(record)
+
+    def on_validation(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        self.records.append(record)
+
+
+def read_metrics(path: str | Path) -> list[dict[str, Any]]:
+    """The records of a metrics.jsonl; lines that are no records, as a crash may leave one, are left out."""
+    records = []
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    for line in lines:
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records
 
 
 class TensorBoard(Callback):

@@ -85,6 +85,12 @@ def test_pooling_by_hand(packed):
     assert still["one_step"]["all"]["u"]["mae"]["mean"] == pytest.approx(np.mean(absolutes))
 
 
+def test_rollouts_are_no_longer_than_the_cases(packed):
+    found = evaluate(Scaled(1.1), packed, steps=20)
+    assert found.summary["steps"] == 8 and found.errors.sizes["step"] == 8
+    assert np.isfinite(found.row("scaled")["rollout"]["all"]["joint"]["nmse"]["mean"]).all()
+
+
 def test_arrays_hold_what_the_summary_says(packed):
     found = evaluate(Scaled(0.9), packed, steps=3)
     errors = found.errors.sel(row="scaled").isel(run=0)
@@ -297,4 +303,7 @@ def test_a_steady_surrogate_from_training_to_report(steady, tmp_path):
     assert found.row("fno")["one_step"]["soft"]["p"]["nmse"]["mean"] == pytest.approx(soft, rel=1e-4)
     sciml.report([tmp_path / "fno"], data=steady, out=tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
-    assert "interpolation" in page and "mean field" in page and "persistence</t" not in page
+    for row in ("mean field", "interpolation", "reference 4 × 4", "reference 12 × 12", "FNO"):
+        assert row in page
+    text = page.split("<body", 1)[1]
+    assert "the rollout" not in text and "one step" not in text and "persistence" not in text.lower()

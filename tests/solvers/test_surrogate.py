@@ -97,6 +97,18 @@ def test_save_and_load_give_identical_answers(trained):
     assert data.case(packed, 1)[0] == case
 
 
+def test_a_run_kept_in_memory_has_the_same_records(trained, burgers_set, tmp_path):
+    """Losses and validations alike, with a folder or without; and a folder's records are those of what it holds."""
+    recipe = {"steps": 20, "batch_size": 16, "seed": 1, "progress": False}
+    kept = Surrogate(FNO, width=8, modes=(6,), layers=1).fit(burgers_set, **recipe)
+    written = Surrogate(FNO, width=8, modes=(6,), layers=1).fit(burgers_set, out=tmp_path / "a", **recipe)
+    assert kept.metrics == written.metrics == load(tmp_path / "a").metrics
+    assert [r["step"] for r in kept.metrics if "loss" in r] == [1, 10, 20]
+    surrogate, _ = trained
+    surrogate.save(tmp_path / "a")
+    assert load(tmp_path / "a").metrics == surrogate.metrics != kept.metrics
+
+
 def test_only_reachable_times(trained):
     surrogate, _ = trained
     case = Burgers().case(viscosity=0.05, velocity=2.0, length=1.0)  # L/U = 0.5, Δt = 0.025

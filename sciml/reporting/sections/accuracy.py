@@ -34,7 +34,12 @@ def comparison(study: Study) -> list[object]:
     several = any(len(study.members(m)) > 1 for m in study.surrogates)
     reference = any(kind == "reference" for _, kind in study.models)
     text = [f"{NMSE}, in the problem's scales of each case and over the held-out cases (split “{study.split}”)."]
-    if not study.steady:
+    if study.steady:
+        text.append(
+            "Mean field is the mean of the training cases; interpolation is a smooth interpolant of them over their "
+            "parameters and input fields, the bar that a surrogate must beat to be worth its training."
+        )
+    else:
         text.append(
             "Persistence repeats the last state; mean field is the mean of the training cases at the same step; "
             "interpolation is a smooth interpolant of the training cases in parameter space, the bar that a surrogate "
@@ -103,13 +108,15 @@ def _more(study: Study) -> Table:
         for model, kind in study.models
         if model in study.more
     ]
-    return Table(
-        ["row", *names],
-        rows,
-        "Further figures, over all subsets; T is the problem's time scale, which for flows is length over velocity. "
-        "Divergence is that of the velocities at cell centres by central differences, which is not zero for the truth "
-        "either: the solver's face velocities are what is free of it.",
-    )
+    words = ["Further figures, over all subsets."]
+    if any("correlation" in name for name in names):
+        words.append("T is the problem's time scale, which for flows is length over velocity.")
+    if any("divergence" in name for name in names):
+        words.append(
+            "Divergence is that of the velocities at cell centres by central differences, which is not zero for the "
+            "truth either: the solver's face velocities are what is free of it."
+        )
+    return Table(["row", *names], rows, " ".join(words))
 
 
 def _mean(values: np.ndarray) -> np.ndarray:

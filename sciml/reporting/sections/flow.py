@@ -13,7 +13,7 @@ from sciml.reporting import curves
 from sciml.reporting._style import INK, Look, number
 from sciml.reporting.blocks import Cell, Figures, Note, Table, Tabs
 from sciml.reporting.sections.accuracy import styles
-from sciml.reporting.sections.pictures import describe
+from sciml.reporting.sections.pictures import at_the_end, describe, labelled
 from sciml.reporting.study import Sample, Study
 
 _TRUTH = Look(INK, "-", "o", 3.0)
@@ -33,7 +33,7 @@ def profiles(study: Study) -> list[object]:
     flows = [s for s in study.samples if {"u", "v"} <= set(s.truth) and s.truth["u"].ndim == 3 and s.predictions]
     if flows:
         tabs = [(s.subset or s.label, [Note(describe(study, s)), Figures(_centre_lines(study, s))]) for s in flows]
-        lead = Note("Velocities on the centre lines at the end of the rollout, truth beside every surrogate.")
+        lead = Note(f"Velocities on the centre lines{at_the_end(study)}, truth beside every surrogate.")
         blocks += [lead, Tabs(tabs)] if len(tabs) > 1 else [lead, *tabs[0][1]]
     elif not blocks:
         return []
@@ -79,26 +79,32 @@ def spectra(study: Study) -> list[object]:
         lines = []
         for label, values in {"truth": sample.truth, **sample.predictions}.items():
             stack = np.stack([np.asarray(values[n][-1], float) for n in names])
-            wavenumber, energy = metrics.energy_spectrum(stack, extents)
+            wavenumber, energy = metrics.energy_spectrum(stack, extents, periodic=[a in sample.periodic for a in axes])
             # Beyond the largest wavenumber of the coarsest axis, shells are cut by the corners of the grid.
             keep = slice(1, int(np.searchsorted(np.asarray(wavenumber), cutoff, side="right")))
             lines.append(curves.Line(label, np.asarray(wavenumber)[keep], np.asarray(energy)[keep]))
         unit = pretty_unit(study.fields.get(names[0], "1"))
         name_of = "kinetic energy" if names[0] == "u" and len(names) > 1 else f"energy of {names[0]}"
-        shown = f"E ({_squared(unit)})"
-        items.append(curves.spectrum(lines, look, f"{sample.subset or sample.label}, last step",
+        shown = labelled("E", "" if unit == "–" else _squared(unit))
+        title = (sample.subset or sample.label) + ("" if study.steady else ", last step")
+        items.append(curves.spectrum(lines, look, title,
                                      f"wavenumber (rad/{study.length_unit})", shown))  # fmt: skip
     if not items:
         return []
+    around = {a in s.periodic for s in usable for a in s.coords}
+    kinds = " and ".join(
+        (["cosine transform between walls"] if False in around else [])
+        + (["Fourier transform along periodic axes"] if True in around else [])
+    )
     caption = (
-        f"Spectra of {name_of} at the end of the rollout (cosine transform between walls, summed over shells of "
+        f"Spectra of {name_of}{at_the_end(study)} ({kinds}, summed over shells of "
         "wavenumbers). At the right end a surrogate that blurs falls below the truth, one that adds noise rises above."
     )
     return [Figures(items, caption)]
 
 
 def _squared(unit: str) -> str:
-    return {"m s⁻¹": "m² s⁻²", "–": "–"}.get(unit, f"({unit})²")
+    return {"m s⁻¹": "m² s⁻²"}.get(unit, f"({unit})²")
 
 
 def audits(study: Study) -> list[object]:

@@ -12,7 +12,14 @@ from sciml.reporting.study import Sample, Study
 
 
 def unit_text(unit: str) -> str:
-    return pretty_unit(unit)
+    """Return a unit as people write it, "" for a number without one."""
+    shown = pretty_unit(unit)
+    return "" if shown == "–" else shown
+
+
+def labelled(name: str, unit: str) -> str:
+    """Return what stands at an axis: the name, and the unit in brackets if there is one."""
+    return f"{name} ({unit})" if unit else name
 
 
 def fields(study: Study) -> list[object]:
@@ -22,8 +29,8 @@ def fields(study: Study) -> list[object]:
     tabs = [(_tab(sample, shown), _fields_of(study, sample)) for sample in shown]
     model = study.best or next(iter(shown[0].predictions))
     lead = Note(
-        f"Held-out cases: truth, prediction of {model} and error at the end of the rollout, all on one "
-        "scale, and the error once more on a scale of its own, symmetric about zero."
+        f"Held-out cases: truth, prediction of {model} and error{at_the_end(study)}, all on one scale, and the error "
+        "once more on a scale of its own, symmetric about zero."
     )
     return [lead, Tabs(tabs)] if len(tabs) > 1 else [lead, *tabs[0][1]]
 
@@ -51,13 +58,14 @@ def _fields_of(study: Study, sample: Sample) -> list[object]:
         error = made - true
         total = float(np.nansum(np.square(true)))
         nmse = float(np.nansum(np.square(error))) / total if total > 0 else float("nan")
-        caption = f"{name}: NMSE {number(nmse)}, largest error {number(float(np.nanmax(np.abs(error))))} {shown_unit}."
+        largest = f"{number(float(np.nanmax(np.abs(error))))} {shown_unit}".strip()
+        caption = f"{name}: NMSE {number(nmse)}, largest error {largest}."
         if true.ndim == 1:
             ((axis, x),) = sample.coords.items()
             items = [images.line_field(x, [("truth", true, "#1b1f24"), (model, made, LEARNED[0])], f"{name}",
-                                       f"{axis} ({study.length_unit})", f"{name} ({shown_unit})"),
+                                       f"{axis} ({study.length_unit})", labelled(name, shown_unit)),
                      images.line_field(x, [("error", error, LEARNED[1])], f"{name}, error",
-                                       f"{axis} ({study.length_unit})", f"{name} ({shown_unit})")]  # fmt: skip
+                                       f"{axis} ({study.length_unit})", labelled(name, shown_unit))]  # fmt: skip
             blocks.append(Figures(items, caption))
             continue
         if true.ndim != 2:
@@ -80,6 +88,11 @@ def _fields_of(study: Study, sample: Sample) -> list[object]:
     return blocks
 
 
+def at_the_end(study: Study) -> str:
+    """Return where in a rollout pictures are taken, as the end of a phrase; "" for a steady problem."""
+    return "" if study.steady else " at the end of the rollout"
+
+
 def describe(study: Study, sample: Sample) -> str:
     """Return one line that says which case this is."""
     values = ", ".join(f"{name} {value:.4g}" for name, value in sample.parameters.items())
@@ -97,7 +110,7 @@ def film(study: Study) -> list[object]:
     usable = [s for s in study.samples if s.predictions and len(s.times) > 2
               and all(v.ndim == 3 for v in s.truth.values())]  # fmt: skip
     if not usable:
-        return [Note("There is no two-dimensional rollout to animate.", quiet=True)]
+        return []
     sample = next((s for s in usable if s.subset == "ic"), usable[-1])
     name, unit, true, made = _speed(study, sample)
     model = _model(study, sample)
@@ -112,7 +125,7 @@ def film(study: Study) -> list[object]:
     width, height = rows[0].shape[2], rows[0].shape[1]
     return [
         Film(pictures, ["Truth", model, "Error"], width, height, times,
-             [images.colour_bar(s, f"{name} ({shown})" if i < 2 else f"error ({shown})") for i, s in enumerate(scales)],
+             [images.colour_bar(s, labelled(name if i < 2 else "error", shown)) for i, s in enumerate(scales)],
              f"{name.capitalize()}. {describe(study, sample)}")
     ]  # fmt: skip
 

@@ -21,7 +21,13 @@ def training(study: Study) -> list[object]:
     if study.facts:
         blocks.append(Facts(study.facts))
     if study.surrogates:
-        head = ["surrogate", "random seed", "weights", "training", "one step of one case"]
+        head = [
+            "surrogate",
+            "random seed",
+            "weights",
+            "training",
+            "one case" if study.steady else "one step of one case",
+        ]
         rows = []
         for model in study.surrogates:
             members = [study.rows[i] for i in study.members(model)]
@@ -38,7 +44,8 @@ def training(study: Study) -> list[object]:
         blocks.append(
             Figures(
                 [item],
-                "Thin: training loss; thick: validation, which is the NMSE of one step. One pair of lines a run.",
+                "Thin: training loss; thick: validation, which is the NMSE of "
+                f"{'the prediction' if study.steady else 'one step'}. One pair of lines a run.",
             )
         )
     return blocks
@@ -80,10 +87,13 @@ def cost(study: Study) -> list[object]:
     error = "NMSE" if study.steps <= 1 else f"NMSE, mean of {study.steps} steps"
     drawing = curves.speed_accuracy(usable, styles(study), "Lower left is better", what, error)
     threads = f" on {study.threads} threads" if study.threads else ""
-    caption = (
-        f"Wall-clock time{threads}. The line joins the resolutions of the reference solver, its error taken against "
-        "the truth's grid. A surrogate pays only below and to the left of that line."
-    )
+    caption = f"Wall-clock time{threads}."
+    reference = any(kind == "reference" for _, _, _, kind in usable)
+    if reference:
+        caption += (
+            " The line joins the resolutions of the reference solver, its error taken against the truth's grid. A "
+            "surrogate pays only below and to the left of that line."
+        )
     blocks: list[object] = [Figures([drawing], caption)]
     rows = []
     for model, kind in study.models:
@@ -93,6 +103,9 @@ def cost(study: Study) -> list[object]:
         scores = scores.mean(axis=1) if scores.size else study.one_step_of(model)
         text, note = spread(scores[np.isfinite(scores)])
         cells = [Cell(model), Cell(milliseconds(study.cost(model))), Cell(text, note=note)]
+        if not reference:
+            rows.append((kind, cells))
+            continue
         other, how = cost_at_equal_error(study, model) if kind == "surrogate" else (float("nan"), "")
         ratio = other / study.cost(model)
         shown = (
@@ -102,8 +115,11 @@ def cost(study: Study) -> list[object]:
         )
         cells.append(Cell(shown))
         rows.append((kind, cells))
-    blocks.append(Table(["row", "time", "error", "reference solver at equal error"], rows,
-                        "Time and error of every row; the last column interpolates between resolutions."))  # fmt: skip
+    head, caption = ["row", "time", "error"], "Time and error of every row."
+    if reference:
+        head.append("reference solver at equal error")
+        caption = "Time and error of every row; the last column interpolates between resolutions."
+    blocks.append(Table(head, rows, caption))
     return blocks
 
 
