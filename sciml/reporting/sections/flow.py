@@ -104,6 +104,8 @@ def spectra(study: Study) -> list[object]:
 
 
 def _squared(unit: str) -> str:
+    if " " not in unit and unit[-1:].isalpha():
+        return f"{unit}²"
     return {"m s⁻¹": "m² s⁻²"}.get(unit, f"({unit})²")
 
 
