@@ -21,8 +21,8 @@ class TrainingSettings:
 
     Args:
         minutes: at the start a few steps are timed on a copy of the model, which gives the number of steps that fit;
-            after a tenth of them it is corrected once by what they took, and stored. From then on nothing depends on
-            the clock, so that such a run can be resumed exactly, too; one resumed earlier keeps its first number.
+            after every tenth of the run it is corrected by what they took, and stored. A resumed run keeps the number
+            that its checkpoint holds, and so does not depend on the clock.
         lr: peak learning rate.  schedule: see `schedules`, with `schedule_options`.
         clip: largest gradient norm (0 = no clipping).
         ema: decay of the averaged weights, which are the ones kept (0 = none).

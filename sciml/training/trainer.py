@@ -79,7 +79,8 @@ class Trainer:
         self.best = math.inf
         self.best_weights: dict[str, Tensor] | None = None
         self.stopped = ""
-        self._budget: Budget | None = None  # while the number of steps may still be corrected
+        self._budget: Budget | None = None  # what corrects the number of steps
+        self._began = 0.0  # on the clock: when the budget's seconds began to count
         self.last_checkpoint: tuple[Path, int] | None = None
         self.history: list[dict[str, Any]] = []
 
@@ -135,7 +136,8 @@ class Trainer:
 
     def _loop(self, batches: Batches, validate: Validate | None) -> None:
         s = self.settings
-        saved, spent = time.monotonic(), 0.0
+        saved = time.monotonic()
+        spent = 0.0
         stream = self._stream(batches)
         while self.step < self.total_steps and not self.stopped:
             began = time.monotonic()
@@ -145,7 +147,8 @@ class Trainer:
             spent += time.monotonic() - began
             corrected = self._budget is not None and self._budget.due(self.step, self.total_steps)
             if corrected and self._budget is not None:
-                self.total_steps, self._budget = self._budget.corrected(self.step, spent), None
+                elapsed = time.monotonic() - self._began
+                self.total_steps = self._budget.corrected(self.step, self.total_steps, spent, elapsed)
             every = s.validate_every or max(1, math.ceil(self.total_steps / 20))
             if validate is not None and (self.step % every == 0 or self.step == self.total_steps):
                 self._validate(validate, record)
@@ -234,8 +237,8 @@ class Trainer:
         if s.epochs is not None:
             return max(1, round(s.epochs * self.steps_per_epoch))
         assert s.minutes is not None
-        cost, extra = self._cost(batches), 0.0
-        seconds = 0.97 * s.minutes * 60
+        self._began, seconds = time.monotonic(), 0.98 * s.minutes * 60  # the rest is for what comes before and after
+        cost, extra, fixed = self._cost(batches, seconds), 0.0, 0.0
         if validate is not None:
             began = time.monotonic()
             with torch.no_grad(), _autocast(s):
@@ -244,11 +247,13 @@ class Trainer:
             if s.validate_every:
                 extra = once / s.validate_every
             else:
-                seconds = max(seconds - 20 * once, 0.1 * seconds)
-        self._budget = Budget(seconds, cost, extra)
+                fixed = 20 * once
+        now = time.monotonic()
+        self._budget = Budget(max(seconds - (now - self._began), 0.1 * seconds), cost, extra, fixed)
+        self._began = now
         return self._budget.steps
 
-    def _cost(self, batches: Batches) -> tuple[float, ...]:
+    def _cost(self, batches: Batches, seconds: float) -> tuple[float, ...]:
         """Seconds of a step in each tenth of the run, timed on a copy; leaves weights and random state as they were."""
         state = torch.get_rng_state()
         trial = Trainer(copy.deepcopy(self.model), self.loss, self.settings)
@@ -261,7 +266,7 @@ class Trainer:
             trial._step(next(stream))
             return time.monotonic() - began
 
-        cost = timed(step)
+        cost = timed(step, seconds)
         torch.set_rng_state(state)
         return cost
 
