@@ -11,7 +11,7 @@ from typing import Any
 
 # fmt: off
 _TRAINING: dict[str, Any] = {
-    "minutes": 4.2, "batch_size": 8, "schedule": "linear", "loss": "nmse", "ema": 0.99, "reflect": True, "noise": 0.02,
+    "minutes": 4.0, "batch_size": 8, "schedule": "linear", "loss": "nmse", "ema": 0.99, "reflect": True, "noise": 0.02,
     "repeat_start": 6, "rollout": 3, "rollout_start": 0.8, "rollout_gradient": "last", "validate_every": 300, "seed": 0,
 }
 RECIPE: dict[str, Any] = {
