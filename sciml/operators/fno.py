@@ -25,6 +25,7 @@ from sciml.operators._fused_layers import (
 )
 from sciml.operators._grid import Embedding, GridOperator, depth_to_space, extend, per_axis, positive, space_to_depth
 from sciml.operators._parallel import shares, single
+from sciml.operators._shapiro import shapiro, smoothing
 from sciml.operators._spectral import SpectralConv
 
 NORMS = ("none", "group", "instance")
@@ -58,6 +59,9 @@ class FNO(GridOperator):
             a grid half as fine, at a quarter of the cost in two dimensions. The layers then see no scales below the
             patch, and what the lift and projection do within it holds for one resolution: leave it at 1 where the grid
             is to change.
+        smooth: order of the filter (see `shapiro`) that takes the pattern of the patches out of what the trained
+            operator answers, in evaluation mode alone: in training it would hide from the loss what the operator does
+            to short waves. 0 for none; by default 4 with patches, 0 without.
         coordinates, masked, sampling: see `GridOperator`.
         spectral: "auto", "matmul" or "fft": how the transforms are computed.
         fused: use the hand-written layers with their own backward pass wherever they apply (no norm, transforms by
@@ -88,6 +92,7 @@ class FNO(GridOperator):
         mlp: float = 0.5,
         norm: str = "none",
         patch: int = 1,
+        smooth: int | None = None,
         coordinates: bool = True,
         masked: bool = False,
         sampling: str = "centre",
@@ -126,6 +131,7 @@ class FNO(GridOperator):
         self.lift_ratio, self.projection_ratio, self.mlp_ratio = float(lift), float(projection), float(mlp)
         self.spectral, self.fused, self.patch = spectral, bool(fused), positive("patch", patch)
         self.cells = self.patch ** len(modes)  # points in a patch
+        self.smooth = smoothing(smooth, self.patch)
         self._pool = Pool()
 
         embedding = max(width, 32) if n_params else 0
@@ -163,6 +169,7 @@ class FNO(GridOperator):
             "mlp": self.mlp_ratio,
             "norm": self.norm,
             "patch": self.patch,
+            "smooth": self.smooth,
             "coordinates": self.coordinates,
             "masked": self.masked,
             "sampling": self.sampling,
@@ -199,15 +206,23 @@ class FNO(GridOperator):
         self, x: Tensor, params: Tensor | None, mask: Tensor | None, coords: Tensor | None, plan: Plan | None
     ) -> Tensor:
         if self.patch == 1:
-            return self._apply_layers(self.assemble(x, mask, coords), params, mask, plan)
+            y = self._apply_layers(self.assemble(x, mask, coords), params, mask, plan)
+            return self._smoothed(y, mask)
         fine = tuple(x.shape[2:])
         h = space_to_depth(extend(self.assemble(x, mask, coords), self.patch), self.patch)
         coarse = None  # a patch is inside if any of its points is
         if mask is not None:
             coarse = space_to_depth(extend(mask.to(x.dtype), self.patch), self.patch).amax(dim=1, keepdim=True)
         y = depth_to_space(self._apply_layers(h, params, coarse, plan), self.patch)
-        y = y[(..., *(slice(0, n) for n in fine))].contiguous()
+        y = self._smoothed(y[(..., *(slice(0, n) for n in fine))].contiguous(), mask)
         return y if mask is None else y * mask.to(y.dtype)
+
+    def _smoothed(self, y: Tensor, mask: Tensor | None) -> Tensor:
+        return (
+            shapiro(y, self.smooth, tuple(p == 0 for p in self.padding), mask)
+            if self.smooth and not self.training
+            else y
+        )
 
     def _apply_layers(self, x: Tensor, params: Tensor | None, mask: Tensor | None, plan: Plan | None) -> Tensor:
         """From assembled input channels to the output channels on the same grid."""

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from sciml import registry
 from sciml.errors import InputError, suggest
 from sciml.operators._grid import Embedding, GridOperator, Modulation, depth_to_space, extend, positive, space_to_depth
+from sciml.operators._shapiro import shapiro, smoothing
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 BOUNDARIES = ("zeros", "replicate", "circular")
@@ -69,6 +70,7 @@ class UNet(GridOperator):
         blocks: residual blocks at each level, on the way down and on the way up.
         patch: side of the patches that the first convolution takes and the last one writes; 2 works on a grid half as
             fine, at about a quarter of the cost.
+        smooth: order of the filter that takes the pattern of the patches out of answers; see `FNO`.
         n_params: scalar parameters a sample; they modulate every block.
         boundary: what the convolutions see outside: "zeros", "replicate" or "circular" (periodic domains).
         dimensions, coordinates, masked, sampling: see `GridOperator`.
@@ -93,6 +95,7 @@ class UNet(GridOperator):
         patch: int = 1,
         n_params: int = 0,
         *,
+        smooth: int | None = None,
         boundary: str = "zeros",
         dimensions: int = 2,
         coordinates: bool = True,
@@ -117,6 +120,7 @@ class UNet(GridOperator):
             positive("blocks", blocks),
             positive("patch", patch),
         )
+        self.smooth = smoothing(smooth, self.patch)
         self.multipliers = tuple(positive("multipliers", m) for m in multipliers)
         if not self.multipliers:
             raise InputError("multipliers: expected at least one level, got none")
@@ -152,6 +156,7 @@ class UNet(GridOperator):
             "multipliers": list(self.multipliers),
             "blocks": self.blocks,
             "patch": self.patch,
+            "smooth": self.smooth,
             "n_params": self.n_params,
             "boundary": self.boundary,
             "dimensions": self.dimensions,
@@ -186,4 +191,6 @@ class UNet(GridOperator):
                 h = block(h, embedding)
         h = self.head(F.gelu(self.last_norm(h)))
         y = depth_to_space(h, self.patch)[(..., *(slice(0, n) for n in space))].contiguous()
+        if self.smooth and not self.training:
+            y = shapiro(y, self.smooth, (self.boundary == "circular",) * self.dimensions, mask)
         return y if mask is None else y * mask.to(y.dtype)
