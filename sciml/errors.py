@@ -31,7 +31,10 @@ class TrainingError(RuntimeError):
 
 def is_number(value: Any) -> bool:
     """Whether `value` is one finite real number; True and False are none."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 def is_whole(value: Any) -> bool:

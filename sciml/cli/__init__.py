@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     given = list(sys.argv[1:] if arguments is None else arguments)
     sys.unraisablehook = _hear
-    warnings.showwarning = _complain
+    shown, warnings.showwarning = warnings.showwarning, _complain
     try:
         from sciml.cli._app import app
 
@@ -49,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 with contextlib.suppress(OSError, ValueError):
                     stream.flush()
             os._exit(130)
+    finally:
+        warnings.showwarning = shown
     sys.exit(code if isinstance(code, int) else 0)
 
 

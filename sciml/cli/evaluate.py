@@ -19,7 +19,7 @@ def evaluate(
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace FILE if it exists."),
     as_json: bool = typer.Option(False, "--json", help="Print all results as JSON."),
 ) -> None:
-    """Evaluate runs on held-out cases, beside persistence, mean field and interpolation in parameter space."""
+    """Evaluate runs on held-out cases, beside what needs no training and the reference solver on coarser grids."""
     from sciml.cli import _arguments, _show
 
     _arguments.at_least("--steps", steps, 1)

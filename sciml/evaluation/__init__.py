@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -28,7 +29,7 @@ from typing import Any
 
 import xarray as xr
 
-from sciml.errors import InputError
+from sciml.errors import InputError, is_whole
 from sciml.evaluation._work import Comparison
 from sciml.solver import Solver
 from sciml.solvers.baselines import Baseline, MeanField, ParameterInterpolation, Persistence
@@ -89,21 +90,27 @@ def evaluate(
         data: path of a data set, data set or solutions.
         steps: length of the rollouts, or less if no held-out case is that long; problems in time alone.
         starts: shares of a case at which rollouts start, as numbers or fractions in words; problems in time alone.
-        baselines: whether to add persistence (in time), mean field and interpolation, learnt from `train_split`; or
-            such, fitted.
+        baselines: whether to add persistence (in time), mean field and interpolation, learnt from `train_split`
+            (left out with a warning where that has no case); or such, fitted.
         examples: per subset, how many cases' rollouts from frame 0 to keep for pictures.
 
     Raises:
         InputError: no held-out case, a wrong argument, or a solver that does not fit the data.
     """
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+    if not is_whole(steps) or steps < 1:
         raise InputError(f"steps: expected a whole number >= 1, got {steps!r}")
+    if not is_whole(examples) or examples < 0:
+        raise InputError(f"examples: expected a whole number >= 0, got {examples!r}")
+    if isinstance(starts, str) or not isinstance(starts, Iterable):
+        raise InputError(f"starts: expected shares such as ('0', '1/4'), got {starts!r}")
     named = [(str(s), _share(s)) for s in starts]
     groups = _groups(solvers)
     dataset = open_data(data)[0]
     first = next((r for runs in groups.values() for r in runs if isinstance(r, Surrogate)), None)
     fields = first.encoding.fields if first is not None and first.encoding is not None else None
     held = table(dataset, split, fields)
+    if "all" in held.subsets and len(set(held.subsets)) > 1:
+        raise InputError("subset: one is called 'all', which stands for all of them; expected another name")
     if subset is not None:
         from sciml.solvers._fitting import select
 
@@ -111,16 +118,30 @@ def evaluate(
     if not held.cases:
         raise InputError(f"split: no case of the data set is in split {split!r}")
     rows: list[tuple[str, str, list[Any]]] = []
-    if baselines is True:
+    if not isinstance(baselines, bool):
+        several = list(baselines) if isinstance(baselines, Iterable) else [baselines]
+        for b in several:
+            if not isinstance(b, Baseline):
+                raise InputError(f"baselines: expected True, False or fitted baselines, got {type(b).__name__}")
+        rows += [(b.name, "baseline", [b]) for b in several]
+    elif baselines and not table(dataset, train_split, held.fields).cases:
+        warnings.warn(
+            f"no case of the data set is in split {train_split!r}: nothing is held against baselines", stacklevel=2
+        )
+    elif baselines:
         made: list[Baseline] = [MeanField(), ParameterInterpolation()]
         if not held.problem.steady:
             made.insert(0, Persistence())
         for b in made:
             b.fit(dataset, train_split, held.fields)
         rows += [(b.name, "baseline", [b]) for b in made]
-    elif baselines:
-        rows += [(b.name, "baseline", [b]) for b in baselines]
     rows += [(name, "learned" if isinstance(runs[0], Surrogate) else "solver", runs) for name, runs in groups.items()]
+    names = [name for name, _, _ in rows]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"solvers: two rows are called {name!r}, expected names that differ")
+    if not rows:
+        raise InputError("solvers: expected at least one, got none")
     summary, errors, pictures = Comparison(held, rows, named, steps, examples, progress).run()
     return Evaluation({"protocol": PROTOCOL, **summary}, errors, pictures)
 
@@ -140,6 +161,8 @@ def _groups(solvers: Any) -> dict[str, list[Any]]:
         found: dict[str, list[Any]] = {}
         for name, runs in solvers.items():
             several = runs if isinstance(runs, list | tuple) else [runs]
+            if not several:
+                raise InputError(f"solvers: {name!r} has no run")
             found[str(name)] = [_solver(r) for r in several]
         return found
     several = list(solvers) if isinstance(solvers, list | tuple) else [solvers]

@@ -34,7 +34,8 @@ def every(squares: list[np.ndarray], labels: list[np.ndarray], cut: slice) -> di
 
 def ratio(a: Any, b: Any) -> np.ndarray:
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    return np.asarray(np.where(b > 0, a / np.where(b > 0, b, 1.0), np.where(a > 0, np.inf, a * 0.0)))
+    found = np.where(b > 0, a / np.where(b > 0, b, 1.0), np.where(a > 0, np.inf, a * 0.0))
+    return np.asarray(np.where(np.isnan(b), np.nan, found))
 
 
 def over(still: dict[str, Any], mine: dict[str, Any], subset: str) -> dict[str, float]:

@@ -18,6 +18,8 @@ from sciml.errors import InputError, SolverError
 from sciml.evaluation import _figures
 from sciml.evaluation._figures import over, over_rollouts, over_runs
 from sciml.solver import Solver
+from sciml.solvers.baselines import Baseline
+from sciml.solvers.surrogate import Surrogate
 from sciml.training.samples import CaseTable
 
 
@@ -103,7 +105,8 @@ class Comparison:
             except SolverError as error:
                 warnings.warn(f"case {self.held.number[i]} has no answer: {error}", stacklevel=2)
                 continue
-            values = np.stack([_onto(solution, name, self.held, i) for name in self.held.fields], axis=1)
+            learned = isinstance(solver, Baseline | Surrogate)
+            values = np.stack([_onto(solution, name, self.held, i, learned) for name in self.held.fields], axis=1)
             for k, (j, frame) in enumerate(starts):
                 if j == i:
                     part = values[frame + 1 : frame + 1 + steps]
@@ -274,7 +277,7 @@ class Comparison:
         speed: list[list[dict[str, float]]],
         extra: list[list[dict[str, np.ndarray]]],
     ) -> dict[str, Any]:
-        subsets = ["all", *sorted(set(self.subsets))]
+        subsets = list(dict.fromkeys(["all", *sorted(set(self.subsets))]))
         scale = np.stack([self.held.scales(r.case) for r in self.rollouts])
         rows = []
         reference = self._reference()
@@ -345,8 +348,12 @@ class Comparison:
         return next((a for a, (name, _, _) in enumerate(self.rows) if name == wanted), None)
 
 
-def _onto(solution: xr.Dataset, name: str, held: CaseTable, i: int) -> np.ndarray:
-    """(time, *space): a field of a solution on the grid of the data, by linear interpolation, linear beyond cells."""
+def _onto(solution: xr.Dataset, name: str, held: CaseTable, i: int, by_cell: bool = False) -> np.ndarray:
+    """(time, *space): a field of a solution on the grid of the data, by linear interpolation, linear beyond cells.
+
+    Args:
+        by_cell: take the values cell by cell where there are as many: what learned from the data answers on its cells.
+    """
     from scipy.interpolate import RegularGridInterpolator
 
     dims = [str(d) for d in held.dataset[held.fields[0]].dims[1:]]
@@ -354,8 +361,18 @@ def _onto(solution: xr.Dataset, name: str, held: CaseTable, i: int) -> np.ndarra
     values = np.asarray(solution[name].values, dtype=float)
     values = values[None] if held.times is None else values
     source = [np.asarray(solution[d].values, dtype=float) for d in dims]
+    if by_cell and values.shape[1:] == held.space:
+        return values
     if all(len(a) == len(b) and np.allclose(a, b, rtol=1e-6) for a, b in zip(source, target, strict=True)):
         return values
+    box = held.cases[i].geometry
+    around = dict(zip("xyz", getattr(box, "periodic", ()), strict=False))
+    lengths = dict(zip("xyz", box.extents, strict=False))
+    for k, d in enumerate(dims):
+        if around.get(d):  # across the seam the neighbour is the cell at the other end
+            period = lengths[d][1] - lengths[d][0]
+            source[k] = np.concatenate([source[k][-1:] - period, source[k], source[k][:1] + period])
+            values = np.concatenate([values.take([-1], k + 1), values, values.take([0], k + 1)], axis=k + 1)
     mesh = np.stack(np.meshgrid(*target, indexing="ij"), axis=-1)
     f = RegularGridInterpolator(tuple(source), np.moveaxis(values, 0, -1), bounds_error=False, fill_value=None)  # pyright: ignore[reportArgumentType]
     return np.moveaxis(f(mesh), -1, 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
 import torch
@@ -25,7 +24,7 @@ def positive(name: str, value: Any, least: int = 1) -> int:
 
 def per_axis(name: str, value: Any, dimensions: int) -> tuple[float, ...]:
     """One number for each axis from a number or a sequence."""
-    values = [value] * dimensions if isinstance(value, Real) else list(value)
+    values = list(value) if isinstance(value, Sequence) else [value] * dimensions
     if len(values) != dimensions or not all(map(is_number, values)):
         raise InputError(f"{name}: expected a number or {dimensions} numbers, got {value!r}")
     return tuple(float(v) for v in values)

@@ -61,7 +61,8 @@ class FNO(GridOperator):
             is to change.
         smooth: order of the filter (see `shapiro`) that takes the pattern of the patches out of what the trained
             operator answers, in evaluation mode alone: in training it would hide from the loss what the operator does
-            to short waves. 0 for none; by default 4 with patches, 0 without.
+            to short waves. 0 for none; by default 4 with patches of two points, else 0, for it takes out the wave
+            that changes its sign from point to point and leaves longer ones.
         coordinates, masked, sampling: see `GridOperator`.
         spectral: "auto", "matmul" or "fft": how the transforms are computed.
         fused: use the hand-written layers with their own backward pass wherever they apply (no norm, transforms by
@@ -99,11 +100,10 @@ class FNO(GridOperator):
         spectral: str = "auto",
         fused: bool = True,
     ):
-        modes = (modes,) if isinstance(modes, int) else tuple(modes)
+        modes = tuple(modes) if isinstance(modes, Sequence) else (modes,)
         if not 1 <= len(modes) <= 3:
             raise InputError(f"modes: expected 1 to 3 numbers, one an axis, got {modes}")
-        for m in modes:
-            positive("modes", m)
+        modes = tuple(positive("modes", m) for m in modes)
         super().__init__(
             in_channels,
             out_channels,
@@ -218,11 +218,7 @@ class FNO(GridOperator):
         return y if mask is None else y * mask.to(y.dtype)
 
     def _smoothed(self, y: Tensor, mask: Tensor | None) -> Tensor:
-        return (
-            shapiro(y, self.smooth, tuple(p == 0 for p in self.padding), mask)
-            if self.smooth and not self.training
-            else y
-        )
+        return shapiro(y, self.smooth, (False,) * len(self.modes), mask) if self.smooth and not self.training else y
 
     def _apply_layers(self, x: Tensor, params: Tensor | None, mask: Tensor | None, plan: Plan | None) -> Tensor:
         """From assembled input channels to the output channels on the same grid."""

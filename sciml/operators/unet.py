@@ -70,7 +70,7 @@ class UNet(GridOperator):
         blocks: residual blocks at each level, on the way down and on the way up.
         patch: side of the patches that the first convolution takes and the last one writes; 2 works on a grid half as
             fine, at about a quarter of the cost.
-        smooth: order of the filter that takes the pattern of the patches out of answers; see `FNO`.
+        smooth: order of the filter that takes the pattern of patches of two out of answers; see `FNO`.
         n_params: scalar parameters a sample; they modulate every block.
         boundary: what the convolutions see outside: "zeros", "replicate" or "circular" (periodic domains).
         dimensions, coordinates, masked, sampling: see `GridOperator`.

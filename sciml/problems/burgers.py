@@ -65,7 +65,7 @@ class Burgers(PDEProblem):
     def exact(self, case: Case, times: Any, coords: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
         if case.inputs:
             raise InputError(f"{self.name}: no exact solution is known for an initial field of one's own")
-        if np.min(times) < 0:
+        if np.size(times) and np.min(times) < 0:
             raise InputError(f"{self.name}: the exact solution is known from time 0 on, got {np.min(times):g} s")
         x = np.asarray(coords[0], dtype=np.float64)
         return {"u": np.stack([self._cole_hopf(case, x, float(t)) for t in np.atleast_1d(times)])}

@@ -29,7 +29,7 @@ class Encoding:
         step: None for steady problems.
         space: grid shape that the model was trained on.
         increment: (field,) root mean square of the increments of the normalised fields.
-        frames: frames of the longest training case.
+        frames: one more than the number of the last step that a training case reaches, from time zero.
         follows: whether the input fields of all training cases lay on the grid of their solutions; then answers to a
             case lie on the grid of its input fields, else on that of the training data.
     """
@@ -100,7 +100,7 @@ class Encoding:
         follows = all(value.shape == tuple(table.space) for value in given)
         return cls(
             problem, table.fields, history, residual, step, table.space, state, increment, static, features, masked,
-            int(table.length.max()), physics, follows,
+            _frames(table, step), physics, follows,
         )  # fmt: skip
 
     # -- one case -----------------------------------------------------------------------------------------------
@@ -219,6 +219,12 @@ class Encoding:
 
 def _nothing() -> FieldScaler:
     return FieldScaler((), np.zeros(0), np.zeros(0))
+
+
+def _frames(table: CaseTable, step: TimeStep | None) -> int:
+    if step is None or table.times is None:
+        return 1
+    return max(round(float(t[-1]) / step.of(c)) for c, t in zip(table.cases, table.times, strict=True)) + 1
 
 
 def _starts(table: CaseTable, i: int) -> np.ndarray:

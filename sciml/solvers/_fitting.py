@@ -134,7 +134,7 @@ def fit(
         raise InputError(f"surrogate: the {surrogate.operator_name} has no weights to train")
 
     record = {
-        "operator": surrogate.operator_name, "options": json.loads(json.dumps(surrogate.options, default=list)),
+        "operator": surrogate.operator_name, "options": surrogate.settings["options"],
         "settings": s.to_json(), "split": split, "subset": None if subset is None else list(np.atleast_1d(subset)),
         "cases": len(train.cases), "frames": int(train.length.sum()), "data": None if path is None else path.name,
         "loss": loss, "loss_options": loss_options or {}, "rollout": rollout, "rollout_start": rollout_start,

@@ -37,6 +37,7 @@ class Baseline(Solver):
 
     history = 1
     steady = True  # whether it has an answer to steady problems
+    aligned = True  # whether it needs training cases that begin at the same step
 
     def __init__(self) -> None:
         self.problem: PDEProblem | None = None
@@ -58,10 +59,20 @@ class Baseline(Solver):
             raise InputError(f"{self.name}: {train.problem.name} is steady, expected a problem in time")
         self.problem, self.fields, self.space = train.problem, train.fields, train.space
         self.step, self.cases = None if train.problem.steady else time_step(train), len(train.cases)
+        self.first = self._first(train)
         self._learn(train)
         return self
 
     def _learn(self, train: CaseTable) -> None: ...
+
+    def _first(self, train: CaseTable) -> int:
+        """The number of the step at which the training cases begin."""
+        if self.step is None or train.times is None:
+            return 0
+        found = {round(float(t[0]) / self.step.of(c)) for c, t in zip(train.cases, train.times, strict=True)}
+        if len(found) > 1 and self.aligned:
+            raise InputError(f"{self.name}: training cases begin at steps {min(found)} to {max(found)}, expected one")
+        return min(found)
 
     def _known(self, case: Case) -> Any:
         """What is computed once for all rollouts of a case."""
@@ -95,7 +106,7 @@ class Baseline(Solver):
         found = np.empty((len(cases), steps, *initial.shape[1:]), dtype=np.float32)
         known = {id(case): self._known(case) for case in {id(c): c for c in cases}.values()}
         for i, case in enumerate(cases):
-            first = int(step.index(case, starts[i : i + 1])[0])
+            first = int(step.index(case, starts[i : i + 1])[0]) - self.first
             scale = self._scale(case)
             found[i] = self._predict(initial[i] / scale, case, known[id(case)], first, steps) * scale
         return found
@@ -134,6 +145,7 @@ class Persistence(Baseline):
 
     name = "persistence"
     steady = False
+    aligned = False
 
     def _predict(self, initial: np.ndarray, case: Case, known: Any, first: int, steps: int) -> np.ndarray:
         return np.broadcast_to(initial, (steps, *initial.shape))
@@ -157,7 +169,7 @@ class MeanField(Baseline):
         self.mean = total / count.reshape(-1, *[1] * (total.ndim - 1))
 
     def _predict(self, initial: np.ndarray, case: Case, known: Any, first: int, steps: int) -> np.ndarray:
-        return self.mean[np.minimum(first + 1 + np.arange(steps), len(self.mean) - 1)]
+        return self.mean[np.clip(first + 1 + np.arange(steps), 0, len(self.mean) - 1)]
 
     def _answer(self, case: Case) -> np.ndarray:
         return self.mean[0]
@@ -197,6 +209,8 @@ class ParameterInterpolation(Baseline):
             self.frames[i, : len(frames)] = frames
             self.frames[i, len(frames) :] = frames[-1]
         first = [None if self.step is None else f[0] for f in self.frames]
+        if self.first:  # what is known of a case is how it begins, not what the data begin with
+            first = [self._initial(c) for c in train.cases]
         raw = [self._describe(c, f) for c, f in zip(train.cases, first, strict=True)]
         self.blocks = [_Block(np.stack(column)) for column in zip(*raw, strict=True)]
         self.z = [block(np.stack(column)) for block, column in zip(self.blocks, zip(*raw, strict=True), strict=True)]
@@ -239,8 +253,9 @@ class ParameterInterpolation(Baseline):
     def _describe(self, case: Case, initial: np.ndarray | None) -> tuple[np.ndarray, ...]:
         """Static features, their course in time, input fields that act throughout, initial field."""
         grid = Grid.uniform(case.geometry, self.space)
-        steps = np.zeros(1) if self.step is None else self.step.of(case) * np.arange(self.frames.shape[1])
-        course = feature_table(case, steps, self.step, self.names)
+        numbers = self.first + np.arange(self.frames.shape[1])
+        times = np.zeros(1) if self.step is None else self.step.of(case) * numbers
+        course = feature_table(case, times, self.step, self.names)
         given = [np.zeros(0), *(case.input_on(name, grid).ravel() for name in static_inputs(case.problem))]
         start = np.zeros(0) if initial is None else np.asarray(initial, float).ravel()
         return course.mean(axis=0), (course - course.mean(axis=0)).ravel(), np.concatenate(given), start
@@ -251,18 +266,21 @@ class ParameterInterpolation(Baseline):
 
     def trajectory(self, case: Case, initial: np.ndarray | None = None) -> np.ndarray:
         """(frame, field, *space) in the problem's scales, from what is known of the case at its beginning."""
-        problem, step = self._fitted()
+        _, step = self._fitted()
         if initial is None and step is not None:
-            grid = Grid.uniform(case.geometry, self.space)
-            values = problem.initial_state(case, grid)
-            scale = case.scales.fields
-            initial = np.stack([np.broadcast_to(values[n], grid.shape) / scale.get(n, 1.0) for n in self.fields])
+            initial = self._initial(case)
         z = [block(part[None]) for block, part in zip(self.blocks, self._describe(case, initial), strict=True)]
         key = self._key(case)
         weights = (self._kernel(z, self.choice[key][0]) @ self.inverse[key])[0]
         # Σ w (u_i − ū) = Σ w u_i − (Σ w) ū, which spares a copy of all trajectories
         flat = self.frames.reshape(len(self.frames), -1)
         return (weights.astype(np.float32) @ flat).reshape(self.mean.shape) + (1 - weights.sum()) * self.mean
+
+    def _initial(self, case: Case) -> np.ndarray:
+        """(field, *space) at time zero, in the problem's scales."""
+        grid = Grid.uniform(case.geometry, self.space)
+        values = case.problem.initial_state(case, grid)
+        return np.stack([np.broadcast_to(values[n], grid.shape) for n in self.fields]) / self._scale(case)
 
     def _known(self, case: Case) -> np.ndarray:
         return self.trajectory(case)
@@ -276,9 +294,9 @@ class ParameterInterpolation(Baseline):
     def _predict(self, initial: np.ndarray, case: Case, known: Any, first: int, steps: int) -> np.ndarray:
         path, last = known, len(known) - 1
         fade = self.carry[self._key(case)]
-        at = path[np.minimum(first + 1 + np.arange(steps), last)]
+        at = path[np.clip(first + 1 + np.arange(steps), 0, last)]
         c = fade[np.minimum(1 + np.arange(steps), len(fade) - 1)].reshape(-1, *[1] * initial.ndim)
-        return at + c * (initial - path[min(first, last)])
+        return at + c * (initial - path[np.clip(first, 0, last)])
 
     @property
     def settings(self) -> dict[str, Any]:

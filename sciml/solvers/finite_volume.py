@@ -67,7 +67,8 @@ class FiniteVolume(Solver):
         for what, value in (("courant", courant), ("time_step", 1.0 if time_step is None else time_step)):
             if value <= 0:
                 raise InputError(f"{self.name}: {what} is {value!r}, expected a number > 0")
-        self.stretching, self.courant, self.time_step = float(stretching), float(courant), time_step
+        self.stretching, self.courant = float(stretching), float(courant)
+        self.time_step = None if time_step is None else float(time_step)
 
     @property
     def settings(self) -> dict[str, Any]:

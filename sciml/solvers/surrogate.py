@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sciml import data as _data
 from sciml import registry
 from sciml.data._solution import version
-from sciml.errors import FileFormatError, InputError, SolverError, suggest
+from sciml.errors import FileFormatError, InputError, SolverError, is_whole, suggest
 from sciml.geometry import Grid
 from sciml.problem import Case, PDEProblem
 from sciml.solver import TrainableSolver, as_cases, times_for
@@ -68,7 +68,7 @@ class Surrogate(TrainableSolver):
             raise InputError(f"operator: expected a class of sciml.operators or its name, got {operator!r:.80}")
         self.operator_class = registry.operators.get(operator) if isinstance(operator, str) else operator
         self.operator_name = registry.operators.name_of(self.operator_class)
-        if not isinstance(history, int) or isinstance(history, bool) or history < 1:
+        if not is_whole(history) or history < 1:
             raise InputError(f"history: expected a whole number >= 1, got {history!r}")
         if fields is not None and (isinstance(fields, str) or not isinstance(fields, Sequence)):
             raise InputError(f"fields: expected names, got {fields!r}")
@@ -78,7 +78,7 @@ class Surrogate(TrainableSolver):
                 if option not in known:
                     raise InputError(f"{self.operator_name}: takes no {option!r}{suggest(option, list(known))}")
         self.fields = None if fields is None else tuple(fields)
-        self.residual, self.history, self.options = bool(residual), history, dict(options)
+        self.residual, self.history, self.options = bool(residual), int(history), dict(options)
         self.physics = bool(physics)
         self.encoding: Encoding | None = None
         self.operator: nn.Module | None = None
@@ -333,7 +333,10 @@ class Surrogate(TrainableSolver):
                 **config["options"],
             )
             surrogate.encoding = Encoding.from_json(config["encoding"], str(path))
-            operator = surrogate.operator_class(**config["operator_config"])
+            operator_config = dict(config["operator_config"])
+            if "patch" in operator_config:
+                operator_config.setdefault("smooth", 0)  # runs from before there was a filter
+            operator = surrogate.operator_class(**operator_config)
             surrogate.training = dict(config["training"])
         except FileFormatError:
             raise
@@ -402,8 +405,8 @@ def _stack(parts: list[np.ndarray | None]) -> Tensor | None:
 
 
 def _plain(value: Any) -> Any:
-    """JSON-able: tuples become lists."""
-    return json.loads(json.dumps(value))
+    """JSON-able: tuples become lists, NumPy's numbers and arrays Python's; what cannot be, its text."""
+    return json.loads(json.dumps(value, default=lambda v: v.tolist() if hasattr(v, "tolist") else repr(v)))
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:

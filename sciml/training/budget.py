@@ -50,7 +50,8 @@ class Budget:
             elapsed: seconds since `seconds` began to count, with what happens between steps.
         """
         slower = (spent - self._spent) / ((step - self._step) * self.cost[self._tenth])
-        left = max(self.seconds - elapsed - self.fixed * (1 - step / total), 0.0)
+        clock = max(self.seconds - elapsed, 0.0)
+        left = max(clock - self.fixed * (1 - step / total), 0.1 * clock)
         more = max(total - step, 1)
         for _ in range(5):  # a changed total moves the present share of the run, and so what is still to come
             more = max(1, int(left / (slower * self._mean_cost(step / (step + more)) + self.extra)))

@@ -132,9 +132,11 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
         return []
     for line in lines:
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except ValueError:
             continue
+        if isinstance(record, dict):
+            records.append(record)
     return records
 
 

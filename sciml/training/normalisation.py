@@ -98,6 +98,8 @@ class FeatureScaler:
 
     def constant_but_different(self, table: np.ndarray) -> list[str]:
         """Features that never varied in training and now have another value: nothing was learned about them."""
+        if not self.names:
+            return []
         rows = np.asarray(table, dtype=np.float64).reshape(-1, len(self.names))
         away = np.abs(rows - self.mean).max(axis=0, initial=0.0) > 1e-4 * np.maximum(np.abs(self.mean), 1e-4)
         return [n for n, a, s in zip(self.names, away.tolist(), self.std.tolist(), strict=True) if a and s == 0]
@@ -105,8 +107,10 @@ class FeatureScaler:
     def beyond(self, table: np.ndarray, margin: float = 0.05) -> list[tuple[str, float]]:
         """Features that varied in training and now leave that range by more than `margin` of its width, each with its
         value furthest away."""
+        if not self.names:
+            return []
         rows = np.asarray(table, dtype=np.float64).reshape(-1, len(self.names))
-        found = []
+        found: list[tuple[str, float]] = []
         for k, name in enumerate(self.names):
             away = np.maximum(self.lower[k] - rows[:, k], rows[:, k] - self.upper[k])
             worst = int(np.argmax(away))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from sciml.errors import InputError, is_number, suggest
+from sciml.errors import InputError, is_number, is_whole, suggest
 from sciml.training import schedules
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
@@ -66,11 +67,11 @@ class TrainingSettings:
                 raise InputError(f"{name}: expected a number > 0, got {value!r}")
         for name in ("batch_size", "steps"):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            if value is not None and (not is_whole(value) or value < 1):
                 raise InputError(f"{name}: expected a whole number >= 1, got {value!r}")
         for name in ("validate_every", "checkpoint_every", "patience", "seed"):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            if not is_whole(value) or value < 0:
                 raise InputError(f"{name}: expected a whole number >= 0, got {value!r}")
         for name in ("clip", "weight_decay", "checkpoint_seconds"):
             if not is_number(getattr(self, name)) or getattr(self, name) < 0:
@@ -79,10 +80,14 @@ class TrainingSettings:
             raise InputError(f"lr: expected a number > 0, got {self.lr!r}")
         if not is_number(self.ema) or not 0 <= self.ema < 1:
             raise InputError(f"ema: expected a decay in [0, 1), got {self.ema!r}")
-        betas = tuple(self.betas)
+        betas = tuple(self.betas) if isinstance(self.betas, Sequence) else ()
         if len(betas) != 2 or not all(is_number(b) and 0 <= b < 1 for b in betas):
             raise InputError(f"betas: expected two numbers in [0, 1), got {self.betas!r}")
-        object.__setattr__(self, "betas", betas)
+        object.__setattr__(self, "betas", (float(betas[0]), float(betas[1])))
+        for name in ("batch_size", "steps", "validate_every", "checkpoint_every", "patience", "seed"):
+            self._cast(name, int)
+        for name in ("epochs", "minutes", "clip", "weight_decay", "checkpoint_seconds", "lr", "ema"):
+            self._cast(name, float)
         for name, options in (("optimizer", OPTIMIZERS), ("precision", PRECISIONS), ("keep", ("last", "best"))):
             if getattr(self, name) not in options:
                 raise InputError(f"{name}: expected one of {', '.join(options)}, got {getattr(self, name)!r}")
@@ -96,6 +101,12 @@ class TrainingSettings:
             raise InputError(
                 f"schedule_options: {self.schedule_options!r} does not fit the schedule {self.schedule!r}"
             ) from None
+
+    def _cast(self, name: str, kind: type[int] | type[float]) -> None:
+        """NumPy's numbers to Python's, which go into JSON."""
+        value = getattr(self, name)
+        if value is not None and type(value) not in (int, float):
+            object.__setattr__(self, name, kind(value))
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -49,7 +49,8 @@ class Trainer:
 
     With a directory `out`, the state is written to `out/checkpoints/last.safetensors` as it goes, and the weights
     with the lowest validation figure to `best.safetensors`; a run that is killed at any instant continues from there
-    with `resume=True`, and on a CPU with the same number of threads ends with the same bits as one never interrupted.
+    with `resume=True`, and on a CPU with the same number of threads ends with the same bits as one never interrupted
+    (of a run by minutes: as one with the number of steps that its last checkpoint holds).
 
     Args:
         model: trained in place.

@@ -181,6 +181,10 @@ def test_public_name():
     ("arguments", "message"),
     [
         ({"steps": 0}, "steps: expected a whole number"),
+        ({"examples": None}, "examples: expected a whole number"),
+        ({"starts": None}, "starts: expected shares"),
+        ({"starts": "0"}, "starts: expected shares"),
+        ({"baselines": 3}, "baselines: expected True, False or fitted baselines, got int"),
         ({"starts": ["1/0"]}, "starts"),
         ({"starts": [1.0]}, r"shares in \[0, 1\)"),
         ({"split": "tset"}, "did you mean 'test'"),
@@ -194,6 +198,12 @@ def test_bad_arguments(packed, arguments, message):
 
 
 def test_more_bad_arguments(packed, tmp_path):
+    with pytest.raises(InputError, match="two rows are called 'persistence'"):
+        evaluate({"persistence": Scaled(1.0)}, packed)
+    with pytest.raises(InputError, match="'a' has no run"):
+        evaluate({"a": []}, packed)
+    with pytest.raises(InputError, match="solvers: expected at least one"):
+        evaluate([], packed, baselines=False)
     with pytest.raises(InputError, match="there is none"):
         evaluate(tmp_path / "nothing", packed)
     with pytest.raises(InputError, match="expected run directories or solvers, got int"):
@@ -281,6 +291,46 @@ def test_steady_answers_on_other_grids_and_failures(steady):
     one_step = json.loads(failed.to_json())["rows"][0]["one_step"]
     assert one_step["hard"]["p"]["nmse"]["mean"] is None
     assert one_step["soft"]["p"]["nmse"]["mean"] == pytest.approx(0.01)
+
+
+def test_steady_answers_on_stretched_grids_are_taken_cell_by_cell():
+    """All cases are the same in units of their source, so the mean of the training cases is the answer."""
+    solver = FiniteVolume(16, stretching=2.0)
+    solved = [solver.solve(Darcy().case(source=s)) for s in (1.0, 2.0, 3.0, 1.5)]
+    packed = data.pack(solved, splits=["train"] * 3 + ["test"], dtype=None)
+    found = evaluate({"known": Known()}, packed)
+    assert found.row("mean field")["one_step"]["all"]["p"]["nmse"]["mean"] < 1e-10
+    assert 1e-8 < found.row("known")["one_step"]["all"]["p"]["nmse"]["mean"] < 0.02  # another grid: interpolated
+
+
+def test_a_row_that_failed_gains_nothing(steady):
+    with pytest.warns(UserWarning, match="no answer"):
+        row = evaluate({"known": Known(failing=(1.0, 3.0))}, steady).row("known")
+    assert math.isnan(row["gain"]["all"]["joint"])
+
+
+def test_without_a_training_split_there_are_no_baselines(steady):
+    held = data.pack([layered(0.5), layered(2.0)], splits=["test", "test"], dtype=None)
+    with pytest.warns(UserWarning, match="no case of the data set is in split 'train'"):
+        found = evaluate(Known(), held)
+    assert [r["name"] for r in found.summary["rows"]] == ["known"] and found.summary["subsets"] == ["all"]
+
+
+def test_coarse_answers_are_interpolated_across_a_periodic_seam():
+    def wave(n, case):
+        x = (np.arange(n) + 0.5) / n
+        values = np.sin(2 * np.pi * (x - 0.1)) * np.ones((3, 1))
+        return data.solution(case, [0.0, 0.1, 0.2], {"u": (("time", "x"), values)}, {"x": x})
+
+    class Coarse(Known):
+        def _solve(self, case, times, points):
+            return wave(8, case)
+
+    packed = data.pack([wave(32, Burgers().case())], splits=["test"], dtype=None)
+    found = evaluate(Coarse(), packed, baselines=False, steps=1, starts=[0])
+    (one,) = found.examples
+    error = np.abs(one["predictions"]["known"] - one["truth"])[0, 0]
+    assert error[[0, -1]].max() < 0.08 and error.max() < 0.08  # h²/8 · max|u''|
 
 
 def test_steady_errors_leave_solid_cells_out():

@@ -28,15 +28,16 @@ def test_the_pattern_of_patches_goes_and_polynomials_stay():
     smooth = ((i / 20) ** 7)[:, None] * ((i / 20) ** 2)[None, :]
     found = shapiro((smooth + pattern)[None, None], 4, (False, False))[0, 0]
     torch.testing.assert_close(found[4:-4, 4:-4], smooth[4:-4, 4:-4], rtol=0, atol=1e-13)
-    # mirrored ends keep the sum, and with it what a constant holds
-    torch.testing.assert_close(shapiro(smooth[None, None], 4, (False, False)).sum(), smooth.sum())
+    # up to the walls, on which nothing of the other side shows
+    ramp = (3 * i - 7)[:, None] + (0.5 * i)[None, :]
+    torch.testing.assert_close(shapiro(ramp[None, None], 4, (False, False))[0, 0], ramp, rtol=0, atol=1e-12)
 
 
 def test_short_axes_and_one_point():
     x = torch.randn(2, 3, 1, 3, dtype=torch.float64)
     found = shapiro(x, 4, (False, False))
     assert found.shape == x.shape and torch.isfinite(found).all()
-    torch.testing.assert_close(found.sum((2, 3)), x.sum((2, 3)))
+    torch.testing.assert_close(found[..., [0, 2]], x[..., [0, 2]])
 
 
 def test_what_is_outside_never_matters():
@@ -58,17 +59,19 @@ def test_operators_with_patches_leave_no_pattern(kind):
         "unet": lambda **o: UNet(1, 1, width=8, multipliers=(1, 2), boundary="circular", **o),
     }[kind]
     rough, smooth = make(patch=2, smooth=0), make(patch=2)
-    assert smooth.smooth == smooth.config()["smooth"] == 4 and make().smooth == 0
+    assert smooth.smooth == smooth.config()["smooth"] == 4 and make().smooth == make(patch=4).smooth == 0
     smooth.load_state_dict(rough.state_dict())
     x = torch.randn(2, 1, 32, 32)
 
     def shortest(y):
+        """The share of waves that change their sign from point to point."""
         spectrum = np.abs(np.fft.fft2(y.detach().numpy()))
-        return spectrum[..., 16, :].max() / spectrum.max(), spectrum[..., :, 16].max() / spectrum.max()
+        return max(spectrum[..., 16, :].max(), spectrum[..., :, 16].max()) / spectrum.max()
 
     assert torch.equal(rough(x), smooth(x))  # in training nothing is hidden from the loss
     rough.eval(), smooth.eval()
-    assert max(shortest(rough(x))) > 1e-3 and max(shortest(smooth(x))) < 1e-6
+    # no walls for the U-Net here; at those of the other the filter is weaker
+    assert shortest(rough(x)) > 0.5 and shortest(smooth(x)) < {"fno": 0.1, "unet": 1e-6}[kind]
     again = type(smooth)(**smooth.config())
     again.eval().load_state_dict(smooth.state_dict())
     assert torch.equal(again(x), smooth(x))

@@ -131,6 +131,24 @@ def test_what_is_known_exactly_at_the_start_says_nothing_of_later(burgers):
     assert relative(found, truth.u.values[8]) < 0.02
 
 
+@pytest.mark.parametrize("cut", [1, 3])
+def test_data_may_begin_later_than_time_zero(burgers, cut):
+    """Cases known from step `cut` on are as well interpolated and averaged as whole ones."""
+    late = [data.case(burgers, i)[1].isel(time=slice(cut, None)) for i in range(9)]
+    packed = data.pack(late, dtype=None)
+    case, truth = data.case(data.pack([solution(10 ** (1 + 3.5 / 8))], dtype=None), 0)
+    start, want = truth.u.values[cut][None, None], truth.u.values[cut + 1 : cut + 4]
+    for kind, least in ((ParameterInterpolation, 0.01), (MeanField, None)):
+        whole, part = kind().fit(burgers, split=None), kind().fit(packed, split=None)
+        a, b = (k.rollout(start, [case], truth.time.values[cut], 3)[0, :, 0] for k in (whole, part))
+        if least is None:
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+        else:
+            assert relative(b, want) < least
+    with pytest.raises(InputError, match="begin at steps 0 to 1"):
+        MeanField().fit([solution(10), solution(20).isel(time=slice(1, None))], split=None)
+
+
 def test_errors(burgers):
     with pytest.raises(InputError, match="call fit first"):
         Persistence().solve(Burgers().case(), [0.0])

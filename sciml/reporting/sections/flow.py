@@ -104,7 +104,7 @@ def spectra(study: Study) -> list[object]:
 
 
 def _squared(unit: str) -> str:
-    if " " not in unit and unit[-1:].isalpha():
+    if unit.isalpha():
         return f"{unit}²"
     return {"m s⁻¹": "m² s⁻²"}.get(unit, f"({unit})²")
 
