@@ -17,6 +17,7 @@ from sciml.operators._fourier import FourierLayer, Perceptron
 from sciml.operators._fused import Plan, Workspace, samples_a_chunk
 from sciml.operators._fused_layers import (
     Arena,
+    ChainFunction,
     FourierLayerFunction,
     PerceptronFunction,
     Pool,
@@ -253,9 +254,20 @@ class FNO(GridOperator):
         batch, space = x.shape[0], tuple(x.shape[2:])
         arena = self._arena(x)
         h, embedding, shift = self._enter(x, params)
+        layers = self.fourier_layers()
+        if mask is None and tuple(plan.points) == space:  # nothing has to be done to whole fields in between
+            stages: list[tuple[Any, tuple[Any, ...]]] = [(PerceptronFunction, (*self.lift.operands(shift), arena, 0))]
+            for i, layer in enumerate(layers):
+                operands = layer.operands(embedding, plan)
+                stages.append((FourierLayerFunction, (*operands, plan, arena, i, layer.last)))
+            stages.append((PerceptronFunction, (*self.projection.operands(None), arena, len(layers))))
+            counts = [(function, len(inputs)) for function, inputs in stages]
+            y = ChainFunction.apply(arena, counts, h, *(v for _, inputs in stages for v in inputs))
+            if not y.requires_grad:
+                arena.release()
+            return self._leave(y, space, mask)
         v = PerceptronFunction.apply(h, *self.lift.operands(shift), arena, 0)
         v = self._pad(self._inside(v.reshape(batch, *space, self.width), mask)).reshape(batch, -1, self.width)
-        layers = self.fourier_layers()
         for i, layer in enumerate(layers):
             v = FourierLayerFunction.apply(v, *layer.operands(embedding, plan), plan, arena, i, layer.last)
         v = self._unpad(v.reshape(batch, *plan.points, self.width), space).reshape(batch, -1, self.width)
