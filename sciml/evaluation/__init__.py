@@ -37,7 +37,7 @@ from sciml.solvers.surrogate import Surrogate, load
 from sciml.training.checkpoint import replace_bytes
 from sciml.training.samples import open_data, table
 
-PROTOCOL = " ".join((__doc__ or "").split("Protocol. ")[1].split("Several trained")[0].split())
+PROTOCOL = " ".join((__doc__ or "").partition("Protocol. ")[2].partition("Several trained")[0].split())
 
 
 @dataclass

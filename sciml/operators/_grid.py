@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -24,7 +24,7 @@ def positive(name: str, value: Any, least: int = 1) -> int:
 
 def per_axis(name: str, value: Any, dimensions: int) -> tuple[float, ...]:
     """One number for each axis from a number or a sequence."""
-    values = list(value) if isinstance(value, Sequence) else [value] * dimensions
+    values = list(value) if isinstance(value, Iterable) else [value] * dimensions
     if len(values) != dimensions or not all(map(is_number, values)):
         raise InputError(f"{name}: expected a number or {dimensions} numbers, got {value!r}")
     return tuple(float(v) for v in values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import torch
@@ -101,7 +101,7 @@ class FNO(GridOperator):
         spectral: str = "auto",
         fused: bool = True,
     ):
-        modes = tuple(modes) if isinstance(modes, Sequence) else (modes,)
+        modes = tuple(modes) if isinstance(modes, Iterable) else (modes,)
         if not 1 <= len(modes) <= 3:
             raise InputError(f"modes: expected 1 to 3 numbers, one an axis, got {modes}")
         modes = tuple(positive("modes", m) for m in modes)
