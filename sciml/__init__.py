@@ -12,16 +12,30 @@ from typing import TYPE_CHECKING, Any
 from sciml.boundary import BoundaryCondition, Series
 from sciml.errors import FileFormatError, InputError, SolverError, TrainingError
 from sciml.expressions import Balance
-from sciml.geometry import Box, Difference, Disc, Grid
-from sciml.problem import Case, FieldSpec, InputSpec, Invariant, ParameterSpec, PDEProblem, Scales
-from sciml.solver import Solver, TrainableSolver
+from sciml.geometry import Box, Difference, Disc
+from sciml.problem import (
+    Case,
+    FieldSpec,
+    InputSpec,
+    Invariant,
+    ParameterSpec,
+    ParticleProblem,
+    PDEProblem,
+    Problem,
+    Scales,
+)
+from sciml.solver import Restartable, Solver, Start, TrainableSolver
+from sciml.support import Grid, Mesh, Points, Support
+from sciml.symmetry import Symmetry
 
 if TYPE_CHECKING:
     from sciml import cli, data, derivatives, metrics, operators, problems, reporting, solvers, training
     from sciml._audit import audit
     from sciml.evaluation import evaluate
     from sciml.reporting import report
+    from sciml.problems import DataProblem
     from sciml.solvers import load
+    from sciml.training import Autoregressive, Epochs, Minutes, Query, Recipe, Running, Steady, Steps, Window
 
 __version__ = "0.1.0"
 
@@ -33,13 +47,21 @@ _FUNCTIONS = {
     "evaluate": "sciml.evaluation",
     "report": "sciml.reporting",
     "load": "sciml.solvers",
-}
+    "DataProblem": "sciml.problems",
+} | dict.fromkeys(
+    (
+        "Autoregressive", "Epochs", "Minutes", "Query", "Recipe", "Running", "Steady", "Steps", "Window",
+    ),
+    "sciml.training",
+)  # fmt: skip
 
 __all__ = [
-    "Balance", "BoundaryCondition", "Box", "Case", "Difference", "Disc", "FieldSpec", "FileFormatError", "Grid",
-    "InputError", "InputSpec", "Invariant", "PDEProblem", "ParameterSpec", "Scales", "Series", "Solver", "SolverError",
-    "TrainableSolver", "TrainingError", "audit", "cli", "data", "derivatives", "evaluate", "load", "metrics",
-    "operators", "problems", "report", "reporting", "solvers", "training",
+    "Autoregressive", "Balance", "BoundaryCondition", "Box", "Case", "DataProblem", "Difference", "Disc", "Epochs",
+    "FieldSpec", "FileFormatError", "Grid", "InputError", "InputSpec", "Invariant", "Mesh", "Minutes", "PDEProblem",
+    "ParameterSpec", "ParticleProblem", "Points", "Problem", "Query", "Recipe", "Restartable", "Running", "Scales",
+    "Series", "Solver", "SolverError", "Start", "Steady", "Steps", "Support", "Symmetry", "TrainableSolver",
+    "TrainingError", "Window", "audit", "cli", "data", "derivatives", "evaluate", "load", "metrics", "operators",
+    "problems", "report", "reporting", "solvers", "training",
 ]  # fmt: skip
 
 

@@ -22,8 +22,9 @@ import numpy as np
 from sciml.derivatives import numpy as provider
 from sciml.errors import InputError
 from sciml.expressions import Balance, Field, Input, leaves, time_derivative
-from sciml.geometry import AXES, Grid
+from sciml.geometry import AXES
 from sciml.problem import Case
+from sciml.support import Grid
 
 if TYPE_CHECKING:
     import xarray

@@ -1,4 +1,4 @@
-"""Domains with named boundaries, signed distances and masks, and the structured grids that cover them.
+"""Domains with named boundaries, signed distances and masks.
 
 Signed distance convention: positive inside the fluid, zero on its boundary, negative outside. Coordinates run x, y, z;
 arrays run z, y, x.
@@ -35,8 +35,18 @@ class Geometry(ABC):
     def contains(self, points: np.ndarray) -> np.ndarray:
         return self.signed_distance(np.asarray(points)) > 0
 
-    def mask(self, grid: Grid) -> np.ndarray:
-        """1 where a cell centre lies inside, else 0: uint8 in array order (z, y, x)."""
+    @property
+    def periodic(self) -> tuple[bool, ...]:
+        """For each axis, whether the ends of the bounding box are identified."""
+        return (False,) * self.dimensions
+
+    @property
+    def boundaries(self) -> tuple[str, ...]:
+        """Names of the boundaries that are not periodic."""
+        return ()
+
+    def mask(self, grid: Any) -> np.ndarray:
+        """1 where a cell centre of the `Grid` lies inside, else 0: uint8 in array order (z, y, x)."""
         return self.contains(grid.points()).astype(np.uint8)
 
     def __sub__(self, other: Geometry) -> Difference:
@@ -121,83 +131,14 @@ class Difference(Geometry):
 
     @property
     def boundaries(self) -> tuple[str, ...]:
-        return (*getattr(self.whole, "boundaries", ()), "obstacle")
+        return (*self.whole.boundaries, "obstacle")
+
+    @property
+    def periodic(self) -> tuple[bool, ...]:
+        return self.whole.periodic
 
     def signed_distance(self, points: np.ndarray) -> np.ndarray:
         return np.minimum(self.whole.signed_distance(points), -self.hole.signed_distance(points))
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A structured grid of cells, uniform or stretched.
-
-    Args:
-        faces: for each axis x, y, z the (n + 1,) increasing face coordinates.
-        periodic: for each axis, whether its ends are identified.
-    """
-
-    faces: tuple[np.ndarray, ...]
-    periodic: tuple[bool, ...]
-
-    @staticmethod
-    def uniform(geometry: Geometry, shape: int | tuple[int, ...]) -> Grid:
-        """Equal cells over the extents of `geometry`; `shape` in array order (z, y, x)."""
-        d = geometry.dimensions
-        shape = (shape,) * d if isinstance(shape, int) else tuple(shape)
-        if len(shape) != d or any(n < 1 for n in shape):
-            raise InputError(f"grid: shape is {shape}, expected {d} positive cell counts")
-        faces = tuple(np.linspace(a, b, n + 1) for (a, b), n in zip(geometry.extents, reversed(shape), strict=True))
-        return Grid(faces, getattr(geometry, "periodic", (False,) * d))
-
-    @staticmethod
-    def from_centres(centres: tuple[np.ndarray, ...], geometry: Geometry) -> Grid:
-        """The grid whose cell centres (x, y, z) are given: the faces of which they are the midpoints, ends on the
-        geometry's extents; where there are no such faces, faces midway between centres."""
-        faces = []
-        for c, (a, b) in zip(centres, geometry.extents, strict=True):
-            c = np.asarray(c, dtype=np.float64)
-            midway = np.concatenate([[a], (c[1:] + c[:-1]) / 2, [b]])
-            # f₀ = a, f₍ᵢ₊₁₎ = 2cᵢ − fᵢ; rounding does not grow along this, an error of the centres adds up
-            sign = (-1.0) ** np.arange(len(c))
-            f = np.concatenate([[a], (a + 2 * np.cumsum(-sign * c)) * -sign])
-            smallest = np.diff(midway).min()
-            exact = np.all(np.diff(f) > 1e-3 * smallest) and abs(f[-1] - b) < 1e-6 * smallest
-            faces.append(np.concatenate([f[:-1], [b]]) if exact else midway)
-        return Grid(tuple(faces), getattr(geometry, "periodic", (False,) * len(faces)))
-
-    @property
-    def dimensions(self) -> int:
-        return len(self.faces)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Cell counts in array order (z, y, x)."""
-        return tuple(len(f) - 1 for f in reversed(self.faces))
-
-    @property
-    def centres(self) -> tuple[np.ndarray, ...]:
-        """Cell-centre coordinates for axes x, y, z."""
-        return tuple((f[1:] + f[:-1]) / 2 for f in self.faces)
-
-    @property
-    def widths(self) -> tuple[np.ndarray, ...]:
-        return tuple(np.diff(f) for f in self.faces)
-
-    def volumes(self) -> np.ndarray:
-        """Cell volumes (areas, lengths) in array order."""
-        result = np.ones(())
-        for w in self.widths:  # x is the last array axis, so later axes go in front
-            result = w.reshape((-1,) + (1,) * result.ndim) * result
-        return result
-
-    def points(self) -> np.ndarray:
-        """Cell centres as (*shape, D), components in the order x, y, z."""
-        mesh = np.meshgrid(*reversed(self.centres), indexing="ij")
-        return np.stack(mesh[::-1], axis=-1)
-
-    def coordinate(self, axis: int) -> np.ndarray:
-        """One coordinate of the cell centres, shaped to broadcast over arrays."""
-        return self.centres[axis].reshape((-1,) + (1,) * axis)
 
 
 def resample_nodal(values: Any, shape: tuple[int, int]) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""A family of PDEs and its members.
+"""A family of problems and its members.
 
-A `PDEProblem` says what the fields, parameters, inputs, equations and boundary conditions are. A `Case` is one member.
-Every solver, surrogate, file and audit works from these two alone.
+A `Problem` says what the fields, parameters, inputs and scales are; a `PDEProblem` also its equations and boundary
+conditions, a `ParticleProblem` its invariants and defect; a `DataProblem` (in `sciml.problems`) is made from a data
+set. A `Case` is one member. Every solver, surrogate, file and audit works from these alone.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from sciml.boundary import BoundaryCondition, Series
 from sciml.errors import InputError, suggest
 from sciml.expressions import Balance, Coordinates, Field, Input, Names, Operators, Parameter
-from sciml.geometry import Geometry, Grid
+from sciml.geometry import Geometry
+from sciml.support import Grid, Support
+from sciml.symmetry import Symmetry
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,11 @@ class FieldSpec:
     Args:
         role: "state" fields determine the future; "diagnostic" ones (pressure of an incompressible flow) follow.
         location: where values live: "cell", "face" or "node".
-        transient: whether it changes in time.
     """
 
     name: str
     unit: str
     location: str = "cell"
-    transient: bool = True
     role: str = "state"
     description: str = ""
 
@@ -100,21 +101,25 @@ class Invariant:
     rate: float = 0.0
 
 
-class PDEProblem(ABC):
-    """A family of PDEs; each subclass states its equation and is registered under `name`."""
+class Problem(ABC):
+    """A family of cases: what all problems have, with equations or without."""
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    dimensions: ClassVar[int]
-    fields: ClassVar[tuple[FieldSpec, ...]]
-    parameters: ClassVar[tuple[ParameterSpec, ...]]
-    inputs: ClassVar[tuple[InputSpec, ...]] = ()
-    steady: ClassVar[bool] = False
-    invariants: ClassVar[tuple[Invariant, ...]] = ()
-    time_unit: ClassVar[str] = "s"
-    #: (axis, fields, features): an exact mirror symmetry along "x", "y" or "z", under which these fields and features
-    #: change sign; None where there is none.
-    reflection: ClassVar[tuple[str, tuple[str, ...], tuple[str, ...]] | None] = None
+    name: str
+    title: str
+    dimensions: int
+    fields: tuple[FieldSpec, ...]
+    parameters: tuple[ParameterSpec, ...] = ()
+    inputs: tuple[InputSpec, ...] = ()
+    steady: bool = False
+    invariants: tuple[Invariant, ...] = ()
+    time_unit: str = "s"
+    length_unit: str = "m"
+    #: whether a case has to say in which box it lives
+    needs_extents: bool = False
+    #: maps on (case, solution) under which solutions stay solutions
+    symmetries: tuple[Symmetry, ...] = ()
+    #: fields that are the components of a velocity, in the order x, y, z; () where there is none
+    velocity: tuple[str, ...] = ()
 
     def case(self, label: str = "", subset: str = "", **values: Any) -> Case:
         """One member of the family; parameters and inputs by name, defaults for the rest.
@@ -132,19 +137,27 @@ class PDEProblem(ABC):
         """Constructor arguments needed to rebuild this problem object (JSON values)."""
         return {}
 
+    def to_attrs(self) -> dict[str, str]:
+        """What names this problem in a file: "problem"; its options go with each case."""
+        return {"problem": self.name}
+
+    def same(self, other: Problem) -> bool:
+        """Whether cases of the one are cases of the other."""
+        return type(self) is type(other) and self.name == other.name and self.options == other.options
+
     @abstractmethod
     def geometry(self, case: Case) -> Geometry: ...
 
     @abstractmethod
-    def boundary_conditions(self, case: Case) -> dict[str, dict[str, BoundaryCondition]]:
-        """boundary name -> field name -> condition."""
-
-    @abstractmethod
-    def equations(self, q: Any, d: Operators, theta: Any, x: Any) -> dict[str, Balance]:
-        """The balances, over fields and inputs `q`, operators `d`, parameters `theta`, coordinates `x`."""
-
-    @abstractmethod
     def scales(self, case: Case) -> Scales: ...
+
+    def shown(self, case: Case) -> dict[str, float]:
+        """The numbers that say to a person which case this is, and over which errors are drawn; by default the
+        parameters, with their units in the names."""
+        return {
+            f"{p.name.replace('_', ' ')}" + (f" ({p.unit})" if p.unit not in ("", "1") else ""): case.parameters[p.name]
+            for p in self.parameters
+        }
 
     def features(self, case: Case, time: float, time_step: float) -> dict[str, float]:
         """Dimensionless numbers that, beside the state, decide the step from `time` to `time + time_step`.
@@ -162,8 +175,12 @@ class PDEProblem(ABC):
                     found[f"{name}_now"], found[f"{name}_next"] = values[0] / scale, values[1] / scale
         return found
 
-    def initial_state(self, case: Case, grid: Grid) -> dict[str, np.ndarray]:
-        """State fields at the start, on cell centres. The default is the exact solution at t = 0."""
+    def initial_state(self, case: Case, grid: Any) -> dict[str, np.ndarray]:
+        """State fields at the start, on a support. The default is the exact solution at t = 0 on a grid.
+
+        Raises:
+            InputError: the problem does not say how its cases begin.
+        """
         return {k: v[0] for k, v in self.exact(case, np.zeros(1), grid.centres).items()}
 
     def exact(self, case: Case, times: Any, coords: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
@@ -175,21 +192,12 @@ class PDEProblem(ABC):
         raise InputError(f"{self.name}: no exact solution is known for this case")
 
     def boundary_values(self, case: Case, times: Any) -> dict[str, np.ndarray]:
-        """Dirichlet data "<boundary>_<field>" over (time,) or (time, along the boundary)."""
-        return {
-            f"{boundary}_{name}": condition.over(times)
-            for boundary, conditions in self.boundary_conditions(case).items()
-            for name, condition in conditions.items()
-            if condition.kind == "dirichlet"
-        }
+        """Values that boundaries are given, "<boundary>_<field>" over (time,) or (time, along the boundary)."""
+        return {}
 
     def balances(self) -> dict[str, Balance]:
-        """`equations` with its symbols filled in."""
-        q = Names("field or input", {f.name: Field(f.name) for f in self.fields} | {
-            i.name: Input(i.name) for i in self.inputs
-        })  # fmt: skip
-        theta = Names("parameter", {p.name: Parameter(p.name) for p in self.parameters})
-        return self.equations(q, Operators(self.dimensions), theta, Coordinates(self.dimensions))
+        """The equations, by name; none for a problem that states none."""
+        return {}
 
     def field(self, name: str) -> FieldSpec:
         for spec in self.fields:
@@ -211,6 +219,43 @@ class PDEProblem(ABC):
         return problem_html(self)
 
 
+class PDEProblem(Problem):
+    """A family of PDEs; each subclass states its equation and is registered under `name`."""
+
+    @abstractmethod
+    def boundary_conditions(self, case: Case) -> dict[str, dict[str, BoundaryCondition]]:
+        """boundary name -> field name -> condition."""
+
+    @abstractmethod
+    def equations(self, q: Any, d: Operators, theta: Any, x: Any) -> dict[str, Balance]:
+        """The balances, over fields and inputs `q`, operators `d`, parameters `theta`, coordinates `x`."""
+
+    def boundary_values(self, case: Case, times: Any) -> dict[str, np.ndarray]:
+        """Dirichlet data "<boundary>_<field>" over (time,) or (time, along the boundary)."""
+        return {
+            f"{boundary}_{name}": condition.over(times)
+            for boundary, conditions in self.boundary_conditions(case).items()
+            for name, condition in conditions.items()
+            if condition.kind == "dirichlet"
+        }
+
+    def balances(self) -> dict[str, Balance]:
+        """`equations` with its symbols filled in."""
+        q = Names("field or input", {f.name: Field(f.name) for f in self.fields} | {
+            i.name: Input(i.name) for i in self.inputs
+        })  # fmt: skip
+        theta = Names("parameter", {p.name: Parameter(p.name) for p in self.parameters})
+        return self.equations(q, Operators(self.dimensions), theta, Coordinates(self.dimensions))
+
+
+class ParticleProblem(Problem):
+    """A family of systems of particles: no balance on a domain, but invariants and a defect of its own."""
+
+    @abstractmethod
+    def defect(self, case: Case, solution: Any) -> dict[str, np.ndarray]:
+        """What a solution violates, by name: (time,) for each law (momentum, volume, ...), 0 where it holds."""
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """One member of a family: parameter values, inputs, and names for people.
@@ -221,13 +266,17 @@ class Case:
         inputs: arrays, or `Series` for inputs in time.
         label: a name for tables and plots.
         subset: the part of a benchmark that it belongs to.
+        extents: the box that it lives in, (lower, upper) for x, y, z, where the problem does not say so itself.
+        support: where its data live, for a case that comes with data; it is no part of what the case is.
     """
 
-    problem: PDEProblem
+    problem: Problem
     parameters: Mapping[str, float] = field(default_factory=dict)
     inputs: Mapping[str, np.ndarray | Series] = field(default_factory=dict)
     label: str = ""
     subset: str = ""
+    extents: tuple[tuple[float, float], ...] | None = None
+    support: Support | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         p = self.problem
@@ -250,7 +299,8 @@ class Case:
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def __reduce__(self) -> Any:
-        return (_rebuild, (self.problem, dict(self.parameters), dict(self.inputs), self.label, self.subset))
+        content = (self.problem, dict(self.parameters), dict(self.inputs), self.label, self.subset)
+        return (_rebuild, (*content, self.extents, self.support))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Case):
@@ -267,7 +317,20 @@ class Case:
 
     @property
     def boundary_conditions(self) -> dict[str, dict[str, BoundaryCondition]]:
-        return self.problem.boundary_conditions(self)
+        problem = self.problem
+        return problem.boundary_conditions(self) if isinstance(problem, PDEProblem) else {}
+
+    def on(self, support: Support | None) -> Case:
+        """The same case with data on `support`."""
+        return replace(self, support=support, parameters=dict(self.parameters), inputs=dict(self.inputs))
+
+    def mask(self, grid: Grid) -> np.ndarray | None:
+        """(*shape) 1 inside the domain: what the grid itself leaves out, else what lies outside of the geometry; None
+        where all cells are inside."""
+        if grid.mask is not None:
+            return grid.mask
+        inside = self.geometry.mask(grid)
+        return None if inside.all() else inside
 
     @property
     def scales(self) -> Scales:
@@ -276,8 +339,8 @@ class Case:
     def exact(self, times: Any, coords: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
         return self.problem.exact(self, times, coords)
 
-    def input_on(self, name: str, grid: Grid) -> np.ndarray:
-        """A cell input on the cells of `grid`: as given where shapes agree, else resampled to the nearest cell (which
+    def input_on(self, name: str, grid: Any) -> np.ndarray:
+        """A field input on a support: as given where shapes agree, else resampled to the nearest cell of a grid (which
         keeps jumps sharp), else the problem's default."""
         spec = next((s for s in self.problem.inputs if s.name == name), None)
         if spec is None:
@@ -286,6 +349,10 @@ class Case:
         if name in self.inputs:
             values = self.inputs[name]
             assert isinstance(values, np.ndarray)
+            if values.shape == grid.shape:
+                return values
+            if not isinstance(grid, Grid) or values.ndim != len(grid.shape):
+                raise InputError(f"{name}: has shape {values.shape}, but the data live on {grid.shape}")
             for axis, (n, have) in enumerate(zip(grid.shape, values.shape, strict=True)):
                 if n != have:
                     faces = grid.faces[grid.dimensions - 1 - axis]
@@ -294,14 +361,19 @@ class Case:
             return values
         if spec.default is None:
             raise InputError(f"{self.problem.name}: the case has no input {name!r}, and there is no default")
-        coordinates = [grid.coordinate(a) for a in range(grid.dimensions)]
+        coordinates = [grid.points()[..., a] for a in range(grid.dimensions)]
         return np.broadcast_to(np.asarray(spec.default(self.parameters, *coordinates), dtype=np.float64), grid.shape)
 
     def to_attrs(self) -> dict[str, str]:
         """What names this case in a file: "problem" and "case_json"."""
-        content = {"parameters": dict(self.parameters), "options": self.problem.options}
+        problem = self.problem.to_attrs()
+        content: dict[str, Any] = {"parameters": dict(self.parameters)}
+        if "problem_json" not in problem:
+            content["options"] = self.problem.options
         content |= {k: v for k, v in (("label", self.label), ("subset", self.subset)) if v}
-        return {"problem": self.problem.name, "case_json": json.dumps(content, sort_keys=True)}
+        if self.extents is not None:
+            content["extents"] = [list(pair) for pair in self.extents]
+        return {**problem, "case_json": json.dumps(content, sort_keys=True)}
 
     def input_variables(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
         """The inputs as variables "input_<name>" -> (dims, array); a series gives "_times" and "_values"."""
@@ -323,21 +395,17 @@ class Case:
         Raises:
             InputError: attributes are missing or do not describe a case.
         """
-        from sciml import registry
-
         for key in ("problem", "case_json"):
             if key not in attrs:
                 raise InputError(f"case: attribute {key!r} is missing; expected a solution or data set made by sciml")
         try:
             content = json.loads(attrs["case_json"])
             parameters, options = dict(content["parameters"]), dict(content.get("options", {}))
+            box = content.get("extents")
+            extents = None if box is None else tuple((float(a), float(b)) for a, b in box)
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"case: attribute 'case_json' does not describe a case ({error})") from None
-        family = registry.problems.get(str(attrs["problem"]))
-        try:
-            problem = family(**options)
-        except TypeError as error:
-            raise InputError(f"case: attribute 'case_json' has options {options} that do not fit: {error}") from None
+        problem = rebuild(attrs, options)
         inputs: dict[str, Any] = {}
         for spec in problem.inputs:
             if f"input_{spec.name}_times" in variables:
@@ -346,7 +414,7 @@ class Case:
                 inputs[spec.name] = Series(knots[0][inside], knots[1][inside])
             elif f"input_{spec.name}" in variables:
                 inputs[spec.name] = np.asarray(variables[f"input_{spec.name}"])
-        return Case(problem, parameters, inputs, content.get("label", ""), content.get("subset", ""))
+        return Case(problem, parameters, inputs, content.get("label", ""), content.get("subset", ""), extents)
 
     def __repr__(self) -> str:
         values = ", ".join(f"{k}={v:g}" for k, v in self.parameters.items())
@@ -359,8 +427,30 @@ class Case:
         return case_html(self)
 
 
-def _rebuild(problem: PDEProblem, parameters: dict, inputs: dict, label: str, subset: str) -> Case:
-    return Case(problem, parameters, inputs, label, subset)
+def rebuild(attrs: Mapping[str, Any], options: Mapping[str, Any]) -> Problem:
+    """The problem that `Problem.to_attrs` and `options` name: "problem" is a name in the registry, or else "data" with
+    everything in `problem_json`.
+
+    Raises:
+        InputError: no such problem, or options that do not fit it.
+    """
+    from sciml import registry
+
+    name = str(attrs["problem"])
+    if "problem_json" in attrs:
+        try:
+            name, options = "data", json.loads(str(attrs["problem_json"]))
+        except ValueError as error:
+            raise InputError(f"problem: attribute 'problem_json' is not JSON ({error})") from None
+    family = registry.problems.get(name)
+    try:
+        return family(**options)
+    except TypeError as error:
+        raise InputError(f"problem: {name!r} has options {str(options)[:80]} that do not fit: {error}") from None
+
+
+def _rebuild(*content: Any) -> Case:
+    return Case(*content)
 
 
 def _same(a: Any, b: Any) -> bool:

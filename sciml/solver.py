@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from sciml.errors import InputError
-from sciml.problem import Case, PDEProblem
+from sciml.problem import Case, Problem
+from sciml.support import Support
 
 if TYPE_CHECKING:
     import xarray
@@ -26,7 +28,7 @@ class Solver(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def supports(self, problem: PDEProblem) -> bool:
+    def supports(self, problem: Problem) -> bool:
         """Whether this solver can solve the cases of `problem`."""
 
     @abstractmethod
@@ -78,12 +80,69 @@ class Solver(ABC):
         return solver_html(self)
 
 
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What a restart knows: a case, where its values live, and frames up to the present one.
+
+    Args:
+        frames: (history, field, *shape) in physical units, the last one at `time`.
+        time: of the last frame, in the problem's time unit; 0 for steady problems.
+        first: (field, *shape) the frame at which the case begins, and its time; by default the last of `frames`.
+    """
+
+    case: Case
+    support: Support
+    frames: np.ndarray
+    time: float = 0.0
+    first: tuple[np.ndarray, float] | None = None
+
+    @property
+    def beginning(self) -> tuple[np.ndarray, float]:
+        return (self.frames[-1], self.time) if self.first is None else self.first
+
+
+class Restartable(Solver):
+    """A solver that goes on from any given state, so that every row of a table can start from the same true frame."""
+
+    #: frames up to the present one that it makes use of
+    history: int = 1
+
+    @abstractmethod
+    def rollout(self, starts: Sequence[Start], times: np.ndarray) -> Iterator[list[np.ndarray]]:
+        """Frames of several cases, one time after another.
+
+        Args:
+            starts: where each begins.
+            times: (start, K) increasing times, after those of the starts or equal to them.
+
+        Yields:
+            K times the frames (field, *shape) of all starts, physical units. What became non-finite stays so.
+        """
+
+    @abstractmethod
+    def resume(self, case: Case, frame: Any, times: Any) -> xarray.Dataset:
+        """The solution at `times` from a given state on.
+
+        Args:
+            frame: a solution with the state fields: its last time is where it starts, earlier ones are history.
+            times: from that of the frame on.
+        """
+
+
 class TrainableSolver(Solver):
     """A solver that learns from data, and lives in a directory."""
 
     @abstractmethod
-    def fit(self, data: Any, **options: Any) -> Any:
-        """Train on a data set (path or Dataset), a problem, or cases."""
+    def fit(
+        self, data: Any, recipe: Any = None, *, split: str | None = "train", validation: str | None = "validation",
+        running: Any = None,
+    ) -> Any:  # fmt: skip
+        """Train on a data set (path or Dataset), or on cases where no data are needed.
+
+        Args:
+            recipe: `sciml.Recipe`: what determines the result.
+            running: `sciml.Running`: how it is done, which changes no result.
+        """
 
     @abstractmethod
     def save(self, directory: str | Path) -> None:
@@ -118,7 +177,7 @@ def as_cases(cases: Any) -> list[Case]:
     return found
 
 
-def check_times(problem: PDEProblem, times: Any) -> np.ndarray | None:
+def check_times(problem: Problem, times: Any) -> np.ndarray | None:
     """Requested times as a float64 array; None for steady problems.
 
     Raises:

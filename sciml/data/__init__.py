@@ -2,6 +2,7 @@
 
     solution     label the arrays of one solved case
     pack, case   many solutions to one ragged data set, and back
+    support      where the values of a case live
     open, write, validate, ShardWriter      files
     Windows, Loader                         random windows of frames, for training
     splits, importers, exporters, schema    sub-modules
@@ -19,6 +20,7 @@ _HOMES = {
     "pack": "_pack",
     "concat": "_pack",
     "case": "_pack",
+    "support": "_support",
     "open": "_open",
     "validate": "_open",
     "write": "_write",
@@ -40,6 +42,7 @@ __all__ = [
     "schema",
     "solution",
     "splits",
+    "support",
     "validate",
     "write",
 ]
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
     from sciml.data._pack import pack as pack
     from sciml.data._shards import ShardWriter as ShardWriter
     from sciml.data._solution import solution as solution
+    from sciml.data._support import support as support
     from sciml.data._write import write as write
     from sciml.data.loader import Loader as Loader
     from sciml.data.windows import Windows as Windows

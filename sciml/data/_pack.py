@@ -12,6 +12,7 @@ import xarray as xr
 from sciml.data import schema
 from sciml.data import splits as _splits
 from sciml.data._solution import VOLATILE
+from sciml.data._support import support
 from sciml.errors import InputError, is_whole
 from sciml.problem import Case
 
@@ -280,15 +281,30 @@ def case(dataset: xr.Dataset, i: int) -> tuple[Case, xr.Dataset]:
     """Case number i of a packed data set, and its solution (fields stay lazy until they are read).
 
     Raises:
-        InputError: no such case, or the data set is of a problem that this package has no class for.
+        InputError: no such case.
     """
     count = dataset.sizes.get("case", 0)
     if not is_whole(i) or not 0 <= i < count:
         raise InputError(f"case: number {i!r}, expected 0 to {count - 1}")
     solution = case_solution(dataset, int(i))
-    if "case_json" not in solution.attrs:
-        raise InputError(f"case: problem {dataset.attrs.get('problem')!r} has no class in sciml.problems")
-    return Case.from_parts(solution.attrs, {k: v.values for k, v in _parts(solution)}), solution
+    found = _described(dataset, int(i), solution)
+    return found.on(support(dataset, int(i), found.geometry if found.extents is None else None)), solution
+
+
+def _described(dataset: xr.Dataset, i: int, solution: xr.Dataset) -> Case:
+    """The case as the data set tells of it: in full, or, where it is of no problem of this package, by its parameters."""
+    if "case_json" in solution.attrs:
+        return Case.from_parts(solution.attrs, {k: v.values for k, v in _parts(solution)})
+    from sciml.problems import DataProblem
+
+    problem = DataProblem.from_dataset(dataset)
+    parameters = {p.name: float(dataset[p.name].values[i]) for p in problem.parameters}
+    inputs = {
+        s.name: solution[f"input_{s.name}"].values for s in problem.inputs if f"input_{s.name}" in solution.variables
+    }
+    subset = str(schema.flag_names(dataset["subset"])[i]) if "subset" in dataset.variables else ""
+    extents = support(dataset, i).extents
+    return Case(problem, parameters, inputs, f"case {i}", "" if subset == "all" else subset, extents)
 
 
 def _parts(solution: xr.Dataset) -> Iterable[tuple[str, Any]]:

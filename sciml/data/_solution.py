@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import xarray as xr
 from sciml.data import schema
 from sciml.errors import InputError, suggest
 from sciml.problem import Case
+from sciml.support import Support
 
 VOLATILE = ("wall_time", "created", "host")  # root attributes that differ between equal runs: kept out of data files
 
@@ -28,7 +30,7 @@ def solution(
     case: Case,
     times: Any,
     fields: Mapping[str, tuple[tuple[str, ...], Any]],
-    coords: Mapping[str, Any],
+    coords: Mapping[str, Any] | Support,
     *,
     solver: str = "",
     settings: Mapping[str, Any] | None = None,
@@ -45,7 +47,7 @@ def solution(
         fields: name -> (dims, array). Grid fields have dims ("time", ["z", ["y",]] "x") with "x_face" and the like for
             face values; node or particle fields have ("time", "node"). Steady fields have no "time". Names are the
             problem's fields, or these with "_face", "_tendency" or "_std" appended.
-        coords: axis name -> (n,) increasing positions ("x", "y", "x_face", ...) in m; for nodes "x", "y", "z" are (N,)
+        coords: a `Support`, which brings mask and connectivity along; or axis name -> (n,) increasing positions ("x", "y", "x_face", ...) in m; for nodes "x", "y", "z" are (N,)
             node positions, or (T, N) where nodes move.
         solver, settings: what computed it; settings are stored as JSON.
         status: "ok", or one line that says what failed; the frames up to the failure are then given.
@@ -60,6 +62,12 @@ def solution(
         InputError: a name, shape or value that does not fit; the message names the argument.
     """
     problem = case.problem
+    if isinstance(coords, Support):
+        if case.extents is None and problem.needs_extents:
+            case = replace(case, extents=coords.extents, parameters=dict(case.parameters), inputs=dict(case.inputs))
+        extra = {name: array for name, (_, array) in coords.variables().items()}
+        mask, connectivity = extra.get("mask", mask), extra.get("connectivity", connectivity)
+        coords = {name: array for name, (_, array) in coords.coordinates().items()}
     values: dict[str, Any] = {}
     time = _times(times, problem)
     known = [spec.name for spec in problem.fields]

@@ -30,7 +30,8 @@ from sciml.expressions import (
     leaves,
     time_derivative,
 )
-from sciml.geometry import AXES, Grid
+from sciml.geometry import AXES
+from sciml.support import Grid
 
 Boundary = Mapping[str, Mapping[str, BoundaryCondition]]
 

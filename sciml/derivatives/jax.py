@@ -11,7 +11,7 @@ from sciml.derivatives._backend import Backend
 from sciml.derivatives._lattice import Lattice
 from sciml.derivatives._pointwise import Pointwise
 from sciml.expressions import Balance
-from sciml.geometry import Grid
+from sciml.support import Grid
 
 backend = Backend(
     asarray=lambda values, like: jnp.asarray(values, dtype=like.dtype),

@@ -9,7 +9,7 @@ import numpy as np
 from sciml.derivatives._backend import Backend
 from sciml.derivatives._lattice import Lattice
 from sciml.expressions import Balance
-from sciml.geometry import Grid
+from sciml.support import Grid
 
 backend = Backend(
     asarray=lambda values, like: np.asarray(values, dtype=like.dtype),

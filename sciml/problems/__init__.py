@@ -4,7 +4,9 @@ from sciml.problems.burgers import Burgers as Burgers
 from sciml.problems.darcy import Darcy as Darcy
 from sciml.problems.heat_equation import HeatEquation as HeatEquation
 from sciml.problems.lid_driven_cavity import LidDrivenCavity as LidDrivenCavity
+from sciml.problems.own_data import DataProblem as DataProblem
+from sciml.problems.own_data import Observed as Observed
 from sciml.problems.poisson import Poisson as Poisson
 from sciml.problems.taylor_green import TaylorGreen as TaylorGreen
 
-__all__ = ["Burgers", "Darcy", "HeatEquation", "LidDrivenCavity", "Poisson", "TaylorGreen"]
+__all__ = ["Burgers", "Darcy", "DataProblem", "HeatEquation", "LidDrivenCavity", "Observed", "Poisson", "TaylorGreen"]

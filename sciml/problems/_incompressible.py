@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from sciml.expressions import Balance, Operators
-from sciml.geometry import Grid, resample_nodal
+from sciml.geometry import resample_nodal
+from sciml.support import Grid
 
 
 def navier_stokes(q: Any, d: Operators, theta: Any) -> dict[str, Balance]:

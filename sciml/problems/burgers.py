@@ -10,9 +10,10 @@ import numpy as np
 from sciml.boundary import BoundaryCondition
 from sciml.errors import InputError
 from sciml.expressions import Balance, Operators
-from sciml.geometry import Box, Grid
+from sciml.geometry import Box
 from sciml.problem import Case, FieldSpec, InputSpec, Invariant, ParameterSpec, PDEProblem, Scales
 from sciml.registry import problems
+from sciml.support import Grid
 
 
 @problems.register("burgers")

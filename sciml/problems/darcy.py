@@ -38,7 +38,7 @@ class Darcy(PDEProblem):
     title = "Darcy flow"
     dimensions = 2
     steady = True
-    fields = (FieldSpec("p", "1", transient=False, description="pressure"),)
+    fields = (FieldSpec("p", "1", description="pressure"),)
     parameters = (
         ParameterSpec("source", "1", 1.0, description="uniform source"),
         ParameterSpec("pressure_left", "1", 0.0, description="p on x_min when closed"),

@@ -9,10 +9,12 @@ import numpy as np
 
 from sciml.boundary import BoundaryCondition, Series
 from sciml.expressions import Balance, Operators
-from sciml.geometry import Box, Grid
+from sciml.geometry import Box
 from sciml.problem import Case, FieldSpec, InputSpec, ParameterSpec, PDEProblem, Scales
 from sciml.problems._incompressible import navier_stokes, velocity_from_streamfunction
 from sciml.registry import problems
+from sciml.support import Grid
+from sciml.symmetry import Symmetry
 
 
 @problems.register("lid_driven_cavity", "cavity")
@@ -46,7 +48,8 @@ class LidDrivenCavity(PDEProblem):
         InputSpec("initial_streamfunction", "m2 s-1", "initial", ("y_node", "x_node"), description="ψ on cell corners"),
     )
 
-    reflection = ("x", ("u",), ("lid_now", "lid_next"))
+    velocity = ("u", "v")
+    symmetries = (Symmetry("mirror", lambda case: _mirrored(case), flip=("x",), odd=("u",)),)
 
     def geometry(self, case: Case) -> Box:
         return Box((0.0, 0.0), (case.width, case.height))
@@ -62,6 +65,13 @@ class LidDrivenCavity(PDEProblem):
 
     def equations(self, q: Any, d: Operators, theta: Any, x: Any) -> dict[str, Balance]:
         return navier_stokes(q, d, theta)
+
+    def shown(self, case: Case) -> dict[str, float]:
+        return {
+            "Reynolds number": self.reynolds(case),
+            "aspect ratio, height / width": case.height / case.width,
+            "lid speed (m s⁻¹)": abs(case.lid_velocity),
+        }
 
     def reynolds(self, case: Case) -> float:
         """Re = ρ U L / μ with L the width and U the reference speed."""
@@ -98,3 +108,13 @@ class LidDrivenCavity(PDEProblem):
             u, v = velocity_from_streamfunction(psi, grid)
             return {"u": u, "v": v}
         return {"u": np.zeros(grid.shape), "v": np.zeros(grid.shape)}
+
+
+def _mirrored(case: Case) -> Case:
+    """The case seen in a mirror along x: the lid moves the other way, and ψ changes its sign."""
+    inputs = dict(case.inputs)
+    psi = inputs.get("initial_streamfunction")
+    if isinstance(psi, np.ndarray):
+        inputs["initial_streamfunction"] = -psi[:, ::-1]
+    parameters = dict(case.parameters) | {"lid_velocity": -case.lid_velocity}
+    return Case(case.problem, parameters, inputs, case.label, case.subset, support=case.support)

@@ -32,7 +32,7 @@ class Poisson(PDEProblem):
     title = "Poisson equation"
     dimensions = 2
     steady = True
-    fields = (FieldSpec("p", "1", transient=False, description="potential"),)
+    fields = (FieldSpec("p", "1", description="potential"),)
     parameters = (
         ParameterSpec("amplitude", "1", 1.0, description="A"),
         ParameterSpec("wavenumber", "1", 1.0, 0.0, open_minimum=True, description="half waves across the square"),

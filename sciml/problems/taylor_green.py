@@ -10,10 +10,11 @@ import numpy as np
 from sciml.boundary import BoundaryCondition
 from sciml.errors import InputError
 from sciml.expressions import Balance, Operators
-from sciml.geometry import Box, Grid
+from sciml.geometry import Box
 from sciml.problem import Case, FieldSpec, InputSpec, Invariant, ParameterSpec, PDEProblem, Scales
 from sciml.problems._incompressible import navier_stokes, velocity_from_streamfunction
 from sciml.registry import problems
+from sciml.support import Grid
 
 
 @problems.register("taylor_green")

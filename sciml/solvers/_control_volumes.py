@@ -14,8 +14,9 @@ import numpy as np
 
 from sciml.boundary import BoundaryCondition
 from sciml.derivatives import jax as provider
-from sciml.geometry import AXES, Grid
+from sciml.geometry import AXES
 from sciml.problem import Case, PDEProblem
+from sciml.support import Grid
 
 Data = Mapping[str, Any]
 

@@ -12,12 +12,13 @@ import numpy as np
 from sciml.boundary import BoundaryCondition, Series
 from sciml.errors import InputError
 from sciml.expressions import Coordinates, Field, Names, Operators, Parameter
-from sciml.geometry import Box, Grid
+from sciml.geometry import Box
 from sciml.problem import Case, PDEProblem
 from sciml.problems._incompressible import face_velocities, navier_stokes
 from sciml.solvers._march import Flow
 from sciml.solvers._poisson import PressureSolver
 from sciml.solvers._staggered import Layout, Walls, unknowns
+from sciml.support import Grid
 
 # wall, the field along it, the field through it
 WALLS = (("y_min", "u", "v"), ("y_max", "u", "v"), ("x_min", "v", "u"), ("x_max", "v", "u"))

@@ -17,9 +17,9 @@ import xarray as xr
 from sciml import data as _data
 from sciml import registry
 from sciml.errors import InputError
-from sciml.geometry import Grid
 from sciml.problem import Case, PDEProblem
 from sciml.solver import Solver, as_cases, times_for
+from sciml.support import Grid
 from sciml.training.samples import (
     CaseTable,
     TimeStep,

@@ -12,13 +12,14 @@ import numpy as np
 from scipy.sparse.linalg import splu
 
 from sciml.errors import InputError, SolverError, is_number
-from sciml.geometry import AXES, Box, Grid
+from sciml.geometry import AXES, Box
 from sciml.problem import Case, PDEProblem
 from sciml.registry import solvers
 from sciml.solver import Solver, check_times
 from sciml.solvers import _many
 from sciml.solvers._control_volumes import ControlVolumes, assemble, boundary_values, cell_inputs
 from sciml.solvers._sparse_jacobian import Pattern
+from sciml.support import Grid
 
 if TYPE_CHECKING:
     import xarray

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from sciml.errors import InputError, is_number, is_whole
-from sciml.geometry import Grid
 from sciml.problem import Case, PDEProblem
 from sciml.registry import solvers
 from sciml.solver import Solver, as_cases
 from sciml.solvers import _flow_batches, _flow_setup, _many, _march, _poisson, _stabilised, _staggered
+from sciml.support import Grid
 
 if TYPE_CHECKING:
     import xarray

@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from sciml.errors import InputError, is_number, is_whole
-from sciml.geometry import AXES, Grid
+from sciml.geometry import AXES
 from sciml.problem import Case, PDEProblem
 from sciml.registry import solvers
 from sciml.solver import Solver
 from sciml.solvers import _many, _spectral
+from sciml.support import Grid
 
 if TYPE_CHECKING:
     import xarray

@@ -1,54 +1,50 @@
-"""A solver that learns: any operator, trained on solutions, stepping in time or answering at once."""
+"""A solver that learns: any operator, trained on solutions, on whatever its values live."""
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 import xarray as xr
-from torch import Tensor, nn
 
 from sciml import data as _data
 from sciml import registry
-from sciml.data._solution import version
-from sciml.errors import FileFormatError, InputError, SolverError, is_whole, suggest
-from sciml.geometry import Grid
-from sciml.problem import Case, PDEProblem
-from sciml.solver import TrainableSolver, as_cases, times_for
-from sciml.solvers import _fitting
-from sciml.solvers._encoding import Encoding
+from sciml.contracts import Operator
+from sciml.errors import InputError, SolverError
+from sciml.problem import Case, Problem
+from sciml.solver import Restartable, Start, TrainableSolver, as_cases, times_for
+from sciml.solvers import _saved
+from sciml.solvers._frames import labelled, start_of
 from sciml.solvers._many import title
-from sciml.training.callbacks import read_metrics
-from sciml.training.checkpoint import digest, load_weights, read_tensors, replace_bytes, write_tensors
+from sciml.support import Points, Support
+from sciml.training.checkpoint import digest
+from sciml.training.devices import device as find_device
+from sciml.training.encoding import Encoding
+from sciml.training.fitting import Fitted, fit_operator, operator_options
+from sciml.training.model import Model
+from sciml.training.recipe import Recipe, Running
+from sciml.training.stepping import Stepping
 
-SCHEMA = 1
 CHUNK = 32  # cases that a rollout carries at once
 
 
 @registry.solvers.register("surrogate")
-class Surrogate(TrainableSolver):
-    """A learned solver: û(t + Δt) = û(t) + σ·operator(û(t), features) for problems in time, û = operator(inputs) for
-    steady ones.
+class Surrogate(TrainableSolver, Restartable):
+    """A learned solver: an operator, how its tensors are made from physical fields, and how it treats time.
 
-    û are the fields over the problem's scales for the case and over scales of the training split; the features are
-    the problem's dimensionless numbers, with boundary values now and next, standardised over the training split. Δt is
-    the training data's, the same for all cases in units of the problem's time scale, or else in time units. Rest is
-    zero, exactly.
+    Fields go over the problem's scales for the case and over scales of the training split; the operator is also given
+    the problem's dimensionless numbers, standardised over the training split.
 
     Args:
-        operator: a class of `sciml.operators`, or its registered name; built at `fit`, when channels are known.
-        fields: which fields to predict; by default the state fields (steady problems: all fields).
-        residual: predict increments rather than the next state.
-        history: number of past frames that the operator sees.
-        physics: give the operator what the problem's balances say of the state as further input channels; see
-            `sciml.solvers._physics`.
+        operator: a class of `sciml.operators`, or its registered name; built at `fit`, when the data are known.
+        stepping: `Steady`, `Autoregressive`, `Window` or `Query` of `sciml.training`; by default `Steady()` for steady
+            problems and else what the operator is made for, most often `Autoregressive()`.
+        fields: which fields to predict; by default the state fields (steady problems: all its fields).
+        device: where it answers: "auto" (a GPU where there is one), "cpu", "cuda:1".
         options: further arguments of the operator.
     """
 
@@ -56,88 +52,117 @@ class Surrogate(TrainableSolver):
 
     def __init__(
         self,
-        operator: type[nn.Module] | str,
+        operator: type[Operator] | str,
+        stepping: Stepping | None = None,
         *,
         fields: Sequence[str] | None = None,
-        residual: bool = True,
-        history: int = 1,
-        physics: bool = False,
+        device: str = "auto",
         **options: Any,
     ):
-        if not isinstance(operator, str) and not (isinstance(operator, type) and issubclass(operator, nn.Module)):
+        if not isinstance(operator, str) and not (isinstance(operator, type) and issubclass(operator, Operator)):
             raise InputError(f"operator: expected a class of sciml.operators or its name, got {operator!r:.80}")
-        self.operator_class = registry.operators.get(operator) if isinstance(operator, str) else operator
-        self.operator_name = registry.operators.name_of(self.operator_class)
-        if not is_whole(history) or history < 1:
-            raise InputError(f"history: expected a whole number >= 1, got {history!r}")
+        self.operator_class: type[Operator] = (
+            registry.operators.get(operator) if isinstance(operator, str) else operator
+        )
+        if stepping is not None and not isinstance(stepping, Stepping):
+            raise InputError(f"stepping: expected Steady, Autoregressive, Window or Query, got {stepping!r:.80}")
         if fields is not None and (isinstance(fields, str) or not isinstance(fields, Sequence)):
             raise InputError(f"fields: expected names, got {fields!r}")
-        known = inspect.signature(self.operator_class).parameters
-        if not any(p.kind == inspect.Parameter.VAR_KEYWORD for p in known.values()):
-            for option in options:
-                if option not in known:
-                    raise InputError(f"{self.operator_name}: takes no {option!r}{suggest(option, list(known))}")
-        self.fields = None if fields is None else tuple(fields)
-        self.residual, self.history, self.options = bool(residual), int(history), dict(options)
-        self.physics = bool(physics)
-        self.encoding: Encoding | None = None
-        self.operator: nn.Module | None = None
-        self.training: dict[str, Any] = {}
-        self.metrics: list[dict[str, Any]] = []
+        self.options = operator_options(self.operator_class, options)
+        self.stepping, self.fields = stepping, None if fields is None else tuple(fields)
+        self.device = find_device(device)
+        self.fitted_as: Fitted | None = None
 
     # -- what it is ---------------------------------------------------------------------------------------------
 
     @property
+    def operator_name(self) -> str:
+        return self.operator_class.name
+
+    @property
+    def title(self) -> str:
+        """What people call the operator."""
+        return self.operator_class.title
+
+    @property
     def fitted(self) -> bool:
-        return self.operator is not None
+        return self.fitted_as is not None
+
+    @property
+    def encoding(self) -> Encoding:
+        return self._ready().encoding
+
+    @property
+    def operator(self) -> torch.nn.Module:
+        return self._ready().operator
+
+    @operator.setter
+    def operator(self, module: torch.nn.Module) -> None:
+        self._ready().operator = module
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """The record of training: recipe, data, how long it took."""
+        return {} if self.fitted_as is None else self.fitted_as.record
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """Losses and validation figures on the way."""
+        return [] if self.fitted_as is None else self.fitted_as.metrics
+
+    @property
+    def history(self) -> int:  # type: ignore[override]
+        return max(self.encoding.stepping.past, 1)
 
     @property
     def settings(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"operator": self.operator_name, "options": _plain(self.options)}
-        if self.operator is not None:
-            found["parameters"] = sum(p.numel() for p in self.operator.parameters())
-            found["weights"] = digest(self.operator.state_dict())[:16]
+        found: dict[str, Any] = {"operator": self.operator_name, "options": _saved.plain(self.options)}
+        if self.fitted_as is not None:
+            f = self.fitted_as
+            found |= {"stepping": f.encoding.stepping.to_json(), "fields": list(f.encoding.fields)}
+            found |= {"recipe": f.record.get("recipe"), "subset": f.record.get("subset")}
+            found["parameters"] = sum(p.numel() for p in f.operator.parameters())
+            found["weights"] = digest(_saved.unwrapped(f.operator).state_dict())[:16]
         return found
 
-    def supports(self, problem: PDEProblem) -> bool:
-        if self.encoding is None:
-            return True
-        mine = self.encoding.problem
-        return problem.name == mine.name and problem.options == mine.options
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that makes it the model that it is, but the seed: equal for runs that are seeds of one model."""
+        return {k: v for k, v in self.settings.items() if k != "weights"} | {
+            "recipe": None if self.fitted_as is None else self.fitted_as.recipe.without_seed().to_json(),
+            "data": self.training.get("data_digest"),
+        }
 
-    def _ready(self) -> tuple[Encoding, nn.Module]:
-        if self.encoding is None or self.operator is None:
+    def supports(self, problem: Problem) -> bool:
+        return self.fitted_as is None or problem.same(self.fitted_as.encoding.problem)
+
+    def _ready(self) -> Fitted:
+        if self.fitted_as is None:
             raise InputError(f"surrogate: the {self.operator_name} has not been trained; call fit or load first")
-        return self.encoding, self.operator
-
-    def build(self, encoding: Encoding) -> nn.Module:
-        """The untrained operator for this encoding."""
-        options = dict(self.options)
-        if encoding.masked:
-            options.setdefault("masked", True)
-        if "modes" not in options and self.operator_name == "fno":
-            options["modes"] = (12,) * len(encoding.space)
-        elif "dimensions" not in options and self.operator_name in ("unet", "identity"):
-            options["dimensions"] = len(encoding.space)
-        if self.operator_name == "identity":
-            options.setdefault("increment", self.residual)
-        try:
-            return self.operator_class(
-                encoding.in_channels, len(encoding.fields), n_params=len(encoding.features.names), **options
-            )
-        except TypeError as error:
-            text = str(error).replace("__init__()", self.operator_name)
-            raise InputError(f"surrogate: {text}") from None
+        return self.fitted_as
 
     # -- training -----------------------------------------------------------------------------------------------
 
-    def fit(self, data: Any, **options: Any) -> Surrogate:
-        """Train; see `sciml.solvers._fitting.fit` for every argument.
+    def fit(
+        self,
+        data: Any,
+        recipe: Recipe | None = None,
+        *,
+        split: str | None = "train",
+        validation: str | None = "validation",
+        subset: Sequence[str] | str | None = None,
+        running: Running | None = None,
+        fresh: bool = False,
+    ) -> Self:
+        """Train on a data set; a surrogate that has weights already goes on from them.
 
         Args:
-            data: path of a data set, a data set, solutions, or cases (or a problem) to be solved by `solver` first.
-            options: split, validation, out, resume, loss, rollout, ..., and the settings of
-                `sciml.training.TrainingSettings` (epochs, steps or minutes, batch_size, lr, ema, seed, ...).
+            data: path of a data set, a data set, or solutions.
+            recipe: what determines the result: length, objective, optimiser, augmentations, seed.
+            split, validation: names of splits; `validation` may be None or empty.
+            subset: train on these subsets only.
+            running: how it is done: run directory, resuming, device, workers; changes no result.
+            fresh: begin with new weights and scales even where there are some.
 
         Returns:
             itself, trained.
@@ -146,303 +171,231 @@ class Surrogate(TrainableSolver):
             InputError: arguments or data that cannot be used.
             TrainingError: a loss that is not finite.
         """
-        _fitting.fit(self, data, **options)
+        running = Running() if running is None else running
+        former = None if fresh else self.fitted_as
+        self.fitted_as = fit_operator(
+            self.operator_class, self.options, self.stepping, self.fields, data, recipe or Recipe(),
+            running, split=split, validation=validation, subset=subset, former=former,
+        )  # fmt: skip
+        self.to(self.device)
+        if running.folder is not None:
+            self.save(running.folder)
         return self
 
-    def adopt(
-        self, encoding: Encoding, operator: nn.Module, training: dict[str, Any], metrics: list[dict[str, Any]]
-    ) -> None:
-        """Take over the outcome of a training run."""
-        self.encoding, self.operator, self.training = encoding, operator.eval().cpu(), training
-        self.metrics = metrics
+    def to(self, device: str | torch.device) -> Self:
+        """Answer on another device from now on."""
+        self.device = find_device(device)
+        self._ready().operator.to(self.device)
+        return self
 
-    # -- one step, many steps -----------------------------------------------------------------------------------
+    # -- many steps ---------------------------------------------------------------------------------------------
 
-    def step(self, state: Tensor, params: Tensor, static: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """The next normalised fields (batch, field, *space) from (batch, history, field, *space)."""
-        encoding, operator = self._ready()
-        return advance(operator, encoding, state, params, static, mask)
+    def rollout(self, starts: Sequence[Start], times: np.ndarray) -> Iterator[list[np.ndarray]]:
+        e = self.encoding
+        times = np.asarray(times, dtype=np.float64).reshape(len(starts), -1)
+        if e.step is None:
+            raise InputError(f"rollout: {e.problem.name} is steady; use solve")
+        parts = [self._rollout(starts[a : a + CHUNK], times[a : a + CHUNK]) for a in range(0, len(starts), CHUNK)]
+        for several in zip(*parts, strict=True):
+            yield [frame for part in several for frame in part]
 
-    @torch.no_grad()
-    def rollout(self, initial: Any, cases: Sequence[Case], start: Any, steps: int) -> np.ndarray:
-        """Step many cases at once.
-
-        Args:
-            initial: (case, [history,] field, *space) in physical units; one frame stands for all of the history.
-            cases: what is stepped.
-            start: time of the initial frame, one for all or one for each case.
-            steps: number of steps.
-
-        Returns:
-            (case, steps, field, *space) float32, physical units. States that became non-finite stay so.
-        """
-        encoding, operator = self._ready()
-        if encoding.step is None:
-            raise InputError(f"rollout: {encoding.problem.name} is steady; use solve")
-        d, shape = encoding.problem.dimensions, np.shape(initial)
-        if len(shape) not in (d + 2, d + 3) or shape[0] != len(cases) or shape[-d - 1] != len(encoding.fields):
-            expected = f"({len(cases)} cases, [history,] {len(encoding.fields)} fields, *space)"
-            raise InputError(f"initial: expected shape {expected}, got {shape}")
-        starts = np.broadcast_to(np.asarray(start, dtype=np.float64), len(cases))
-        found = []
-        for a in range(0, len(cases), CHUNK):
-            part = slice(a, a + CHUNK)
-            found.append(self._rollout(operator, encoding, initial[part], cases[part], starts[part], steps))
-        return np.concatenate(found)
-
-    def _rollout(
-        self, operator: nn.Module, e: Encoding, initial: Any, cases: Sequence[Case], start: np.ndarray, steps: int
-    ) -> np.ndarray:
-        assert e.step is not None
-        d = e.problem.dimensions
-        frames = [e.normalise(c, np.asarray(v)) for c, v in zip(cases, initial, strict=True)]
-        state = torch.from_numpy(np.stack(frames))
-        if state.ndim == d + 2:
-            state = state[:, None]
-        if state.shape[1] < e.history:
-            state = torch.cat([state[:, :1]] * (e.history - state.shape[1]) + [state], dim=1)
-        state = state[:, -e.history :]
-        shape = tuple(int(n) for n in state.shape[3:])
-        grids = [Grid.uniform(c.geometry, shape) for c in cases]
-        static = _stack([e.inputs(c, g) for c, g in zip(cases, grids, strict=True)])
-        mask = _stack([e.mask(c, g) for c, g in zip(cases, grids, strict=True)])
-        clocks = [t + e.step.of(c) * np.arange(steps) for c, t in zip(cases, start, strict=True)]
-        params = np.stack([e.params(c, t) for c, t in zip(cases, clocks, strict=True)])
-        found = torch.empty((len(cases), steps, *state.shape[2:]))
-        for k in range(steps):
-            found[:, k] = advance(operator, e, state, torch.from_numpy(params[:, k]), static, mask)
-            state = torch.cat([state[:, 1:], found[:, k : k + 1]], dim=1)
-        return np.stack([e.restore(c, v) for c, v in zip(cases, found.numpy(), strict=True)])
+    def _rollout(self, starts: Sequence[Start], times: np.ndarray) -> Iterator[list[np.ndarray]]:
+        f = self._ready()
+        e, cases, supports = f.encoding, [s.case for s in starts], [s.support for s in starts]
+        model = Model(f.operator, e)
+        with torch.no_grad():
+            frames = torch.from_numpy(e.starts(starts)).to(self.device)
+            given = e.given(cases, supports).to(self.device)
+        back = _Back(e, cases, supports, self.device)
+        if e.stepping.queries:
+            begins = [s.beginning[1] for s in starts]
+            params = np.stack([e.params(c, np.array([t]))[0] for c, t in zip(cases, begins, strict=True)])
+            shares = np.stack([e.share(c, t, b) for c, t, b in zip(cases, times, begins, strict=True)])
+            fixed = torch.from_numpy(params).to(self.device)
+            for j in range(times.shape[1]):
+                with torch.no_grad():
+                    share = torch.from_numpy(shares[:, j].copy()).to(self.device)
+                    found = e.apply(f.operator, frames, given, fixed, share)
+                yield back(found)
+            return
+        index = np.stack([e.step.index(c, t, s.time) for c, t, s in zip(cases, times, starts, strict=True)])  # type: ignore[union-attr]
+        if index.min(initial=0) < 0:
+            raise InputError("times: expected times from that of the frame on")
+        s, dts = e.stepping, [e.step.of(c) for c in cases]  # type: ignore[union-attr]
+        applications = -(-int(index.max(initial=0)) // s.ahead)
+        clocks = [
+            start.time + dt * s.ahead * np.arange(applications) for start, dt in zip(starts, dts, strict=True)
+        ]  # fmt: skip
+        table = [e.params(c, t) for c, t in zip(cases, clocks, strict=True)]
+        params = torch.from_numpy(np.stack(table)).to(self.device) if applications else None
+        stream = model.rollout(frames, given, lambda k: params[:, k], applications)  # type: ignore[index]
+        j, number = 0, 0
+        current = [np.array(start.frames[-1], dtype=e.dtype) for start in starts]
+        taken: list[np.ndarray | None] = [None] * len(starts)
+        while j < times.shape[1]:
+            for i in np.flatnonzero(index[:, j] == number):
+                taken[i] = current[i]
+            if all(index[:, j] <= number):
+                yield [t for t in taken if t is not None]
+                j += 1
+                if j < times.shape[1]:  # a case may ask for the same frame again
+                    taken = [t if index[i, j] < number else None for i, t in enumerate(taken)]
+                continue
+            with torch.no_grad():
+                frame = next(stream)
+            number += 1
+            current = back(frame)
 
     # -- the solver interface -----------------------------------------------------------------------------------
 
     def _solve(self, case: Case, times: np.ndarray | None, points: np.ndarray | None) -> xr.Dataset:
-        self._ready()
-        if points is not None:
-            raise InputError("points: a surrogate answers on its own grid; interpolate the solution instead")
-        solution = self._solve_all([case], [times])[0]
-        if solution.attrs["status"] != "ok":
-            raise SolverError(f"surrogate: {solution.attrs['status']}")
-        return solution
+        e = self.encoding
+        support = e.support(case)
+        begin = self._begin(case, support, times)
+        if times is not None:
+            _warn(case, e.doubts(case, times if e.stepping.queries else np.concatenate([[0.0], times])))
+        else:
+            _warn(case, e.doubts(case, np.zeros(1)))
+        answer = self._answer(begin, times, points)
+        if answer.attrs["status"] != "ok":
+            raise SolverError(f"surrogate: {answer.attrs['status']}")
+        return answer
+
+    def resume(self, case: Case, frame: Any, times: Any) -> xr.Dataset:
+        """The solution at `times` from a given state on; see `Restartable.resume`."""
+        from sciml.solver import check_times
+
+        self.require(case)
+        e = self.encoding
+        checked = check_times(case.problem, times)
+        assert checked is not None
+        start = start_of(case, frame, e.fields)
+        _warn(case, e.doubts(case, np.concatenate([[start.time], checked])))
+        return self._answer(start, checked, None)
 
     def solve_many(self, cases: Iterable[Case], times: Any = None, progress: bool = True) -> xr.Dataset:
-        """All cases at once, in batches; a case that becomes non-finite has a status that says so."""
-        cases = as_cases(cases)
-        for case in cases:
+        """All cases; one that becomes non-finite has a status that says so."""
+        several = as_cases(cases)
+        for case in several:
             self.require(case)
-        if not cases:
+        if not several:
             raise InputError("cases: expected at least one, got none")
-        self._ready()
-        return _data.pack(self._solve_all(cases, times_for(cases, times)))
+        found = []
+        for case, t in zip(several, times_for(several, times), strict=True):
+            try:
+                found.append(self._solve(case, t, None))
+            except SolverError:
+                found.append(self._answer(self._begin(case, self.encoding.support(case), t), t, None))
+        return _data.pack(found)
 
-    def _solve_all(self, cases: list[Case], times: list[np.ndarray | None]) -> list[xr.Dataset]:
-        e, operator = self._ready()
-        grids = [e.grid(c) for c in cases]
-        if e.step is None:
-            for c in cases:
-                _warn(c, e.doubts(c, np.zeros(1)))
-            return [self._steady(operator, e, c, g) for c, g in zip(cases, grids, strict=True)]
-        # refuse what cannot be reached before anything is computed
-        indices = [e.step.index(c, t) for c, t in zip(cases, times, strict=True) if t is not None]
-        initial = []
-        for c, g in zip(cases, grids, strict=True):
-            values = c.problem.initial_state(c, g)
-            initial.append(np.stack([np.broadcast_to(values[name], g.shape) for name in e.fields]))
-        steps = max(int(i[-1]) for i in indices)
-        frames = np.stack(initial).astype(np.float32)[:, None]
-        if steps:
-            for c, i in zip(cases, indices, strict=True):
-                _warn(c, e.doubts(c, e.step.of(c) * np.arange(max(int(i[-1]), 1))))
-            frames = np.concatenate([frames, self.rollout(np.stack(initial), cases, 0.0, steps)], axis=1)
-        return [
-            self._label(e, c, g, t, f[i]) for c, g, t, f, i in zip(cases, grids, times, frames, indices, strict=True)
-        ]
+    def _begin(self, case: Case, support: Support, times: np.ndarray | None) -> Start:
+        e = self.encoding
+        none = np.zeros((1, len(e.fields), *support.shape))
+        if times is None or (e.stepping.queries and not e.sees_start):
+            return Start(case, support, none, e.span[0] if times is not None else 0.0)
+        values = case.problem.initial_state(case, support)
+        frame = np.stack([np.broadcast_to(values[name], support.shape) for name in e.fields])
+        return Start(case, support, frame[None], 0.0)
+
+    def _answer(self, start: Start, times: np.ndarray | None, points: np.ndarray | None) -> xr.Dataset:
+        f = self._ready()
+        e, case, support = f.encoding, start.case, start.support
+        if times is None:
+            frames = self._steady(start)
+        elif points is not None and e.flat and e.stepping.queries and e.sensors is not None:
+            frames = self._asked(start, times, points)
+            support, points = Points(points), None
+        else:
+            frames = np.stack([frame[0] for frame in self.rollout([start], times[None])])
+        if points is not None:
+            frames, support = support.sample(frames, points), Points(points)
+        return labelled(
+            case, times, frames.astype(e.dtype), e.fields, support, solver=f"surrogate {self.operator_name}",
+            settings=self.settings, problem=e.problem,
+        )  # fmt: skip
 
     @torch.no_grad()
-    def _steady(self, operator: nn.Module, e: Encoding, case: Case, grid: Any) -> xr.Dataset:
-        static, mask = _stack([e.inputs(case, grid)]), _stack([e.mask(case, grid)])
-        params = torch.from_numpy(e.params(case, np.zeros(1)))
-        values = advance(operator, e, grid.shape, params, static, mask)[0].numpy()
-        return self._label(e, case, grid, None, e.restore(case, values))
+    def _steady(self, start: Start) -> np.ndarray:
+        f = self._ready()
+        e = f.encoding
+        given = e.given([start.case], [start.support]).to(self.device)
+        params = torch.from_numpy(e.params(start.case, np.zeros(1))).to(self.device)
+        out = e.apply(f.operator, None, given, params, None)
+        return _Back(e, [start.case], [start.support], self.device)(out)[0]
 
-    def _label(self, e: Encoding, case: Case, grid: Any, times: np.ndarray | None, frames: np.ndarray) -> xr.Dataset:
-        axes = ("z", "y", "x")[-e.problem.dimensions :]
-        dims = axes if times is None else ("time", *axes)
-        fields = {
-            n: (dims, np.ascontiguousarray(frames[..., i, *[slice(None)] * len(axes)])) for i, n in enumerate(e.fields)
-        }
-        coords = dict(zip("xyz", grid.centres, strict=False))
-        mask = e.mask(case, grid)
-        status = "ok"
-        if not np.isfinite(frames).all():
-            status = "the prediction is not finite"
-            if times is not None:
-                bad = ~np.isfinite(frames).reshape(len(frames), -1).all(1)
-                status += f" from time {times[np.argmax(bad)]:g} {e.problem.time_unit} on"
-        return _data.solution(
-            case, times, fields, coords, solver=f"surrogate {self.operator_name}", settings=self.settings,
-            status=status, mask=None if mask is None else mask[0],
-        )  # fmt: skip
+    def _asked(self, start: Start, times: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """(time, field, point): the operator itself asked at the points, functions seen on the case's own support."""
+        from dataclasses import replace
+
+        f = self._ready()
+        e, support = f.encoding, start.support
+        given = e.given([start.case], [support])
+        low, high = np.array(support.extents).T
+        unit = (points - low) / np.where(high > low, high - low, 1.0)
+        given = replace(given, coords=torch.from_numpy(unit.T.copy())[None].to(e.torch_dtype), mask=None)
+        given, frames = given.to(self.device), torch.from_numpy(e.starts([start])).to(self.device)
+        params = torch.from_numpy(e.params(start.case, np.array([start.time]))).to(self.device)
+        back = _Back(e, [start.case], [Points(points)], self.device)
+        shares = torch.from_numpy(e.share(start.case, times, start.beginning[1])).to(self.device)
+        with torch.no_grad():
+            return np.stack([back(e.apply(f.operator, frames, given, params, s[None]))[0] for s in shares])
 
     # -- files --------------------------------------------------------------------------------------------------
 
     def save(self, directory: str | Path) -> None:
-        """Write weights.safetensors, config.json and metrics.jsonl into `directory` (made if missing)."""
-        encoding, operator = self._ready()
-        folder = Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = operator.state_dict()
-        config = {
-            "schema": SCHEMA,
-            "solver": self.name,
-            "operator": self.operator_name,
-            "operator_config": _plain(operator.config()),  # type: ignore[operator]
-            "options": _plain(self.options),
-            "encoding": encoding.to_json(),
-            "training": self.training,
-            "weights_sha256": digest(weights),
-            "sciml_version": version(),
-        }
-        config = json.loads(json.dumps(config))
-        config["config_sha256"] = _config_digest(config)
-        write_tensors(folder / "weights.safetensors", weights)
-        lines = "".join(json.dumps(r) + "\n" for r in self.metrics).encode()
-        log = folder / "metrics.jsonl"
-        if not log.exists() or log.read_bytes() != lines:  # what is there may be another run's
-            replace_bytes(log, lines)
-        replace_bytes(folder / "config.json", (json.dumps(config, indent=1, sort_keys=True) + "\n").encode())
+        """Write weights, supports, settings and metrics into `directory` (made if missing)."""
+        _saved.save(self._ready(), self.operator_class, self.options, self.name, directory)
 
     @classmethod
-    def load(cls, directory: str | Path) -> Surrogate:
+    def load(cls, directory: str | Path, device: str = "auto") -> Self:
         """Read what `save` wrote.
 
         Raises:
             InputError: no such directory.
             FileFormatError: a file that is missing, broken, or does not belong to the others.
         """
-        folder = Path(directory)
-        config = read_config(folder)
-        path = folder / "config.json"
-        try:
-            surrogate = cls(
-                str(config["operator"]),
-                fields=tuple(config["encoding"]["fields"]),
-                residual=bool(config["encoding"]["residual"]),
-                history=int(config["encoding"]["history"]),
-                physics=bool(config["encoding"].get("physics", False)),
-                **config["options"],
-            )
-            surrogate.encoding = Encoding.from_json(config["encoding"], str(path))
-            operator_config = dict(config["operator_config"])
-            if "patch" in operator_config:
-                operator_config.setdefault("smooth", 0)  # runs from before there was a filter
-            operator = surrogate.operator_class(**operator_config)
-            surrogate.training = dict(config["training"])
-        except FileFormatError:
-            raise
-        except InputError as error:
-            raise FileFormatError(f"{path}: {error}") from None
-        except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-            raise FileFormatError(f"{path}: entry {error} is missing or cannot be used") from None
-        if config.get("config_sha256") != _config_digest(config):
-            raise FileFormatError(f"{path}: the settings are not those that were saved (their digest differs)")
-        weights, _ = read_tensors(folder / "weights.safetensors")
-        load_weights(operator, weights, folder / "weights.safetensors")
-        if digest(weights) != config.get("weights_sha256"):
-            raise FileFormatError(
-                f"{folder / 'weights.safetensors'}: the weights are not those that {path} was saved with"
-            )
-        surrogate.operator = operator.eval()
-        surrogate.metrics = read_metrics(folder / "metrics.jsonl")
-        return surrogate
+        kind, options, fitted = _saved.load(directory)
+        found = cls(kind, fitted.encoding.stepping, fields=fitted.encoding.fields, device=device, **options)
+        found.fitted_as = fitted
+        return found.to(found.device)
 
 
-def _config_digest(config: dict[str, Any]) -> str:
-    """Of all settings but the digest itself, which may not change what the weights mean unnoticed."""
-    rest = {k: v for k, v in config.items() if k != "config_sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+class _Back:
+    """From normalised tensors (case, field, *) to physical arrays, one a case."""
 
+    def __init__(self, e: Encoding, cases: Sequence[Case], supports: Sequence[Support], device: torch.device):
+        self.e, self.supports = e, supports
+        multiplier, offset = e.factors(cases)
+        self.multiplier, self.offset = (t.to(device, e.torch_dtype) for t in (multiplier, offset))
+        self.inside = [s.inside for s in supports]
 
-def advance(
-    operator: nn.Module, e: Encoding, state: Any, params: Tensor, static: Tensor | None, mask: Tensor | None
-) -> Tensor:
-    """One application of the operator in normalised units, (batch, field, *space).
-
-    `state` is (batch, history, field, *space), or the grid shape of a steady problem.
-    """
-    n = params.shape[0]
-    if e.step is None:
-        channels = static if static is not None else torch.ones((n, 1, *state))
-        return _call(operator, channels, params, mask)
-    channels = state.flatten(1, 2)
-    if e.channels is not None:
-        count = len(e.features.names)
-        scale = torch.from_numpy(e.state.scale.astype(np.float32)).to(state.device)
-        hints = e.channels(state[:, -1] * scale.reshape(-1, *[1] * (state.ndim - 3)), params[:, count:])
-        channels, params = torch.cat([channels, hints], dim=1), params[:, :count]
-    if static is not None:
-        channels = torch.cat([channels, static], dim=1)
-    out = _call(operator, channels, params, mask)
-    if not e.residual:
-        return out
-    scale = torch.from_numpy(e.increment.astype(np.float32)).to(out.device)
-    return state[:, -1] + out.float() * scale.reshape(-1, *[1] * (out.ndim - 2))
+    def __call__(self, values: torch.Tensor) -> list[np.ndarray]:
+        physical = torch.addcmul(self.offset, values.to(self.multiplier.dtype), self.multiplier).cpu().numpy()
+        found = []
+        for one, support, inside in zip(physical, self.supports, self.inside, strict=True):
+            if self.e.flat:
+                one = one[:, : support.size].reshape(len(one), *support.shape)
+            found.append(one if inside is None else np.where(inside, one, np.zeros((), one.dtype)))
+        return found
 
 
 def _warn(case: Case, doubts: Sequence[str]) -> None:
     """One warning for a case, which names it."""
     if doubts:
-        warnings.warn(f"surrogate: {title(case)}: {'; '.join(doubts)}; do not rely on this answer", stacklevel=5)
+        warnings.warn(f"surrogate: {title(case)}: {'; '.join(doubts)}; do not rely on this answer", stacklevel=4)
 
 
-def _call(operator: nn.Module, channels: Tensor, params: Tensor, mask: Tensor | None) -> Tensor:
-    return operator(channels, params=params if params.shape[1] else None, mask=mask)
-
-
-def _stack(parts: list[np.ndarray | None]) -> Tensor | None:
-    kept = [p for p in parts if p is not None]
-    return torch.from_numpy(np.stack(kept).astype(np.float32)) if kept else None
-
-
-def _plain(value: Any) -> Any:
-    """JSON-able: tuples become lists, NumPy's numbers and arrays Python's; what cannot be, its text."""
-    return json.loads(json.dumps(value, default=lambda v: v.tolist() if hasattr(v, "tolist") else repr(v)))
-
-
-def read_config(folder: str | Path) -> dict[str, Any]:
-    """config.json of a run directory.
-
-    Raises:
-        InputError: no such directory, or one that holds no run.
-        FileFormatError: a broken file, or one written by a later version.
-    """
-    if not isinstance(folder, str | Path):
-        raise InputError(f"run: expected the path of a directory, got {folder!r:.80}")
-    folder = Path(folder)
-    path = folder / "config.json"
-    if not folder.is_dir():
-        raise InputError(f"{folder}: expected the directory of a trained model, but there is none")
-    if not path.is_file():
-        raise InputError(f"{folder}: expected the directory of a trained model, but it holds no config.json")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise ValueError("not an object")
-    except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{path}: expected JSON, got something else ({error})") from None
-    if config.get("schema") != SCHEMA:
-        raise FileFormatError(f"{path}: schema is {config.get('schema')!r}, expected {SCHEMA}")
-    return config
-
-
-def load(directory: str | Path) -> TrainableSolver:
+def load(directory: str | Path, device: str = "auto") -> TrainableSolver:
     """Any trained solver from its directory: `sciml.load`.
+
+    Args:
+        device: where it answers: "auto" takes a GPU where there is one.
 
     Raises:
         InputError, FileFormatError: see `Surrogate.load`.
     """
-    config = read_config(directory)
+    config = _saved.read_config(directory)
     kind = registry.solvers.get(str(config.get("solver")))
     if not issubclass(kind, TrainableSolver):
-        raise FileFormatError(f"{Path(directory) / 'config.json'}: {config.get('solver')!r} is not a trainable solver")
-    return kind.load(directory)
+        raise InputError(f"{Path(directory) / 'config.json'}: {config.get('solver')!r} is not a trainable solver")
+    return kind.load(directory, device=device)

@@ -1,161 +1,325 @@
-"""Sources of training batches: frames held in memory, or read as they are needed.
+"""Training samples in batches: from frames held in memory, or read from the file as they are needed.
 
-Which windows make up batch number i of an epoch depends on (seed, epoch, i) alone, by the rule of `sciml.data.Loader`.
+Which samples make up batch number i of an epoch depends on (seed, epoch, i) alone, by the rule of `sciml.data.Loader`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sciml.data.loader import order
+from sciml.data.loader import Loader, order
+from sciml.data.windows import Windows
+from sciml.errors import InputError
+from sciml.support import Grid
+from sciml.symmetry import Symmetry
+from sciml.training.encoding import Encoding, Given
+from sciml.training.losses import On
+from sciml.training.samples import CaseTable, cases_of
 
-Batch = dict[str, Tensor]
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Samples in the model's units, with what is to come out of them.
+
+    Args:
+        target: (batch, horizon, ahead · field, *).
+        params: (batch, horizon, feature).
+        given: what stays the same through a rollout.
+        state: (batch, past, field, *), or None where nothing goes in.
+        time: (batch, horizon) share of the time that is asked for, or None.
+        last: (batch, field, *) the latest true frame where `state` holds a disturbed one.
+        images: (batch, symmetry, horizon, feature) parameters of the images under each symmetry.
+        symmetries: with their action on the fields.
+        field_names: of the fields.
+    """
+
+    target: Tensor
+    params: Tensor
+    given: Given
+    state: Tensor | None = None
+    time: Tensor | None = None
+    last: Tensor | None = None
+    images: Tensor | None = None
+    symmetries: tuple[Symmetry, ...] = ()
+    field_names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    @property
+    def on(self) -> On:
+        g = self.given
+        return On(g.mask, g.weights, g.axes, g.periodic, g.lengths if g.axes is not None else None)
+
+    def to(self, device: Any, dtype: Any = None) -> Batch:
+        moved = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            moved[f.name] = value.to(device) if isinstance(value, Tensor | Given) else value
+        return Batch(**moved)
+
+    def disturbed(self, level: float, generator: np.random.Generator) -> Batch:
+        """The batch with Gaussian noise on the latest frame that goes in, inside masks; targets as they were."""
+        if self.state is None:
+            return self
+        last = self.state[:, -1]
+        noise = torch.from_numpy(generator.standard_normal(tuple(last.shape), dtype=np.float32)).to(last) * level
+        if self.given.mask is not None:
+            noise = noise * self.given.mask
+        state = torch.cat([self.state[:, :-1], (last + noise)[:, None]], dim=1)
+        return replace(self, state=state, last=last if self.last is None else self.last)
+
+    def mirrored(self, which: np.ndarray, generator: np.random.Generator) -> Batch:
+        """The batch with the samples of which `which` (batch,) is true mapped by a symmetry of the problem, drawn for
+        each of them."""
+        if not self.symmetries or self.images is None:
+            raise InputError("augmentations: Mirror needs a problem that states a symmetry, and fields on a grid")
+        drawn = generator.integers(0, len(self.symmetries), len(self))
+        found = self
+        for k, symmetry in enumerate(self.symmetries):
+            chosen = torch.from_numpy(which & (drawn == k)).to(self.target.device)
+            if bool(chosen.any()):
+                found = found._mapped(symmetry, k, chosen)
+        return found
+
+    def _mapped(self, symmetry: Symmetry, k: int, chosen: Tensor) -> Batch:
+        names = self.field_names
+        source, sign = symmetry.sources(names), symmetry.signs(names)
+
+        def pick(values: Tensor, image: Tensor) -> Tensor:
+            if len(values) == 1 and len(chosen) > 1:
+                values, image = values.expand(len(chosen), *values.shape[1:]), image.expand(
+                    len(chosen), *image.shape[1:])  # fmt: skip
+            return torch.where(chosen.reshape(-1, *[1] * (values.ndim - 1)), image, values)
+
+        def of_fields(values: Tensor, lead: int) -> Tensor:
+            shape = values.shape
+            split = values.reshape(*shape[:lead], -1, len(names), *shape[lead + 1 :])
+            factor = torch.tensor(sign, dtype=values.dtype, device=values.device)
+            moved = symmetry.move(split.index_select(lead + 1, torch.tensor(source, device=values.device)))
+            moved = moved * factor.reshape(-1, *[1] * (len(shape) - lead - 1))
+            return pick(values, moved.reshape(shape))
+
+        g = self.given
+        moved = {
+            n: None if (v := getattr(g, n)) is None else pick(v, symmetry.move(v)) for n in ("static", "mask", "weights")
+        }
+        assert self.images is not None
+        return replace(
+            self,
+            target=of_fields(self.target, 2),
+            state=None if self.state is None else of_fields(self.state, 2),
+            last=None if self.last is None else of_fields(self.last, 1),
+            params=pick(self.params, self.images[:, k]),
+            given=replace(g, **moved),
+        )
+
+    def subsampled(self, points: int, generator: np.random.Generator) -> Batch:
+        """The batch with so many of its points, the same for all of its samples, as those at which answers are wanted;
+        operators that see functions at fixed sensors still see them whole."""
+        coords = self.given.coords
+        if self.given.sensors is None or coords is None or self.given.axes is not None:
+            raise InputError("augmentations: Subsample needs an operator on points with fixed sensors")
+        n = coords.shape[-1]
+        if points >= n:
+            return self
+        pick = torch.from_numpy(np.sort(generator.choice(n, points, replace=False))).to(coords.device)
+        few = {name: v[..., pick] for name in ("coords", "mask", "weights") if (v := getattr(self.given, name)) is not None}
+        return replace(self, target=self.target[..., pick], given=replace(self.given, **few))
 
 
 class MemoryBatches:
-    """Windows over frames that are all in memory.
+    """Samples over frames that are all in memory.
 
     Args:
-        frames: (frame, field, *space) float32, normalised, case after case.
-        features: (frame, feature) float32 of the step that starts there.
-        windows: (window, 2): frame number, and first frame of its case.
-        history, horizon: frames up to the present one, and after it. Where a case is younger than `history`, its
-            first frame stands in for what was before.
-        static: (case, channel, *space) input fields, or None;  mask: (case, 1, *space), or None.
-        case: (frame,) row of `static` and `mask`.
+        table: the cases.
+        encoding: what makes them tensors.
+        horizon: applications in a row.
+        batch_size, seed: of the batches, and of their order.
+        repeats: for (item,) of which are first of their case, how often each comes.
         shuffle: whether to permute; without, the last, smaller batch is given as well.
+        most: how many items, evenly spread (0: all).
+        symmetries: those that `Batch.mirrored` draws from.
     """
 
     def __init__(
-        self,
-        frames: np.ndarray,
-        features: np.ndarray,
-        windows: np.ndarray,
-        *,
-        history: int,
-        horizon: int,
-        batch_size: int,
-        seed: int = 0,
-        static: np.ndarray | None = None,
-        mask: np.ndarray | None = None,
-        case: np.ndarray | None = None,
-        shuffle: bool = True,
-    ):
-        self.frames, self.features = torch.from_numpy(frames), torch.from_numpy(features)
-        self.static = None if static is None else torch.from_numpy(static)
-        self.mask = None if mask is None else torch.from_numpy(mask)
-        self.case = np.zeros(len(frames), int) if case is None else case
-        self.windows, self.history, self.horizon = windows, history, horizon
-        self.batch_size, self.seed, self.shuffle = min(batch_size, max(len(windows), 1)), seed, shuffle
+        self, table: CaseTable, encoding: Encoding, *, horizon: int = 1, batch_size: int = 8, seed: int = 0,
+        repeats: Any = None, shuffle: bool = True, most: int = 0, symmetries: Sequence[Symmetry] = (),
+    ):  # fmt: skip
+        e, stepping = encoding, encoding.stepping
+        self.e, self.horizon, self.seed, self.shuffle = e, horizon, seed, shuffle
+        self.symmetries = tuple(symmetries)
+        supports = [table.support(i) for i in range(len(table.cases))]
+        _check_symmetries(self.symmetries, supports)
+        longest = max(s.size for s in supports)
+        tail = (longest,) if e.flat else supports[0].shape
+        self.frames = torch.zeros(int(table.length.sum()), len(e.fields), *tail, dtype=e.torch_dtype)
+        rows, at, times = [], 0, []
+        params, images = [], []
+        for i, (case, support) in enumerate(zip(table.cases, supports, strict=True)):
+            count = int(table.length[i])
+            scale = table.scales(i).reshape(-1, *[1] * len(support.shape))
+            values = torch.from_numpy(e.normalise(case, table.frames(i) * scale, support))
+            if not e.flat and values.shape[2:] != tail:
+                raise InputError(f"data: grids of {tail} and {tuple(values.shape[2:])} cells, expected one shape")
+            self.frames[at : at + count, ..., : values.shape[-1]] = values
+            local = stepping.items(count, horizon)
+            rows.append(np.stack([np.full(len(local), i), local, np.full(len(local), at)], 1))
+            clock = np.zeros(count) if table.times is None else table.times[i]
+            starts = clock[:1] if stepping.queries else clock
+            own = [e.params(c, starts) for c in (case, *(s.case(case) for s in self.symmetries))]
+            if stepping.queries:
+                own = [np.repeat(p, count, axis=0) for p in own]
+                times.append(e.share(case, clock, float(clock[0])))
+            params.append(own[0])
+            images.append(np.stack(own[1:], 1) if self.symmetries else None)
+            at += count
+        self.params = torch.from_numpy(np.concatenate(params))
+        self.images = torch.from_numpy(np.concatenate(images)) if self.symmetries else None
+        self.time = torch.from_numpy(np.concatenate(times)) if stepping.queries else None
+        self.moving = table.moving and stepping.past > 0
+        if self.moving:
+            pairs = [(c, table.support(i, k)) for i, c in enumerate(table.cases) for k in range(int(table.length[i]))]
+            self.given = e.given([c for c, _ in pairs], [s for _, s in pairs])
+        else:
+            self.given = e.given(table.cases, supports)
+        every = np.concatenate(rows)
+        if 0 < most < len(every):
+            every = every[np.linspace(0, len(every) - 1, most).astype(int)]
+        if repeats is not None:
+            every = np.repeat(every, repeats(every[:, 1] == 0), axis=0)
+        self.items = every
+        self.batch_size = min(batch_size, max(len(every), 1))
 
     def __len__(self) -> int:
-        n = len(self.windows)
+        n = len(self.items)
         return n // self.batch_size if self.shuffle else -(-n // self.batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        n = len(self.windows)
+        n = len(self.items)
         sequence = order(n, self.seed, epoch) if self.shuffle else np.arange(n)
         for i in range(start, len(self)):
             yield self.batch(sequence[i * self.batch_size : (i + 1) * self.batch_size])
 
     def batch(self, pick: np.ndarray) -> Batch:
-        present, first = self.windows[pick].T
-        past = np.maximum(present[:, None] + np.arange(1 - self.history, 1), first[:, None])
-        found = {"state": self.frames[torch.from_numpy(past)]}
-        if self.horizon:
-            future = torch.from_numpy(present[:, None] + np.arange(1, self.horizon + 1))
-            found["target"] = self.frames[future]
-            found["params"] = self.features[torch.from_numpy(present[:, None] + np.arange(self.horizon))]
-        else:  # steady: the frame itself is the answer
-            found["target"] = found.pop("state")
-            found["params"] = self.features[torch.from_numpy(present[:, None])]
-        rows = torch.from_numpy(self.case[present])
-        if self.static is not None:
-            found["static"] = self.static[rows]
-        if self.mask is not None:
-            found["mask"] = self.mask[rows]
-        return found
+        case, present, first = self.items[pick].T
+        s = self.e.stepping
+        past = torch.from_numpy(first[:, None] + s.before(present))
+        future = torch.from_numpy(first[:, None, None] + s.after(present, self.horizon))
+        target = self.frames[future].flatten(2, 3)
+        starts = torch.from_numpy(first[:, None] + _application_starts(s, present, self.horizon))
+        where = torch.from_numpy(first + present if self.moving else case)
+        return Batch(
+            target, self.params[starts], self.given.rows(where),
+            state=self.frames[past] if s.past else None,
+            time=None if self.time is None else self.time[starts],
+            images=None if self.images is None else self.images[starts].movedim(1, 2),
+            symmetries=self.symmetries, field_names=self.e.fields,
+        )  # fmt: skip
+
+
+def _application_starts(stepping: Any, present: np.ndarray, horizon: int) -> np.ndarray:
+    """(item, horizon) frames from which each application starts."""
+    if not stepping.past or stepping.queries:
+        return np.repeat(present[:, None], horizon, axis=1)
+    return present[:, None] + stepping.every * stepping.ahead * np.arange(horizon)
 
 
 class LoaderBatches:
-    """Windows read from the file by `sciml.data.Loader`, normalised on the way.
+    """Samples read from the file by `sciml.data.Loader`, normalised on the way: frames after frames, or steady sets.
 
     Args:
-        loader: gives dicts with state (batch, history, field, *space), target, case and frame.
-        scale: (case, field) by which each case's fields are divided.
-        features: for each case (frame, feature), normalised.
-        static, mask: input fields and masks over all cases of the file.
+        table: the cases of the split, for the encoding's sake; frames come from the file `path`.
+        split, subset: as for `sciml.data.Windows`.
+        workers: processes that read.
     """
 
     def __init__(
-        self,
-        loader: Any,
-        scale: np.ndarray,
-        features: list[np.ndarray],
-        *,
-        horizon: int,
-        static: np.ndarray | None = None,
-        mask: np.ndarray | None = None,
-    ):
-        self.loader, self.scale, self.features, self.horizon = loader, scale.astype(np.float32), features, horizon
-        self.static = None if static is None else torch.from_numpy(static)
-        self.mask = None if mask is None else torch.from_numpy(mask)
+        self, table: CaseTable, encoding: Encoding, path: Path, *, split: str | None, subset: Any = None,
+        horizon: int = 1, batch_size: int = 8, seed: int = 0, repeats: Any = None, workers: int = 0,
+        symmetries: Sequence[Symmetry] = (),
+    ):  # fmt: skip
+        e, s = encoding, encoding.stepping
+        if table.nodal or s.queries:
+            raise InputError(
+                f"memory_limit: the training split takes {table.bytes() / 1e9:.1f} GB, more than the limit, and "
+                f"{'values on nodes' if table.nodal else 'Query'} cannot be read as they are needed; raise the limit"
+            )
+        self.e, self.horizon, self.symmetries = e, horizon, tuple(symmetries)
+        _check_symmetries(self.symmetries, [table.support(0)])
+        self.windows = Windows(
+            path, split=split if "split" in table.dataset.variables else None, fields=list(e.fields), history=s.past,
+            horizon=horizon * s.ahead, subset=subset, step=s.every,
+        )  # fmt: skip
+        first = np.zeros(len(self.windows), bool)
+        first[self.windows.first_of_cases()] = True
+        again = np.repeat(np.arange(len(first)), (repeats(first) if repeats else np.ones(len(first), int)) - 1)
+        self.loader = Loader(self.windows, batch_size, seed=seed, workers=workers, drop_last=True, again=again)
+        # failed cases, too: the windows within the frames that they do have
+        every = cases_of(table.dataset, self.windows.cases, e.fields, table.problem)
+        self.number = {int(n): i for i, n in enumerate(every.number)}
+        supports = [every.support(i) for i in range(len(every.cases))]
+        self.given = e.given(every.cases, supports)
+        self.multiplier, self.offset = (f.to(e.torch_dtype) for f in e.factors(every.cases))
+        clocks = [np.zeros(int(n)) for n in every.length] if every.times is None else every.times
+        self.params = [e.params(c, t) for c, t in zip(every.cases, clocks, strict=True)]
+        self.images = [
+            np.stack([e.params(sym.case(c), t) for sym in self.symmetries], 1)
+            for c, t in zip(every.cases, clocks, strict=True)
+        ] if self.symmetries else None  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.loader)
 
+    def close(self) -> None:
+        self.loader.close()
+
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        s = self.e.stepping
         for raw in self.loader.epoch(epoch, start=start):
-            case, frame = np.asarray(raw["case"]), np.asarray(raw["frame"])
-            state, target = torch.as_tensor(raw["state"]), torch.as_tensor(raw["target"])
-            scale = torch.from_numpy(self.scale[case])
-            scale = scale.reshape(len(case), 1, -1, *[1] * (state.ndim - 3))
-            present = frame + state.shape[1] - 1
-            steps = [self.features[c][f : f + self.horizon] for c, f in zip(case, present, strict=True)]
-            found = {"state": state / scale, "target": target / scale, "params": torch.from_numpy(np.stack(steps))}
-            rows = torch.from_numpy(case.astype(np.int64))
-            if self.static is not None:
-                found["static"] = self.static[rows]
-            if self.mask is not None:
-                inside = self.mask[rows]
-                found["mask"] = inside
-                for name in ("state", "target"):
-                    found[name] = torch.where(inside[:, None] > 0, found[name], torch.zeros(()))
-            yield found
+            rows = np.array([self.number[int(c)] for c in np.asarray(raw["case"])])
+            index = torch.from_numpy(rows)
+            given = self.given.rows(index)
+            scale, offset = self.multiplier[index][:, None], self.offset[index][:, None]
+            parts = []
+            for name in ("state", "target"):
+                values = (torch.as_tensor(np.ascontiguousarray(raw[name])).to(scale.dtype) - offset) / scale
+                if given.mask is not None:
+                    values = torch.where(given.mask[:, None] > 0, values, torch.zeros((), dtype=values.dtype))
+                parts.append(values)
+            state, target = parts
+            present = np.asarray(raw["frame"]) + s.every * max(s.past - 1, 0)
+            at = _application_starts(s, present, self.horizon)
+            params = np.stack([self.params[r][a] for r, a in zip(rows, at, strict=True)])
+            images = None
+            if self.images is not None:
+                images = torch.from_numpy(np.stack([self.images[r][a] for r, a in zip(rows, at, strict=True)]))
+            shape = (len(rows), self.horizon, s.ahead * len(self.e.fields), *target.shape[3:])
+            yield Batch(
+                target.reshape(shape), torch.from_numpy(params), given, state=state if s.past else None,
+                images=None if images is None else images.movedim(1, 2), symmetries=self.symmetries,
+                field_names=self.e.fields,
+            )  # fmt: skip
 
 
-class Reflected:
-    """Batches of which each sample is mirrored or not, by a coin that depends on (seed, epoch, index) alone.
-
-    Args:
-        batches: what to draw from.
-        axis: space axis to reverse, counted from the end (-1 is x).
-        fields, features: (field,) and (feature,) factors, −1 for what changes sign.
-    """
-
-    def __init__(self, batches: Any, axis: int, fields: np.ndarray, features: np.ndarray, seed: int = 0):
-        self.batches, self.axis, self.seed = batches, axis, seed
-        self.fields = torch.tensor(fields, dtype=torch.float32)
-        self.features = torch.tensor(features, dtype=torch.float32)
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        for i, batch in enumerate(self.batches.epoch(epoch, start=start), start=start):
-            generator = np.random.Generator(np.random.Philox(key=[self.seed, 1 << 32 | epoch], counter=i))
-            coin = torch.from_numpy(generator.random(len(batch["target"])) < 0.5)
-            yield {name: self._mirror(name, values, coin) for name, values in batch.items()}
-
-    def _mirror(self, name: str, values: Tensor, coin: Tensor) -> Tensor:
-        if name == "params":
-            return torch.where(coin[:, None, None], values * self.features, values)
-        other = values.flip(self.axis)
-        if name in ("state", "target"):
-            other = other * self.fields.reshape(1, 1, -1, *[1] * (values.ndim - 3))
-        return torch.where(coin.reshape(-1, *[1] * (values.ndim - 1)), other, values)
+def _check_symmetries(symmetries: Sequence[Symmetry], supports: Sequence[Any]) -> None:
+    """Refuse grids that a symmetry does not map onto themselves."""
+    for symmetry in symmetries:
+        for support in supports:
+            if not isinstance(support, Grid):
+                raise InputError(f"augmentations: Mirror needs fields on a grid, got values on {support!r}")
+            for axis in symmetry.flip:
+                w = support.widths["xyz".index(axis)]
+                if not np.allclose(w, w[::-1], rtol=1e-6):
+                    raise InputError(f"augmentations: the grid is not its own mirror image along {axis}")
+            if symmetry.swap:
+                a, b = (support.faces["xyz".index(axis)] for axis in symmetry.swap)
+                if a.shape != b.shape or not np.allclose(a - a[0], b - b[0]):
+                    raise InputError(f"augmentations: the axes {' and '.join(symmetry.swap)} of the grid differ")

@@ -22,7 +22,7 @@ class ExponentialMovingAverage:
 
     def __init__(self, model: nn.Module, decay: float = 0.995):
         if not 0 <= decay < 1:
-            raise InputError(f"ema: decay is {decay}, expected a value in [0, 1)")
+            raise InputError(f"average: expected a decay in [0, 1), got {decay!r}")
         self.decay = decay
         self.updates = 0
         self.model = copy.deepcopy(model).eval()
@@ -32,7 +32,8 @@ class ExponentialMovingAverage:
     def update(self, model: nn.Module) -> None:
         self.updates += 1
         d = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for mine, theirs in zip(self.model.parameters(), model.parameters(), strict=True):
-            mine.lerp_(theirs, 1 - d)
-        for mine, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
-            mine.copy_(theirs)
+        mine, theirs = list(self.model.parameters()), list(model.parameters())
+        if mine:
+            torch._foreach_lerp_(mine, theirs, 1 - d)  # on a GPU one kernel for all
+        for kept, present in zip(self.model.buffers(), model.buffers(), strict=True):
+            kept.copy_(present)

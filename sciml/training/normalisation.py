@@ -26,26 +26,31 @@ class FieldScaler:
     def fit(
         cls, names: Sequence[str], chunks: Iterable[tuple[np.ndarray, np.ndarray | None]], centred: bool = False
     ) -> FieldScaler:
-        """From chunks of ((n, field, *space), mask or None), in one pass, float64.
+        """From chunks of ((n, field, *space), quadrature weights or None), in one pass, float64.
 
         Args:
-            centred: subtract the mean; without it zero stays zero, as a fluid at rest should, and the scale is the
-                root mean square.
+            centred: subtract the mean of every field; without it only of those whose mean is larger than what they
+                vary by (a temperature of 300 K). Of others zero stays zero, as a fluid at rest should, and the scale is
+                the root mean square.
         """
         n = np.zeros(len(names))
         total, square = np.zeros(len(names)), np.zeros(len(names))
         for values, mask in chunks:
             values = np.asarray(values, dtype=np.float64)
-            w = np.ones_like(values) if mask is None else np.broadcast_to(np.asarray(mask) != 0, values.shape)
+            w = np.ones(values.shape[2:]) if mask is None else np.asarray(mask, dtype=np.float64)
+            w = w / w.mean()  # cases of different sizes count alike
             axes = (0, *range(2, values.ndim))
-            inside = np.where(w, values, 0.0)
-            n, total, square = n + w.sum(axes), total + inside.sum(axes), square + (inside**2).sum(axes)
+            inside = np.where(w > 0, values, 0.0)
+            n = n + w.sum() * len(values)
+            total, square = total + (w * inside).sum(axes), square + (w * inside**2).sum(axes)
         if not np.all(n > 0):
             raise InputError("data: the training split holds no values to normalise by")
         if not (np.isfinite(total).all() and np.isfinite(square).all()):
             bad = [name for name, s in zip(names, square.tolist(), strict=True) if not np.isfinite(s)]
             raise InputError(f"data: the training split holds values that are not finite in {', '.join(bad)}")
-        offset = total / n if centred else np.zeros(len(names))
+        mean = total / n
+        spread = np.sqrt(np.maximum(square / n - mean**2, 0.0))
+        offset = mean if centred else np.where(np.abs(mean) > np.maximum(spread, 1e-12 * np.abs(mean)), mean, 0.0)
         scale = np.sqrt(np.maximum(square / n - offset**2, 0.0))
         scale = np.where(scale > 1e-12 * np.maximum(np.abs(offset), 1e-12), scale, 1.0)
         return cls(tuple(names), offset, scale)
@@ -56,7 +61,7 @@ class FieldScaler:
     def normalise(self, values: np.ndarray, space: int) -> np.ndarray:
         """(..., field, *space) in the problem's scales -> normalised; `space` is the number of space axes."""
         shape = self._shape(space + 1)
-        return ((values - self.offset.reshape(shape)) / self.scale.reshape(shape)).astype(np.float32)
+        return (values - self.offset.reshape(shape)) / self.scale.reshape(shape)
 
     def restore(self, values: np.ndarray, space: int) -> np.ndarray:
         shape = self._shape(space + 1)
@@ -91,10 +96,10 @@ class FeatureScaler:
         return cls(tuple(names), mean, std, table.min(0), table.max(0))
 
     def normalise(self, table: np.ndarray) -> np.ndarray:
-        """(..., feature) -> (..., feature) float32."""
+        """(..., feature) -> (..., feature)."""
         varies = self.std > 0
         scaled = (np.asarray(table, dtype=np.float64) - self.mean) / np.where(varies, self.std, 1.0)
-        return np.where(varies, scaled, 0.0).astype(np.float32)
+        return np.where(varies, scaled, 0.0)
 
     def constant_but_different(self, table: np.ndarray) -> list[str]:
         """Features that never varied in training and now have another value: nothing was learned about them."""

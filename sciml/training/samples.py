@@ -1,10 +1,11 @@
-"""From a data set of solutions to the numbers that a learned solver sees: cases, frames, steps and scales."""
+"""From a data set of solutions to the cases and frames that a learned solver sees."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,14 @@ import xarray as xr
 
 from sciml import data as _data
 from sciml.data import schema
-from sciml.data._pack import positions
 from sciml.errors import InputError, suggest
-from sciml.geometry import Grid
-from sciml.problem import Case, PDEProblem
+from sciml.problem import Case, Problem
+from sciml.support import Support
 
 
 @dataclass(frozen=True)
 class TimeStep:
-    """The step of an autoregressive model: `value` in units of the case's time scale, or in the problem's time unit.
+    """The step of a model: `value` in units of the case's time scale, or in the problem's time unit.
 
     Args:
         kind: "nondimensional" (Δt = value · T(case)) or "physical" (Δt = value for every case).
@@ -33,18 +33,18 @@ class TimeStep:
     def of(self, case: Case) -> float:
         return self.value * (case.scales.time if self.kind == "nondimensional" else 1.0)
 
-    def index(self, case: Case, times: np.ndarray) -> np.ndarray:
-        """Step number of each time.
+    def index(self, case: Case, times: np.ndarray, start: float = 0.0) -> np.ndarray:
+        """Number of steps from `start` to each time.
 
         Raises:
-            InputError: times that whole steps from zero do not reach; the message names the nearest that they do.
+            InputError: times that whole steps do not reach; the message names the nearest that they do.
         """
         dt = self.of(case)
-        steps = np.rint(times / dt)
-        off = np.abs(times - steps * dt) > 1e-4 * dt
+        steps = np.rint((times - start) / dt)
+        off = np.abs(times - start - steps * dt) > 1e-4 * dt
         if off.any():
             t = float(times[np.argmax(off)])
-            below = math.floor(t / dt) * dt
+            below = start + math.floor((t - start) / dt) * dt
             unit = case.problem.time_unit
             raise InputError(
                 f"times: {t:g} {unit} cannot be reached with the step of {dt:g} {unit} that this model was trained on; "
@@ -65,7 +65,7 @@ class CaseTable:
     """
 
     dataset: xr.Dataset
-    problem: PDEProblem
+    problem: Problem
     number: np.ndarray
     cases: list[Case]
     start: np.ndarray
@@ -74,9 +74,14 @@ class CaseTable:
     fields: tuple[str, ...]
 
     @property
-    def space(self) -> tuple[int, ...]:
-        """Grid shape, in array order."""
-        return tuple(self.dataset[self.fields[0]].shape[1:])
+    def nodal(self) -> bool:
+        """Whether values live on nodes rather than on a grid."""
+        return "node_row_size" in self.dataset.variables
+
+    @property
+    def moving(self) -> bool:
+        """Whether nodes move from frame to frame."""
+        return self.nodal and self.dataset["x"].dims == ("obs",)
 
     @property
     def subsets(self) -> np.ndarray:
@@ -84,49 +89,92 @@ class CaseTable:
             return schema.flag_names(self.dataset["subset"])[self.number]
         return np.full(len(self.number), "all")
 
-    def grid(self, i: int) -> Grid:
-        """The grid of the i-th case of this table."""
-        dims = self.dataset[self.fields[0]].dims[1:]
-        centres = [positions(self.dataset, int(self.number[i]), str(d)) for d in reversed(dims)]
-        return Grid.from_centres(tuple(centres), self.cases[i].geometry)
+    def support(self, i: int, frame: int = 0) -> Support:
+        """Where the values of the i-th case of this table live."""
+        known = self.cases[i].support
+        if known is not None and (frame == 0 or not self.moving):
+            return known
+        return _data.support(self.dataset, int(self.number[i]), self.cases[i].geometry, frame)
+
+    @cached_property
+    def shapes(self) -> list[tuple[int, ...]]:
+        return [self.support(i).shape for i in range(len(self.cases))]
+
+    @cached_property
+    def _node_starts(self) -> np.ndarray:
+        rows = np.asarray(self.dataset["row_size"].values, dtype=np.int64)
+        counts = np.asarray(self.dataset["node_row_size"].values, dtype=np.int64)
+        if len(counts) != len(rows) or self.dataset["node_row_size"].dims != ("case",):
+            raise InputError("data: the number of nodes changes from frame to frame; expected one number a case")
+        return schema.starts(rows * counts)
 
     def scales(self, i: int) -> np.ndarray:
         """(field,) the problem's scale of each field."""
         found = self.cases[i].scales.fields
         return np.array([found.get(name, 1.0) for name in self.fields])
 
-    def mask(self, i: int) -> np.ndarray | None:
-        """(*space) 1 where fluid, or None where the data set knows no solids."""
-        if "mask" not in self.dataset.variables:
-            return None
-        return np.asarray(self.dataset["mask"].values[self.number[i]])
-
-    @property
-    def uniform(self) -> bool:
-        dims = self.dataset[self.fields[0]].dims[1:]
-        return not any(f"{d}_coordinate" in self.dataset.variables for d in dims)
-
-    def frames(self, i: int) -> np.ndarray:
-        """(T, field, *space) of the i-th case, float64, in the problem's scales; zero in solid cells."""
-        rows = slice(int(self.start[i]), int(self.start[i] + self.length[i]))
-        parts = [np.asarray(self.dataset[name].variable[rows].values, dtype=np.float64) for name in self.fields]
+    def frames(self, i: int, rows: slice | None = None) -> np.ndarray:
+        """(T, field, *shape) of the i-th case, float64, in the problem's scales; zero outside of the mask."""
+        first, count = int(self.start[i]), int(self.length[i])
+        a, b, _ = (rows or slice(None)).indices(count)
+        if self.nodal:
+            n = self.shapes[i][0]
+            at = int(self._node_starts[self.number[i]])
+            parts = [
+                np.asarray(self.dataset[name].variable[at + a * n : at + b * n].values, np.float64).reshape(b - a, n)
+                for name in self.fields
+            ]
+        else:
+            parts = [
+                np.asarray(self.dataset[name].variable[first + a : first + b].values, dtype=np.float64)
+                for name in self.fields
+            ]
         values = np.stack(parts, axis=1)
         values /= self.scales(i).reshape((1, -1) + (1,) * (values.ndim - 2))
-        mask = self.mask(i)
-        if mask is not None:
-            values = np.where(mask != 0, values, 0.0)
+        inside = self.support(i).inside
+        if inside is not None:
+            values = np.where(inside, values, 0.0)
         if not np.isfinite(values).all():
             k = int(np.argwhere(~np.isfinite(values))[0][0])
-            raise InputError(f"data: case {self.number[i]} holds values that are not finite, first in frame {k}")
+            raise InputError(f"data: case {self.number[i]} holds values that are not finite, first in frame {a + k}")
         return values
 
     def bytes(self) -> int:
         """What all frames take as float32."""
-        return int(self.length.sum()) * len(self.fields) * math.prod(self.space) * 4
+        each = [int(n) * int(np.prod(s)) for n, s in zip(self.length, self.shapes, strict=True)]
+        return sum(each) * len(self.fields) * 4
 
     def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """(frames, quadrature weights) of every case."""
         for i in range(len(self.cases)):
-            yield self.frames(i), self.mask(i)
+            yield self.frames(i), self.support(i).weights()
+
+    def keep(self, rows: np.ndarray) -> CaseTable:
+        """The cases of these rows of the table."""
+        times = None if self.times is None else [self.times[i] for i in rows]
+        return replace(
+            self, number=self.number[rows], cases=[self.cases[i] for i in rows], start=self.start[rows],
+            length=self.length[rows], times=times,
+        )  # fmt: skip
+
+    def select(self, subset: Sequence[str] | str | None) -> CaseTable:
+        """The cases of these subsets."""
+        if subset is None:
+            return self
+        wanted = [subset] if isinstance(subset, str) else list(subset)
+        known = sorted({str(n) for n in self.subsets})
+        for name in wanted:
+            if name not in known:
+                raise InputError(f"subset: no subset is called {name!r}; known: {', '.join(known) or 'none'}")
+        return self.keep(np.flatnonzero(np.isin(self.subsets, wanted)))
+
+    def thin(self, limit: float = 6.4e7) -> CaseTable:
+        """At most `limit` bytes of cases, evenly chosen."""
+        share = self.bytes() / limit
+        if share <= 1:
+            return self
+        count = max(1, int(len(self.cases) / share))
+        return self.keep(np.unique(np.linspace(0, len(self.cases) - 1, count).astype(int)))
 
 
 def open_data(data: Any) -> tuple[xr.Dataset, Path | None]:
@@ -136,7 +184,7 @@ def open_data(data: Any) -> tuple[xr.Dataset, Path | None]:
         InputError: something else.
     """
     if isinstance(data, str | Path):
-        return _data.open(data), Path(data)
+        return _data.open(data), Path(data).expanduser()
     if isinstance(data, xr.Dataset):
         return (data if schema.is_packed(data) else _data.pack([data], dtype=None)), None
     if isinstance(data, Sequence) and data and all(isinstance(d, xr.Dataset) for d in data):
@@ -145,25 +193,31 @@ def open_data(data: Any) -> tuple[xr.Dataset, Path | None]:
 
 
 def table(
-    dataset: xr.Dataset, split: str | None, fields: Sequence[str] | None = None, problem: PDEProblem | None = None
+    dataset: xr.Dataset, split: str | None, fields: Sequence[str] | None = None, problem: Problem | None = None
 ) -> CaseTable:
     """The cases of a split that were solved without failure.
 
     Args:
-        split: a name stored in the data set, or None for all cases. A data set without splits is all "train".
+        split: a name stored in the data set ("train", or "fold_1:train" for the variable split_fold_1), or None for all
+            cases. A data set without splits is all "train".
         fields: by default the problem's state fields (steady problems: all its fields).
 
     Raises:
-        InputError: an unknown split or field, or a data set that names no known problem.
+        InputError: an unknown split or field.
     """
     count = dataset.sizes["case"]
+    which, _, part = split.rpartition(":") if split is not None else ("", "", "")
+    variable = f"split_{which}" if which else "split"
     if split is None:
         chosen = np.arange(count)
-    elif "split" in dataset.variables:
-        names = schema.flag_names(dataset["split"])
-        if split not in schema.SPLITS:
+    elif which and variable not in dataset.variables:
+        known = [str(v).removeprefix("split_") for v in dataset.variables if str(v).startswith("split_")]
+        raise InputError(f"split: the data set has no split {which!r}{suggest(which, known)}")
+    elif variable in dataset.variables:
+        names = schema.flag_names(dataset[variable])
+        if part not in schema.SPLITS:
             raise InputError(f"split: no split is called {split!r}{suggest(split, schema.SPLITS)}")
-        chosen = np.flatnonzero(names == split)
+        chosen = np.flatnonzero(names == part)
     else:
         chosen = np.arange(count) if split == "train" else np.zeros(0, int)
     if "status" in dataset.variables:
@@ -175,7 +229,7 @@ def cases_of(
     dataset: xr.Dataset,
     chosen: np.ndarray,
     fields: Sequence[str] | None = None,
-    problem: PDEProblem | None = None,
+    problem: Problem | None = None,
 ) -> CaseTable:
     """The cases with these numbers, leaving out those without frames."""
     length = np.asarray(dataset["row_size"].values, dtype=np.int64)
@@ -184,19 +238,16 @@ def cases_of(
     cases = [_data.case(dataset, int(i))[0] for i in chosen]
     if problem is None:
         problem = cases[0].problem if cases else _data.case(dataset, 0)[0].problem
+    stored = [n for n in schema.field_names(dataset) if not n.endswith(schema.DERIVED)]
     if fields is None:
-        stored = schema.field_names(dataset)
         wanted = tuple(f.name for f in problem.fields) if problem.steady else problem.state_fields
         fields = [name for name in wanted if name in stored]
     fields = tuple(fields)
     for name in fields:
         if name not in schema.field_names(dataset):
-            known = schema.field_names(dataset)
-            raise InputError(f"fields: the data set has no field {name!r}{suggest(name, known)}")
+            raise InputError(f"fields: the data set has no field {name!r}{suggest(name, stored)}")
     if not fields:
         raise InputError("fields: the data set holds none of the problem's fields")
-    if "node_row_size" in dataset.variables:
-        raise InputError("data: expected fields on a grid, got values on nodes")
     times = None
     if "time" in dataset.variables and not problem.steady:
         clock = np.asarray(dataset["time"].values, dtype=np.float64)
@@ -204,8 +255,11 @@ def cases_of(
     return CaseTable(dataset, problem, chosen, cases, start[chosen], length[chosen], times, fields)
 
 
-def time_step(cases: CaseTable) -> TimeStep:
+def time_step(cases: CaseTable, every: int = 1) -> TimeStep:
     """The one step that all cases share, in units of their time scale if possible, else in time units.
+
+    Args:
+        every: frames that one step spans.
 
     Raises:
         InputError: steps that differ within a case or have nothing in common between cases.
@@ -217,8 +271,10 @@ def time_step(cases: CaseTable) -> TimeStep:
             continue
         dt = (times[-1] - times[0]) / (len(times) - 1)
         if np.abs(np.diff(times) - dt).max() > 1e-3 * dt:
-            raise InputError(f"data: case {number} has unequal time steps, expected equal ones")
-        steps.append((dt, case.scales.time))
+            raise InputError(
+                f"data: case {number} has unequal time steps, expected equal ones (or stepping Query, which takes any)"
+            )
+        steps.append((dt * every, case.scales.time))
     if not steps:
         raise InputError("data: no case has two frames, so there is no step to learn")
     dt, scale = np.array(steps).T
@@ -240,27 +296,23 @@ def _round(value: float) -> float:
     return value
 
 
-def static_inputs(problem: PDEProblem) -> tuple[str, ...]:
-    """Input fields on cells that act throughout: coefficients and sources, not initial or boundary values."""
+def static_inputs(problem: Problem) -> tuple[str, ...]:
+    """Input fields that act throughout: coefficients and sources, not initial or boundary values."""
     return tuple(
-        s.name for s in problem.inputs if s.kind in ("coefficient", "source") and set(s.dims) <= {"x", "y", "z"}
+        s.name
+        for s in problem.inputs
+        if s.kind in ("coefficient", "source") and set(s.dims) <= {"x", "y", "z", "node"}
     )
 
 
-def feature_names(case: Case, step: TimeStep | None) -> tuple[str, ...]:
-    return tuple(features(case, np.zeros(1), step)[0])
+def features(case: Case, times: np.ndarray, dt: float) -> list[dict[str, float]]:
+    """The problem's dimensionless numbers for the step of length `dt` that starts at each time."""
+    return [case.problem.features(case, float(t), dt) for t in times]
 
 
-def features(case: Case, times: np.ndarray, step: TimeStep | None) -> list[dict[str, float]]:
-    """The problem's dimensionless numbers for the step that starts at each time."""
-    if step is None:
-        return [case.problem.features(case, 0.0, 0.0)]
-    return [case.problem.features(case, float(t), step.of(case)) for t in times]
-
-
-def feature_table(case: Case, times: np.ndarray, step: TimeStep | None, names: Sequence[str]) -> np.ndarray:
+def feature_table(case: Case, times: np.ndarray, dt: float, names: Sequence[str]) -> np.ndarray:
     """(time, feature), in the order of `names`."""
-    rows = features(case, times, step)
+    rows = features(case, times, dt)
     for row in rows:
         for name in row.keys() ^ set(names):
             raise InputError(f"{case.problem.name}: feature {name!r} is not common to all cases")

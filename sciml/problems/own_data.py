@@ -1,0 +1,229 @@
+"""A problem made from a data set: somebody's own data, which need no class."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sciml.errors import InputError, is_number
+from sciml.geometry import Box
+from sciml.problem import Case, FieldSpec, InputSpec, Invariant, ParameterSpec, Problem, Scales
+from sciml.registry import problems
+
+_VELOCITIES = (("u", "v", "w"), ("u", "v"), ("vx", "vy", "vz"), ("vx", "vy"), ("ux", "uy", "uz"), ("ux", "uy"))
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the training data keep: audits hold predictions against it.
+
+    Args:
+        bounds: field -> (least, largest) value seen.
+        conserved: fields whose integral over the domain stayed as it was in every case, up to `tolerance` of its mean
+            absolute value.
+        tolerance: the largest drift seen among these, with a margin.
+        divergence: root mean square divergence of the velocity in the data, over velocity scale and length; None where
+            there is no velocity on a grid.
+    """
+
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    conserved: tuple[str, ...] = ()
+    tolerance: float = 0.0
+    divergence: float | None = None
+
+
+@problems.register("data")
+class DataProblem(Problem):
+    """Fields over space (and time) that depend on parameters and inputs, by an unknown law.
+
+    Args:
+        name: what it is called; a name of this package's own problems is refused.
+        fields: the unknowns, as `FieldSpec`s or names.
+        parameters: `ParameterSpec`s or names.
+        dimensions: of space.
+        steady: whether a case has one frame and no time.
+        inputs: static fields that a case is given.
+        periodic: for each axis, whether the domain is periodic along it.
+        velocity: fields that make up a velocity; by default fields called u, v, w or the like.
+        title, time_unit, length_unit: for people.
+        observed: what the data keep, as found in training.
+    """
+
+    needs_extents = True
+
+    def __init__(
+        self,
+        name: str,
+        fields: Sequence[FieldSpec | str | Mapping[str, Any]],
+        parameters: Sequence[ParameterSpec | str | Mapping[str, Any]] = (),
+        dimensions: int = 2,
+        *,
+        steady: bool = False,
+        inputs: Sequence[InputSpec | Mapping[str, Any]] = (),
+        periodic: Sequence[bool] = (),
+        velocity: Sequence[str] | None = None,
+        title: str = "",
+        time_unit: str = "s",
+        length_unit: str = "m",
+        observed: Observed | Mapping[str, Any] | None = None,
+    ):
+        if not isinstance(name, str) or not name:
+            raise InputError(f"name: expected a word for the problem, got {name!r}")
+        if name in problems.names() and name != "data":
+            raise InputError(f"name: {name!r} is a problem of this package, expected another name for one's own data")
+        if dimensions not in (1, 2, 3):
+            raise InputError(f"dimensions: expected 1, 2 or 3, got {dimensions!r}")
+        self.name, self.title = name, title or name.replace("_", " ")
+        self.dimensions, self.steady = int(dimensions), bool(steady)
+        self.fields = tuple(_spec(FieldSpec, f, {"unit": "1"}) for f in fields)
+        self.parameters = tuple(_spec(ParameterSpec, p, {"unit": "1", "default": 0.0}) for p in parameters)
+        self.inputs = tuple(_spec(InputSpec, i, {}) for i in inputs)
+        if not self.fields:
+            raise InputError("fields: expected at least one, got none")
+        self.box = tuple(bool(p) for p in periodic) or (False,) * dimensions
+        if len(self.box) != dimensions:
+            raise InputError(f"periodic: expected {dimensions} entries, got {len(self.box)}")
+        names = {f.name for f in self.fields}
+        guess = next((v for v in _VELOCITIES if len(v) == dimensions and set(v) <= names), ())
+        self.velocity = tuple(guess if velocity is None else velocity)
+        for n in self.velocity:
+            self.field(n)
+        self.time_unit, self.length_unit = time_unit, length_unit
+        content = dict(observed) if isinstance(observed, Mapping) else {}
+        if "bounds" in content:
+            content["bounds"] = {k: (float(a), float(b)) for k, (a, b) in content["bounds"].items()}
+            content["conserved"] = tuple(content.get("conserved", ()))
+        self.observed = observed if isinstance(observed, Observed) else Observed(**content)
+        self.invariants = tuple(Invariant(f"total {n}", n, "1") for n in self.observed.conserved)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "name": self.name, "title": self.title, "dimensions": self.dimensions, "steady": self.steady,
+            "fields": [_plain(f) for f in self.fields], "parameters": [_plain(p) for p in self.parameters],
+            "inputs": [_plain(i) for i in self.inputs], "periodic": list(self.box), "velocity": list(self.velocity),
+            "time_unit": self.time_unit, "length_unit": self.length_unit,
+        }  # fmt: skip
+        if self.observed != Observed():
+            found["observed"] = asdict(self.observed)
+        return json.loads(json.dumps(found))
+
+    def to_attrs(self) -> dict[str, str]:
+        return {"problem": self.name, "problem_json": json.dumps(self.options, sort_keys=True)}
+
+    def same(self, other: Problem) -> bool:
+        """Whether fields, parameters and dimensions agree; units, ranges and what was observed may differ."""
+        if not isinstance(other, DataProblem):
+            return False
+        mine, its = ((p.name, p.dimensions, p.steady, p.box, {f.name for f in p.fields},
+                      {q.name for q in p.parameters}) for p in (self, other))  # fmt: skip
+        return mine == its
+
+    def with_observed(self, observed: Observed) -> DataProblem:
+        """The same problem, knowing what its data keep."""
+        return DataProblem(**(self.options | {"observed": observed}))
+
+    def geometry(self, case: Case) -> Box:
+        extents = case.extents
+        if extents is None and case.support is not None:
+            extents = case.support.extents
+        if extents is None:
+            raise InputError(f"{self.name}: the case does not say where it lives; give extents or a support")
+        return Box(tuple(a for a, _ in extents), tuple(b for _, b in extents), self.box)
+
+    def scales(self, case: Case) -> Scales:
+        """One for all: what is large and small is learned from the data."""
+        return Scales(1.0, 1.0, {f.name: 1.0 for f in self.fields})
+
+    def features(self, case: Case, time: float, time_step: float) -> dict[str, float]:
+        """The parameters as given, and the step."""
+        found = {f"parameter_{k}": v for k, v in case.parameters.items()}
+        return found if self.steady else found | {"step": time_step}
+
+    def initial_state(self, case: Case, grid: Any) -> dict[str, np.ndarray]:
+        raise InputError(
+            f"{self.name}: the data do not say how a case begins; use resume(case, frame, times) from a known frame"
+        )
+
+    def __repr__(self) -> str:
+        parameters = ", ".join(p.name for p in self.parameters)
+        return f"DataProblem({self.name!r}: {', '.join(f.name for f in self.fields)}; {parameters})"
+
+    @classmethod
+    def from_dataset(cls, dataset: Any) -> DataProblem:
+        """From a packed data set: fields, units, parameters with their ranges, inputs; see `sciml.data.schema`.
+
+        Raises:
+            InputError: a data set that names no fields.
+        """
+        if "problem_json" in dataset.attrs:
+            return cls(**json.loads(str(dataset.attrs["problem_json"])))
+        names = str(dataset.attrs.get("fields", "")).split()
+        nodal = "node_row_size" in dataset.variables
+        fields = [
+            FieldSpec(
+                n, str(dataset[n].attrs.get("units", "1")), "node" if nodal else "cell",
+                description=str(dataset[n].attrs.get("long_name", n)),
+            )
+            for n in names
+        ]  # fmt: skip
+        parameters = []
+        for n in str(dataset.attrs.get("parameters", "")).split():
+            values = np.asarray(dataset[n].values, dtype=np.float64)
+            default = float(np.median(values)) if values.size else 0.0
+            note = dataset[n].attrs
+            parameters.append(
+                ParameterSpec(n, str(note.get("units", "1")), default, description=str(note.get("long_name", n)))
+            )
+        if not fields:
+            raise InputError("data: the data set names no fields")
+        if nodal:
+            axes = [a for a in "xyz" if a in dataset.variables]
+        else:
+            axes = [a for a in "xyz" if a in dataset[names[0]].dims]
+        inputs = [
+            InputSpec(
+                str(v).removeprefix("input_"), str(dataset[v].attrs.get("units", "1")), "coefficient",
+                tuple(str(d) for d in dataset[v].dims[1:]),
+            )
+            for v in dataset.variables
+            if str(v).startswith("input_") and not str(v).endswith(("_times", "_row_size")) and dataset[v].ndim > 1
+        ]  # fmt: skip
+        return cls(
+            str(dataset.attrs.get("problem", "own_data")), fields, parameters, len(axes),
+            steady="time" not in dataset.variables, inputs=inputs,
+            time_unit=str(dataset["time"].attrs.get("units", "s")) if "time" in dataset.variables else "s",
+        )  # fmt: skip
+
+
+def _spec(kind: Any, given: Any, defaults: Mapping[str, Any]) -> Any:
+    """A spec from itself, from its JSON, or from a name alone."""
+    if isinstance(given, kind):
+        return given
+    if isinstance(given, str):
+        return kind(given, **defaults)
+    if not isinstance(given, Mapping):
+        raise InputError(f"{kind.__name__}: expected a name or a {kind.__name__}, got {given!r:.60}")
+    content = dict(given)
+    for name in ("minimum", "maximum"):
+        if name in content and not is_number(content[name]):
+            content.pop(name)
+    if "dims" in content:
+        content["dims"] = tuple(content["dims"])
+    try:
+        return kind(**content)
+    except TypeError as error:
+        raise InputError(f"{kind.__name__}: {error}") from None
+
+
+def _plain(spec: Any) -> dict[str, Any]:
+    """JSON values; infinite ends of a range and functions are left out."""
+    return {
+        k: v
+        for k, v in asdict(spec).items()
+        if not callable(v) and v is not None and not (isinstance(v, float) and not np.isfinite(v))
+    }

@@ -1,0 +1,73 @@
+"""Between solutions and plain frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from sciml import data as _data
+from sciml.errors import InputError, suggest
+from sciml.problem import Case, Problem
+from sciml.solver import Start
+from sciml.support import Support, read
+
+
+def support_of(case: Case, solution: xr.Dataset) -> Support:
+    """Where the values of a solution live, at its last time."""
+    nodal = "node" in solution.sizes
+    variables = {}
+    for name, var in solution.variables.items():
+        if str(name) in ("x", "y", "z", "mask") or str(name).startswith("connectivity"):
+            variables[str(name)] = (var.isel(time=-1) if "time" in var.dims else var).values
+    return read(variables, None if nodal else case.geometry)
+
+
+def start_of(case: Case, frame: Any, fields: Sequence[str]) -> Start:
+    """A restart from the last time of a solution, with its earlier times as history.
+
+    Raises:
+        InputError: no solution, or one that lacks a field or its time.
+    """
+    if not isinstance(frame, xr.Dataset):
+        raise InputError(f"frame: expected a solution (xarray.Dataset), got {type(frame).__name__}")
+    for name in fields:
+        if name not in frame.data_vars:
+            known = [str(n) for n in frame.data_vars]
+            raise InputError(f"frame: the solution has no field {name!r}{suggest(name, known)}")
+    if "time" not in frame.variables:
+        raise InputError("frame: the solution has no time")
+    if "time" not in frame.dims:
+        frame = frame.expand_dims("time")
+    support = support_of(case, frame)
+    values = np.stack([np.asarray(frame[name].transpose("time", ...).values) for name in fields], axis=1)
+    if values.shape[2:] != support.shape or not np.isfinite(values).all():
+        raise InputError(f"frame: fields have shape {values.shape[2:]}, expected finite values over {support.shape}")
+    clock = np.asarray(frame["time"].values, dtype=np.float64)
+    return Start(case, support, values, float(clock[-1]))
+
+
+def labelled(
+    case: Case, times: np.ndarray | None, frames: np.ndarray, fields: Sequence[str], support: Support, *,
+    solver: str, settings: Mapping[str, Any], problem: Problem | None = None,
+) -> xr.Dataset:  # fmt: skip
+    """The solution with these frames ([time,] field, *shape); its status says where it stops being finite.
+
+    Args:
+        problem: the case's problem as the solver knows it, with what it has seen of the data.
+    """
+    dims = support.dims if times is None else ("time", *support.dims)
+    axis = frames.ndim - len(support.shape) - 1
+    values = {n: (dims, np.ascontiguousarray(frames.take(i, axis))) for i, n in enumerate(fields)}
+    status = "ok"
+    if not np.isfinite(frames).all():
+        status = "the prediction is not finite"
+        if times is not None:
+            bad = ~np.isfinite(frames).reshape(len(frames), -1).all(1)
+            status += f" from time {times[np.argmax(bad)]:g} {case.problem.time_unit} on"
+    if problem is not None and problem is not case.problem and problem.same(case.problem):
+        case = replace(case, problem=problem, parameters=dict(case.parameters), inputs=dict(case.inputs))
+    return _data.solution(case, times, values, support, solver=solver, settings=settings, status=status)

@@ -1,0 +1,396 @@
+"""What all encodings share: scales, features, time steps and files."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sciml.contracts import Signature
+from sciml.errors import FileFormatError, InputError
+from sciml.problem import Case, Problem, rebuild
+from sciml.solver import Start
+from sciml.support import Grid, Support
+from sciml.symmetry import Symmetry
+from sciml.training.encoding.given import Given, collate
+from sciml.training.normalisation import FeatureScaler, FieldScaler
+from sciml.training.samples import CaseTable, TimeStep, feature_table, features, static_inputs
+from sciml.training.stepping import Stepping
+
+
+@dataclass(frozen=True)
+class Encoding(ABC):
+    """Everything between physical frames and an operator's tensors; abstract, one subclass a batch type.
+
+    A field goes through the problem's scale for its case first, then through a scale of the training split. What a
+    residual model predicts is an increment, in units of the training split's increments.
+
+    Args:
+        problem: whose cases these are.
+        fields: what is predicted.
+        stepping: how time is treated.
+        step: length of one step; of the whole time that is asked for with `Query`; None for steady problems.
+        template: support of the first training case.
+        shared: whether all training cases live on the template, so that a case that says nothing else does too.
+        follows: whether the input fields of all training cases lay on the supports of their solutions; then answers to
+            a case lie on the grid of its input fields.
+        masked: whether some training case leaves cells out.
+        state, static, features: scalers of fields, of static input fields, and of dimensionless numbers.
+        increment: (ahead, field) root mean square increments of the normalised fields.
+        span: first and last time of the training cases, in units of `step`'s kind.
+        dtype: of the operator's tensors.
+        sensors: (sensor, D) positions as shares of the extents at which operators with fixed sensors see functions.
+    """
+
+    problem: Problem
+    fields: tuple[str, ...]
+    stepping: Stepping
+    step: TimeStep | None
+    template: Support
+    shared: bool
+    follows: bool
+    masked: bool
+    state: FieldScaler
+    increment: np.ndarray
+    static: FieldScaler
+    features: FeatureScaler
+    span: tuple[float, float]
+    dtype: str = "float32"
+    sensors: np.ndarray | None = None
+    sees_start: bool = field(default=True)
+
+    #: whether fields are flattened to (field, point)
+    flat: ClassVar[bool] = False
+
+    # -- from training data -------------------------------------------------------------------------------------
+
+    @classmethod
+    def fit(
+        cls, table: CaseTable, stepping: Stepping, *, dtype: str = "float32", symmetries: Sequence[Symmetry] = (),
+        sensors: int | None = None,
+    ) -> Self:  # fmt: skip
+        """From the training split alone, in two passes over its frames.
+
+        Args:
+            symmetries: those used as augmentations: their images count among the features of the training split.
+            sensors: number of fixed sensors that the operator wants.
+        """
+        problem = table.problem
+        if not table.cases:
+            raise InputError("data: the training split has no cases")
+        stepping.check(problem)
+        step = stepping.time_step(table)
+        state = FieldScaler.fit(table.fields, table.chunks(), centred=not stepping.residual and stepping.past == 0)
+        increment = np.ones((stepping.ahead, len(table.fields)))
+        if stepping.residual:
+            for k in range(stepping.ahead):
+                lag = stepping.every * (k + 1)
+                moves = ((f[lag:] - f[:-lag], m) for f, m in table.chunks() if len(f) > lag)
+                increment[k] = FieldScaler.fit(table.fields, moves).scale / state.scale
+        supports = [table.support(i) for i in range(len(table.cases))]
+        names = static_inputs(problem)
+        static = FieldScaler.fit(names, _statics(table, names, supports), centred=True) if names else _nothing()
+        given = [value for c in table.cases for n in names if isinstance(value := c.inputs.get(n), np.ndarray)]
+        first = supports[0]
+        shared = all(s.same(first) for s in supports[1:])
+        times = [stepping.feature_times(t, step, c) for c, t in zip(table.cases, _clocks(table), strict=True)]
+        dts = [stepping.feature_step(step, c) for c in table.cases]
+        known = tuple(features(table.cases[0], times[0][:1], dts[0])[0])
+        rows = [feature_table(c, t, dt, known) for c, t, dt in zip(table.cases, times, dts, strict=True)]
+        for symmetry in symmetries:
+            images = [symmetry.case(c) for c in table.cases]
+            rows += [feature_table(c, t, dt, known) for c, t, dt in zip(images, times, dts, strict=True)]
+        feature = FeatureScaler.fit(known, np.concatenate(rows)) if known else FeatureScaler((), *[np.zeros(0)] * 4)
+        unit = [1.0 if step is None or step.kind == "physical" else c.scales.time for c in table.cases]
+        ends = [(t[0] / s, t[-1] / s) for t, s in zip(_clocks(table), unit, strict=True)]
+        return cls(
+            problem, table.fields, stepping, step, first, shared, all(v.shape == first.shape for v in given),
+            any(s.inside is not None for s in supports), state, increment, static, feature,
+            (min(a for a, _ in ends), max(b for _, b in ends)), dtype,
+            None if sensors is None else _spread(first, sensors), _starts_differ(table, state),
+        )  # fmt: skip
+
+    # -- sizes --------------------------------------------------------------------------------------------------
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        return torch.float64 if self.dtype == "float64" else torch.float32
+
+    @property
+    def channels_out(self) -> int:
+        return self.stepping.ahead * len(self.fields)
+
+    @property
+    def space(self) -> int:
+        """Number of trailing axes of a field's array."""
+        return 1 if self.flat else len(self.template.shape)
+
+    @abstractmethod
+    def signature(self) -> Signature:
+        """What the operator has to map to what."""
+
+    # -- one case -----------------------------------------------------------------------------------------------
+
+    def layout(self, values: np.ndarray, support: Support) -> np.ndarray:
+        """(..., *support.shape) in the order of the operator's tensors."""
+        if not self.flat or len(support.shape) == 1:
+            return values
+        return values.reshape(*values.shape[: values.ndim - len(support.shape)], -1)
+
+    def _factors(self, case: Case) -> tuple[np.ndarray, np.ndarray]:
+        """(multiplier, offset) of each field: physical = multiplier · normalised + offset."""
+        found = case.scales.fields
+        scales = np.array([found.get(name, 1.0) for name in self.fields])
+        return scales * self.state.scale, scales * self.state.offset
+
+    def factors(self, cases: Sequence[Case]) -> tuple[Tensor, Tensor]:
+        """Multipliers and offsets (case, field, 1, ...) in float64."""
+        pairs = [self._factors(c) for c in cases]
+        shape = (len(cases), len(self.fields), *[1] * self.space)
+        return tuple(torch.from_numpy(np.stack([p[k] for p in pairs])).reshape(shape) for k in (0, 1))  # type: ignore[return-value]
+
+    def normalise(self, case: Case, values: np.ndarray, support: Support) -> np.ndarray:
+        """(..., field, *shape) physical -> normalised, in the model's number format and layout."""
+        multiplier, offset = self._factors(case)
+        values = self.layout(np.asarray(values, dtype=np.float64), support)
+        shape = (-1,) + (1,) * self.space
+        found = (values - offset.reshape(shape)) / multiplier.reshape(shape)
+        if support.inside is not None:
+            found = np.where(self.layout(support.inside, support), found, 0.0)
+        return found.astype(self.dtype)
+
+    def restore(self, case: Case, values: np.ndarray, support: Support) -> np.ndarray:
+        """(..., field, *) normalised -> (..., field, *shape) physical; zero outside of the mask."""
+        multiplier, offset = self._factors(case)
+        shape = (-1,) + (1,) * self.space
+        found = np.asarray(values, dtype=np.float64) * multiplier.reshape(shape) + offset.reshape(shape)
+        if self.flat:
+            found = found[..., : support.size].reshape(*found.shape[:-1], *support.shape)
+        if support.inside is not None:
+            found = np.where(support.inside, found, 0.0)
+        return found.astype(self.dtype)
+
+    def params(self, case: Case, times: np.ndarray) -> np.ndarray:
+        """(time, feature), normalised, of the steps that start at these times."""
+        dt = self.stepping.feature_step(self.step, case)
+        table = feature_table(case, np.atleast_1d(times), dt, self.features.names)
+        return self.features.normalise(table).astype(self.dtype)
+
+    def share(self, case: Case, times: np.ndarray, start: float) -> np.ndarray:
+        """(time,) of the whole time that was seen in training, from `start` on (`Query`)."""
+        assert self.step is not None
+        return ((np.asarray(times, dtype=np.float64) - start) / self.step.of(case)).astype(self.dtype)
+
+    def doubts(self, case: Case, times: np.ndarray) -> list[str]:
+        """Why an answer for these times, from the first of them on, is not to be relied on: what training never saw."""
+        dt = self.stepping.feature_step(self.step, case)
+        asked = self.stepping.feature_times(np.asarray(times, dtype=np.float64), self.step, case)
+        raw = feature_table(case, asked, dt, self.features.names)
+        found = []
+        for name in self.features.constant_but_different(raw):
+            i = self.features.names.index(name)
+            value = raw[np.argmax(np.abs(raw[:, i] - self.features.mean[i])), i]
+            found.append(
+                f"{name} is {value:g}, but was {self.features.mean[i]:g} throughout the training data: "
+                "the model knows nothing of its influence"
+            )
+        for name, value in self.features.beyond(raw):
+            i = self.features.names.index(name)
+            low, high = self.features.lower[i], self.features.upper[i]
+            found.append(f"{name} is {value:.4g}, beyond the training data's {low:.4g} to {high:.4g}")
+        if self.step is not None:
+            unit, scale = case.problem.time_unit, 1.0 if self.step.kind == "physical" else case.scales.time
+            low, high = (end * scale for end in self.span)
+            slack = 1e-3 * self.step.of(case)
+            if float(np.max(times)) > high + slack:
+                found.append(f"goes on to {np.max(times):g} {unit}, but training cases end at {high:g} {unit}")
+            if float(np.min(times)) < low - slack - self.stepping.lead(self.step, case):
+                found.append(f"begins at {np.min(times):g} {unit}, but training cases begin at {low:g} {unit}")
+        return found
+
+    def inputs(self, case: Case, support: Support) -> np.ndarray | None:
+        """(channel, *) static input fields, normalised."""
+        if not self.static.names:
+            return None
+        values = np.stack([case.input_on(name, support) for name in self.static.names])
+        return self.static.normalise(self.layout(values, support), self.space).astype(self.dtype)
+
+    def support(self, case: Case) -> Support:
+        """Where an answer to a case lives: where its data do, on the grid of its input fields (`follows`), or as the
+        training data did.
+
+        Raises:
+            InputError: nothing says where.
+        """
+        if case.support is not None:
+            return case.support
+        template = self.template
+        if not isinstance(template, Grid):
+            if self.shared:
+                return template
+            raise InputError(
+                f"case: the training cases of {self.problem.name} live on different nodes, and this one does not say "
+                "on which; give case.on(support)"
+            )
+        shape = template.shape
+        for name in self.static.names if self.follows else ():
+            value = case.inputs.get(name)
+            if isinstance(value, np.ndarray) and value.ndim == len(shape):
+                shape = value.shape
+        if case.problem.needs_extents and case.extents is None and self.shared:
+            return template
+        geometry = case.geometry
+        if shape != template.shape:
+            return Grid.uniform(geometry, shape, self.masked)
+        shares = [(f - f[0]) / (f[-1] - f[0]) for f in template.faces]
+        faces = tuple(a + (b - a) * s for s, (a, b) in zip(shares, geometry.extents, strict=True))
+        grid = Grid.of(geometry, faces, self.masked)
+        keeps = grid.mask is None and self.shared and case.problem.needs_extents
+        return Grid(grid.faces, grid.periodic, template.mask) if keeps else grid
+
+    # -- tensors ------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def place(self, case: Case, support: Support) -> dict[str, Any]:
+        """What `Given` holds of one case, as arrays without the batch axis."""
+
+    def given(self, cases: Sequence[Case], supports: Sequence[Support]) -> Given:
+        """`place` of several cases, padded where their numbers of points differ."""
+        sizes = {s.size for s in supports}
+        shapes = {s.shape for s in supports}
+        if not self.flat and len(shapes) > 1:
+            raise InputError(f"cases: grids of {' and '.join(map(str, sorted(shapes)))} cells do not go into one batch")
+        known: dict[int, tuple[Case, dict[str, Any]]] = {}
+        places = []
+        for case, support in zip(cases, supports, strict=True):
+            key = id(support)
+            if key not in known or self.static.names:
+                known[key] = (case, self.place(case, support))
+            places.append(known[key][1])
+        return collate(places, self.torch_dtype, max(sizes) if self.flat and len(sizes) > 1 else 0)
+
+    @abstractmethod
+    def apply(
+        self, operator: nn.Module, state: Tensor | None, given: Given, params: Tensor, time: Tensor | None
+    ) -> Tensor:
+        """One application of the operator.
+
+        Args:
+            state: (batch, past, field, *) normalised frames, or None.
+            params: (batch, feature).
+            time: (batch,) share of the time, with `Query`.
+
+        Returns:
+            (batch, ahead · field, *).
+        """
+
+    @cached_property
+    def unit(self) -> Tensor:
+        """(ahead · field) increments."""
+        return torch.from_numpy(self.increment.reshape(-1).astype(self.dtype))
+
+    def starts(self, starts: Sequence[Start]) -> np.ndarray:
+        """(case, past, field, *) normalised frames up to the present; the first stands in for what was before it."""
+        found = []
+        most = max(s.support.size for s in starts)
+        for s in starts:
+            frames = s.beginning[0][None] if self.stepping.queries else s.frames
+            frames = self.normalise(s.case, frames, s.support)
+            missing = self.stepping.past - len(frames)
+            if missing > 0:
+                frames = np.concatenate([np.repeat(frames[:1], missing, axis=0), frames])
+            frames = frames[len(frames) - self.stepping.past :]
+            if self.flat and frames.shape[-1] < most:
+                frames = np.pad(frames, ((0, 0), (0, 0), (0, most - frames.shape[-1])))
+            found.append(frames)
+        return np.stack(found)
+
+    # -- files --------------------------------------------------------------------------------------------------
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": type(self).__name__,
+            "problem": self.problem.to_attrs(),
+            "problem_options": {} if "problem_json" in self.problem.to_attrs() else self.problem.options,
+            "fields": list(self.fields),
+            "stepping": self.stepping.to_json(),
+            "step": None if self.step is None else {"kind": self.step.kind, "value": self.step.value},
+            "shared": self.shared,
+            "follows": self.follows,
+            "masked": self.masked,
+            "state": self.state.to_json(),
+            "increment": self.increment.tolist(),
+            "static": self.static.to_json(),
+            "features": self.features.to_json(),
+            "span": list(self.span),
+            "dtype": self.dtype,
+            "sees_start": self.sees_start,
+        }
+
+    @classmethod
+    def from_json(cls, c: dict[str, Any], template: Support, sensors: np.ndarray | None, where: str) -> Self:
+        try:
+            return cls(
+                rebuild(c["problem"], c["problem_options"]),
+                tuple(c["fields"]),
+                Stepping.from_json(c["stepping"]),
+                None if c["step"] is None else TimeStep(str(c["step"]["kind"]), float(c["step"]["value"])),
+                template,
+                bool(c["shared"]),
+                bool(c["follows"]),
+                bool(c["masked"]),
+                FieldScaler.from_json(c["state"]),
+                np.array(c["increment"], dtype=float),
+                FieldScaler.from_json(c["static"]),
+                FeatureScaler.from_json(c["features"]),
+                (float(c["span"][0]), float(c["span"][1])),
+                {"float32": "float32", "float64": "float64"}[c["dtype"]],
+                sensors,
+                bool(c["sees_start"]),
+            )
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise FileFormatError(f"{where}: entry {error} is missing or cannot be used") from None
+
+
+def _nothing() -> FieldScaler:
+    return FieldScaler((), np.zeros(0), np.zeros(0))
+
+
+def _clocks(table: CaseTable) -> list[np.ndarray]:
+    return [np.zeros(1)] * len(table.cases) if table.times is None else table.times
+
+
+def _statics(table: CaseTable, names: Sequence[str], supports: Sequence[Support]) -> Iterable[Any]:
+    for case, support in zip(table.cases, supports, strict=True):
+        yield np.stack([case.input_on(name, support) for name in names])[None], support.weights()
+
+
+def _starts_differ(table: CaseTable, state: FieldScaler) -> bool:
+    """Whether the first frames of cases differ by more than rounding, in units of the fields' scales."""
+    if table.problem.steady or len(set(table.shapes)) > 1:
+        return not table.problem.steady
+    first = table.frames(0, slice(0, 1))[0]
+    scale = state.scale.reshape(-1, *[1] * (first.ndim - 1))
+    others = (table.frames(i, slice(0, 1))[0] for i in range(1, len(table.cases)))
+    return any(np.abs((f - first) / scale).max() > 1e-6 for f in others)
+
+
+def _spread(support: Support, count: int) -> np.ndarray:
+    """(count or fewer, D) points of a support, far from one another: each is the one farthest from those before it."""
+    points = support.unit().reshape(-1, support.dimensions)
+    if support.inside is not None:
+        points = points[support.inside.reshape(-1)]
+    if len(points) <= count:
+        return points
+    chosen = [int(np.argmin(((points - points.mean(0)) ** 2).sum(1)))]
+    distance = ((points - points[chosen[0]]) ** 2).sum(1)
+    for _ in range(count - 1):
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, ((points - points[chosen[-1]]) ** 2).sum(1))
+    return points[np.sort(chosen)]

@@ -1,0 +1,114 @@
+"""What stays the same through a rollout: inputs, mask, positions and quadrature weights of each sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Tensors over (batch, ...); a leading 1 stands for the same in all samples.
+
+    Args:
+        static: (batch, channel, *shape) normalised input fields.
+        mask: (batch, 1, *shape) 1 where there is something to have a value.
+        weights: (batch, 1, *shape) quadrature weights with mean 1 over the mask.
+        coords: (batch, D, *shape) positions as shares of the domain's extents, in array order of the axes on grids
+            (y, x), in the order x, y, z for points.
+        axes: for grids the positions of the cells along each axis, in array order, (batch, n).
+        lengths: (batch, D) of the domain, in array order for grids.
+        sensors: (index, weight), each (batch, sensor, corner): how values at sensors come from values at the points.
+        edges: for each sample (2, edge) of its graph; one entry if all are the same.
+        periodic: in array order.
+    """
+
+    static: Tensor | None = None
+    mask: Tensor | None = None
+    weights: Tensor | None = None
+    coords: Tensor | None = None
+    axes: tuple[Tensor, ...] | None = None
+    lengths: Tensor | None = None
+    sensors: tuple[Tensor, Tensor] | None = None
+    edges: tuple[Tensor, ...] = ()
+    periodic: tuple[bool, ...] = field(default=())
+
+    def to(self, device: Any) -> Given:
+        return Given(**{f.name: _moved(getattr(self, f.name), device) for f in fields(self)})
+
+    def rows(self, index: Tensor) -> Given:
+        """The samples with these numbers; what is the same for all stays one."""
+        found = {f.name: _rows(getattr(self, f.name), index) for f in fields(self)}
+        if len(self.edges) > 1:
+            found["edges"] = tuple(self.edges[int(i)] for i in index)
+        return Given(**found)
+
+
+def _moved(value: Any, device: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, tuple):
+        return tuple(_moved(v, device) for v in value)
+    return value
+
+
+def _rows(value: Any, index: Tensor) -> Any:
+    if isinstance(value, Tensor):
+        return value if len(value) == 1 else value[index]
+    if isinstance(value, tuple) and value and isinstance(value[0], Tensor):
+        return tuple(_rows(v, index) for v in value)
+    return value
+
+
+def collate(places: Sequence[dict[str, Any]], dtype: torch.dtype, points: int = 0) -> Given:
+    """One `Given` from what an encoding says of each sample.
+
+    Args:
+        places: name -> array without the batch axis (or tuples of these, or None).
+        points: pad the last axis to so many points, with mask 0; 0 for no padding.
+    """
+    if points:
+        places = [_padded(p, points) for p in places]
+    found: dict[str, Any] = {}
+    for name in places[0]:
+        values = [p[name] for p in places]
+        if values[0] is None:
+            found[name] = None
+        elif name == "periodic":
+            found[name] = values[0]
+        elif name == "edges":
+            same = all(v is values[0] for v in values)
+            found[name] = tuple(torch.from_numpy(v) for v in (values[:1] if same else values))
+        elif isinstance(values[0], tuple):
+            found[name] = tuple(_stack([v[k] for v in values], dtype) for k in range(len(values[0])))
+        else:
+            found[name] = _stack(values, dtype)
+    return Given(**found)
+
+
+def _stack(values: Sequence[np.ndarray], dtype: torch.dtype) -> Tensor:
+    first = values[0]
+    if all(v is first or np.array_equal(v, first) for v in values[1:]):
+        values = [first]
+    stacked = torch.from_numpy(np.ascontiguousarray(np.stack(values)))
+    return stacked.to(dtype) if stacked.is_floating_point() else stacked
+
+
+def _padded(place: dict[str, Any], points: int) -> dict[str, Any]:
+    """The last axis filled up: positions with the first point's, all else with zeros."""
+    found = dict(place)
+    n = place["coords"].shape[-1]
+    extra = points - n
+    mask = place["mask"]
+    found["mask"] = np.pad(np.ones((1, n)) if mask is None else mask, ((0, 0), (0, extra)))
+    if extra:
+        found["coords"] = np.concatenate([place["coords"], np.repeat(place["coords"][:, :1], extra, 1)], 1)
+        for name in ("static", "weights"):
+            if place[name] is not None:
+                found[name] = np.pad(place[name], ((0, 0), (0, extra)))
+    return found

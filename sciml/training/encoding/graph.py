@@ -1,0 +1,107 @@
+"""Fields on nodes that are joined by edges."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sciml.contracts import GraphBatch, Signature
+from sciml.problem import Case
+from sciml.support import Grid, Mesh, Support
+from sciml.training.encoding._base import Encoding
+from sciml.training.encoding.given import Given
+
+NEIGHBOURS = 6  # of loose points, which bring no edges along
+
+
+class GraphEncoding(Encoding):
+    """Past frames and static inputs as channels of nodes; edges, both ways, along the sides of cells.
+
+    Neighbouring cells of a grid are joined, across the seam of a periodic axis as well; loose points each with the
+    nearest six. The time that is asked for (`Query`) is a parameter of the sample.
+    """
+
+    flat: ClassVar[bool] = True
+
+    def signature(self) -> Signature:
+        channels = self.stepping.past * len(self.fields) + len(self.static.names)
+        return Signature(
+            channels, self.channels_out, self.template.dimensions,
+            n_params=len(self.features.names) + self.stepping.queries, masked=self.masked,
+            residual=self.stepping.residual,
+        )  # fmt: skip
+
+    def place(self, case: Case, support: Support) -> dict[str, Any]:
+        inside, weights = support.inside, support.weights().reshape(-1)
+        return {
+            "static": self.inputs(case, support),
+            "mask": None if inside is None and not self.masked else np.ones((1, support.size)) if inside is None
+            else inside.reshape(1, -1).astype(self.dtype),
+            "weights": (weights / weights[weights > 0].mean())[None],
+            "coords": support.unit().reshape(-1, support.dimensions).T.copy(),
+            "lengths": np.array([b - a for a, b in support.extents]),
+            "edges": edges(support),
+        }  # fmt: skip
+
+    def apply(
+        self, operator: nn.Module, state: Tensor | None, given: Given, params: Tensor, time: Tensor | None
+    ) -> Tensor:
+        n = len(params)
+        assert given.coords is not None
+        points = given.coords.expand(n, -1, -1)
+        count = points.shape[2]
+        parts = [] if state is None else [state.flatten(1, 2)]
+        if given.static is not None:
+            parts.append(given.static.expand(n, -1, -1))
+        nodes = torch.cat(parts, dim=1) if parts else points.new_zeros(n, 0, count)
+        if time is not None:
+            params = torch.cat([params, time[:, None]], dim=1)
+        several = given.edges if len(given.edges) == n else given.edges * n
+        joined = torch.cat([e.to(points.device) + i * count for i, e in enumerate(several)], dim=1)
+        mask = None if given.mask is None else given.mask[:, 0].expand(n, -1).reshape(-1)
+        batch = GraphBatch(
+            nodes.movedim(1, 2).reshape(n * count, -1), points.movedim(1, 2).reshape(n * count, -1), joined,
+            torch.arange(n, device=points.device).repeat_interleave(count),
+            params if params.shape[1] else None, mask,
+        )  # fmt: skip
+        out = operator(**batch.arguments())
+        return out.reshape(n, count, -1).movedim(2, 1)
+
+
+def edges(support: Support) -> np.ndarray:
+    """(2, E) int64, each edge both ways, sorted by receiver."""
+    if isinstance(support, Mesh):
+        pairs = support.edges()
+    elif isinstance(support, Grid):
+        pairs = _of_grid(support)
+    else:
+        from scipy.spatial import KDTree
+
+        points = support.points()
+        count = min(NEIGHBOURS + 1, len(points))
+        _, near = KDTree(points).query(points, k=count)
+        near = np.asarray(near).reshape(len(points), count)
+        pairs = np.stack([np.repeat(np.arange(len(points)), count), near.reshape(-1)], 1)
+        pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    return both[np.lexsort((both[:, 0], both[:, 1]))].T.astype(np.int64).copy()
+
+
+def _of_grid(grid: Grid) -> np.ndarray:
+    number = np.arange(grid.size).reshape(grid.shape)
+    pairs = []
+    for axis, around in enumerate(reversed(grid.periodic)):
+        n = grid.shape[axis]
+        lower = number.take(np.arange(n - 1), axis).ravel()
+        upper = number.take(np.arange(1, n), axis).ravel()
+        pairs.append(np.stack([lower, upper], 1))
+        if around and n > 2:
+            pairs.append(np.stack([number.take([0], axis).ravel(), number.take([n - 1], axis).ravel()], 1))
+    found = np.concatenate(pairs)
+    if grid.inside is not None:
+        inside = grid.inside.reshape(-1)
+        found = found[inside[found].all(1)]
+    return np.unique(np.sort(found, axis=1), axis=0)

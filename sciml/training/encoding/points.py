@@ -1,0 +1,100 @@
+"""Fields at points, of a grid or of scattered nodes: input functions at sensors, answers wherever they are asked for."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sciml.contracts import Function, FunctionSignature, PointBatch, Signature
+from sciml.problem import Case
+from sciml.support import Grid, Support
+from sciml.training.encoding._base import Encoding
+from sciml.training.encoding.given import Given
+
+
+class PointEncoding(Encoding):
+    """Past frames and static inputs as one input function; positions (and the time that is asked for) as points.
+
+    With fixed sensors the function is given at these, by linear interpolation from the points of the case's own
+    support; without, at all of its points. With `Query` the function is how the case begins, and is left out where
+    all training cases begin alike.
+    """
+
+    flat: ClassVar[bool] = True
+
+    @property
+    def _function(self) -> int:
+        """Channels of the input function."""
+        state = self.stepping.past * len(self.fields) if self._state else 0
+        return state + len(self.static.names)
+
+    @property
+    def _state(self) -> bool:
+        return not self.stepping.queries or self.sees_start
+
+    def signature(self) -> Signature:
+        d = self.template.dimensions
+        channels = self._function
+        count = None if self.sensors is None else len(self.sensors)
+        functions = (FunctionSignature("state", channels, d, count),) if channels else ()
+        return Signature(
+            0, self.channels_out, d + self.stepping.queries, n_params=len(self.features.names), masked=self.masked,
+            periodic=self.template.periodic, residual=self.stepping.residual, functions=functions,
+        )  # fmt: skip
+
+    def place(self, case: Case, support: Support) -> dict[str, Any]:
+        inside, weights = support.inside, support.weights().reshape(-1)
+        sensors = None
+        if self.sensors is not None:
+            low, high = np.array(support.extents, dtype=np.float64).T
+            stencil = support.stencil(low + self.sensors * (high - low))
+            sensors = (stencil.index, stencil.weight)
+        grid = isinstance(support, Grid)
+        return {
+            "static": self.inputs(case, support),
+            "mask": None if inside is None and not self.masked else np.ones((1, support.size)) if inside is None
+            else inside.reshape(1, -1).astype(self.dtype),
+            "weights": (weights / weights[weights > 0].mean())[None],
+            "coords": support.unit().reshape(-1, support.dimensions).T.copy(),
+            "lengths": np.array([b - a for a, b in (reversed(support.extents) if grid else support.extents)]),
+            "sensors": sensors,
+        }  # fmt: skip
+
+    def apply(
+        self, operator: nn.Module, state: Tensor | None, given: Given, params: Tensor, time: Tensor | None
+    ) -> Tensor:
+        n = len(params)
+        assert given.coords is not None
+        coords = given.coords.movedim(1, 2).expand(n, -1, -1)
+        points = coords
+        if time is not None:
+            points = torch.cat([coords, time[:, None, None].expand(n, coords.shape[1], 1)], dim=2)
+        parts = [] if state is None or not self._state else [state.flatten(1, 2)]
+        if given.static is not None:
+            parts.append(given.static.expand(n, -1, -1))
+        functions: tuple[Function, ...] = ()
+        if parts:
+            values = torch.cat(parts, dim=1)
+            if given.sensors is None:
+                where = None if given.mask is None else given.mask[:, 0].expand(n, -1)
+                functions = (Function(values.movedim(1, 2), coords, where),)
+            else:
+                assert self.sensors is not None
+                places = torch.as_tensor(self.sensors, dtype=points.dtype, device=points.device)
+                functions = (Function(_sampled(values, *given.sensors), places.expand(n, -1, -1), None),)
+        mask = None if given.mask is None else given.mask[:, 0].expand(n, -1)
+        batch = PointBatch(points, params if params.shape[1] else None, functions, mask)
+        return operator(**batch.arguments()).movedim(2, 1)
+
+
+def _sampled(values: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """(batch, channel, point) at sensors: (batch, sensor, channel); (batch or 1, sensor, corner) of each."""
+    if len(index) == 1:
+        return (values[:, :, index[0]] * weight[0]).sum(-1).movedim(1, 2)
+    n, channels, _ = values.shape
+    flat = index.reshape(n, 1, -1).expand(n, channels, -1)
+    found = values.gather(2, flat).reshape(n, channels, *index.shape[1:])
+    return (found * weight[:, None]).sum(-1).movedim(1, 2)

@@ -1,0 +1,273 @@
+"""From data and a recipe to a trained operator: encoding, batches, loss, validation, and a record of it all."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sciml.contracts import Operator, build
+from sciml.errors import InputError, suggest
+from sciml.metrics import Sums
+from sciml.training.augmentations import Augmented, Mirror
+from sciml.training.batches import LoaderBatches, MemoryBatches
+from sciml.training.callbacks import Callback, MetricsList, MetricsLog
+from sciml.training.checkpoint import replace_bytes
+from sciml.training.encoding import Encoding, encoding_for
+from sciml.training.model import Model
+from sciml.training.objectives import Objective, Supervised
+from sciml.training.recipe import Recipe, Running
+from sciml.training.samples import CaseTable, open_data, table
+from sciml.training.stepping import Autoregressive, Query, Steady, Stepping
+from sciml.training.trainer import Trainer
+
+VALIDATION_ITEMS = 256  # validation stays a small part of the run
+
+
+@dataclass
+class Fitted:
+    """The outcome of training.
+
+    Args:
+        encoding: what the operator's tensors mean.
+        operator: with the weights that were kept, in evaluation mode.
+        record: JSON values: recipe, data, and how it went.
+        metrics: losses and validation figures on the way.
+    """
+
+    encoding: Encoding
+    operator: nn.Module
+    recipe: Recipe
+    record: dict[str, Any]
+    metrics: list[dict[str, Any]]
+
+
+def operator_options(cls: type[Operator], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of an operator, if it takes them all.
+
+    Raises:
+        InputError: a name that it does not take, with the nearest that it does.
+    """
+    known = [n for n in inspect.signature(cls.__init__).parameters if n != "self"]
+    for name in options:
+        if name not in known:
+            raise InputError(f"{cls.name}: takes no {name!r}{suggest(name, cls.options())}")
+    return dict(options)
+
+
+def default_stepping(cls: type[Operator], steady: bool) -> Stepping:
+    """How time is treated where nobody says."""
+    if steady:
+        return Steady()
+    return Query() if cls.asks_times else Autoregressive()
+
+
+def fit_operator(
+    cls: type[Operator], options: Mapping[str, Any], stepping: Stepping | None, fields: Sequence[str] | None,
+    data: Any, recipe: Recipe, running: Running, *, split: str | None = "train",
+    validation: str | None = "validation", subset: Sequence[str] | str | None = None, former: Fitted | None = None,
+) -> Fitted:  # fmt: skip
+    """Train an operator; see `Surrogate.fit`.
+
+    Args:
+        former: what was trained before: scales and weights to go on from.
+    """
+    if not isinstance(recipe, Recipe):
+        raise InputError(f"recipe: expected a sciml.Recipe, got {type(recipe).__name__}")
+    if not isinstance(running, Running):
+        raise InputError(f"running: expected a sciml.Running, got {type(running).__name__}")
+    dataset, path = open_data(data)
+    train = table(dataset, split, fields).select(subset)
+    if not train.cases:
+        raise InputError(f"split: no case of the data set is in split {split!r}" + (f", {subset}" if subset else ""))
+    if former is not None and not train.problem.same(former.encoding.problem):
+        raise InputError(f"data: are of {train.problem.name!r}, but the model was trained on "
+                         f"{former.encoding.problem.name!r}; fresh=True begins anew")  # fmt: skip
+    held = None
+    if validation:
+        held = table(dataset, validation, train.fields, train.problem).select(None)
+        if subset is not None and held.cases:
+            wanted = [subset] if isinstance(subset, str) else list(subset)
+            held = held.keep(np.flatnonzero(np.isin(held.subsets, wanted)))
+    symmetries = train.problem.symmetries if any(isinstance(a, Mirror) for a in recipe.augmentations) else ()
+    if not symmetries and any(isinstance(a, Mirror) for a in recipe.augmentations):
+        raise InputError(f"augmentations: {train.problem.name} states no symmetry, so Mirror has nothing to do")
+    dtype = "float64" if recipe.precision == "float64" else "float32"
+    encoding = _encoding(cls, stepping, train, dtype, symmetries, former)
+    operator = _operator(cls, options, encoding, recipe, former)
+    objective = recipe.objective or operator.objective() or Supervised()
+    if not isinstance(objective, Objective):
+        raise InputError(f"{cls.name}: its objective is a {type(objective).__name__}, expected an Objective")
+    if encoding.stepping.past == 0 or encoding.stepping.queries:
+        horizon = 1
+        if objective.horizon > 1:
+            raise InputError(f"objective: {encoding.stepping!r} answers at once, expected one step, got {objective!r}")
+    else:
+        horizon = objective.horizon
+    batches, loader = _batches(train, encoding, recipe, running, horizon, path, split, subset, symmetries)
+    if len(batches) < 1:
+        raise InputError(f"data: no case of the split has the frames that {encoding.stepping!r} and {objective!r} need")
+    validate = None
+    if held is not None and held.cases:
+        known = MemoryBatches(held.thin(), encoding, batch_size=64, shuffle=False, most=VALIDATION_ITEMS)
+        validate = Validation(encoding, known) if len(known) else None
+    if not any(p.requires_grad for p in operator.parameters()):
+        raise InputError(f"surrogate: the {cls.name} has no weights to train")
+    record: dict[str, Any] = {
+        "operator": cls.name, "options": _plain(options), "recipe": recipe.to_json(), "split": split,
+        "subset": None if subset is None else list(np.atleast_1d(subset)), "cases": len(train.cases),
+        "frames": int(train.length.sum()), "data": None if path is None else path.name,
+        "threads": torch.get_num_threads(), "data_digest": _digest(encoding.to_json()),
+        "continued": former is not None,
+    }  # fmt: skip
+    log: Callback
+    if running.folder is not None:
+        _claim(running.folder, running.resume, record)
+        log = MetricsLog(running.folder / "metrics.jsonl")
+    else:
+        log = MetricsList()
+
+    def loss(model: nn.Module, batch: Any, share: float) -> Tensor:
+        return objective(Model(model, encoding), batch, share)
+
+    trainer = Trainer(
+        operator, loss, recipe, running.replace(callbacks=(*running.callbacks, log)), title=f"training {cls.title}"
+    )
+    began = time.monotonic()
+    try:
+        kept = trainer.fit(batches, validate)
+    finally:
+        if loader is not None:
+            loader.close()
+    record |= {"steps": trainer.step, "steps_planned": trainer.total_steps, "stopped": trainer.stopped}
+    record |= {"seconds": round(time.monotonic() - began, 2), "device": str(trainer.device)}
+    return Fitted(encoding, kept.eval(), recipe, record, log.records)
+
+
+def _encoding(
+    cls: type[Operator], stepping: Stepping | None, train: CaseTable, dtype: str, symmetries: Any,
+    former: Fitted | None,
+) -> Encoding:  # fmt: skip
+    if former is not None:
+        e = former.encoding
+        if stepping is not None and stepping != e.stepping:
+            raise InputError(f"stepping: the model was trained with {e.stepping!r}; fresh=True begins anew")
+        if dtype != e.dtype:
+            raise InputError(f"precision: the model was trained in {e.dtype}; fresh=True begins anew")
+        return e
+    how = stepping or default_stepping(cls, train.problem.steady)
+    kind = encoding_for(cls.takes)
+    return kind.fit(train, how, dtype=dtype, symmetries=symmetries, sensors=cls.sensors)
+
+
+def _operator(
+    cls: type[Operator], options: Mapping[str, Any], encoding: Encoding, recipe: Recipe, former: Fitted | None
+) -> Operator:
+    if former is not None:
+        found: Any = type(former.operator)(**former.operator.config())  # type: ignore[operator]
+        found.load_state_dict(former.operator.state_dict())
+        return found.to(encoding.torch_dtype)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        return build(cls, encoding.signature(), options).to(encoding.torch_dtype)
+
+
+def _batches(
+    train: CaseTable, encoding: Encoding, recipe: Recipe, running: Running, horizon: int, path: Path | None,
+    split: str | None, subset: Any, symmetries: Any,
+) -> tuple[Any, LoaderBatches | None]:  # fmt: skip
+    common: dict[str, Any] = {
+        "horizon": horizon, "batch_size": recipe.batch, "seed": recipe.seed, "repeats": recipe.sampler.repeats,
+        "symmetries": symmetries,
+    }  # fmt: skip
+    loader = None
+    if path is None or train.bytes() <= running.memory_limit:
+        batches: Any = MemoryBatches(train, encoding, **common)
+    else:
+        loader = LoaderBatches(
+            train, encoding, path, split=split, subset=subset, workers=running.workers, **common
+        )
+        batches = loader
+    if recipe.augmentations:
+        batches = Augmented(batches, recipe.augmentations, recipe.seed)
+    return batches, loader
+
+
+class Validation:
+    """One-step errors on held-out cases, pooled: Σ‖error‖² / Σ‖label‖² of the fields in the problem's scales.
+
+    "validation" is that NMSE; "validation_gain" how many times lower it is than that of persistence.
+    """
+
+    def __init__(self, encoding: Encoding, batches: MemoryBatches):
+        self.e, self.batches = encoding, batches
+        s = encoding.state
+        shape = (-1, *[1] * encoding.space)
+        self.scale = torch.from_numpy(np.tile(s.scale, encoding.stepping.ahead)).reshape(shape)
+        self.offset = torch.from_numpy(np.tile(s.offset, encoding.stepping.ahead)).reshape(shape)
+
+    def __call__(self, operator: nn.Module) -> dict[str, float]:
+        model = Model(operator, self.e)
+        error = still = None
+        for raw in self.batches.epoch(0):
+            batch = raw.to(model.device)
+            new, _ = model(model.start(batch), batch, 0)
+            target = batch.target[:, 0]
+            scale, offset = self.scale.to(new.device), self.offset.to(new.device)
+            weights = batch.given.weights
+            mask = batch.given.mask
+            if weights is None and mask is not None:
+                weights = mask
+            truth = (target.double() * scale + offset).cpu().numpy()
+            w = None if weights is None else weights.double().cpu().numpy()
+            made = (new.double() * scale + offset).cpu().numpy()
+            sums = Sums.of(made, truth, weights=w)
+            error = sums if error is None else error + sums
+            if batch.state is not None and not self.e.stepping.queries:
+                last = batch.state[:, -1].repeat(1, self.e.stepping.ahead, *[1] * self.e.space)
+                moved = Sums.of((last.double() * scale + offset).cpu().numpy(), truth, weights=w)
+                still = moved if still is None else still + moved
+        assert error is not None
+        nmse = float(error.nmse)
+        found = {"validation": nmse}
+        if still is not None and nmse > 0:
+            found["validation_gain"] = float(still.nmse) / nmse
+        return found
+
+
+def _claim(folder: Path, resume: bool, record: dict[str, Any]) -> None:
+    """Make the run directory; refuse to write over another run's."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"out: {folder} cannot be made ({error.strerror})") from None
+    note = folder / "run.json"
+    begun = note.exists() or (folder / "checkpoints" / "last.safetensors").exists()
+    if begun and not resume:
+        raise InputError(f"out: {folder} holds a run already; resume it (resume=True) or name another directory")
+    if begun and note.exists():
+        former = json.loads(note.read_text(encoding="utf-8"))
+        for name in ("operator", "options", "split", "subset", "cases", "frames"):
+            if former.get(name) != json.loads(json.dumps(record[name])):
+                raise InputError(f"resume: {name} is {record[name]!r}, but {folder} was made with {former.get(name)!r}")
+        if former.get("data_digest") != record["data_digest"]:
+            raise InputError(f"resume: the training data are not those that {folder} was made with")
+    replace_bytes(note, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """JSON-able: tuples become lists, NumPy's numbers and arrays Python's; what cannot be, its text."""
+    return json.loads(json.dumps(value, default=lambda v: v.tolist() if hasattr(v, "tolist") else repr(v)))

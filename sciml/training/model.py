@@ -1,0 +1,102 @@
+"""An operator in its units: applied to batches in training, and to its own answers in rollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sciml.training.batches import Batch
+from sciml.training.encoding import Encoding, Given
+from sciml.training.losses import Loss, Nmse, On, RelativeL2
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Before an application.
+
+    Args:
+        frames: (batch, past, field, *) what the operator is applied to, or None.
+        last: (batch, field, *) the frame from which the true increment counts, or None.
+    """
+
+    frames: Tensor | None
+    last: Tensor | None
+
+
+class Model:
+    """operator and encoding as one map: a `Predictor` of `sciml.training.objectives`.
+
+    Args:
+        operator: on the device where it is used.
+        encoding: what its tensors mean.
+    """
+
+    def __init__(self, operator: nn.Module, encoding: Encoding):
+        self.operator, self.e = operator, encoding
+        first = next(operator.parameters(), None)
+        self.device = torch.device("cpu") if first is None else first.device
+        s = encoding.stepping
+        self._unit = encoding.unit.to(self.device).reshape(-1, *[1] * encoding.space)
+        self.residual, self.ahead, self.past = s.residual, s.ahead, s.past
+
+    @property
+    def default_loss(self) -> Loss:
+        """RelativeL2 for steady problems; Nmse in time: there increments die out towards a steady state, and an error
+        relative to each of them would ask for digits that matter to nobody."""
+        return RelativeL2() if self.past == 0 else Nmse()
+
+    def _applied(self, frames: Tensor | None, given: Given, params: Tensor, time: Tensor | None) -> Tensor:
+        """(batch, ahead · field, *) normalised fields."""
+        out = self.e.apply(self.operator, frames, given, params, time)
+        if not self.residual or frames is None:
+            return out
+        last = frames[:, -1]
+        if self.ahead > 1:
+            last = last.repeat(1, self.ahead, *[1] * self.e.space)
+        return last + out.to(last.dtype) * self._unit
+
+    def _shifted(self, frames: Tensor | None, new: Tensor) -> Tensor | None:
+        """The latest `past` frames, with the new ones."""
+        if frames is None or self.e.stepping.queries:
+            return frames
+        new = new.unflatten(1, (self.ahead, -1)).to(frames.dtype)
+        return new[:, -self.past :] if self.ahead >= self.past else torch.cat([frames[:, self.ahead :], new], dim=1)
+
+    # -- a predictor, for objectives ----------------------------------------------------------------------------
+
+    def start(self, batch: Batch) -> State:
+        state = batch.state
+        return State(state, None if state is None else state[:, -1] if batch.last is None else batch.last)
+
+    def __call__(self, state: State, batch: Batch, k: int) -> tuple[Tensor, State]:
+        time = None if batch.time is None else batch.time[:, k]
+        new = self._applied(state.frames, batch.given, batch.params[:, k], time)
+        return new, State(self._shifted(state.frames, new), state.last)
+
+    def compare(self, prediction: Tensor, state: State, target: Tensor, loss: Loss, on: On) -> Tensor:
+        """Of residual models in units of increments: the error is the state's, the label what happened in the step."""
+        if not self.residual or state.last is None:
+            return loss(prediction, target, on)
+        last = state.last if self.ahead == 1 else state.last.repeat(1, self.ahead, *[1] * self.e.space)
+        return loss((prediction - last) / self._unit, (target - last) / self._unit, on)
+
+    def feed(self, state: State, target: Tensor) -> State:
+        return State(state.frames, target[:, -len(self.e.fields) :])
+
+    # -- rollouts -----------------------------------------------------------------------------------------------
+
+    def rollout(self, frames: Tensor | None, given: Given, params: Any, applications: int) -> Iterator[Tensor]:
+        """Frames (batch, field, *) one after another, each application on what those before gave.
+
+        Args:
+            frames: (batch, past, field, *).
+            params: function of the application's number -> (batch, feature).
+        """
+        for k in range(applications):
+            new = self._applied(frames, given, params(k), None)
+            frames = self._shifted(frames, new)
+            yield from new.unflatten(1, (self.ahead, -1)).unbind(1)
