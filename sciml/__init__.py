@@ -22,32 +22,35 @@ if TYPE_CHECKING:
     from sciml.evaluation import evaluate
     from sciml.reporting import report
     from sciml.solvers import load
+    from sciml.training import Epochs, Minutes, Recipe, Running, Steps
 
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
     "cli", "data", "derivatives", "metrics", "operators", "problems", "reporting", "solvers", "training",
 )  # fmt: skip
-_FUNCTIONS = {
+_NAMES = {
     "audit": "sciml._audit",
     "evaluate": "sciml.evaluation",
     "report": "sciml.reporting",
     "load": "sciml.solvers",
+    **dict.fromkeys(("Epochs", "Minutes", "Recipe", "Running", "Steps"), "sciml.training.recipe"),
 }
 
 __all__ = [
-    "Balance", "BoundaryCondition", "Box", "Case", "Difference", "Disc", "FieldSpec", "FileFormatError", "Grid",
-    "InputError", "InputSpec", "Invariant", "PDEProblem", "ParameterSpec", "Scales", "Series", "Solver", "SolverError",
-    "TrainableSolver", "TrainingError", "audit", "cli", "data", "derivatives", "evaluate", "load", "metrics",
-    "operators", "problems", "report", "reporting", "solvers", "training",
+    "Balance", "BoundaryCondition", "Box", "Case", "Difference", "Disc", "Epochs", "FieldSpec", "FileFormatError",
+    "Grid", "InputError", "InputSpec", "Invariant", "Minutes", "PDEProblem", "ParameterSpec", "Recipe", "Running",
+    "Scales", "Series", "Solver", "SolverError", "Steps", "TrainableSolver", "TrainingError", "audit", "cli", "data",
+    "derivatives", "evaluate", "load", "metrics", "operators", "problems", "report", "reporting", "solvers",
+    "training",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     if name in _SUBPACKAGES:
         return importlib.import_module(f"sciml.{name}")
-    if name in _FUNCTIONS:
-        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
     raise AttributeError(f"module 'sciml' has no attribute {name!r}")
 
 

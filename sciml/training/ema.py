@@ -22,7 +22,7 @@ class ExponentialMovingAverage:
 
     def __init__(self, model: nn.Module, decay: float = 0.995):
         if not 0 <= decay < 1:
-            raise InputError(f"ema: decay is {decay}, expected a value in [0, 1)")
+            raise InputError(f"average: expected a decay in [0, 1), got {decay!r}")
         self.decay = decay
         self.updates = 0
         self.model = copy.deepcopy(model).eval()

@@ -1,186 +1,156 @@
-"""Loss functions over (batch, channel, *space), masked and quadrature-weighted.
+"""Losses as parts of a recipe: `loss(prediction, target, on)`, a scalar.
 
-All take `prediction`, `target`, and keywords
-    mask: 1 = fluid, broadcastable to (batch, 1, *space); values elsewhere do not count, and are not differentiated;
-    weights: quadrature weights (cell areas), broadcastable likewise; a constant factor has no effect on the ratios.
-Sums run in float32 at least, whatever the autocast state.
-
-Norms: ‖a‖² = Σ_channels Σ_cells w a² / Σ_cells w, so that a field of ones has norm √channels on any grid.
-`floor` is added to the label's norm in quadrature; targets are normalised to order one before they come here, so it
-only matters where a label is all but zero (a flow that has come to rest), and keeps such samples from ruling a batch.
+`prediction` and `target` are (batch, channel, *space) in units of order one; `on` says where the values live. The
+mathematics, with masks and quadrature weights, is in `sciml.training.norms`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+from sciml.errors import InputError
+from sciml.training.parts import Part
 
-from sciml.errors import InputError, suggest
-
-_TINY = 1e-30
-
-
-def _weight(a: Tensor, mask: Tensor | None, weights: Tensor | None) -> Tensor:
-    """Σ-normalised cell weights (batch or 1, 1, *space) in the dtype of `a`."""
-    w = torch.ones((1, 1, *a.shape[2:]), dtype=a.dtype, device=a.device)
-    for factor in (mask, weights):
-        if factor is not None:
-            w = w * factor.to(a.dtype)
-    total = w.sum(dim=tuple(range(1, w.ndim)), keepdim=True)
-    if bool((total <= 0).any()):
-        raise InputError("mask: expected at least one fluid cell in each sample, got none")
-    return w / total
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def _prepare(p: Tensor, t: Tensor, mask: Tensor | None, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    if p.shape != t.shape:
-        raise InputError(f"prediction and target: expected equal shapes, got {tuple(p.shape)} and {tuple(t.shape)}")
-    dtype = torch.promote_types(torch.promote_types(p.dtype, t.dtype), torch.float32)
-    p, t = p.to(dtype), t.to(dtype)
-    w = _weight(t, mask, weights)
-    inside = w > 0
-    zero = torch.zeros((), dtype=dtype, device=p.device)
-    return torch.where(inside, p, zero), torch.where(inside, t, zero), w
-
-
-def _square(a: Tensor, w: Tensor) -> Tensor:
-    """‖a‖² of each sample: (batch,)."""
-    return (w * a**2).flatten(1).sum(1)
-
-
-def _root(a: Tensor) -> Tensor:
-    """√a whose gradient at 0 is 0 rather than NaN."""
-    return torch.sqrt(a.clamp_min(_TINY))
-
-
-def mse(prediction: Tensor, target: Tensor, *, mask: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
-    """Mean over samples and channels of the mean square error, ⟨‖p − t‖²⟩ / channels."""
-    p, t, w = _prepare(prediction, target, mask, weights)
-    return _square(p - t, w).mean() / p.shape[1]
-
-
-def nmse(
-    prediction: Tensor,
-    target: Tensor,
-    *,
-    mask: Tensor | None = None,
-    weights: Tensor | None = None,
-    floor: float = 1e-6,
-) -> Tensor:
-    """CFDBench's loss, Σ_batch ‖p − t‖² / (Σ_batch ‖t‖² + floor²): one ratio for the batch (Luo et al. 2023)."""
-    p, t, w = _prepare(prediction, target, mask, weights)
-    return _square(p - t, w).sum() / (_square(t, w).sum() + floor**2)
-
-
-def sample_nmse(
-    prediction: Tensor,
-    target: Tensor,
-    *,
-    mask: Tensor | None = None,
-    weights: Tensor | None = None,
-    floor: float = 1e-3,
-) -> Tensor:
-    """Mean over samples of ‖p − t‖² / (‖t‖² + floor²): quiet samples count as much as loud ones, down to `floor`."""
-    p, t, w = _prepare(prediction, target, mask, weights)
-    return (_square(p - t, w) / (_square(t, w) + floor**2)).mean()
-
-
-def relative_l2(
-    prediction: Tensor,
-    target: Tensor,
-    *,
-    mask: Tensor | None = None,
-    weights: Tensor | None = None,
-    floor: float = 1e-3,
-) -> Tensor:
-    """Mean over samples of ‖p − t‖ / √(‖t‖² + floor²) (Li et al. 2021)."""
-    p, t, w = _prepare(prediction, target, mask, weights)
-    return (_root(_square(p - t, w)) / _root(_square(t, w) + floor**2)).mean()
-
-
-def differences(a: Tensor, axis: int, spacing: float, periodic: bool, mask: Tensor | None = None) -> Tensor:
-    """∂a/∂x along one space axis of cell data, of second order away from bodies.
-
-    Central differences inside; across the seam where `periodic`; one-sided of second order, (−3a₀ + 4a₁ − a₂)/2h, at
-    the ends of an axis that is not (central differences that wrap round there, as in neuraloperator's default, turn
-    a ramp into a jump). Beside a solid cell of `mask` only fluid neighbours are used: the one-sided first difference
-    if there is one neighbour, 0 if there is none.
-    """
-    n = a.shape[axis]
-    if n < 2:
-        return torch.zeros_like(a)
-    forward = (torch.roll(a, -1, axis) - a) / spacing
-    backward = torch.roll(forward, 1, axis)
-    if mask is None and (periodic or n < 3):
-        if periodic:
-            return (forward + backward) / 2
-        forward = forward.narrow(axis, 0, 1)
-        return torch.cat([forward, forward], axis)
-    if mask is None:
-        inner = ((forward + backward) / 2).narrow(axis, 1, n - 2)
-        a0, a1, a2 = (a.narrow(axis, i, 1) for i in (0, 1, 2))
-        b0, b1, b2 = (a.narrow(axis, n - 1 - i, 1) for i in (0, 1, 2))
-        first = (-3 * a0 + 4 * a1 - a2) / (2 * spacing)
-        last = (3 * b0 - 4 * b1 + b2) / (2 * spacing)
-        return torch.cat([first, inner, last], axis)
-    fluid = (mask != 0).to(a.dtype)
-    right = torch.roll(fluid, -1, axis) * fluid  # whether the face to the right joins two fluid cells
-    if not periodic:
-        right = right.clone()
-        right.narrow(axis, n - 1, 1).zero_()
-    left = torch.roll(right, 1, axis)
-    return (right * forward + left * backward) / (left + right).clamp_min(1)
-
-
-def h1(
-    prediction: Tensor,
-    target: Tensor,
-    *,
-    mask: Tensor | None = None,
-    weights: Tensor | None = None,
-    spacing: Sequence[float] | None = None,
-    periodic: Sequence[bool] | None = None,
-    gradient_weight: float = 1.0,
-    floor: float = 1e-3,
-) -> Tensor:
-    """Mean over samples of the relative H¹ norm, √((‖e‖² + γ‖∇e‖²) / (‖t‖² + γ‖∇t‖² + floor²)), e = p − t.
+@dataclass(frozen=True, eq=False)
+class On:
+    """Where the values of a batch live, sample by sample.
 
     Args:
-        spacing: cell size along each space axis, in the arrays' order; by default 1/n (a unit domain).
-        periodic: for each space axis; by default none is.
-        gradient_weight: γ, in length² units.
+        mask: (batch or 1, 1, *space), 1 inside; None: all is.
+        weights: (batch or 1, 1, *space) quadrature weights (cell volumes, dual areas); None: all are equal.
+        axes: for grids, positions of the cells along each axis in the arrays' order, each (batch or 1, n); None off
+            grids.
+        periodic: for grids, whether each axis is; () for none.
+        lengths: (batch or 1, d): length of the domain along each axis, which the seam of a periodic axis needs.
     """
-    p, t, w = _prepare(prediction, target, mask, weights)
-    d = p.ndim - 2
-    h = [1.0 / n for n in p.shape[2:]] if spacing is None else [float(s) for s in spacing]
-    wraps = [False] * d if periodic is None else list(periodic)
-    if len(h) != d or len(wraps) != d:
-        raise InputError(f"spacing and periodic: expected {d} entries each, got {len(h)} and {len(wraps)}")
-    e = p - t
-    error, label = _square(e, w), _square(t, w)
-    for i in range(d):
-        error = error + gradient_weight * _square(differences(e, 2 + i, h[i], wraps[i], mask), w)
-        label = label + gradient_weight * _square(differences(t, 2 + i, h[i], wraps[i], mask), w)
-    return (_root(error) / _root(label + floor**2)).mean()
+
+    mask: Tensor | None = None
+    weights: Tensor | None = None
+    axes: tuple[Tensor, ...] | None = None
+    periodic: tuple[bool, ...] = ()
+    lengths: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        d = len(self.axes or ())
+        if self.periodic and len(self.periodic) != d:
+            raise InputError(f"periodic: expected one entry for each of {d} axes, got {len(self.periodic)}")
+        if any(self.periodic) and (self.lengths is None or self.lengths.shape[-1] != d):
+            got = "none" if self.lengths is None else f"shape {tuple(self.lengths.shape)}"
+            raise InputError(f"lengths: expected (batch or 1, {d}) for the periodic axes, got {got}")
+
+    def to(self, device: Any, dtype: Any = None) -> On:
+        """The same on another device; floating-point values as `dtype`."""
+        from sciml.training.devices import move
+
+        return On(
+            move(self.mask, device, dtype), move(self.weights, device, dtype), move(self.axes, device, dtype),
+            self.periodic, move(self.lengths, device, dtype),
+        )  # fmt: skip
+
+    @property
+    def periods(self) -> tuple[Tensor | None, ...]:
+        """The length of each axis that is periodic, None for the others."""
+        if self.lengths is None or not self.periodic:
+            return (None,) * len(self.axes or ())
+        return tuple(self.lengths[..., i].reshape(-1) if p else None for i, p in enumerate(self.periodic))
 
 
-LOSSES: dict[str, Callable[..., Tensor]] = {
-    "mse": mse,
-    "nmse": nmse,
-    "sample_nmse": sample_nmse,
-    "relative_l2": relative_l2,
-    "h1": h1,
-}
+class Loss(Part, family="loss"):
+    """A scalar that says how far a prediction is from its target."""
+
+    @abstractmethod
+    def __call__(self, prediction: Tensor, target: Tensor, on: On) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            prediction, target: (batch, channel, *space).
+            on: where they live.
+
+        Raises:
+            InputError: shapes that do not fit each other, a sample without a cell, or values on what the loss cannot
+                use.
+        """
 
 
-def get(name: str) -> Callable[..., Tensor]:
-    """The loss called `name`.
+@dataclass(frozen=True)
+class _Floored(Loss):
+    floor: float = 1e-3
 
-    Raises:
-        InputError: no such loss; the message gives the nearest.
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._range("floor", 0)
+
+
+@dataclass(frozen=True)
+class Mse(Loss):
+    """Mean square error, ⟨‖p − t‖²⟩ / channels."""
+
+    def __call__(self, prediction: Tensor, target: Tensor, on: On) -> Tensor:
+        from sciml.training.norms import mse
+
+        return mse(prediction, target, mask=on.mask, weights=on.weights)
+
+
+@dataclass(frozen=True)
+class Nmse(_Floored):
+    """CFDBench's loss, Σ_batch ‖p − t‖² / (Σ_batch ‖t‖² + floor²): one ratio for the batch (Luo et al. 2023)."""
+
+    floor: float = 1e-6
+
+    def __call__(self, prediction: Tensor, target: Tensor, on: On) -> Tensor:
+        from sciml.training.norms import nmse
+
+        return nmse(prediction, target, mask=on.mask, weights=on.weights, floor=self.floor)
+
+
+@dataclass(frozen=True)
+class SampleNmse(_Floored):
+    """⟨‖p − t‖² / (‖t‖² + floor²)⟩: quiet samples count as much as loud ones, down to `floor`."""
+
+    def __call__(self, prediction: Tensor, target: Tensor, on: On) -> Tensor:
+        from sciml.training.norms import sample_nmse
+
+        return sample_nmse(prediction, target, mask=on.mask, weights=on.weights, floor=self.floor)
+
+
+@dataclass(frozen=True)
+class RelativeL2(_Floored):
+    """⟨‖p − t‖ / √(‖t‖² + floor²)⟩ (Li et al. 2021)."""
+
+    def __call__(self, prediction: Tensor, target: Tensor, on: On) -> Tensor:
+        from sciml.training.norms import relative_l2
+
+        return relative_l2(prediction, target, mask=on.mask, weights=on.weights, floor=self.floor)
+
+
+@dataclass(frozen=True)
+class H1(Loss):
+    """⟨√((‖e‖² + γ‖∇e‖²) / (‖t‖² + γ‖∇t‖² + floor²))⟩, e = p − t, γ = `gradient_weight` in squares of the axes' unit.
+
+    Gradients are second-order differences on the grid's own axes, across the seam of periodic ones; see
+    `sciml.training.norms.differences`. There is no such loss off grids.
     """
-    if name not in LOSSES:
-        raise InputError(f"loss: no loss is called {name!r}{suggest(name, LOSSES)}")
-    return LOSSES[name]
+
+    gradient_weight: float = 1.0
+    floor: float = 1e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._range("gradient_weight", 0)
+        self._range("floor", 0)
+
+    def __call__(self, prediction: Tensor, target: Tensor, on: On) -> Tensor:
+        from sciml.training.norms import h1
+
+        if on.axes is None:
+            raise InputError("loss: H1 needs values on a grid, got nodes or cells of a mesh; use RelativeL2")
+        return h1(
+            prediction, target, mask=on.mask, weights=on.weights, axes=on.axes, periods=on.periods,
+            gradient_weight=self.gradient_weight, floor=self.floor,
+        )  # fmt: skip

@@ -1,0 +1,195 @@
+"""Error norms over (batch, channel, *space), masked and quadrature-weighted: the mathematics of `losses`.
+
+All take `prediction`, `target`, and keywords
+    mask: 1 = fluid, broadcastable to (batch, 1, *space); values elsewhere do not count, and are not differentiated;
+    weights: quadrature weights (cell areas), broadcastable likewise; a constant factor has no effect on the ratios.
+Sums run in float32 at least, whatever the autocast state.
+
+Norms: ‖a‖² = Σ_channels Σ_cells w a² / Σ_cells w, so that a field of ones has norm √channels on any grid.
+`floor` is added to the label's norm in quadrature; targets are normalised to order one before they come here, so it
+only matters where a label is all but zero (a flow that has come to rest), and keeps such samples from ruling a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sciml.errors import InputError
+
+_TINY = 1e-30
+
+
+def _weight(a: Tensor, mask: Tensor | None, weights: Tensor | None) -> Tensor:
+    """Σ-normalised cell weights (batch or 1, 1, *space) in the dtype of `a`."""
+    w = torch.ones((1, 1, *a.shape[2:]), dtype=a.dtype, device=a.device)
+    if mask is None and weights is None:
+        return w / w.numel()
+    for factor in (mask, weights):
+        if factor is not None:
+            w = w * factor.to(a.dtype)
+    total = w.sum(dim=tuple(range(1, w.ndim)), keepdim=True)
+    if bool((total <= 0).any()):
+        raise InputError("mask: expected at least one fluid cell in each sample, got none")
+    return w / total
+
+
+def _prepare(p: Tensor, t: Tensor, mask: Tensor | None, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    if p.shape != t.shape:
+        raise InputError(f"prediction and target: expected equal shapes, got {tuple(p.shape)} and {tuple(t.shape)}")
+    dtype = torch.promote_types(torch.promote_types(p.dtype, t.dtype), torch.float32)
+    p, t = p.to(dtype), t.to(dtype)
+    w = _weight(t, mask, weights)
+    inside = w > 0
+    zero = torch.zeros((), dtype=dtype, device=p.device)
+    return torch.where(inside, p, zero), torch.where(inside, t, zero), w
+
+
+def _square(a: Tensor, w: Tensor) -> Tensor:
+    """‖a‖² of each sample: (batch,)."""
+    return (w * a**2).flatten(1).sum(1)
+
+
+def _root(a: Tensor) -> Tensor:
+    """√a whose gradient at 0 is 0 rather than NaN."""
+    return torch.sqrt(a.clamp_min(_TINY))
+
+
+def mse(prediction: Tensor, target: Tensor, *, mask: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
+    """Mean over samples and channels of the mean square error, ⟨‖p − t‖²⟩ / channels."""
+    p, t, w = _prepare(prediction, target, mask, weights)
+    return _square(p - t, w).mean() / p.shape[1]
+
+
+def nmse(
+    prediction: Tensor,
+    target: Tensor,
+    *,
+    mask: Tensor | None = None,
+    weights: Tensor | None = None,
+    floor: float = 1e-6,
+) -> Tensor:
+    """CFDBench's loss, Σ_batch ‖p − t‖² / (Σ_batch ‖t‖² + floor²): one ratio for the batch (Luo et al. 2023)."""
+    p, t, w = _prepare(prediction, target, mask, weights)
+    return _square(p - t, w).sum() / (_square(t, w).sum() + floor**2)
+
+
+def sample_nmse(
+    prediction: Tensor,
+    target: Tensor,
+    *,
+    mask: Tensor | None = None,
+    weights: Tensor | None = None,
+    floor: float = 1e-3,
+) -> Tensor:
+    """Mean over samples of ‖p − t‖² / (‖t‖² + floor²): quiet samples count as much as loud ones, down to `floor`."""
+    p, t, w = _prepare(prediction, target, mask, weights)
+    return (_square(p - t, w) / (_square(t, w) + floor**2)).mean()
+
+
+def relative_l2(
+    prediction: Tensor,
+    target: Tensor,
+    *,
+    mask: Tensor | None = None,
+    weights: Tensor | None = None,
+    floor: float = 1e-3,
+) -> Tensor:
+    """Mean over samples of ‖p − t‖ / √(‖t‖² + floor²) (Li et al. 2021)."""
+    p, t, w = _prepare(prediction, target, mask, weights)
+    return (_root(_square(p - t, w)) / _root(_square(t, w) + floor**2)).mean()
+
+
+def differences(
+    a: Tensor,
+    axis: int,
+    positions: Tensor,
+    period: Tensor | None = None,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """∂a/∂x along one space axis of cell data, of second order on stretched axes too.
+
+    With the slopes F = (a₊ − a)/h₊ and B = (a − a₋)/h₋ to the neighbours on both sides,
+
+        ∂a/∂x = (h₋ F + h₊ B) / (h₋ + h₊)  inside,   F + (F − F₊) h₊/(h₊ + h₊₊)  at an end, F₊ the next slope,
+
+    which are the derivatives of the parabola through three cells. An axis that is not periodic ends at its ends, and
+    any axis at the solid cells of `mask`: there the one-sided formula is used, its first slope alone where there is
+    one fluid neighbour and no second, and 0 where there is none. (Central differences that wrap round at the ends of
+    an axis that is not periodic, as in neuraloperator's default, turn a ramp into a jump.)
+
+    Args:
+        a: (batch, channel, *space).
+        axis: which dimension of `a`.
+        positions: (batch or 1, n) or (n,): strictly monotone positions of the cells along the axis.
+        period: length of the domain along the axis, (batch or 1,) or a scalar, where it is periodic; None elsewhere.
+        mask: 1 = fluid, broadcastable to (batch, 1, *space).
+    """
+    n = a.shape[axis]
+    if n < 2:
+        return torch.zeros_like(a)
+    x = positions.to(a.dtype).reshape(-1, n)
+    inner = x[:, 1:] - x[:, :-1]
+    if period is None:
+        seam = inner[:, -1:]  # of no effect: the face there is closed
+    else:
+        length = torch.as_tensor(period, dtype=a.dtype, device=a.device).reshape(-1, 1)
+        seam = torch.sign(inner[:, :1]) * length - (x[:, -1:] - x[:, :1])
+    shape = [1] * a.ndim
+    shape[0], shape[axis] = -1, n
+    h = torch.cat([inner.expand(len(seam), -1), seam.expand(len(inner), -1)], 1).reshape(shape)
+    fluid = torch.ones((1,) * a.ndim, dtype=torch.bool, device=a.device) if mask is None else mask != 0
+    fluid = fluid.expand(*fluid.shape[:axis], n, *fluid.shape[axis + 1 :])
+    open_ = torch.roll(fluid, -1, axis) & fluid  # whether the face after a cell joins it to the next one
+    if period is None:
+        open_ = open_.clone()
+        open_.narrow(axis, n - 1, 1).fill_(False)
+    zero = torch.zeros((), dtype=a.dtype, device=a.device)
+    f = torch.where(open_, (torch.roll(a, -1, axis) - a) / h, zero)
+
+    def side(first: int, second: int) -> tuple[Tensor, Tensor]:
+        """The one-sided derivative from the faces at these offsets, and whether there is one."""
+        s, t = torch.roll(f, first, axis), torch.roll(f, second, axis)
+        p, q = torch.roll(h, first, axis), torch.roll(h, second, axis)
+        has, has_next = torch.roll(open_, first, axis), torch.roll(open_, second, axis)
+        return s + torch.where(has_next, (s - t) * (p / (p + q)), zero), has
+
+    (after, right), (before, left) = side(0, -1), side(1, 2)
+    back, step = torch.roll(f, 1, axis), torch.roll(h, 1, axis)
+    central = (step * f + h * back) / (step + h)
+    return torch.where(right & left, central, torch.where(right, after, torch.where(left, before, zero)))
+
+
+def h1(
+    prediction: Tensor,
+    target: Tensor,
+    *,
+    mask: Tensor | None = None,
+    weights: Tensor | None = None,
+    axes: Sequence[Tensor],
+    periods: Sequence[Tensor | None] | None = None,
+    gradient_weight: float = 1.0,
+    floor: float = 1e-3,
+) -> Tensor:
+    """Mean over samples of the relative H¹ norm, √((‖e‖² + γ‖∇e‖²) / (‖t‖² + γ‖∇t‖² + floor²)), e = p − t.
+
+    Args:
+        axes: positions of the cells along each space axis in the arrays' order, each (batch or 1, n) or (n,).
+        periods: length of each periodic axis, None for one that is not; by default none is.
+        gradient_weight: γ, in length² units.
+    """
+    p, t, w = _prepare(prediction, target, mask, weights)
+    d = p.ndim - 2
+    wraps = [None] * d if periods is None else list(periods)
+    if len(axes) != d or len(wraps) != d:
+        raise InputError(f"axes and periods: expected {d} entries each, got {len(axes)} and {len(wraps)}")
+    e = p - t
+    error, label = _square(e, w), _square(t, w)
+    for i in range(d):
+        if axes[i].shape[-1] != p.shape[2 + i]:
+            raise InputError(f"axes: expected {p.shape[2 + i]} positions along axis {i}, got {axes[i].shape[-1]}")
+        error = error + gradient_weight * _square(differences(e, 2 + i, axes[i], wraps[i], mask), w)
+        label = label + gradient_weight * _square(differences(t, 2 + i, axes[i], wraps[i], mask), w)
+    return (_root(error) / _root(label + floor**2)).mean()
