@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from sciml.errors import InputError
 
@@ -36,7 +37,9 @@ def move(batch: Any, where: torch.device, dtype: torch.dtype | None = None) -> A
         dtype: of floating-point tensors, where it is to change; whole numbers and truth values stay what they are.
     """
     if isinstance(batch, torch.Tensor):
-        kind = dtype if dtype is not None and batch.is_floating_point() else batch.dtype
+        kind = batch.dtype
+        if dtype is not None and (batch.is_floating_point() or batch.is_complex()):
+            kind = dtype.to_complex() if batch.is_complex() else dtype
         return batch.to(where, kind, non_blocking=True)
     if isinstance(batch, dict):
         return {k: move(v, where, dtype) for k, v in batch.items()}
@@ -45,6 +48,12 @@ def move(batch: Any, where: torch.device, dtype: torch.dtype | None = None) -> A
     if isinstance(batch, list | tuple):
         return type(batch)(move(v, where, dtype) for v in batch)
     return batch.to(where, dtype) if callable(getattr(batch, "to", None)) else batch
+
+
+def to_float64(model: nn.Module) -> nn.Module:
+    """A model's weights and buffers as float64 and complex128, in place. (`Module.double` leaves complex weights as
+    they are, and `Module.to` would take their imaginary parts away.)"""
+    return model._apply(lambda t: move(t, t.device, torch.float64))
 
 
 @contextlib.contextmanager

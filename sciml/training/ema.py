@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sciml.errors import InputError
 
@@ -32,7 +32,10 @@ class ExponentialMovingAverage:
     def update(self, model: nn.Module) -> None:
         self.updates += 1
         d = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for mine, theirs in zip(self.model.parameters(), model.parameters(), strict=True):
-            mine.lerp_(theirs, 1 - d)
-        for mine, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
-            mine.copy_(theirs)
+        mine: list[Tensor] = list(self.model.parameters())
+        theirs: list[Tensor] = list(model.parameters())
+        if mine:
+            # one kernel for all of them on a GPU
+            torch._foreach_lerp_(mine, theirs, 1 - d)  # pyright: ignore[reportPrivateImportUsage]
+        for kept, present in zip(self.model.buffers(), model.buffers(), strict=True):
+            kept.copy_(present)

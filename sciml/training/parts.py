@@ -228,7 +228,7 @@ def _attempt(value: Any, hint: Any, path: str) -> Any:
         return next((a for a in typing.get_args(hint) if type(a) is type(wanted) and a == wanted), MISSING)
     if hint is tuple or origin is tuple:
         return _sequence(value, typing.get_args(hint) or (Any, ...), path)
-    if isinstance(hint, type):
+    if isinstance(hint, type) and hint is not Any:
         return value if isinstance(value, hint) else MISSING
     return _plain(value)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from sciml.errors import InputError, TrainingError
-from sciml.training import schedules
 from sciml.training.budget import Budget, timed
 from sciml.training.callbacks import Callback, EarlyStopping
 from sciml.training.checkpoint import (
@@ -26,15 +25,16 @@ from sciml.training.checkpoint import (
     under,
     write_tensors,
 )
+from sciml.training.devices import borrowed, device, move, random_state, set_random_state, to_float64
 from sciml.training.ema import ExponentialMovingAverage
-from sciml.training.settings import TrainingSettings
+from sciml.training.parts import differences
+from sciml.training.progress import ProgressDisplay
+from sciml.training.recipe import Recipe, Running
 
 Batch = Any
-Loss = Callable[[nn.Module, Batch, float], Tensor]
+LossFunction = Callable[[nn.Module, Batch, float], Tensor]
 Validate = Callable[[nn.Module], dict[str, float]]
-
-# settings that may change between the parts of a run without changing its result
-_CADENCE = ("checkpoint_every", "checkpoint_seconds", "device")
+ToDevice = Callable[[Batch, torch.device, torch.dtype | None], Batch]
 
 
 class Batches(Protocol):
@@ -47,35 +47,58 @@ class Batches(Protocol):
 class Trainer:
     """Minimises `loss(model, batch, share)`, share = the part of training that is done (for curricula).
 
-    With a directory `out`, the state is written to `out/checkpoints/last.safetensors` as it goes, and the weights
-    with the lowest validation figure to `best.safetensors`; a run that is killed at any instant continues from there
-    with `resume=True`, and on a CPU with the same number of threads ends with the same bits as one never interrupted
-    (of a run by minutes: as one with the number of steps that its last checkpoint holds).
+    With a run directory, the state is written to `checkpoints/last.safetensors` in it as it goes, and the weights
+    with the lowest validation figure to `best.safetensors`. A run that is killed at any instant continues from there
+    with `Running(resume=True)`, and on a CPU with the same number of threads ends with the same bits as one never
+    interrupted (of a run by minutes: as one with the number of steps that its last checkpoint holds). What resumes
+    must ask for what was begun: an equal recipe. The one exception is a longer `Steps` or `Epochs`, which continues
+    the run to the new length; from there on the schedule is that of the new total, so that the result is not that of
+    a run which had this length from the start.
+
+    Nothing of the process is changed: random numbers, gradient mode and the treatment of denormals are the caller's
+    again afterwards.
 
     Args:
-        model: trained in place.
-        loss: returns a scalar; a non-finite one stops training.
-        settings: length, optimiser, schedule and so on.
-        out: run directory, or None to keep nothing on disk.
-        callbacks: told of every step, validation and checkpoint.
+        model: trained in place, on the device of `running`; with precision "float64", as float64.
+        loss: returns a scalar for (model, batch on the device, share); a non-finite one stops training.
+        recipe: length, optimiser, schedule and so on; its objective, augmentations and sampler are for whoever makes
+            `loss` and the batches.
+        running: run directory, device, callbacks and so on.
+        to_device: moves a batch to a device, floating-point values to a dtype where one is given.
+        title: what the progress display calls the run.
+
+    Raises:
+        InputError: no such device, or a model without a weight that can be trained.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        loss: Loss,
-        settings: TrainingSettings,
+        loss: LossFunction,
+        recipe: Recipe,
+        running: Running | None = None,
         *,
-        out: str | Path | None = None,
-        callbacks: Sequence[Callback] = (),
+        to_device: ToDevice = move,
+        title: str = "training",
     ):
-        self.model, self.loss, self.settings = model, loss, settings
-        self.out = None if out is None else Path(out)
-        self.callbacks = list(callbacks)
-        if settings.patience:
-            self.callbacks.append(EarlyStopping(settings.patience))
-        self.optimizer = _optimizer(model, settings)
-        self.ema = ExponentialMovingAverage(model, settings.ema) if settings.ema else None
+        self.model, self.loss, self.recipe = model, loss, recipe
+        self.running = Running() if running is None else running
+        self.out = self.running.folder
+        self.device, self._to_device = device(self.running.device), to_device
+        self._dtype = torch.float64 if recipe.precision == "float64" else None
+        self.callbacks: list[Callback] = [EarlyStopping(recipe.patience)] if recipe.patience else []
+        self.callbacks += self.running.callbacks
+        if self.running.progress:
+            self.callbacks.append(ProgressDisplay(title))
+        if any(p.is_inference() for p in model.parameters()):
+            raise InputError("model: was made under torch.inference_mode, expected one whose weights can be trained")
+        with torch.inference_mode(False):
+            model.to(self.device)
+            if self._dtype is not None:
+                to_float64(model)
+            self.optimizer = recipe.optimiser.build(model)
+            average = recipe.optimiser.average
+            self.ema = ExponentialMovingAverage(model, average) if average else None
         self.step, self.total_steps, self.steps_per_epoch = 0, 0, 1
         self.best = math.inf
         self.best_weights: dict[str, Tensor] | None = None
@@ -96,28 +119,30 @@ class Trainer:
         """The model whose weights are validated and kept: the running average, if there is one."""
         return self.model if self.ema is None else self.ema.model
 
-    def fit(self, batches: Batches, validate: Validate | None = None, resume: bool = False) -> nn.Module:
+    def fit(self, batches: Batches, validate: Validate | None = None) -> nn.Module:
         """Run to the end, and return the trained model (averaged weights, the best ones if `keep` says so).
 
         Args:
             validate: figures of a model, among them "validation" (lower is better).
-            resume: continue from `out`; a directory without a checkpoint starts anew.
 
         Raises:
             TrainingError: a loss or gradient that is not finite.
-            InputError: no batches, or a checkpoint of a run with other settings.
+            InputError: no batches, or a checkpoint of a run with another recipe.
         """
-        s = self.settings
         self.steps_per_epoch = len(batches)
         if self.steps_per_epoch < 1:
             raise InputError(
-                f"batch_size: {s.batch_size} leaves no batch; expected at most the number of training samples"
+                f"batch: {self.recipe.batch} leaves no batch; expected at most the number of training samples"
             )
-        if s.keep == "best" and validate is None:
+        if self.recipe.keep == "best" and validate is None:
             raise InputError("keep: 'best' needs a validation split, got none")
         if self.out is not None:
             (self.out / "checkpoints").mkdir(parents=True, exist_ok=True)
-        if not (resume and self._restore()):
+        with borrowed(self.device, self.recipe.seed, stream=1):
+            return self._fit(batches, validate)
+
+    def _fit(self, batches: Batches, validate: Validate | None) -> nn.Module:
+        if not (self.running.resume and self._restore()):
             self.total_steps = self._length(batches, validate)
         for callback in self.callbacks:
             callback.on_start(self)
@@ -129,14 +154,14 @@ class Trainer:
             for callback in self.callbacks:
                 callback.on_end(self)
         kept = self.averaged_model
-        if s.keep == "best" and self.best_weights is not None:
+        if self.recipe.keep == "best" and self.best_weights is not None:
             kept.load_state_dict(self.best_weights)
         return kept.eval()
 
     # -- the loop -----------------------------------------------------------------------------------------------
 
     def _loop(self, batches: Batches, validate: Validate | None) -> None:
-        s = self.settings
+        recipe, running = self.recipe, self.running
         saved = time.monotonic()
         spent = 0.0
         stream = self._stream(batches)
@@ -150,12 +175,12 @@ class Trainer:
             if corrected and self._budget is not None:
                 elapsed = time.monotonic() - self._began
                 self.total_steps = self._budget.corrected(self.step, self.total_steps, spent, elapsed)
-            every = s.validate_every or max(1, math.ceil(self.total_steps / 20))
+            every = recipe.validate_every or max(1, math.ceil(self.total_steps / 20))
             if validate is not None and (self.step % every == 0 or self.step == self.total_steps):
                 self._validate(validate, record)
             ending = self.step == self.total_steps or bool(self.stopped)
-            due = self.step % s.checkpoint_every == 0 if s.checkpoint_every else (
-                time.monotonic() - saved >= s.checkpoint_seconds)  # fmt: skip
+            due = self.step % running.checkpoint_every == 0 if running.checkpoint_every else (
+                time.monotonic() - saved >= running.checkpoint_seconds)  # fmt: skip
             if ending or due or corrected:
                 self._save()
                 saved = time.monotonic()
@@ -167,25 +192,24 @@ class Trainer:
             epoch, start = epoch + 1, 0
 
     def _step(self, batch: Batch) -> dict[str, Any]:
-        s = self.settings
-        lr = s.lr * schedules.factor(s.schedule, self.step, self.total_steps, **s.schedule_options)
+        optimiser = self.recipe.optimiser
+        lr = optimiser.lr * self.recipe.schedule.at(self.step, self.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
+        batch = self._to_device(batch, self.device, self._dtype)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        with _autocast(s):
+        with self._autocast():
             loss = self.loss(self.model, batch, self.step / self.total_steps)
-        value = float(loss.detach())
+        loss.backward()
+        total = nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        value, norm = self._numbers(loss.detach(), total)
         if not math.isfinite(value):
             raise self._failure("loss", value, batch)
-        loss.backward()
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        total = nn.utils.get_total_norm(gradients)
-        norm = float(total)
         if not math.isfinite(norm):
             raise self._failure("gradient norm", norm, batch)
-        if s.clip:
-            nn.utils.clip_grads_with_norm_(self.model.parameters(), s.clip, total)
+        if optimiser.clip:
+            nn.utils.clip_grads_with_norm_(self.model.parameters(), optimiser.clip, total)
         self.optimizer.step()
         if self.ema is not None:
             self.ema.update(self.model)
@@ -193,9 +217,19 @@ class Trainer:
         self.step += 1
         return {"step": self.step, "epoch": round(epoch, 4), "loss": value, "lr": lr, "gradient_norm": norm}
 
+    def _numbers(self, *values: Tensor) -> list[float]:
+        """Scalars as numbers; from a CUDA device all at once, for each time it is asked it must finish first."""
+        if self.device.type == "cuda":
+            return torch.stack([v.double() for v in values]).tolist()
+        return [float(v) for v in values]
+
+    def _autocast(self) -> torch.autocast:
+        enabled = self.recipe.precision == "bfloat16"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+
     def _validate(self, validate: Validate, record: dict[str, Any]) -> None:
         model = self.averaged_model.eval()
-        with torch.no_grad(), _autocast(self.settings):
+        with torch.no_grad(), self._autocast():
             figures = validate(model)
         record = {"step": record["step"], "epoch": record["epoch"]} | figures
         self.history.append(record)
@@ -216,7 +250,7 @@ class Trainer:
                 (f"weight {n}" for n, p in self.model.named_parameters() if not _finite(p)),
                 next(
                     (f"gradient of {n}" for n, p in self.model.named_parameters()
-                     if p.grad is not None and not _finite(p.grad)),
+                     if what != "loss" and p.grad is not None and not _finite(p.grad)),
                     "the model's output",
                 ),
             ),
@@ -232,21 +266,20 @@ class Trainer:
     # -- length of the run --------------------------------------------------------------------------------------
 
     def _length(self, batches: Batches, validate: Validate | None) -> int:
-        s = self.settings
-        if s.steps is not None:
-            return s.steps
-        if s.epochs is not None:
-            return max(1, round(s.epochs * self.steps_per_epoch))
-        assert s.minutes is not None
-        self._began, seconds = time.monotonic(), 0.98 * s.minutes * 60  # the rest is for what comes before and after
+        steps, clock = self.recipe.length.steps(self.steps_per_epoch), self.recipe.length.seconds
+        if steps is not None:
+            return steps
+        if clock is None:
+            raise InputError(f"length: {self.recipe.length!r} gives neither a number of steps nor a time")
+        self._began, seconds = time.monotonic(), 0.98 * clock  # the rest is for what comes before and after
         cost, extra, fixed = self._cost(batches, seconds), 0.0, 0.0
         if validate is not None:
             began = time.monotonic()
-            with torch.no_grad(), _autocast(s):
+            with torch.no_grad(), self._autocast():
                 validate(copy.deepcopy(self.averaged_model).eval())
             once = time.monotonic() - began
-            if s.validate_every:
-                extra = once / s.validate_every
+            if self.recipe.validate_every:
+                extra = once / self.recipe.validate_every
             else:
                 fixed = 20 * once
         now = time.monotonic()
@@ -256,8 +289,9 @@ class Trainer:
 
     def _cost(self, batches: Batches, seconds: float) -> tuple[float, ...]:
         """Seconds of a step in each tenth of the run, timed on a copy; leaves weights and random state as they were."""
-        state = torch.get_rng_state()
-        trial = Trainer(copy.deepcopy(self.model), self.loss, self.settings)
+        state = random_state(self.device)
+        running = Running(device=str(self.device), progress=False)
+        trial = Trainer(copy.deepcopy(self.model), self.loss, self.recipe, running, to_device=self._to_device)
         trial.total_steps, trial.steps_per_epoch = 1000, self.steps_per_epoch
         stream = trial._stream(batches)
 
@@ -268,7 +302,7 @@ class Trainer:
             return time.monotonic() - began
 
         cost = timed(step, seconds)
-        torch.set_rng_state(state)
+        set_random_state(self.device, state)
         return cost
 
     # -- checkpoints --------------------------------------------------------------------------------------------
@@ -278,18 +312,18 @@ class Trainer:
             return
         tensors = prefixed("model", self.model.state_dict())
         tensors |= prefixed("optimizer", optimizer_tensors(self.optimizer))
-        tensors["rng/torch"] = torch.get_rng_state()
+        tensors |= prefixed("rng", random_state(self.device))
         state: dict[str, Any] = {
             "format": 1,
             "step": self.step,
             "total_steps": self.total_steps,
             "steps_per_epoch": self.steps_per_epoch,
-            "settings": self.settings.to_json(),
+            "recipe": self.recipe.to_json(),
             "best": self.best if math.isfinite(self.best) else None,
             "stopped": self.stopped,
             "threads": torch.get_num_threads(),
             "history": self.history,
-            "callbacks": [c.state() for c in self.callbacks],
+            "callbacks": [[type(c).__qualname__, c.state()] for c in self.callbacks],
         }
         if self.ema is not None:
             tensors |= prefixed("ema", self.ema.model.state_dict())
@@ -310,10 +344,11 @@ class Trainer:
         if not path.exists():
             return False
         tensors, state = read_tensors(path)
-        mine = self.settings.to_json()
-        for name, value in state["settings"].items():
-            if name not in _CADENCE and mine.get(name) != value:
-                raise InputError(f"resume: {name} is {mine.get(name)!r}, but {path} was made with {value!r}")
+        former = Recipe.from_json(state.get("recipe"), f"{path}: recipe")
+        longer = self.recipe.length.extends(former.length)
+        for name, mine, theirs in differences(self.recipe, former):
+            if not (longer and name.partition(".")[0] == "length"):
+                raise InputError(f"resume: {name} is {mine!r}, but {path} was made with {theirs!r}")
         if state["steps_per_epoch"] != self.steps_per_epoch:
             raise InputError(
                 f"resume: an epoch has {self.steps_per_epoch} batches, but {path} was made with "
@@ -325,35 +360,21 @@ class Trainer:
             load_weights(self.ema.model, under("ema", tensors), path)
             self.ema.updates = state["ema_updates"]
         self.best_weights = under("best", tensors) or None
-        torch.set_rng_state(tensors["rng/torch"])
+        set_random_state(self.device, under("rng", tensors))
         self.step, self.total_steps = state["step"], state["total_steps"]
+        if longer:
+            self.total_steps = self.recipe.length.steps(self.steps_per_epoch) or self.total_steps
         self.best = math.inf if state["best"] is None else state["best"]
         self.stopped, self.history = state["stopped"], state["history"]
-        for callback, saved in zip(self.callbacks, state["callbacks"], strict=False):
-            if saved is not None:
-                callback.restore(saved)
+        saved = list(state["callbacks"])
+        for callback in self.callbacks:  # each takes the first of its kind that is left
+            mine = next((entry for entry in saved if entry[0] == type(callback).__qualname__), None)
+            if mine is not None:
+                saved.remove(mine)
+                if mine[1] is not None:
+                    callback.restore(mine[1])
         self.last_checkpoint = (path, self.step)
         return True
-
-
-def _optimizer(model: nn.Module, s: TrainingSettings) -> torch.optim.Optimizer:
-    """Biases, norms and other vectors are not decayed."""
-    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    others = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": s.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    groups = [g for g in groups if g["params"]]
-    if not groups:
-        raise InputError("model: expected at least one trainable weight, got none")
-    if s.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=s.lr, momentum=s.betas[0])
-    kind = torch.optim.AdamW if s.optimizer == "adamw" else torch.optim.Adam
-    real = all(p.is_floating_point() for p in model.parameters())
-    return kind(groups, lr=s.lr, betas=(s.betas[0], s.betas[1]), fused=real)
-
-
-def _autocast(s: TrainingSettings) -> Any:
-    device = "cuda" if s.device.startswith("cuda") else "cpu"
-    return torch.autocast(device, dtype=torch.bfloat16, enabled=s.precision == "bfloat16")
 
 
 def _finite(tensor: Tensor) -> bool:
