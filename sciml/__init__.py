@@ -42,7 +42,7 @@ __version__ = "0.1.0"
 _SUBPACKAGES = (
     "cli", "data", "derivatives", "metrics", "operators", "problems", "reporting", "solvers", "training",
 )  # fmt: skip
-_FUNCTIONS = {
+_NAMES = {
     "audit": "sciml._audit",
     "evaluate": "sciml.evaluation",
     "report": "sciml.reporting",
@@ -68,8 +68,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _SUBPACKAGES:
         return importlib.import_module(f"sciml.{name}")
-    if name in _FUNCTIONS:
-        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
     raise AttributeError(f"module 'sciml' has no attribute {name!r}")
 
 

@@ -18,18 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sciml.cli._plan import Plan
 from sciml.errors import TrainingError
 from sciml.training.callbacks import Callback
 from sciml.training.progress import Board
+from sciml.training.recipe import Running
 
 
 @dataclass(frozen=True)
 class Run:
-    """What to train: arguments of `Surrogate` and of `Surrogate.fit`, and where."""
+    """What to train, on what and where."""
 
-    operator: str
-    options: Mapping[str, Any]
-    training: Mapping[str, Any]
+    plan: Plan
     data: Path
     out: Path
 
@@ -94,8 +94,7 @@ def train(runs: Mapping[str, Run]) -> dict[str, float]:
 
         try:
             for name, run in runs.items():
-                spec = {"operator": run.operator, "options": dict(run.options), "training": dict(run.training),
-                        "data": str(run.data), "out": str(run.out), "threads": threads}  # fmt: skip
+                spec = {"plan": run.plan.to_json(), "data": str(run.data), "out": str(run.out), "threads": threads}
                 processes[name] = subprocess.Popen(
                     [sys.executable, "-m", __name__, json.dumps(spec)],
                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -124,16 +123,11 @@ def _main() -> int:
         spec = json.loads(sys.argv[1])
         import torch
 
-        from sciml.solvers import Surrogate
-
         torch.set_num_threads(spec["threads"])
         out = Path(spec["out"])
-        surrogate = Surrogate(spec["operator"], **spec["options"])
-        surrogate.fit(
-            spec["data"], out=str(out), resume=(out / "checkpoints").is_dir(), progress=False, callbacks=[_Tell()],
-            **spec["training"],
-        )  # fmt: skip
-        surrogate.save(out)
+        resume = (out / "checkpoints").is_dir()
+        running = Running(out=out, resume=resume, progress=False, callbacks=(_Tell(),))
+        Plan.from_json(spec["plan"]).train(spec["data"], running)
     except BaseException as error:
         status, line = explain(error)
         print(line, file=sys.stderr)

@@ -61,18 +61,18 @@ def run_demo(folder: Path, recipe: Mapping[str, Any] | None = None, overwrite: b
     todo: dict[str, Run] = {}
     for name, model in plan["models"].items():
         run = runs[name]
-        needs = {"data": plan["data"], "model": model}
+        needs = {"data": plan["data"], "model": model.to_json()}
         if stages.begin(f"train {name}", needs, [run / "config.json", run / "weights.safetensors"]):
             if stages.fresh and run.is_dir():
                 remove_run(run)
-            todo[name] = Run(model["operator"], model["options"], model["training"], data, run)
+            todo[name] = Run(model, data, run)
     seconds = train(todo)
     for name in todo:
         stages.end(f"train {name}", seconds[name])
     page, results = folder / "report.html", folder / "results.json"
     stages.run(
         "evaluate and report",
-        plan,
+        plan | {"models": {name: model.to_json() for name, model in plan["models"].items()}},
         [page, results],
         lambda: _report(list(runs.values()), data, page, results, plan["evaluation"]),
     )

@@ -50,8 +50,8 @@ def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_folder(data_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small FNO, trained by the command line itself."""
     out = tmp_path_factory.mktemp("runs") / "fno"
-    done = run("train", data_file, "--operator", "fno", "--out", out, "--set", "width=8", "--set", "modes=4,4",
-               "--set", "layers=2", "--set", "steps=30", "--set", "batch_size=8")  # fmt: skip
+    done = run("train", data_file, "--operator", "fno", "--out", out, "--set", "operator.width=8", "--set",
+               "operator.modes=4,4", "--set", "operator.layers=2", "--steps", 30)  # fmt: skip
     assert done.returncode == 0, done.stderr
     return out
 

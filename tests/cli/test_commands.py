@@ -81,23 +81,25 @@ def test_info_of_a_run(cli, run_folder):
 
 def test_settings_listing(cli):
     listed = json.loads(cli("train", "-", "--operator", "unet", "--out", "-", "--settings", "--json").out)
-    names = {entry["key"] for entry in listed}
-    assert {"lr", "epochs", "residual", "batch_size"} <= names
-    assert "in_channels" not in names and "callbacks" not in names
+    paths = {entry["path"] for entry in listed}
+    assert {"optimiser.lr", "length", "stepping", "batch", "operator.width"} <= paths
+    assert "operator.in_channels" not in paths and "running.callbacks" not in paths
 
 
 def test_training_prints_json(cli, data_file, tmp_path):
     outcome = cli("train", data_file, "--operator", "fno", "--out", tmp_path / "r", "--set", "operator.width=8",
-                  "--set", "modes=4,4", "--set", "layers=1", "--set", "steps=4", "--seed", 3, "--json")  # fmt: skip
+                  "--set", "operator.modes=4,4", "--set", "operator.layers=1", "--steps", 4, "--seed", 3,
+                  "--json")  # fmt: skip
     assert outcome.code == 0, outcome.err
     content = json.loads(outcome.out)
     assert content["seed"] == 3
     assert content["weights"] > 0
     config = json.loads((tmp_path / "r" / "config.json").read_text())
     assert config["options"]["modes"] == [4, 4]
-    assert config["training"]["settings"]["seed"] == 3
-    again = cli("train", data_file, "--operator", "fno", "--out", tmp_path / "r", "--set", "width=8", "--set",
-                "modes=4,4", "--set", "layers=1", "--set", "steps=4", "--overwrite", "--json")  # fmt: skip
+    assert config["training"]["recipe"]["seed"] == 3
+    again = cli("train", data_file, "--operator", "fno", "--out", tmp_path / "r", "--set", "operator.width=8",
+                "--set", "operator.modes=4,4", "--set", "operator.layers=1", "--steps", 4, "--overwrite",
+                "--json")  # fmt: skip
     assert json.loads(again.out)["seed"] == 0
 
 
@@ -153,7 +155,8 @@ def test_ctrl_c_ends_with_130_and_one_line(data_file, tmp_path, wait):
     code = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     process = subprocess.Popen(
         [sys.executable, "-c", code + "runpy.run_module('sciml.cli', run_name='__main__')", wait, str(data_file),
-         "--operator", "fno", "--out", str(out), "--set", "steps=1000000", "--set", "width=8", "--set", "modes=4,4"],
+         "--operator", "fno", "--out", str(out), "--steps", "1000000", "--set", "operator.width=8", "--set",
+         "operator.modes=4,4"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     try:

@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
+from sciml import Recipe, Steps
+from sciml.cli._plan import Plan
 from sciml.cli.demo import run_demo
 from sciml.errors import InputError
 
 RECIPE: dict[str, Any] = {
     "data": {"cases": 24, "subset": ["bc", "ic"], "frames": 9, "resolution": 16, "profile": "resolved", "seed": 0},
     "models": {
-        "fno": {"operator": "fno", "options": {"width": 8, "modes": [4, 4], "layers": 2},
-                "training": {"steps": 30, "batch_size": 16, "seed": 0}},
-        "unet": {"operator": "unet", "options": {}, "training": {"steps": 5, "batch_size": 16, "seed": 0}},
+        "fno": Plan("fno", {"width": 8, "modes": (4, 4), "layers": 2}, Recipe(length=Steps(30), batch=16)),
+        "unet": Plan("unet", {}, Recipe(length=Steps(5), batch=16)),
     },
     "evaluation": {"split": "test", "steps": 4},
 }  # fmt: skip
@@ -87,14 +88,12 @@ def test_what_is_done_is_skipped(made):
 def test_changed_settings_redo_their_stage_and_what_follows(made, tmp_path):
     folder = tmp_path / "demo"
     shutil.copytree(made[0], folder)
-    models = RECIPE["models"] | {
-        "unet": RECIPE["models"]["unet"] | {"training": {"steps": 6, "batch_size": 16, "seed": 1}}
-    }
+    models = RECIPE["models"] | {"unet": Plan("unet", {}, Recipe(length=Steps(6), batch=16, seed=1))}
     again = run_demo(folder, RECIPE | {"models": models})
     assert {n: s["skipped"] for n, s in again["stages"].items()} == {
         "data": True, "train fno": True, "train unet": False, "evaluate and report": False,
     }  # fmt: skip
-    assert json.loads((folder / "unet" / "config.json").read_text())["training"]["settings"]["seed"] == 1
+    assert json.loads((folder / "unet" / "config.json").read_text())["training"]["recipe"]["seed"] == 1
 
 
 def test_a_stage_that_was_cut_short_is_done_again(made, tmp_path):
@@ -143,9 +142,9 @@ def test_a_run_that_fails_ends_the_others_and_says_why(made, tmp_path):
     from sciml.errors import TrainingError
 
     data = made[0] / "cavity.h5"
-    good = Run("fno", {"width": 8, "modes": [4, 4], "layers": 2}, {"steps": 100000, "seed": 0}, data, tmp_path / "a")
-    bad = Run("unet", {}, {"steps": 5, "lr": -1.0}, data, tmp_path / "b")
-    with pytest.raises(TrainingError, match=r"unet: lr: expected a number > 0, got -1\.0"):
+    long = Plan("fno", {"width": 8, "modes": (4, 4), "layers": 2}, Recipe(length=Steps(100000)))
+    good, bad = Run(long, data, tmp_path / "a"), Run(Plan("unet", {"width": -3}), data, tmp_path / "b")
+    with pytest.raises(TrainingError, match=r"unet: .*width.*-3"):
         train({"fno": good, "unet": bad})
     assert not (tmp_path / "a" / "config.json").exists()
     assert train({}) == {}

@@ -80,26 +80,27 @@ def test_wrong_values_name_argument_expected_and_got(cli, tmp_path, monkeypatch,
 @pytest.mark.parametrize(
     ("setting", "parts"),
     [
-        ("widht=8", ("'widht'", "did you mean 'width'")),
-        ("width", ("expected key=value", "'width'")),
-        ("=3", ("expected key=value",)),
-        ("width=wide", ("width", "a whole number", "'wide'")),
-        ("width=3.5", ("width", "a whole number", "'3.5'")),
-        ("lr=fast", ("lr", "a number", "'fast'")),
-        ("lr=nan", ("lr", "a number", "'nan'")),
-        ("lr=-1", ("lr", "> 0", "-1")),
-        ("epochs=0", ("epochs", "> 0")),
-        ("batch_size=0", ("batch_size", ">= 1")),
-        ("modes=4,x", ("modes", "'4,x'")),
-        ("optimizer=adamx", ("optimizer", "adamw", "'adamx'")),
-        ("schedule=one_cycl", ("one_cycl",)),
-        ("loss=relative_l3", ("relative_l3",)),
-        ("betas=0.9", ("betas", "2 values", "'0.9'")),
-        ("residual=maybe", ("residual", "true or false", "'maybe'")),
-        ("nothing.width=8", ("groups", "'nothing'")),
-        ("width=0", ("width", "0")),
+        ("operator.widht=8", ("'widht'", "did you mean 'width'")),
+        ("width=8", ("'width'", "did you mean 'operator.width'")),
+        ("width", ("expected PATH=VALUE", "'width'")),
+        ("=3", ("expected PATH=VALUE",)),
+        ("optimiser.lr=fast", ("optimiser.lr", "a number", "fast")),
+        ("optimiser.lr=nan", ("optimiser.lr", "a number", "nan")),
+        ("optimiser.lr=-1", ("optimiser.lr", "> 0", "-1")),
+        ("lr=1", ("'lr'", "did you mean 'optimiser.lr'")),
+        ("length=Epochs(0)", ("length.value", "> 0")),
+        ("batch=0", ("batch", ">= 1")),
+        ("operator.modes=4,x", ("modes", "x")),
+        ("optimiser=Adamx()", ("'Adamx'", "did you mean 'AdamW'")),
+        ("schedule=OneCycl", ("did you mean 'OneCycle'",)),
+        ("objective=Supervised(RelativeL3())", ("objective.loss", "did you mean 'RelativeL2'")),
+        ("optimiser.betas=0.9", ("betas", "2 numbers", "0.9")),
+        ("objective.steps=3", ("objective.steps", "Rollout(steps=...)")),
+        ("nothing.width=8", ("'nothing'",)),
+        ("operator.width=0", ("width", "0")),
         ("fields=u,w", ("w",)),
         ("split=tset", ("tset",)),
+        ("augmentations=__import__('os').remove('x')", ("augmentations", "a part")),
     ],
 )
 def test_settings_are_typed_and_checked(cli, data_file, tmp_path, setting, parts):
@@ -110,8 +111,14 @@ def test_settings_are_typed_and_checked(cli, data_file, tmp_path, setting, parts
 
 def test_two_lengths_and_doubled_settings(cli, data_file, tmp_path):
     words = ("train", data_file, "--operator", "fno", "--out", tmp_path / "run")
-    cli(*words, "--set", "steps=3", "--set", "epochs=2").refused("steps", "epochs", "one of")
-    cli(*words, "--set", "width=8", "--set", "width=9").refused("'width'", "twice")
+    cli(*words, "--steps", 3, "--epochs", 2).refused("--epochs", "--steps", "one of")
+    cli(*words, "--steps", 3, "--set", "length=Minutes(2)").refused("--steps", "length", "--set already")
+    cli(*words, "--seed", 3, "--set", "seed=4").refused("--seed", "--set already")
+    cli(*words, "--seed", -1).refused("--seed", ">= 0", "-1")
+    cli(*words, "--minutes", 0).refused("--minutes", "> 0")
+    cli(*words, "--set", "operator.width=8", "--set", "operator.width=9").refused("'operator.width'", "twice")
+    cli(*words, "--device", "tpu").refused("device", "expected auto", "'tpu'")
+    cli(*words, "--recipe", tmp_path / "no.toml").refused("--recipe", "does not exist")
     cli(*words, "--resume", "--overwrite").refused("--resume", "--overwrite")
     cli(*words, "--resume").refused("--resume", "no run to go on with")
     cli("train", data_file, "--operator", "fnoo", "--out", tmp_path / "run").refused("did you mean 'fno'")
@@ -217,7 +224,7 @@ def test_unwritable_folders(cli, data_file, run_folder, tmp_path):
     blocker.write_text("x")
     for out in (blocker / "sub" / "x.h5", Path("/proc/nothing/x.h5")):
         cli("generate", "cavity", "--out", out, "--cases", 1).refused("/")
-        cli("train", data_file, "--operator", "fno", "--out", out, "--set", "steps=1").refused("/")
+        cli("train", data_file, "--operator", "fno", "--out", out, "--steps", 1).refused("/")
         cli("evaluate", run_folder, "--data", data_file, "--out", out).refused("/")
         cli("report", run_folder, "--data", data_file, "--out", out).refused("/")
         cli("import", "cfdbench", tmp_path, "--out", out).refused("/")
@@ -237,7 +244,7 @@ runpy.run_module("sciml.cli", run_name="__main__")
 @pytest.mark.parametrize("command", ["train", "report", "evaluate"])
 def test_a_full_disk(data_file, run_folder, tmp_path, command):
     words = {
-        "train": ("train", data_file, "--operator", "fno", "--out", tmp_path / "run", "--set", "steps=2"),
+        "train": ("train", data_file, "--operator", "fno", "--out", tmp_path / "run", "--steps", 2),
         "report": ("report", run_folder, "--data", data_file, "--out", tmp_path / "page.html", "--steps", 3),
         "evaluate": ("evaluate", run_folder, "--data", data_file, "--out", tmp_path / "r.json", "--steps", 3),
     }[command]

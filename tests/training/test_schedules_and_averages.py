@@ -8,31 +8,35 @@ import torch
 from torch import nn
 
 from sciml.errors import InputError
-from sciml.training import ExponentialMovingAverage, FeatureScaler, FieldScaler, schedules
+from sciml.training import ExponentialMovingAverage, FeatureScaler, FieldScaler
+from sciml.training.schedules import Constant, Cosine, Linear, OneCycle, Schedule
 
 
 def test_one_cycle_points():
-    f = schedules.one_cycle
+    f = OneCycle()
     assert f(0.0) == pytest.approx(0.04) and f(0.2) == pytest.approx(1.0) and f(1.0) == pytest.approx(1e-3)
     assert f(0.1) == pytest.approx((0.04 + 1) / 2) and f(0.6) == pytest.approx((1 + 1e-3) / 2)
     rising = [f(x) for x in np.linspace(0, 0.2, 50)]
     falling = [f(x) for x in np.linspace(0.2, 1, 50)]
     assert rising == sorted(rising) and falling == sorted(falling, reverse=True)
+    assert OneCycle(warmup=0)(0.0) == 1
 
 
 def test_cosine_linear_and_constant_points():
-    assert schedules.cosine(0.0) == 0 and schedules.cosine(0.02) == 1 and schedules.cosine(1.0) == pytest.approx(0)
-    assert schedules.cosine(0.51) == pytest.approx(0.5)
-    assert schedules.linear(0.05) == 1 and schedules.linear(1.0) == 0 and schedules.linear(0.525) == pytest.approx(0.5)
-    assert schedules.constant(0.7) == 1 and schedules.constant(0.1, warmup=0.2) == pytest.approx(0.5)
+    cosine, linear = Cosine(), Linear()
+    assert cosine(0.0) == 0 and cosine(0.02) == 1 and cosine(1.0) == pytest.approx(0)
+    assert cosine(0.51) == pytest.approx(0.5)
+    assert linear(0.05) == 1 and linear(1.0) == 0 and linear(0.525) == pytest.approx(0.5)
+    assert Linear(final=0.2)(1.0) == pytest.approx(0.2)
+    assert Constant()(0.7) == 1 and Constant(warmup=0.2)(0.1) == pytest.approx(0.5)
 
 
 def test_factor_by_step():
-    values = [schedules.factor("one_cycle", k, 100) for k in range(100)]
+    values = [OneCycle().at(k, 100) for k in range(100)]
     assert all(0 < v <= 1 for v in values) and max(values) > 0.999 and np.argmax(values) in (19, 20)
-    assert schedules.factor("cosine", 250, 100) == schedules.factor("cosine", 100, 100)  # beyond the end: the end
-    with pytest.raises(InputError, match="did you mean 'cosine'"):
-        schedules.factor("cosin", 0, 1)
+    assert Cosine().at(250, 100) == Cosine().at(100, 100)  # beyond the end: the end
+    with pytest.raises(InputError, match="did you mean 'Cosine'"):
+        Schedule.from_json({"kind": "cosine"})
 
 
 def test_average_follows_its_recursion():
@@ -50,7 +54,7 @@ def test_average_follows_its_recursion():
     assert torch.allclose(average.model[0].weight.double(), expected, atol=1e-4)
     assert torch.equal(average.model[1].running_mean, model[1].running_mean)  # buffers are copied
     assert not any(p.requires_grad for p in average.model.parameters())
-    with pytest.raises(InputError, match="decay"):
+    with pytest.raises(InputError, match="average: expected a decay"):
         ExponentialMovingAverage(model, 1.0)
 
 

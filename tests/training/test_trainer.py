@@ -14,12 +14,24 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from toy_task import Batches, loss, model, settings, validate
+from toy_task import Batches, loss, model, recipe, trainer, validate
 
 from sciml.errors import FileFormatError, InputError, TrainingError
-from sciml.training import Callback, EarlyStopping, MetricsLog, TensorBoard, Trainer, TrainingSettings
+from sciml.training import (
+    Callback,
+    EarlyStopping,
+    MetricsLog,
+    Minutes,
+    Running,
+    TensorBoard,
+    Trainer,
+    device,
+    optimisers,
+    schedules,
+)
 from sciml.training.budget import Budget
 from sciml.training.checkpoint import digest, read_tensors, write_tensors
+from sciml.training.devices import flushes_denormals, move
 
 TOY = Path(__file__).with_name("toy_task.py")
 ROOT = Path(__file__).parents[2]
@@ -34,36 +46,37 @@ def one_thread():
 
 
 def test_it_learns_and_returns_the_average():
-    trainer = Trainer(model(), loss, settings(steps=400))
-    trained = trainer.fit(Batches(), validate)
+    run = trainer(recipe(steps=400))
+    trained = run.fit(Batches(), validate)
     assert validate(trained)["validation"] < 0.15 * validate(model().eval())["validation"]
-    assert trainer.ema is not None and trained is trainer.ema.model and not trained.training
-    assert [r["step"] for r in trainer.history] == list(range(20, 401, 20))
+    assert run.ema is not None and trained is run.ema.model and not trained.training
+    assert [r["step"] for r in run.history] == list(range(20, 401, 20))
 
 
 def test_keep_best():
     """With a learning rate that ruins the model in the end, `best` gives the weights from before."""
-    s = settings(steps=100, ema=0.0, lr=0.5, schedule="linear", schedule_options={"warmup": 0.99}, keep="best", clip=0)
-    trainer = Trainer(model(), loss, s)
-    kept = trainer.fit(Batches(), validate)
-    figures = [r["validation"] for r in trainer.history]
+    ruinous = recipe(100, 0.5, average=0, clip=0, schedule=schedules.Linear(warmup=0.99), keep="best")
+    run = trainer(ruinous)
+    kept = run.fit(Batches(), validate)
+    figures = [r["validation"] for r in run.history]
     assert validate(kept)["validation"] == pytest.approx(min(figures))
     assert min(figures) < 0.8 * figures[-1]
     with pytest.raises(InputError, match="validation split"):
-        Trainer(model(), loss, s).fit(Batches())
+        trainer(ruinous).fit(Batches())
 
 
 def test_every_optimizer_and_schedule_lowers_the_loss():
     start = validate(model().eval())["validation"]
-    for optimizer in ("adamw", "adam", "sgd"):
-        for schedule in ("one_cycle", "cosine", "linear", "constant"):
-            s = settings(optimizer=optimizer, schedule=schedule)
-            assert validate(Trainer(model(), loss, s).fit(Batches()))["validation"] < 0.6 * start
+    kinds = (schedules.OneCycle(), schedules.Cosine(), schedules.Linear(), schedules.Constant())
+    for optimiser in (optimisers.AdamW(lr=1e-2), optimisers.Adam(lr=1e-2), optimisers.SGD(lr=0.05)):
+        for schedule in kinds:
+            found = trainer(recipe(optimiser=optimiser, schedule=schedule)).fit(Batches())
+            assert validate(found)["validation"] < 0.6 * start, (optimiser, schedule)
 
 
 def test_weight_decay_spares_vectors():
-    trainer = Trainer(model(), loss, settings(weight_decay=0.5))
-    sizes = {g["weight_decay"]: sorted(p.ndim for p in g["params"]) for g in trainer.optimizer.param_groups}
+    run = trainer(recipe(weight_decay=0.5))
+    sizes = {g["weight_decay"]: sorted(p.ndim for p in g["params"]) for g in run.optimizer.param_groups}
     assert sizes == {0.5: [2, 2], 0.0: [1, 1]}
 
 
@@ -75,7 +88,7 @@ def test_clipping():
             norm = torch.nn.utils.get_total_norm([p.grad for p in trainer.model.parameters()])
             seen.append((record["gradient_norm"], float(norm)))
 
-    Trainer(model(), loss, settings(steps=20, clip=0.01), callbacks=[Watch()]).fit(Batches())
+    trainer(recipe(20, clip=0.01), callbacks=(Watch(),)).fit(Batches())
     assert all(after <= 0.01 * (1 + 1e-4) for _, after in seen) and any(before > 0.02 for before, _ in seen)
 
 
@@ -86,9 +99,9 @@ def test_early_stopping():
         def __call__(self, network):
             return {"validation": next(self.values)}
 
-    trainer = Trainer(model(), loss, settings(validate_every=2, patience=3))
-    trainer.fit(Batches(), Script())
-    assert trainer.step == 14 and "3 validations" in trainer.stopped
+    run = trainer(recipe(validate_every=2, patience=3))
+    run.fit(Batches(), Script())
+    assert run.step == 14 and "3 validations" in run.stopped
     with pytest.raises(InputError, match="patience"):
         EarlyStopping(0)
 
@@ -114,9 +127,9 @@ def test_nan_stops_with_step_tensor_and_checkpoint(tmp_path, what):
                 with torch.no_grad():
                     trainer.model[3].weight[0, 0] = math.inf
 
-    trainer = Trainer(model(), bad_loss, settings(checkpoint_every=5), out=tmp_path, callbacks=[Break()])
+    run = trainer(recipe(), tmp_path, loss=bad_loss, checkpoint_every=5, callbacks=(Break(),))
     with pytest.raises(TrainingError) as error:
-        trainer.fit(Poisoned())
+        run.fit(Poisoned())
     text = str(error.value)
     assert "step 11" in text and "last.safetensors (step 10)" in text
     assert {"batch": "batch.x", "weight": "weight 3.weight", "gradient": "gradient of 3.bias"}[what] in text
@@ -126,7 +139,7 @@ def test_nan_stops_with_step_tensor_and_checkpoint(tmp_path, what):
 
 
 def test_resume_in_the_same_process_is_bit_exact(tmp_path):
-    whole = Trainer(model(), loss, settings(checkpoint_every=7), out=tmp_path / "a").fit(Batches(), validate)
+    whole = trainer(recipe(), tmp_path / "a", checkpoint_every=7).fit(Batches(), validate)
 
     class Kill(Callback):
         def on_step(self, trainer, record):
@@ -136,28 +149,74 @@ def test_resume_in_the_same_process_is_bit_exact(tmp_path):
     (tmp_path / "b").mkdir()
     log = MetricsLog(tmp_path / "b" / "metrics.jsonl", every=1)
     with pytest.raises(KeyboardInterrupt):
-        Trainer(model(), loss, settings(checkpoint_every=7), out=tmp_path / "b", callbacks=[log, Kill()]).fit(
-            Batches(), validate
-        )
+        trainer(recipe(), tmp_path / "b", checkpoint_every=7, callbacks=(Kill(), log)).fit(Batches(), validate)
     log = MetricsLog(tmp_path / "b" / "metrics.jsonl", every=1)
-    second = Trainer(model(9), loss, settings(checkpoint_every=7), out=tmp_path / "b", callbacks=[log])
+    second = trainer(recipe(), tmp_path / "b", network=model(9), checkpoint_every=5, callbacks=(log,), resume=True)
     torch.manual_seed(12345)
-    resumed = second.fit(Batches(), validate, resume=True)
+    resumed = second.fit(Batches(), validate)
     assert digest(resumed.state_dict()) == digest(whole.state_dict())
     steps = [json.loads(x)["step"] for x in (tmp_path / "b" / "metrics.jsonl").read_text().splitlines()]
     assert sorted(set(steps)) == list(range(1, 121)) and len(steps) == 120 + 20
-    third = Trainer(model(), loss, settings(checkpoint_every=7), out=tmp_path / "b").fit(Batches(), resume=True)
+    third = trainer(recipe(), tmp_path / "b", resume=True).fit(Batches())
     assert digest(third.state_dict()) == digest(whole.state_dict())  # a finished run is left as it is
 
 
-def test_resume_refuses_other_settings(tmp_path):
-    Trainer(model(), loss, settings(steps=10), out=tmp_path).fit(Batches())
-    with pytest.raises(InputError, match=r"lr is 0\.1, but .* 0\.01"):
-        Trainer(model(), loss, settings(steps=10, lr=0.1), out=tmp_path).fit(Batches(), resume=True)
+def test_resume_refuses_another_recipe(tmp_path):
+    trainer(recipe(10), tmp_path).fit(Batches())
+    for change, message in [
+        ({"lr": 0.1}, r"resume: optimiser\.lr is 0\.1, but .* 0\.01"),
+        ({"steps": 9}, r"resume: length\.value is 9, but .* 10"),
+        ({"length": Minutes(1)}, r"resume: length is Minutes\(value=1\.0\), but .* Steps\(value=10\)"),
+        ({"steps": 20, "seed": 4}, r"resume: seed is 4, but .* 3"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            trainer(recipe(**({"steps": 10} | change)), tmp_path, resume=True).fit(Batches())
     with pytest.raises(InputError, match="the data are not the same"):
-        Trainer(model(), loss, settings(steps=10), out=tmp_path).fit(Batches(n=80), resume=True)
+        trainer(recipe(10), tmp_path, resume=True).fit(Batches(n=80))
     with pytest.raises(InputError, match="run directory"):
-        Trainer(model(), loss, settings(steps=10)).fit(Batches(), resume=True)
+        trainer(recipe(10), resume=True).fit(Batches())
+
+
+def test_a_longer_length_continues_the_run(tmp_path):
+    trainer(recipe(30), tmp_path).fit(Batches(), validate)
+    seen = []
+
+    class Watch(Callback):
+        def on_step(self, trainer, record):
+            seen.append((record["step"], record["lr"]))
+
+    run = trainer(recipe(90), tmp_path, callbacks=(Watch(),), resume=True)
+    trained = run.fit(Batches(), validate)
+    assert [step for step, _ in seen] == list(range(31, 91))
+    assert seen[0][1] == 1e-2 * schedules.OneCycle().at(30, 90)  # the schedule is that of the new total
+    again = trainer(recipe(90), tmp_path, resume=True).fit(Batches(), validate)
+    assert digest(again.state_dict()) == digest(trained.state_dict())
+
+
+def test_state_of_callbacks_does_not_depend_on_who_else_watches(tmp_path):
+    class Count(Callback):
+        def __init__(self, kill=0):
+            self.steps, self.kill = 0, kill
+
+        def on_step(self, trainer, record):
+            self.steps += 1
+            if record["step"] == self.kill:
+                raise KeyboardInterrupt
+
+        def state(self):
+            return self.steps
+
+        def restore(self, state):
+            self.steps = state
+
+    r = recipe(40, validate_every=5, patience=50)
+    with pytest.raises(KeyboardInterrupt):
+        trainer(r, tmp_path, checkpoint_every=4, callbacks=(Callback(), Count(13))).fit(Batches(), validate)
+    counts = (Count(), Count())
+    run = trainer(r, tmp_path, callbacks=counts, resume=True)
+    run.fit(Batches(), validate)
+    assert counts[0].steps == 40 and counts[1].steps == 28
+    assert run.callbacks[0].best == min(h["validation"] for h in run.history)
 
 
 def run_toy(out, pause):
@@ -207,20 +266,20 @@ def test_minutes_are_turned_into_steps(tmp_path):
         time.sleep(0.01)
         return loss(network, batch, share)
 
-    s = settings(steps=None, minutes=0.02, checkpoint_every=5)
-    trainer = Trainer(model(), slow, s, out=tmp_path)
+    short = recipe(length=Minutes(0.02))
+    run = trainer(short, tmp_path, loss=slow, checkpoint_every=5)
     began = time.monotonic()
-    trainer.fit(Batches())
-    assert 40 <= trainer.total_steps <= 116 and time.monotonic() - began < 6
-    assert read_tensors(tmp_path / "checkpoints" / "last.safetensors")[1]["total_steps"] == trainer.total_steps
-    again = Trainer(model(), loss, s, out=tmp_path)
-    again.fit(Batches(), resume=True)
-    assert again.total_steps == trainer.total_steps  # stored, not measured anew
+    run.fit(Batches())
+    assert 40 <= run.total_steps <= 116 and time.monotonic() - began < 6
+    assert read_tensors(tmp_path / "checkpoints" / "last.safetensors")[1]["total_steps"] == run.total_steps
+    again = trainer(short, tmp_path, resume=True)
+    again.fit(Batches())
+    assert again.total_steps == run.total_steps  # stored, not measured anew
 
 
 def test_the_number_of_steps_is_corrected_by_what_they_take(tmp_path):
     """Steps that are three times as slow in the run as when they were timed: the run ends in time all the same."""
-    run = Trainer(model(), loss, settings(steps=None, minutes=0.05), out=tmp_path)
+    run = trainer(recipe(length=Minutes(0.05)), tmp_path)
     run._cost = lambda batches, seconds: (0.005,) * 8 + (0.01,) * 2
 
     def slow(network, batch, share):
@@ -261,16 +320,15 @@ def test_a_machine_that_changes_its_pace_is_followed(factor):
 
 
 def test_calibration_leaves_no_trace():
-    trainer = Trainer(model(), loss, settings(minutes=1, steps=None))
-    trainer.steps_per_epoch = 8
-    before, rng = digest(trainer.model.state_dict()), torch.get_rng_state()
-    assert all(seconds > 0 for seconds in trainer._cost(Batches(), 60.0))
-    assert digest(trainer.model.state_dict()) == before and torch.equal(torch.get_rng_state(), rng)
-    assert not trainer.optimizer.state
+    run = trainer(recipe(length=Minutes(1)))
+    run.steps_per_epoch = 8
+    before, rng = digest(run.model.state_dict()), torch.get_rng_state()
+    assert all(seconds > 0 for seconds in run._cost(Batches(), 60.0))
+    assert digest(run.model.state_dict()) == before and torch.equal(torch.get_rng_state(), rng)
+    assert not run.optimizer.state
 
 
 def test_mixed_precision_keeps_weights_in_float32():
-    s = settings(steps=300, precision="bfloat16")
     seen = []
 
     def watched(network, batch, share):
@@ -278,14 +336,14 @@ def test_mixed_precision_keeps_weights_in_float32():
         seen.append(out.dtype)
         return ((out.float() - batch["y"]) ** 2).mean()
 
-    trained = Trainer(model(), watched, s).fit(Batches())
+    trained = trainer(recipe(300, precision="bfloat16"), loss=watched).fit(Batches())
     assert set(seen) == {torch.bfloat16} and all(p.dtype == torch.float32 for p in trained.parameters())
     assert validate(trained)["validation"] < 0.3 * validate(model().eval())["validation"]
 
 
 def test_tensorboard(tmp_path):
     pytest.importorskip("tensorboard")
-    Trainer(model(), loss, settings(steps=20), callbacks=[TensorBoard(tmp_path)]).fit(Batches(), validate)
+    trainer(recipe(20), callbacks=(TensorBoard(tmp_path),)).fit(Batches(), validate)
     assert any(p.name.startswith("events") and p.stat().st_size > 200 for p in tmp_path.iterdir())
 
 
@@ -325,31 +383,145 @@ def test_failed_write_leaves_the_former_file(tmp_path, monkeypatch):
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"epochs": 3}, "exactly one of epochs, steps and minutes"),
-        ({"steps": None}, "exactly one"),
-        ({"steps": 0}, "steps: expected a number > 0"),
-        ({"steps": 2.5}, "steps: expected a whole number"),
-        ({"batch_size": 0}, "batch_size"),
-        ({"lr": -1.0}, "lr"),
-        ({"lr": math.nan}, "lr"),
-        ({"ema": 1.0}, "ema"),
-        ({"betas": (0.9,)}, "betas"),
-        ({"optimizer": "lion"}, "optimizer: expected one of adamw"),
-        ({"schedule": "onecycle"}, "did you mean 'one_cycle'"),
-        ({"schedule_options": {"warm": 1}}, "schedule_options"),
-        ({"schedule_options": {"warmup": 1.5}}, "warmup"),
-        ({"precision": "half"}, "precision"),
-        ({"batchsize": 3}, "did you mean 'batch_size'"),
-    ],
-)
-def test_settings_are_checked(change, message):
-    with pytest.raises(InputError, match=message):
-        settings(**change)
-
-
 def test_frozen_model_is_an_error():
     with pytest.raises(InputError, match="trainable"):
-        Trainer(nn.Linear(2, 2).requires_grad_(False), loss, TrainingSettings(steps=1))
+        trainer(recipe(1), network=nn.Linear(2, 2).requires_grad_(False))
+
+
+def test_batches_that_are_none():
+    with pytest.raises(InputError, match="batch: 8 leaves no batch"):
+        trainer(recipe(1)).fit(Batches(n=4))
+
+
+# -- what is the caller's ----------------------------------------------------------------------------------------
+
+
+def test_random_numbers_of_the_caller_are_left_alone():
+    drawn = []
+    for seed in (1, 2):
+        network = model()
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        trained = trainer(recipe(10), network=network).fit(Batches())
+        assert torch.equal(torch.get_rng_state(), before)
+        drawn.append((torch.rand(2).tolist(), digest(trained.state_dict())))
+    assert drawn[0][0] != drawn[1][0]  # the caller's seeds still matter to the caller
+    assert drawn[0][1] == drawn[1][1]  # and not to training
+    assert digest(trainer(recipe(10, seed=4)).fit(Batches()).state_dict()) != drawn[0][1]
+
+
+def test_random_numbers_come_back_after_an_error():
+    torch.manual_seed(5)
+    network, before = model(), torch.get_rng_state()
+    with pytest.raises(TrainingError):
+        trainer(recipe(10), network=network, loss=lambda m, b, s: loss(m, b, s) * math.nan).fit(Batches())
+    assert torch.equal(torch.get_rng_state(), before) and not flushes_denormals()
+
+
+@pytest.mark.parametrize("flush", [True, False])
+def test_denormals_of_the_caller_are_left_alone(flush):
+    seen = []
+
+    class Watch(Callback):
+        def on_step(self, trainer, record):
+            seen.append(flushes_denormals())
+
+    torch.set_flush_denormal(flush)
+    try:
+        trainer(recipe(2), callbacks=(Watch(),)).fit(Batches())
+        assert flushes_denormals() is flush and seen == [True, True]
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_under_no_grad_and_inference_mode():
+    expected = digest(trainer(recipe(10)).fit(Batches(), validate).state_dict())
+    with torch.no_grad():
+        found = trainer(recipe(10)).fit(Batches(), validate)
+        assert not torch.is_grad_enabled() and digest(found.state_dict()) == expected
+    network = model()
+    with torch.inference_mode():
+        found = trainer(recipe(10), network=network).fit(Batches(), validate)
+        assert torch.is_inference_mode_enabled() and digest(found.state_dict()) == expected
+        with pytest.raises(InputError, match="inference_mode"):
+            trainer(recipe(10))  # a model that is made inside has weights that can never be trained
+
+
+def test_default_dtype_of_the_caller():
+    expected = digest(trainer(recipe(10)).fit(Batches(), validate).state_dict())
+    network = model()
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = trainer(recipe(10), network=network).fit(Batches(), validate)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert digest(found.state_dict()) == expected
+
+
+# -- precision and devices ---------------------------------------------------------------------------------------
+
+
+class Complex(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((2, 6), 0.1 + 0.2j))
+
+    def forward(self, x):
+        return (x.to(self.weight.dtype) @ self.weight.T).real
+
+
+@pytest.mark.parametrize("make", [model, Complex])
+def test_double_precision(make):
+    seen = []
+
+    def watched(network, batch, share):
+        seen.append({v.dtype for v in batch.values()})
+        return loss(network, batch, share)
+
+    trained = trainer(recipe(20, precision="float64"), network=make(), loss=watched).fit(Batches())
+    assert all(s == {torch.float64} for s in seen)
+    assert {p.dtype for p in trained.parameters()} <= {torch.float64, torch.complex128}
+    if make is Complex:
+        assert bool((trained.weight.imag != 0).all())
+
+
+def test_what_is_moved():
+    class Own:
+        def to(self, where, dtype=None):
+            return ("moved", where, dtype)
+
+    cpu = torch.device("cpu")
+    batch = {"x": [torch.ones(2), (torch.ones(2, dtype=torch.int64),)], "own": Own(), "name": "a", "none": None}
+    moved = move(batch, cpu, torch.float64)
+    assert moved["x"][0].dtype == torch.float64 and moved["x"][1][0].dtype == torch.int64
+    assert moved["own"] == ("moved", cpu, torch.float64) and moved["name"] == "a" and moved["none"] is None
+    assert move(torch.ones(2, dtype=torch.complex64), cpu, torch.float64).dtype == torch.complex128
+    same = torch.ones(2)
+    assert move(same, cpu) is same
+
+
+def test_devices():
+    assert device("cpu").type == "cpu" and device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+    for wrong in ("gpu", "cuda:77", ""):
+        with pytest.raises(InputError, match=f"device: expected auto, cpu.*got {wrong!r}"):
+            device(wrong)
+    with pytest.raises(InputError, match="device: expected auto"):
+        Trainer(model(), loss, recipe(1), Running(device="tpu"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_cuda(tmp_path):
+    before = torch.cuda.get_rng_state()
+    network = model()
+    moved = Trainer(network, loss, recipe(60), Running(out=tmp_path, progress=False, checkpoint_every=7))
+    trained = moved.fit(Batches())
+    assert moved.device.type == "cuda" and all(p.is_cuda for p in trained.parameters())
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+    assert validate(trained.cpu())["validation"] < validate(model().eval())["validation"]
+    resumed = trainer(recipe(90), tmp_path, resume=True).fit(Batches())  # and on the CPU it goes on
+    assert all(p.device.type == "cpu" and bool(torch.isfinite(p).all()) for p in resumed.parameters())
+
+
+def test_average_of_complex_weights():
+    trained = trainer(recipe(20, average=0.9), network=Complex()).fit(Batches())
+    assert trained.weight.is_complex() and bool((trained.weight.imag != 0).all())

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sciml.training import MetricsLog, Trainer, TrainingSettings
+from sciml.training import AdamW, MetricsLog, Recipe, Running, Steps, Trainer
 
 
 class Batches:
@@ -46,8 +46,14 @@ def validate(network):
         return {"validation": float(((network(torch.from_numpy(b.x)) - torch.from_numpy(b.y)) ** 2).mean())}
 
 
-def settings(**changes):
-    return TrainingSettings.of(**{"steps": 120, "lr": 1e-2, "batch_size": 8, "ema": 0.95, "seed": 3} | changes)
+def recipe(steps=120, lr=1e-2, average=0.95, clip=1.0, weight_decay=1e-4, **more):
+    optimiser = AdamW(lr=lr, average=average, clip=clip, weight_decay=weight_decay)
+    return Recipe(**{"length": Steps(steps), "optimiser": optimiser, "seed": 3} | more)
+
+
+def trainer(recipe, out=None, *, network=None, loss=loss, **running):
+    network = model() if network is None else network
+    return Trainer(network, loss, recipe, Running(out=out, device="cpu", progress=False, **running))
 
 
 if __name__ == "__main__":  # python toy_task.py OUT PAUSE_MS
@@ -58,8 +64,8 @@ if __name__ == "__main__":  # python toy_task.py OUT PAUSE_MS
         time.sleep(pause)
         return loss(network, batch, share)
 
-    s = settings(checkpoint_every=3, validate_every=10)
-    trainer = Trainer(model(), slow_loss, s, out=out, callbacks=[MetricsLog(f"{out}/metrics.jsonl", every=1)])
+    log = MetricsLog(f"{out}/metrics.jsonl", every=1)
+    run = trainer(recipe(validate_every=10), out, loss=slow_loss, checkpoint_every=3, callbacks=(log,), resume=True)
     print("ready", flush=True)
-    trainer.fit(Batches(), validate, resume=True)
+    run.fit(Batches(), validate)
     print("done", flush=True)

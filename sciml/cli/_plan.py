@@ -1,0 +1,146 @@
+"""What is to be trained, as the command line and its worker processes tell each other."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
+from typing import Any
+
+from sciml.errors import InputError, suggest
+from sciml.training.assignments import assign, listing, literal, pairs, shown
+from sciml.training.parts import Settings, hints
+from sciml.training.recipe import Recipe, Running
+
+GIVEN_BY_DATA = ("self", "in_channels", "out_channels", "n_params", "masked", "dimensions")
+GIVEN_BY_OPTIONS = ("out", "resume", "device", "callbacks", "progress")  # of `Running`
+
+
+@functools.cache
+def surrogate_settings() -> type[Settings]:
+    """Fields: what `Surrogate` and its `fit` take beside operator, recipe and running."""
+    from sciml.training.stepping import Stepping  # pyright: ignore
+
+    words = tuple[str, ...] | None
+    return make_dataclass(
+        "SurrogateSettings",
+        [
+            ("stepping", Stepping | None, None),
+            ("fields", words, None),
+            ("split", str, "train"),
+            ("validation", str | None, "validation"),
+            ("subset", words, None),
+        ],
+        bases=(Settings,),
+        frozen=True,
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An operator by name with its options, a recipe, and how the surrogate treats time and data.
+
+    Args:
+        surrogate: values of `surrogate_settings`, None for its defaults.
+    """
+
+    operator: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Recipe = field(default_factory=Recipe)
+    surrogate: Settings | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "operator": self.operator,
+            "options": dict(self.options),
+            "recipe": self.recipe.to_json(),
+            "surrogate": None if self.surrogate is None else self.surrogate.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Plan:
+        surrogate = content["surrogate"]
+        return cls(
+            content["operator"],
+            {k: _tuples(v) for k, v in content["options"].items()},
+            Recipe.from_json(content["recipe"], "recipe"),
+            None if surrogate is None else surrogate_settings().from_json(surrogate),
+        )
+
+    def train(self, data: str | Path, running: Running) -> Any:
+        """The trained surrogate, saved in `running.out`."""
+        from sciml.solvers import Surrogate
+
+        mine: Any = surrogate_settings()() if self.surrogate is None else self.surrogate
+        surrogate: Any = Surrogate(self.operator, stepping=mine.stepping, fields=mine.fields, **self.options)
+        surrogate.fit(
+            str(data), self.recipe, split=mine.split, validation=mine.validation, subset=mine.subset, running=running
+        )
+        surrogate.save(running.out)
+        return surrogate
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def options_of(operator: type) -> dict[str, inspect.Parameter]:
+    """The arguments of an operator that do not follow from the data."""
+    wanted = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(operator).parameters
+    return {n: p for n, p in parameters.items() if n not in GIVEN_BY_DATA and p.kind in wanted}
+
+
+def read(name: str, operator: type, recipe: Recipe, running: Running, texts: Sequence[str]) -> tuple[Plan, Running]:
+    """A plan from a recipe and `PATH=VALUE` texts: `operator.width=48`, `running.workers=2`, `stepping=Query()`,
+    `fields=u,v`, `split=train`, and all paths of the recipe.
+
+    Raises:
+        InputError: a path that leads nowhere, or a value that does not fit.
+    """
+    known, options = options_of(operator), {}
+    mine, changed = None, [n for n in hints(Running) if n not in GIVEN_BY_OPTIONS]
+    for path, text in pairs(texts, "--set").items():
+        head, _, rest = path.partition(".")
+        try:
+            if head == "operator":
+                if rest not in known:
+                    raise InputError(f"{path}: {name} takes no {rest!r}{suggest(rest, known)}")
+                options[rest] = _option(text, path, known[rest])
+            elif head == "running":
+                if rest not in changed:
+                    raise InputError(f"{path}: running has no {rest!r} to set{suggest(rest, changed)}")
+                running = assign(running, [f"{rest}={text}"])
+            elif head in hints(Recipe):
+                recipe = assign(recipe, [f"{path}={text}"])
+            elif path in known:
+                raise InputError(f"{path}: no setting is called {path!r}; did you mean 'operator.{path}'?")
+            elif head in ("stepping", "fields", "split", "validation", "subset"):
+                mine = assign(surrogate_settings()() if mine is None else mine, [f"{path}={text}"])
+            else:
+                recipe = assign(recipe, [f"{path}={text}"])  # which says what is wrong with it
+        except InputError as error:
+            raise InputError(f"--set {error}") from None
+    return Plan(name, options, recipe, mine), running
+
+
+def _option(text: str, path: str, parameter: inspect.Parameter) -> Any:
+    value = literal(text, path)
+    several = str(parameter.annotation).startswith(("Sequence", "tuple"))
+    return (value,) if several and not isinstance(value, tuple) else value
+
+
+def everything(operator: type, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+    """Every path that `read` takes: (path, what is expected, default)."""
+    yield from listing(recipe)
+    yield from listing(surrogate_settings()())
+    for name, parameter in options_of(operator).items():
+        default = "" if parameter.default is inspect.Parameter.empty else shown(parameter.default)
+        annotation = parameter.annotation
+        wanted = "anything" if annotation is inspect.Parameter.empty else getattr(annotation, "__name__", annotation)
+        yield f"operator.{name}", str(wanted), default
+    for name, wanted, default in listing(Running(), "running"):
+        if name.partition(".")[2] not in GIVEN_BY_OPTIONS:
+            yield name, wanted, default
