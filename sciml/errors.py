@@ -42,6 +42,13 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
+def positive(name: str, value: Any, least: int = 1) -> int:
+    """`value` as an int ≥ `least`, or an InputError that names the argument."""
+    if not is_whole(value) or value < least:
+        raise InputError(f"{name}: expected a whole number ≥ {least}, got {value!r}")
+    return int(value)
+
+
 def suggest(name: str, options: Iterable[str]) -> str:
     """The tail of an error message: the option nearest to `name`, or else all of them."""
     options = sorted(options)

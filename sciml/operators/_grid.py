@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from sciml.errors import InputError, is_number, is_whole
+from sciml.contracts import GridBatch, Operator, Signature
+from sciml.errors import InputError, is_number, positive
 from sciml.operators._transform import Axis
 
 AXIS_NAMES = {1: ("x",), 2: ("y", "x"), 3: ("z", "y", "x")}
 
 
-def positive(name: str, value: Any, least: int = 1) -> int:
-    """`value` as an int, or an InputError that names the argument."""
-    if not is_whole(value) or value < least:
-        raise InputError(f"{name}: expected a whole number ≥ {least}, got {value!r}")
-    return int(value)
+def grid_arguments(signature: Signature) -> dict[str, Any]:
+    """The arguments that every operator on grids takes from a signature."""
+    if signature.channels_in < 1:
+        raise InputError("channels_in: an operator on grids expects at least one field that comes in, got 0")
+    return {
+        "in_channels": signature.channels_in,
+        "out_channels": signature.channels_out,
+        "n_params": signature.n_params,
+    }
 
 
 def per_axis(name: str, value: Any, dimensions: int) -> tuple[float, ...]:
@@ -40,11 +46,8 @@ def grid_coordinates(space: Sequence[int], sampling: str, like: Tensor) -> Tenso
     return grid.to(device=like.device, dtype=like.dtype)
 
 
-class GridOperator(nn.Module):
-    """A learnable map between fields on one regular grid.
-
-    `forward(x, params=None, mask=None, coords=None)` takes (batch, channel, *space) and returns the same with
-    `out_channels` channels.
+class GridOperator(Operator):
+    """A learnable map between fields on one regular grid; `forward` takes the fields of `GridBatch`.
 
     Args:
         in_channels, out_channels: channels of input and output.
@@ -55,6 +58,8 @@ class GridOperator(nn.Module):
         masked: append the mask as an input channel (ones where none is passed).
         sampling: "centre" (j + ½)/N, "left" j/N, "ends" j/(N - 1).
     """
+
+    takes: ClassVar = GridBatch
 
     def __init__(
         self,
@@ -79,8 +84,24 @@ class GridOperator(nn.Module):
         """Channels after coordinates and mask have been appended."""
         return self.in_channels + self.dimensions * self.coordinates + self.masked
 
-    def config(self) -> dict[str, Any]:
-        """Arguments from which the constructor builds this module anew; JSON-able."""
+    def forward(
+        self,
+        x: Float[Tensor, "batch channel *space"],
+        params: Float[Tensor, "batch n_params"] | None = None,
+        mask: Shaped[Tensor, "#batch 1 *space"] | None = None,
+        coords: Float[Tensor, "#batch dimension *space"] | None = None,
+    ) -> Float[Tensor, "batch channel_out *space"]:
+        """Apply the operator.
+
+        Args:
+            x: (batch, in_channels, *space).
+            params: (batch, n_params), or None where n_params = 0.
+            mask: (batch or 1, 1, *space), 1 inside the domain. Values outside never matter, and the result is 0 there.
+            coords: (batch or 1, d, *space) to take as coordinate channels.
+
+        Returns:
+            (batch, out_channels, *space).
+        """
         raise NotImplementedError
 
     def check(self, x: Tensor, params: Tensor | None, mask: Tensor | None, coords: Tensor | None) -> None:

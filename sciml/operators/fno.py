@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sciml import registry
-from sciml.errors import InputError, is_number, suggest
+from sciml.contracts import Signature
+from sciml.errors import InputError, is_number, positive, suggest
 from sciml.operators._fourier import FourierLayer, Perceptron
 from sciml.operators._fused import Plan, Workspace, samples_a_chunk
 from sciml.operators._fused_layers import (
@@ -24,9 +26,16 @@ from sciml.operators._fused_layers import (
     layer_in_place,
     perceptron_chunk,
 )
-from sciml.operators._grid import Embedding, GridOperator, depth_to_space, extend, per_axis, positive, space_to_depth
+from sciml.operators._grid import (
+    Embedding,
+    GridOperator,
+    depth_to_space,
+    extend,
+    grid_arguments,
+    per_axis,
+    space_to_depth,
+)
 from sciml.operators._parallel import shares, single
-from sciml.operators._shapiro import shapiro, smoothing
 from sciml.operators._spectral import SpectralConv
 
 NORMS = ("none", "group", "instance")
@@ -60,10 +69,6 @@ class FNO(GridOperator):
             a grid half as fine, at a quarter of the cost in two dimensions. The layers then see no scales below the
             patch, and what the lift and projection do within it holds for one resolution: leave it at 1 where the grid
             is to change.
-        smooth: order of the filter (see `shapiro`) that takes the pattern of the patches out of what the trained
-            operator answers, in evaluation mode alone: in training it would hide from the loss what the operator does
-            to short waves. 0 for none; by default 4 with patches of two points, else 0, for it takes out the wave
-            that changes its sign from point to point and leaves longer ones.
         coordinates, masked, sampling: see `GridOperator`.
         spectral: "auto", "matmul" or "fft": how the transforms are computed.
         fused: use the hand-written layers with their own backward pass wherever they apply (no norm, transforms by
@@ -76,6 +81,8 @@ class FNO(GridOperator):
     Source: Li, Kovachki, Azizzadenesheli, Liu, Bhattacharya, Stuart, Anandkumar, ICLR 2021; channel MLP and gate as in
     Kossaifi, Kovachki, Azizzadenesheli, Anandkumar, "Multi-grid tensorized Fourier neural operator", TMLR 2024.
     """
+
+    name, title = "fno", "FNO"
 
     def __init__(
         self,
@@ -94,7 +101,6 @@ class FNO(GridOperator):
         mlp: float = 0.5,
         norm: str = "none",
         patch: int = 1,
-        smooth: int | None = None,
         coordinates: bool = True,
         masked: bool = False,
         sampling: str = "centre",
@@ -132,7 +138,6 @@ class FNO(GridOperator):
         self.lift_ratio, self.projection_ratio, self.mlp_ratio = float(lift), float(projection), float(mlp)
         self.spectral, self.fused, self.patch = spectral, bool(fused), positive("patch", patch)
         self.cells = self.patch ** len(modes)  # points in a patch
-        self.smooth = smoothing(smooth, self.patch)
         self._pool = Pool()
 
         embedding = max(width, 32) if n_params else 0
@@ -154,6 +159,22 @@ class FNO(GridOperator):
         )
         self.projection = Perceptron(width, max(1, round(width * projection)), out_channels * self.cells)
 
+    @classmethod
+    def for_signature(cls, signature: Signature, **options: Any) -> Self:
+        """As the data are: 12 modes an axis in one and two dimensions, 8 in three; periodic axes are never padded, also
+        where one number is given as `padding` for all axes."""
+        d = signature.dimensions
+        if not 1 <= d <= 3:
+            raise InputError(f"{cls.name}: dimensions: expected data on 1, 2 or 3 axes, got {d}")
+        modes = options.get("modes")
+        if isinstance(modes, Iterable) and len(modes := tuple(modes)) != d:
+            raise InputError(f"{cls.name}: modes: expected {d} numbers, one an axis of the data, got {modes}")
+        modes = (12 if d <= 2 else 8,) * d if modes is None else modes if isinstance(modes, tuple) else (modes,) * d
+        padding = per_axis("padding", options.get("padding", 0.0), d)
+        padding = [0.0 if signature.is_periodic(axis) else p for axis, p in enumerate(padding)]
+        arguments = {"masked": signature.masked, **options, "modes": modes, "padding": padding}
+        return cls(**grid_arguments(signature), **arguments)
+
     def config(self) -> dict[str, Any]:
         return {
             "in_channels": self.in_channels,
@@ -170,7 +191,6 @@ class FNO(GridOperator):
             "mlp": self.mlp_ratio,
             "norm": self.norm,
             "patch": self.patch,
-            "smooth": self.smooth,
             "coordinates": self.coordinates,
             "masked": self.masked,
             "sampling": self.sampling,
@@ -182,19 +202,13 @@ class FNO(GridOperator):
         return [cast(FourierLayer, layer) for layer in self.layers]
 
     def forward(
-        self, x: Tensor, params: Tensor | None = None, mask: Tensor | None = None, coords: Tensor | None = None
-    ) -> Tensor:
-        """Apply the operator.
-
-        Args:
-            x: (batch, in_channels, *space).
-            params: (batch, n_params), or None where n_params = 0.
-            mask: (batch or 1, 1, *space), 1 inside the domain. Values outside never matter, and the result is 0 there.
-            coords: (batch or 1, d, *space) to take as coordinate channels.
-
-        Returns:
-            (batch, out_channels, *space).
-        """
+        self,
+        x: Float[Tensor, "batch channel *space"],
+        params: Float[Tensor, "batch n_params"] | None = None,
+        mask: Shaped[Tensor, "#batch 1 *space"] | None = None,
+        coords: Float[Tensor, "#batch dimension *space"] | None = None,
+    ) -> Float[Tensor, "batch channel_out *space"]:
+        """Apply the operator; arguments and result as in `GridOperator.forward`."""
         self.check(x, params, mask, coords)
         space = tuple(-(-n // self.patch) for n in x.shape[2:])
         plan = self._plan(space)
@@ -207,19 +221,15 @@ class FNO(GridOperator):
         self, x: Tensor, params: Tensor | None, mask: Tensor | None, coords: Tensor | None, plan: Plan | None
     ) -> Tensor:
         if self.patch == 1:
-            y = self._apply_layers(self.assemble(x, mask, coords), params, mask, plan)
-            return self._smoothed(y, mask)
+            return self._apply_layers(self.assemble(x, mask, coords), params, mask, plan)
         fine = tuple(x.shape[2:])
         h = space_to_depth(extend(self.assemble(x, mask, coords), self.patch), self.patch)
         coarse = None  # a patch is inside if any of its points is
         if mask is not None:
             coarse = space_to_depth(extend(mask.to(x.dtype), self.patch), self.patch).amax(dim=1, keepdim=True)
         y = depth_to_space(self._apply_layers(h, params, coarse, plan), self.patch)
-        y = self._smoothed(y[(..., *(slice(0, n) for n in fine))].contiguous(), mask)
+        y = y[(..., *(slice(0, n) for n in fine))].contiguous()
         return y if mask is None else y * mask.to(y.dtype)
-
-    def _smoothed(self, y: Tensor, mask: Tensor | None) -> Tensor:
-        return shapiro(y, self.smooth, (False,) * len(self.modes), mask) if self.smooth and not self.training else y
 
     def _apply_layers(self, x: Tensor, params: Tensor | None, mask: Tensor | None, plan: Plan | None) -> Tensor:
         """From assembled input channels to the output channels on the same grid."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from sciml import registry
+from sciml.contracts import Signature
 from sciml.errors import InputError
-from sciml.operators._grid import GridOperator
+from sciml.operators._grid import GridOperator, grid_arguments
 
 
 @registry.operators.register("identity")
@@ -28,6 +30,8 @@ class Identity(GridOperator):
         InputError: more output than input channels.
     """
 
+    name, title = "identity", "identity"
+
     def __init__(
         self, in_channels: int, out_channels: int, dimensions: int = 2, *, increment: bool = False, n_params: int = 0
     ):
@@ -35,6 +39,12 @@ class Identity(GridOperator):
         if out_channels > in_channels:
             raise InputError(f"Identity: out_channels: expected at most {in_channels}, got {out_channels}")
         self.increment = bool(increment)
+
+    @classmethod
+    def for_signature(cls, signature: Signature, **options: Any) -> Self:
+        """As the data are; where the answer is added to the state, `increment` is set, so that it stays as it was."""
+        defaults = {"dimensions": signature.dimensions, "increment": signature.residual}
+        return cls(**grid_arguments(signature), **defaults | options)
 
     def config(self) -> dict[str, Any]:
         return {
@@ -46,8 +56,12 @@ class Identity(GridOperator):
         }
 
     def forward(
-        self, x: Tensor, params: Tensor | None = None, mask: Tensor | None = None, coords: Tensor | None = None
-    ) -> Tensor:
+        self,
+        x: Float[Tensor, "batch channel *space"],
+        params: Float[Tensor, "batch n_params"] | None = None,
+        mask: Shaped[Tensor, "#batch 1 *space"] | None = None,
+        coords: Float[Tensor, "#batch dimension *space"] | None = None,
+    ) -> Float[Tensor, "batch channel_out *space"]:
         self.check(x, params, mask, coords)
         y = x[:, : self.out_channels]
         if self.increment:

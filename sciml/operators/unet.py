@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sciml import registry
-from sciml.errors import InputError, suggest
-from sciml.operators._grid import Embedding, GridOperator, Modulation, depth_to_space, extend, positive, space_to_depth
-from sciml.operators._shapiro import shapiro, smoothing
+from sciml.contracts import Signature
+from sciml.errors import InputError, positive, suggest
+from sciml.operators._grid import (
+    Embedding,
+    GridOperator,
+    Modulation,
+    depth_to_space,
+    extend,
+    grid_arguments,
+    space_to_depth,
+)
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 BOUNDARIES = ("zeros", "replicate", "circular")
@@ -70,7 +79,6 @@ class UNet(GridOperator):
         blocks: residual blocks at each level, on the way down and on the way up.
         patch: side of the patches that the first convolution takes and the last one writes; 2 works on a grid half as
             fine, at about a quarter of the cost.
-        smooth: order of the filter that takes the pattern of patches of two out of answers; see `FNO`.
         n_params: scalar parameters a sample; they modulate every block.
         boundary: what the convolutions see outside: "zeros", "replicate" or "circular" (periodic domains).
         dimensions, coordinates, masked, sampling: see `GridOperator`.
@@ -85,6 +93,8 @@ class UNet(GridOperator):
     as a PDE surrogate: Gupta, Brandstetter, "Towards multi-spatiotemporal-scale generalized PDE modeling", TMLR 2023.
     """
 
+    name, title = "unet", "U-Net"
+
     def __init__(
         self,
         in_channels: int,
@@ -95,7 +105,6 @@ class UNet(GridOperator):
         patch: int = 1,
         n_params: int = 0,
         *,
-        smooth: int | None = None,
         boundary: str = "zeros",
         dimensions: int = 2,
         coordinates: bool = True,
@@ -120,7 +129,6 @@ class UNet(GridOperator):
             positive("blocks", blocks),
             positive("patch", patch),
         )
-        self.smooth = smoothing(smooth, self.patch)
         self.multipliers = tuple(positive("multipliers", m) for m in multipliers)
         if not self.multipliers:
             raise InputError("multipliers: expected at least one level, got none")
@@ -148,6 +156,17 @@ class UNet(GridOperator):
         self.last_norm = group_norm(sizes[0])
         self.head = convolution(d, sizes[0], out_channels * patch**d, 3, boundary)
 
+    @classmethod
+    def for_signature(cls, signature: Signature, **options: Any) -> Self:
+        """As the data are: "circular" convolutions where every axis is periodic, and else "zeros", also where some
+        axes are periodic: the convolutions have one boundary for all axes, and zeros are wrong on none of them."""
+        d = signature.dimensions
+        if d not in CONVOLUTIONS:
+            raise InputError(f"{cls.name}: dimensions: expected data on 1, 2 or 3 axes, got {d}")
+        around = all(signature.is_periodic(axis) for axis in range(d))
+        defaults = {"dimensions": d, "masked": signature.masked, "boundary": "circular" if around else "zeros"}
+        return cls(**grid_arguments(signature), **defaults | options)
+
     def config(self) -> dict[str, Any]:
         return {
             "in_channels": self.in_channels,
@@ -156,7 +175,6 @@ class UNet(GridOperator):
             "multipliers": list(self.multipliers),
             "blocks": self.blocks,
             "patch": self.patch,
-            "smooth": self.smooth,
             "n_params": self.n_params,
             "boundary": self.boundary,
             "dimensions": self.dimensions,
@@ -166,9 +184,13 @@ class UNet(GridOperator):
         }
 
     def forward(
-        self, x: Tensor, params: Tensor | None = None, mask: Tensor | None = None, coords: Tensor | None = None
-    ) -> Tensor:
-        """Apply the operator; arguments and result as in `FNO.forward`."""
+        self,
+        x: Float[Tensor, "batch channel *space"],
+        params: Float[Tensor, "batch n_params"] | None = None,
+        mask: Shaped[Tensor, "#batch 1 *space"] | None = None,
+        coords: Float[Tensor, "#batch dimension *space"] | None = None,
+    ) -> Float[Tensor, "batch channel_out *space"]:
+        """Apply the operator; arguments and result as in `GridOperator.forward`."""
         self.check(x, params, mask, coords)
         space = tuple(x.shape[2:])
         embedding = self.embedding(params.to(x.dtype)) if self.embedding is not None and params is not None else None
@@ -191,6 +213,4 @@ class UNet(GridOperator):
                 h = block(h, embedding)
         h = self.head(F.gelu(self.last_norm(h)))
         y = depth_to_space(h, self.patch)[(..., *(slice(0, n) for n in space))].contiguous()
-        if self.smooth and not self.training:
-            y = shapiro(y, self.smooth, (self.boundary == "circular",) * self.dimensions, mask)
         return y if mask is None else y * mask.to(y.dtype)

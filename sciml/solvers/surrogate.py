@@ -333,10 +333,7 @@ class Surrogate(TrainableSolver):
                 **config["options"],
             )
             surrogate.encoding = Encoding.from_json(config["encoding"], str(path))
-            operator_config = dict(config["operator_config"])
-            if "patch" in operator_config:
-                operator_config.setdefault("smooth", 0)  # runs from before there was a filter
-            operator = surrogate.operator_class(**operator_config)
+            operator = surrogate.operator_class(**dict(config["operator_config"]))
             surrogate.training = dict(config["training"])
         except FileFormatError:
             raise
