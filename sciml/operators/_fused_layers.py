@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd import forward_ad
 
+from sciml.errors import InputError
 from sciml.operators._fused import Plan, Workspace, samples_a_chunk, spectral_sum, spectral_sum_backward
 from sciml.operators._parallel import run, shares, single
 
@@ -43,6 +45,45 @@ class LayerOperands(NamedTuple):
 # what a function gives (or the gradient of what it was given), its work on one share of the samples, and what is left
 # to do with the results of all shares
 Prepared = tuple[Any, Callable[[int, slice, Workspace], Any], Callable[[list[Any]], Any]]
+
+
+class _Refusal(torch.autograd.Function):
+    """The identity, whose backward pass is an error."""
+
+    @staticmethod
+    def forward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        return tuple(g.view_as(g) for g in gradients)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        raise InputError(
+            "FNO: second derivatives do not go through the hand-written layers; build the operator with fused=False"
+        )
+
+
+def first_order(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """A backward pass without one of its own: under `create_graph` its results, which autograd would otherwise take
+    for constants, are refused as soon as somebody differentiates them."""
+
+    @functools.wraps(backward)
+    def wrapped(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        with torch.no_grad():
+            found = backward(ctx, *gradients)
+        if not torch.is_grad_enabled():
+            return found
+        marked = iter(_Refusal.apply(*(g.detach().requires_grad_() for g in found if g is not None)))
+        return tuple(g if g is None else next(marked) for g in found)
+
+    return wrapped
+
+
+def needs_plain(*inputs: Tensor | None) -> bool:
+    """Whether the caller may want more than first derivatives for the weights: inputs that are differentiated with
+    respect to (leaves; what an earlier step gave is none), a `torch.func` transform, or forward-mode derivatives."""
+    transformed = torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
+    if transformed or forward_ad._current_level >= 0:
+        return True
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad and t.is_leaf for t in inputs)
 
 
 class Arena:
@@ -141,7 +182,7 @@ class PerceptronFunction(torch.autograd.Function):
         return _forward(PerceptronFunction, ctx, inputs)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         return _backward(PerceptronFunction, ctx, grad)
 
@@ -218,7 +259,7 @@ class FoldFunction(torch.autograd.Function):
         return folded, torch.mm(skip, w1), torch.mv(w1.t(), bias)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, by_weight: Tensor, by_skip: Tensor, by_bias: Tensor) -> tuple[Tensor, ...]:
         weight, skip, bias, w1 = ctx.saved_tensors
         with single():
@@ -244,7 +285,7 @@ class FourierLayerFunction(torch.autograd.Function):
         return _forward(FourierLayerFunction, ctx, inputs)
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         return _backward(FourierLayerFunction, ctx, grad)
 
@@ -411,7 +452,7 @@ class ChainFunction(torch.autograd.Function):
         return x
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         works, ends, saved = [], [], list(ctx.saved_tensors)
         for (function, _), own in zip(reversed(ctx.stages), reversed(ctx.contexts), strict=True):

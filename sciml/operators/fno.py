@@ -24,6 +24,7 @@ from sciml.operators._fused_layers import (
     PerceptronFunction,
     Pool,
     layer_in_place,
+    needs_plain,
     perceptron_chunk,
 )
 from sciml.operators._grid import (
@@ -72,8 +73,10 @@ class FNO(GridOperator):
         coordinates, masked, sampling: see `GridOperator`.
         spectral: "auto", "matmul" or "fft": how the transforms are computed.
         fused: use the hand-written layers with their own backward pass wherever they apply (no norm, transforms by
-            products). False runs the same mathematics as plain torch operations, which `torch.func` transforms and
-            second derivatives need.
+            products). False runs the same mathematics as plain torch operations, through which any derivatives go. They
+            are taken in any case under `torch.func` transforms and where an input is a leaf that requires a gradient;
+            second derivatives through hand-written layers, as of inputs that come out of other operations, are refused
+            with an error.
 
     Raises:
         InputError: an argument out of range, or tensors whose shapes do not fit.
@@ -212,6 +215,8 @@ class FNO(GridOperator):
         self.check(x, params, mask, coords)
         space = tuple(-(-n // self.patch) for n in x.shape[2:])
         plan = self._plan(space)
+        if plan is not None and needs_plain(x, params, mask, coords):
+            plan = None
         # from here on nothing may keep other threads busy, if the layers are to have them
         several = plan is not None and len(shares(x.shape[0], x.shape[0] * math.prod(space) * self.width, x.device)) > 1
         with single() if several else contextlib.nullcontext():
