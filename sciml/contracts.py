@@ -217,6 +217,11 @@ class Operator(nn.Module):
         """Arguments from which the constructor builds this module anew; JSON-able."""
         raise NotImplementedError
 
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """That of the weights, in which it computes and answers whatever comes in; None where there are none."""
+        return next((p.dtype for p in self.parameters() if p.is_floating_point()), None)
+
     def objective(self) -> Callable[..., Tensor] | None:
         """The loss that this operator brings along; None where it is trained like any other."""
         return None

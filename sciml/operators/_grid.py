@@ -100,7 +100,7 @@ class GridOperator(Operator):
             coords: (batch or 1, d, *space) to take as coordinate channels.
 
         Returns:
-            (batch, out_channels, *space).
+            (batch, out_channels, *space), in the dtype of the weights.
         """
         raise NotImplementedError
 
@@ -130,7 +130,8 @@ class GridOperator(Operator):
                 raise InputError(f"{name}: {label}: expected {want}, got {tuple(tensor.shape)}")
 
     def assemble(self, x: Tensor, mask: Tensor | None, coords: Tensor | None) -> Tensor:
-        """Input channels: fields (zero outside the mask), then coordinates, then the mask."""
+        """Input channels in the weights' dtype: fields (zero outside the mask), then coordinates, then the mask."""
+        x = x.to(self.dtype)
         batch, points = x.shape[0], x.shape[2:]
         if mask is not None:
             mask = mask.to(x.dtype)

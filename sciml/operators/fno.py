@@ -231,7 +231,7 @@ class FNO(GridOperator):
         h = space_to_depth(extend(self.assemble(x, mask, coords), self.patch), self.patch)
         coarse = None  # a patch is inside if any of its points is
         if mask is not None:
-            coarse = space_to_depth(extend(mask.to(x.dtype), self.patch), self.patch).amax(dim=1, keepdim=True)
+            coarse = space_to_depth(extend(mask.to(h.dtype), self.patch), self.patch).amax(dim=1, keepdim=True)
         y = depth_to_space(self._apply_layers(h, params, coarse, plan), self.patch)
         y = y[(..., *(slice(0, n) for n in fine))].contiguous()
         return y if mask is None else y * mask.to(y.dtype)

@@ -193,8 +193,8 @@ class UNet(GridOperator):
         """Apply the operator; arguments and result as in `GridOperator.forward`."""
         self.check(x, params, mask, coords)
         space = tuple(x.shape[2:])
-        embedding = self.embedding(params.to(x.dtype)) if self.embedding is not None and params is not None else None
         h = self.assemble(x, mask, coords)
+        embedding = self.embedding(params.to(h.dtype)) if self.embedding is not None and params is not None else None
         multiple = self.patch * 2 ** (len(self.multipliers) - 1)
         h = space_to_depth(extend(h, multiple, self.boundary == "circular"), self.patch)
         if self.dimensions == 2:

@@ -133,3 +133,53 @@ def test_batches_move_as_a_whole():
 
 def test_operators_bring_no_objective_unless_they_say_so():
     assert Operator().objective() is None and isinstance(Operator(), nn.Module)
+
+
+@pytest.fixture
+def double_by_default():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("fno", {}),
+        ("fno", {"norm": "group"}),
+        ("fno", {"norm": "instance", "spectral": "fft"}),
+        ("fno", {"patch": 2}),
+        ("fno", {"padding": 0.25, "extension": "carry"}),
+        ("unet", {}),
+        ("identity", {}),
+    ],
+)
+@pytest.mark.parametrize("half", [True, False])
+def test_operators_compute_in_the_dtype_of_their_weights(name, options, half, double_by_default):
+    """Weights follow torch's default dtype; what comes in may be of another, as data in float32 are."""
+    signature = Signature(2, 2, 2, n_params=1, masked=name != "identity")
+    operator = build(registry.operators.get(name), signature, options)
+    dtype = torch.float32 if half else torch.float64
+    if half:
+        operator = operator.float()
+    mask = torch.ones(1, 1, 8, 8)
+    mask[..., :3, :2] = 0
+    results = []
+    for given in (torch.float32, torch.float64):
+        torch.manual_seed(0)
+        batch = GridBatch(torch.randn(2, 2, 8, 8, dtype=torch.float32), torch.rand(2, 1, dtype=torch.float32), mask)
+        y = operator(**batch.to(dtype=given).arguments())
+        assert y.dtype == (given if name == "identity" else dtype)
+        if y.requires_grad:
+            y.square().sum().backward()
+            with torch.no_grad():
+                assert torch.allclose(operator(**batch.arguments()), y, atol=1e-5)
+        results.append(y.detach().double())
+    assert torch.allclose(*results, atol=1e-6 if half else 1e-13)
+
+
+def test_point_operators_too(double_by_default):
+    operator = build(registry.operators.get("deeponet"), Signature(0, 1, 2, n_params=1), {})
+    assert (
+        operator(torch.rand(1, 3, 2, dtype=torch.float32), torch.rand(1, 1, dtype=torch.float32)).dtype == torch.float64
+    )
