@@ -14,9 +14,10 @@ from sciml.metrics.pointwise import (
     vrmse,
 )
 from sciml.metrics.spectrum import energy_spectrum, spectrum_error
-from sciml.metrics.table import rollout_table
+from sciml.metrics.sums import Sums
 
 __all__ = [
+    "Sums",
     "correlation",
     "correlation_time",
     "divergence",
@@ -30,7 +31,6 @@ __all__ = [
     "nmse_per_frame",
     "relative_l2",
     "rmse",
-    "rollout_table",
     "spectrum_error",
     "vrmse",
 ]

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from sciml.errors import InputError
-from sciml.metrics._array import floating, mean, namespace
+from sciml.geometry import AXES
+from sciml.metrics._array import align, floating, mean, namespace
 
 
 def divergence_faces(face_velocities: Sequence[Any], faces: Sequence[Any]) -> Any:
@@ -39,6 +40,13 @@ def divergence_faces(face_velocities: Sequence[Any], faces: Sequence[Any]) -> An
     return total
 
 
+def _plain(velocity: Sequence[Any], mask: Any) -> tuple[list[Any], Any]:
+    """Components and mask without labels, their axes of space last, in the order (z, y, x)."""
+    given = align({**{f"velocity[{i}]": v for i, v in enumerate(velocity)}, "mask": mask}, AXES[: len(velocity)][::-1])
+    *components, mask = given.values()
+    return components, mask
+
+
 def divergence(
     velocity: Sequence[Any],
     coords: Sequence[Any],
@@ -62,6 +70,7 @@ def divergence(
     Returns: (..., *space) in velocity per length, zero outside the mask.
     """
     d = len(velocity)
+    velocity, mask = _plain(velocity, mask)
     xp = namespace(*velocity)
     wraps = (periodic,) * d if isinstance(periodic, bool) else tuple(periodic)
     walls = (wall,) * d if isinstance(wall, bool) else tuple(wall)
@@ -113,6 +122,7 @@ def divergence_error(
     Args as for `divergence`; `length` and `speed` are the problem's scales. Leading axes are kept.
     """
     d = len(velocity)
+    velocity, mask = _plain(velocity, mask)
     xp = namespace(*velocity)
     div = divergence(velocity, coords, periodic=periodic, wall=wall, mask=mask)
     w = xp.ones_like(div) if mask is None else xp.broadcast_to(floating(xp, mask), div.shape)

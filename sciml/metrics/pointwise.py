@@ -11,6 +11,10 @@ Every function takes `prediction` and `target` of one shape and reduces over `ax
 the mean Σ w a / Σ w over the fluid cells alone, and values outside the mask are never read. A joint figure over
 fields of different units is only meaningful after division by the problem's scales.
 
+Of `xarray.DataArray`s, dimensions go by their names: `prediction`, `mask` and `weights` are brought into the order of
+`target`, to which `axis` refers. Other dimensions or coordinates than the target's are refused. A DataArray beside a
+plain array needs its shape. Masked arrays with masked values are refused.
+
 Edge cases: a ratio 0 / 0 is 0 (a zero field predicted exactly), a / 0 is ∞; a NaN inside the mask stays a NaN.
 """
 
@@ -21,8 +25,12 @@ from typing import Any
 
 from sciml.errors import InputError
 from sciml.metrics._array import mean, namespace, prepare, ratio
+from sciml.metrics.sums import Axis, Sums
 
-Axis = int | tuple[int, ...] | None
+
+def _sums(prediction: Any, target: Any, mask: Any, weights: Any, axis: Axis) -> Sums:
+    _, p, t, w = prepare(prediction, target, mask, weights)
+    return Sums.of(p, t, weights=w, axis=axis)
 
 
 def mse(prediction: Any, target: Any, *, mask: Any = None, weights: Any = None, axis: Axis = None) -> Any:
@@ -31,8 +39,7 @@ def mse(prediction: Any, target: Any, *, mask: Any = None, weights: Any = None, 
     CFDBench (Luo et al. 2023) averages over all pixels and channels, solid ones included as zeros; here the mean is
     over the fluid, which equals theirs divided by the fluid's share of the pixels.
     """
-    xp, p, t, w = prepare(prediction, target, mask, weights)
-    return mean(xp, (p - t) ** 2, w, axis)
+    return _sums(prediction, target, mask, weights, axis).mse
 
 
 def nmse(prediction: Any, target: Any, *, mask: Any = None, weights: Any = None, axis: Axis = None) -> Any:
@@ -43,8 +50,7 @@ def nmse(prediction: Any, target: Any, *, mask: Any = None, weights: Any = None,
     CFDBench's test score uses batches of one frame and averages the values, which is `nmse_per_frame`.
     The mask's share of the pixels cancels. A zero label gives 0 if predicted exactly, else ∞.
     """
-    xp, p, t, w = prepare(prediction, target, mask, weights)
-    return ratio(xp, mean(xp, (p - t) ** 2, w, axis), mean(xp, t**2, w, axis))
+    return _sums(prediction, target, mask, weights, axis).nmse
 
 
 def nmse_per_frame(
@@ -65,14 +71,12 @@ def nmse_per_frame(
 
 def mae(prediction: Any, target: Any, *, mask: Any = None, weights: Any = None, axis: Axis = None) -> Any:
     """Mean absolute error, ⟨|p − t|⟩ (CFDBench, Luo et al. 2023; the mean is over the fluid, see `mse`)."""
-    xp, p, t, w = prepare(prediction, target, mask, weights)
-    return mean(xp, xp.abs(p - t), w, axis)
+    return _sums(prediction, target, mask, weights, axis).mae
 
 
 def rmse(prediction: Any, target: Any, *, mask: Any = None, weights: Any = None, axis: Axis = None) -> Any:
     """Root mean squared error, √⟨(p − t)²⟩."""
-    value = mse(prediction, target, mask=mask, weights=weights, axis=axis)
-    return namespace(value).sqrt(value)
+    return _sums(prediction, target, mask, weights, axis).rmse
 
 
 def relative_l2(prediction: Any, target: Any, *, mask: Any = None, weights: Any = None, axis: Axis = None) -> Any:
@@ -81,8 +85,7 @@ def relative_l2(prediction: Any, target: Any, *, mask: Any = None, weights: Any 
     The operator-learning literature (Li et al. 2021) takes it for each sample and averages:
     `relative_l2(p, t, axis=(1, 2, 3)).mean()` for arrays (sample, field, y, x).
     """
-    value = nmse(prediction, target, mask=mask, weights=weights, axis=axis)
-    return namespace(value).sqrt(value)
+    return _sums(prediction, target, mask, weights, axis).relative_l2
 
 
 def vrmse(

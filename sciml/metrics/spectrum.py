@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sciml.errors import InputError
-from sciml.metrics._array import floating, namespace, ratio
+from sciml.metrics._array import align, floating, namespace, ratio
 
 
 def _cosine_matrix(n: int) -> np.ndarray:
@@ -95,6 +95,7 @@ def spectrum_error(
     (last axis): the energy-poor small scales, which the total does not see, are then judged by themselves.
     Leading axes (samples, steps) are kept. Zero fields: 0 if both are zero, ∞ if only the target is.
     """
+    prediction, target = align({"prediction": prediction, "target": target}).values()
     _, ep = energy_spectrum(prediction, extents, periodic=periodic, mask=mask)
     _, et = energy_spectrum(target, extents, periodic=periodic, mask=mask)
     xp = namespace(ep, et)
