@@ -123,6 +123,10 @@ class Difference(Geometry):
     def boundaries(self) -> tuple[str, ...]:
         return (*getattr(self.whole, "boundaries", ()), "obstacle")
 
+    @property
+    def periodic(self) -> tuple[bool, ...]:
+        return getattr(self.whole, "periodic", (False,) * self.dimensions)
+
     def signed_distance(self, points: np.ndarray) -> np.ndarray:
         return np.minimum(self.whole.signed_distance(points), -self.hole.signed_distance(points))
 
@@ -139,6 +143,11 @@ class Grid:
     faces: tuple[np.ndarray, ...]
     periodic: tuple[bool, ...]
 
+    def __post_init__(self) -> None:
+        for axis, f in zip(AXES, self.faces, strict=False):
+            if np.ndim(f) != 1 or len(f) < 2 or not np.all(np.diff(f) > 0):
+                raise InputError(f"grid: faces along {axis}: expected strictly increasing coordinates, got {f}")
+
     @staticmethod
     def uniform(geometry: Geometry, shape: int | tuple[int, ...]) -> Grid:
         """Equal cells over the extents of `geometry`; `shape` in array order (z, y, x)."""
@@ -152,18 +161,31 @@ class Grid:
     @staticmethod
     def from_centres(centres: tuple[np.ndarray, ...], geometry: Geometry) -> Grid:
         """The grid whose cell centres (x, y, z) are given: the faces of which they are the midpoints, ends on the
-        geometry's extents; where there are no such faces, faces midway between centres."""
+        geometry's extents; where there are no such faces, faces midway between centres. A periodic axis has no ends:
+        its first face may be midway between the last centre and the first: points i/N of a period have equal cells.
+
+        Raises:
+            InputError: centres that do not increase.
+        """
         faces = []
-        for c, (a, b) in zip(centres, geometry.extents, strict=True):
+        periodic = getattr(geometry, "periodic", (False,) * geometry.dimensions)
+        for name, c, (a, b), around in zip(AXES, centres, geometry.extents, periodic, strict=False):
             c = np.asarray(c, dtype=np.float64)
-            midway = np.concatenate([[a], (c[1:] + c[:-1]) / 2, [b]])
+            if not np.all(np.diff(c) > 0):
+                raise InputError(f"grid: centres along {name}: expected strictly increasing coordinates, got {c}")
+            first = (c[0] + c[-1] - (b - a)) / 2 if around else a
+            first = a if abs(first - a) < 1e-9 * (b - a) else first
+            midway = np.concatenate([[first], (c[1:] + c[:-1]) / 2, [first + (b - a)]])
+            smallest = np.diff(midway).min()
+            if around and np.allclose((midway[1:] + midway[:-1]) / 2, c, rtol=0.0, atol=1e-6 * smallest):
+                faces.append(midway)
+                continue
             # f₀ = a, f₍ᵢ₊₁₎ = 2cᵢ − fᵢ; rounding does not grow along this, an error of the centres adds up
             sign = (-1.0) ** np.arange(len(c))
             f = np.concatenate([[a], (a + 2 * np.cumsum(-sign * c)) * -sign])
-            smallest = np.diff(midway).min()
             exact = np.all(np.diff(f) > 1e-3 * smallest) and abs(f[-1] - b) < 1e-6 * smallest
             faces.append(np.concatenate([f[:-1], [b]]) if exact else midway)
-        return Grid(tuple(faces), getattr(geometry, "periodic", (False,) * len(faces)))
+        return Grid(tuple(faces), periodic)
 
     @property
     def dimensions(self) -> int:
