@@ -9,6 +9,9 @@ floor: what the audit's own second-order fluxes would see if the solution were e
 same integral on a grid of half the resolution, |D(2h) − D(h)| / 3, and the same with fourth-order fluxes,
 |D₄(h) − D(h)|; to both is added what storage and source lose by being sampled at cell centres. A defect near its floor
 says no more than "as right as this grid can tell".
+
+Where a mask, or a body in the geometry, makes some cells solid, control volumes whose defect reads a value of a solid
+cell are left out, and with them every larger one that contains them; invariants are integrals over the fluid.
 """
 
 from __future__ import annotations
@@ -107,6 +110,8 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
         solution: what any solver's `solve` returned, or `sciml.data.case(ds, i)[1]`.
         frames: at most so many frames, evenly chosen; None for all.
 
+    Axes whose coordinates do not increase are brought in order first.
+
     Raises:
         InputError: not a solution on a grid, or one without its case.
     """
@@ -114,6 +119,7 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
         raise InputError(f"audit: expected a solution (xarray.Dataset), got {type(solution).__name__}")
     if "row_size" in solution.variables:
         raise InputError("audit: got a data set of many cases, expected one solution; take sciml.data.case(ds, i)[1]")
+    solution = _in_order(solution)
     case = Case.from_parts(solution.attrs, {str(k): v.values for k, v in solution.variables.items()})
     missing = [f.name for f in case.problem.fields if f.name not in solution]
     dims = AXES[: case.problem.dimensions][::-1]
@@ -125,14 +131,20 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
         if c[0] - low > 2 * gap or high - c[-1] > 2 * gap or solution.sizes.get(f"{d}_face", len(c) + 1) != len(c) + 1:
             raise InputError(f"audit: the solution is cut along {d}; expected all of {low:g} to {high:g}")
     grid = Grid.from_centres(tuple(solution[a].values for a in dims[::-1]), case.geometry)
+    fluid = _fluid(solution, case, grid)
     for name in case.problem.fields:
         found = solution.get(name.name)
-        if found is not None and not np.isfinite(np.asarray(found.values)).all():
+        if found is not None and not np.isfinite(np.where(fluid, found.values, 0.0)).all():
             raise InputError(f"audit: {name.name} holds values that are not finite; audit the frames before them")
-    view = _View(solution, case, grid)
+    view = _View(solution, case, grid, fluid)
     chosen = view.choose(frames)
     rows: list[Defect] = []
     notes: list[str] = []
+    if view.masked:
+        notes.append(
+            f"{fluid.size - int(fluid.sum())} of {fluid.size} cells are solid: control volumes that touch them are "
+            "left out of the balances, and invariants are integrals over the fluid"
+        )
     if case.problem.steady is False and view.rates_from is None:
         notes.append(view.why_no_rates)
     for name, balance in case.problem.balances().items():
@@ -143,31 +155,71 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
         elif balance.storage is not None and view.rates_from is None:
             notes.append(f"{name}: not computed, it needs rates of change")
         else:
-            rows += _audit_balance(name, balance, view, chosen)
+            found = _audit_balance(name, balance, view, chosen)
+            rows += found
+            if not found:
+                notes.append(f"{name}: not computed, every control volume touches a solid cell")
+    sides = [f"{a}_{end}" for a in AXES[: case.problem.dimensions] for end in ("min", "max")]
+    for boundary in case.boundary_conditions:
+        if boundary not in sides:
+            notes.append(f"boundary values on {boundary}: not computed, it is no side of the grid")
     rows += _audit_boundaries(view, chosen)
     rows += _audit_invariants(view)
     return Audit(case.problem.name, case.label or repr(case), tuple(rows), tuple(notes), len(chosen))
 
 
+def _in_order(solution: xarray.Dataset) -> xarray.Dataset:
+    """Axes in the order time, z, y, x, each with increasing coordinates."""
+    for name in (d for a in AXES for d in (a, f"{a}_face") if d in solution.dims):
+        if name not in solution.coords:
+            along = name.removesuffix("_face")
+            if name != along and along in solution.coords and not np.all(np.diff(solution[along].values) > 0):
+                raise InputError(
+                    f"audit: {along} does not increase and {name} has no coordinates; sort both along {along}"
+                )
+            continue
+        values = np.asarray(solution[name].values, dtype=np.float64)
+        if not np.isfinite(values).all() or len(np.unique(values)) < len(values):
+            raise InputError(f"audit: {name}: expected finite coordinates, each once, got {values}")
+        if not np.all(np.diff(values) > 0):
+            solution = solution.sortby(name)
+    order = [d for a in reversed(AXES) for d in (a, f"{a}_face")]
+    return solution.transpose("time", ..., *order, missing_dims="ignore")
+
+
+def _fluid(solution: xarray.Dataset, case: Case, grid: Grid) -> np.ndarray:
+    """True where a cell is fluid: by the mask of the solution, else by the geometry."""
+    if "mask" not in solution:
+        return case.geometry.mask(grid) != 0
+    mask = np.asarray(solution["mask"].values)
+    if mask.shape != grid.shape:
+        raise InputError(f"audit: mask: expected shape {grid.shape}, got {mask.shape} over {solution['mask'].dims}")
+    return mask != 0
+
+
 class _View:
     """A solution as plain arrays, frame by frame, at full and at half resolution."""
 
-    def __init__(self, solution: xarray.Dataset, case: Case, grid: Grid):
-        self.case, self.grid = case, grid
+    def __init__(self, solution: xarray.Dataset, case: Case, grid: Grid, fluid: np.ndarray):
+        self.case, self.grid, self.fluid = case, grid, fluid
+        self.masked = not fluid.all()
         self.names = [f.name for f in case.problem.fields if f.name in solution]
         self.steady = case.problem.steady
         self.times = np.zeros(1) if self.steady else np.atleast_1d(solution["time"].values).astype(np.float64)
-        self.fields = {n: self._frames(solution[n].values) for n in self.names}
+        # what solid cells hold is no value: NaN there marks whatever is computed from it
+        self.fields = {n: self._frames(np.where(fluid, solution[n].values, np.nan)) for n in self.names}
         self.epsilon = max(float(np.finfo(v.dtype).eps) for v in solution[self.names].values() if v.dtype.kind == "f")
         self.faces = {
-            (n, a): self._frames(solution[f"{n}_face"].values)
+            (n, a): self._frames(np.where(_beside(fluid, a, grid.periodic[a]), solution[f"{n}_face"].values, np.nan))
             for n in self.names
             if f"{n}_face" in solution
             for a in range(grid.dimensions)
             if f"{AXES[a]}_face" in solution[f"{n}_face"].dims
         }
         self.tendencies = {
-            n: self._frames(solution[f"{n}_tendency"].values) for n in self.names if f"{n}_tendency" in solution
+            n: self._frames(np.where(fluid, solution[f"{n}_tendency"].values, np.nan))
+            for n in self.names
+            if f"{n}_tendency" in solution
         }
         self.inputs = {
             s.name: case.input_on(s.name, grid)
@@ -198,7 +250,7 @@ class _View:
         for n in states:
             f = self.fields[n]
             one, two = (f[3:-1] - f[1:-3]) / 2, (f[4:] - f[:-4]) / 4
-            change, scale = change + float(np.sum((one - two) ** 2)), scale + float(np.sum(one**2))
+            change, scale = change + float(np.nansum((one - two) ** 2)), scale + float(np.nansum(one**2))
         if change > _STEP_TOLERANCE**2 * scale:
             self.why_no_rates = (
                 "rates of change: no tendencies are stored, and the frames are too far apart "
@@ -240,6 +292,25 @@ class _View:
             face_values={(n, a): face(v[k], a) for (n, a), v in self.faces.items()},
             order=order,
         )
+
+
+def _beside(fluid: np.ndarray, axis: int, periodic: bool) -> np.ndarray:
+    """True on the faces normal to an axis that bound a fluid cell."""
+    along = np.moveaxis(fluid, -1 - axis, 0)
+    before = np.concatenate([along[-1:] if periodic else along[:1], along])
+    after = np.concatenate([along, along[:1] if periodic else along[-1:]])
+    return np.moveaxis(before | after, 0, -1 - axis)
+
+
+def _present(values: np.ndarray, view: _View) -> np.ndarray:
+    """The values that no solid cell has entered."""
+    values = np.asarray(values)
+    return values[~np.isnan(values)] if view.masked else values.ravel()
+
+
+def _mean_square(values: np.ndarray, view: _View) -> float:
+    found = _present(values, view)
+    return float(np.mean(found**2)) if found.size else 0.0
 
 
 def _halve(values: np.ndarray, face_axis: int | None, grid: Grid) -> np.ndarray:
@@ -284,30 +355,34 @@ def _audit_balance(name: str, balance: Balance, view: _View, chosen: list[int]) 
     volumes = grid.volumes()
     squares = np.zeros((components, len(sizes) + 1))
     halved, refined, largest = np.zeros_like(squares), np.zeros_like(squares), np.zeros_like(squares)
+    known = np.ones(squares.shape, dtype=bool)  # sizes of which some control volume touches no solid cell
     flux_squares = np.zeros(components)
     for k in chosen:
         lattice = view.lattice(k)
-        fine = lattice.finite_volume(balance)
+        fine = [np.where(view.fluid, f, np.nan) for f in lattice.finite_volume(balance)]
         better = view.lattice(k, order=4).finite_volume(balance) if min(grid.shape) >= 5 else fine
         later = view.lattice(k, width=2).finite_volume(balance) if view.rates_from == "frames" else fine
         coarse = view.lattice(k, coarse=True).finite_volume(balance) if view.coarse_grid is not None else None
         sampled = _sampling_errors(balance, lattice, view)
         for i, flux in enumerate(lattice.fluxes(balance)):
-            flux_squares[i] += np.mean([np.mean(f**2) for f in flux]) / len(chosen)
+            flux_squares[i] += np.mean([_mean_square(f, view) for f in flux]) / len(chosen)
             for j, size in enumerate([*sizes, 0]):
                 mean = (lambda a, s=size: _blocks(a, volumes, s)) if size else (lambda a: _whole(a, volumes))
                 defect = mean(fine[i])
-                squares[i, j] += np.mean(defect**2) / len(chosen)
-                largest[i, j] = max(largest[i, j], float(np.abs(defect).max()))
+                known[i, j] = known[i, j] and _present(defect, view).size > 0
+                squares[i, j] += _mean_square(defect, view) / len(chosen)
+                largest[i, j] = max(largest[i, j], float(np.abs(_present(defect, view)).max(initial=0.0)))
                 gap = _coarse_gap(defect, coarse[i], view, size) if coarse is not None else None
-                rest = np.mean((mean(later[i] - fine[i]) / 3) ** 2) + np.mean(mean(sampled[i]) ** 2)
-                halved[i, j] += ((0.0 if gap is None else np.mean(gap**2)) + rest) / len(chosen)
-                refined[i, j] += (np.mean(mean(better[i] - fine[i]) ** 2) + rest) / len(chosen)
+                rest = _mean_square(mean(later[i] - fine[i]) / 3, view) + _mean_square(mean(sampled[i]), view)
+                halved[i, j] += ((0.0 if gap is None else _mean_square(gap, view)) + rest) / len(chosen)
+                refined[i, j] += (_mean_square(mean(better[i] - fine[i]), view) + rest) / len(chosen)
     rows = []
     for i, label in enumerate(names):
         reference = math.sqrt(flux_squares[i])
         rounding = 4 * view.epsilon * reference / min(float(w.min()) for w in grid.widths)
         for j, size in enumerate([*sizes, 0]):
+            if not known[i, j]:
+                continue
             extents = [(b - a) for a, b in view.case.geometry.extents]
             length = max(extents) if size == 0 else size * max(float(w.mean()) for w in grid.widths)
             rms = math.sqrt(squares[i, j])
@@ -361,7 +436,11 @@ def _audit_boundaries(view: _View, chosen: list[int]) -> list[Defect]:
     rows = []
     scales = view.case.scales.fields
     for boundary, conditions in view.case.boundary_conditions.items():
-        axis, end = AXES.index(boundary[0]), boundary[2:]
+        axis, end = next(
+            ((a, e) for a, x in enumerate(AXES) for e in ("min", "max") if boundary == f"{x}_{e}"), (0, "")
+        )
+        if not end:  # no side of the grid
+            continue
         for name, condition in conditions.items():
             if condition.kind != "dirichlet" or name not in view.fields:
                 continue
@@ -375,9 +454,12 @@ def _audit_boundaries(view: _View, chosen: list[int]) -> list[Defect]:
                     found.append(np.take(face, 0 if end == "min" else -1, axis=-1 - axis))
                 gaps.append(found[0] - condition.at(float(view.times[k])))
                 floors.append(found[1] - found[0])
+            gaps, floors = (_present(np.array(g), view) for g in (gaps, floors))
+            if not gaps.size:
+                continue
             rms = math.sqrt(float(np.mean(np.square(gaps))))
             scale = scales.get(name, 1.0)
-            floor = max(math.sqrt(float(np.mean(np.square(floors)))), view.epsilon * scale)
+            floor = max(math.sqrt(_mean_square(floors, view)), view.epsilon * scale)
             unit = view.case.problem.field(name).unit
             label = f"{name} on {boundary}"
             rows.append(Defect("boundary", label, unit, rms, float(np.max(np.abs(gaps))), rms / scale, floor))
@@ -386,11 +468,13 @@ def _audit_boundaries(view: _View, chosen: list[int]) -> list[Defect]:
 
 def _audit_invariants(view: _View) -> list[Defect]:
     rows = []
-    volumes = view.grid.volumes()
+    volumes = np.where(view.fluid, view.grid.volumes(), 0.0)
     for invariant in view.case.problem.invariants:
         if invariant.field not in view.fields:
             continue
-        totals = (view.fields[invariant.field] * volumes).reshape(len(view.times), -1).sum(axis=1)
+        totals = (
+            np.where(view.fluid, view.fields[invariant.field] * volumes, 0.0).reshape(len(view.times), -1).sum(axis=1)
+        )
         drift = totals - totals[0] - invariant.rate * (view.times - view.times[0])
         scale = view.case.scales.fields.get(invariant.field, 1.0) * float(volumes.sum())
         floor = view.epsilon * scale

@@ -137,8 +137,103 @@ class Difference(Geometry):
     def periodic(self) -> tuple[bool, ...]:
         return self.whole.periodic
 
+    @property
+    def periodic(self) -> tuple[bool, ...]:
+        return getattr(self.whole, "periodic", (False,) * self.dimensions)
+
     def signed_distance(self, points: np.ndarray) -> np.ndarray:
         return np.minimum(self.whole.signed_distance(points), -self.hole.signed_distance(points))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A structured grid of cells, uniform or stretched.
+
+    Args:
+        faces: for each axis x, y, z the (n + 1,) increasing face coordinates.
+        periodic: for each axis, whether its ends are identified.
+    """
+
+    faces: tuple[np.ndarray, ...]
+    periodic: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        for axis, f in zip(AXES, self.faces, strict=False):
+            if np.ndim(f) != 1 or len(f) < 2 or not np.all(np.diff(f) > 0):
+                raise InputError(f"grid: faces along {axis}: expected strictly increasing coordinates, got {f}")
+
+    @staticmethod
+    def uniform(geometry: Geometry, shape: int | tuple[int, ...]) -> Grid:
+        """Equal cells over the extents of `geometry`; `shape` in array order (z, y, x)."""
+        d = geometry.dimensions
+        shape = (shape,) * d if isinstance(shape, int) else tuple(shape)
+        if len(shape) != d or any(n < 1 for n in shape):
+            raise InputError(f"grid: shape is {shape}, expected {d} positive cell counts")
+        faces = tuple(np.linspace(a, b, n + 1) for (a, b), n in zip(geometry.extents, reversed(shape), strict=True))
+        return Grid(faces, getattr(geometry, "periodic", (False,) * d))
+
+    @staticmethod
+    def from_centres(centres: tuple[np.ndarray, ...], geometry: Geometry) -> Grid:
+        """The grid whose cell centres (x, y, z) are given: the faces of which they are the midpoints, ends on the
+        geometry's extents; where there are no such faces, faces midway between centres. A periodic axis has no ends:
+        its first face may be midway between the last centre and the first: points i/N of a period have equal cells.
+
+        Raises:
+            InputError: centres that do not increase.
+        """
+        faces = []
+        periodic = getattr(geometry, "periodic", (False,) * geometry.dimensions)
+        for name, c, (a, b), around in zip(AXES, centres, geometry.extents, periodic, strict=False):
+            c = np.asarray(c, dtype=np.float64)
+            if not np.all(np.diff(c) > 0):
+                raise InputError(f"grid: centres along {name}: expected strictly increasing coordinates, got {c}")
+            first = (c[0] + c[-1] - (b - a)) / 2 if around else a
+            first = a if abs(first - a) < 1e-9 * (b - a) else first
+            midway = np.concatenate([[first], (c[1:] + c[:-1]) / 2, [first + (b - a)]])
+            smallest = np.diff(midway).min()
+            if around and np.allclose((midway[1:] + midway[:-1]) / 2, c, rtol=0.0, atol=1e-6 * smallest):
+                faces.append(midway)
+                continue
+            # f₀ = a, f₍ᵢ₊₁₎ = 2cᵢ − fᵢ; rounding does not grow along this, an error of the centres adds up
+            sign = (-1.0) ** np.arange(len(c))
+            f = np.concatenate([[a], (a + 2 * np.cumsum(-sign * c)) * -sign])
+            exact = np.all(np.diff(f) > 1e-3 * smallest) and abs(f[-1] - b) < 1e-6 * smallest
+            faces.append(np.concatenate([f[:-1], [b]]) if exact else midway)
+        return Grid(tuple(faces), periodic)
+
+    @property
+    def dimensions(self) -> int:
+        return len(self.faces)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Cell counts in array order (z, y, x)."""
+        return tuple(len(f) - 1 for f in reversed(self.faces))
+
+    @property
+    def centres(self) -> tuple[np.ndarray, ...]:
+        """Cell-centre coordinates for axes x, y, z."""
+        return tuple((f[1:] + f[:-1]) / 2 for f in self.faces)
+
+    @property
+    def widths(self) -> tuple[np.ndarray, ...]:
+        return tuple(np.diff(f) for f in self.faces)
+
+    def volumes(self) -> np.ndarray:
+        """Cell volumes (areas, lengths) in array order."""
+        result = np.ones(())
+        for w in self.widths:  # x is the last array axis, so later axes go in front
+            result = w.reshape((-1,) + (1,) * result.ndim) * result
+        return result
+
+    def points(self) -> np.ndarray:
+        """Cell centres as (*shape, D), components in the order x, y, z."""
+        mesh = np.meshgrid(*reversed(self.centres), indexing="ij")
+        return np.stack(mesh[::-1], axis=-1)
+
+    def coordinate(self, axis: int) -> np.ndarray:
+        """One coordinate of the cell centres, shaped to broadcast over arrays."""
+        return self.centres[axis].reshape((-1,) + (1,) * axis)
 
 
 def resample_nodal(values: Any, shape: tuple[int, int]) -> np.ndarray:

@@ -228,3 +228,94 @@ def test_what_cannot_be_audited_is_named():
         sciml.audit(xr.Dataset({"u": (("y", "x"), np.zeros((4, 4)))}))
     with pytest.raises(InputError, match="expected a grid over"):
         sciml.audit(found.isel(x=0))
+
+
+def rows(audit):
+    return [(r.check, r.name, r.size, r.rms, r.floor) for r in audit.rows]
+
+
+def test_order_of_axes_and_of_coordinates_does_not_matter():
+    for found in (vortices(16), IncompressibleFlow(resolution=16).solve(LidDrivenCavity().case(), [0.1, 0.2])):
+        expected = rows(sciml.audit(found))
+        turned = {d: slice(None, None, -1) for d in ("x", "y", "x_face", "y_face") if d in found.dims}
+        shuffled = found.isel(x=np.random.default_rng(0).permutation(16))
+        for other in (found.isel(turned), found.transpose("x", "y", ..., "time"), shuffled):
+            for a, b in zip(rows(sciml.audit(other)), expected, strict=True):
+                assert a[:3] == b[:3] and a[3] == pytest.approx(b[3], rel=1e-9, abs=1e-12)
+    with pytest.raises(InputError, match="x: expected finite coordinates, each once"):
+        sciml.audit(vortices(8).assign_coords(x=np.zeros(8)))
+    with pytest.raises(InputError, match="faces along x: expected strictly increasing"):
+        Grid((np.array([1.0, 0.5, 0.0]),), (False,))
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.25, 0.5])
+def test_cells_of_a_periodic_axis_are_equal_wherever_the_points_lie(shift):
+    n, case = 64, Burgers().case(viscosity=0.05)
+    x, t = (np.arange(n) + shift) / n, np.linspace(0, 0.5, 6)
+    u = np.roll(case.exact(t, (x,))["u"], 5, axis=1) + 1.0
+    grid = Grid.from_centres((x,), case.geometry)
+    assert np.allclose(grid.widths[0], 1 / n, atol=1e-14) and np.allclose(grid.centres[0], x, atol=1e-14)
+    audit = sciml.audit(solution(case, t, {"u": (("time", "x"), u)}, {"x": x}))
+    for row in audit.rows:
+        if row.check == "invariant":
+            assert row.largest <= 1e-14
+
+
+def poisoned(found, mask, value):
+    """The solution with a mask, and with a value in all solid cells."""
+    found = found.copy(deep=True)
+    found["mask"] = (("y", "x"), mask.astype(np.uint8))
+    for name in [n for n in found.data_vars if n != "mask" and {"y", "x"} <= set(found[n].dims)]:
+        found[name] = found[name].where(mask != 0, value)
+    return found
+
+
+def test_solid_cells_are_never_read():
+    """An exact field with a hole in it: nothing but its truncation, whatever the solid cells hold."""
+    n = 32
+    whole = sciml.audit(vortices(n))
+    mask = np.ones((n, n))
+    mask[10:14, 17:21] = 0
+    audits = [sciml.audit(poisoned(vortices(n), mask, value)) for value in (0.0, 1e6, np.nan)]
+    assert rows(audits[0]) == rows(audits[1]) == rows(audits[2])
+    audit = audits[0]
+    assert any("16 of 1024 cells are solid" in note for note in audit.notes)
+    assert {r.size for r in audit.select("momentum x")} == {1, 2, 4, 8, 16}  # all of the domain touches it
+    for name in ("continuity", "momentum x"):
+        row, full = audit.select(name, 1)[0], whole.select(name, 1)[0]
+        assert row.rms == pytest.approx(full.rms, rel=0.1, abs=1e-12)
+        assert row.largest <= full.largest * (1 + 1e-12)
+    everywhere = sciml.audit(poisoned(vortices(n), np.arange(n * n).reshape(n, n) % 2, 0.0))
+    assert not everywhere.select("continuity")
+    assert any("every control volume touches a solid cell" in note for note in everywhere.notes)
+
+
+def test_invariants_of_a_masked_solution_are_integrals_over_the_fluid():
+    n, case = 64, Burgers().case(viscosity=0.05)
+    x, t = (np.arange(n) + 0.5) / n, np.linspace(0, 0.5, 6)
+    u = np.ones((6, n))
+    u[:, :8] = np.linspace(0, 100, 6)[:, None]  # what grows is in the solid
+    mask = np.ones(n)
+    mask[:8] = 0
+    audit = sciml.audit(solution(case, t, {"u": (("time", "x"), u)}, {"x": x}, mask=mask))
+    assert all(r.largest <= 1e-14 for r in audit.rows if r.check == "invariant")
+
+
+def test_a_body_in_the_domain(monkeypatch):
+    """A hole in the geometry is solid without a mask, and its boundary is no side of the grid."""
+    whole = LidDrivenCavity.geometry
+    monkeypatch.setattr(LidDrivenCavity, "geometry", lambda self, case: whole(self, case) - sciml.Disc((0.5, 0.5), 0.1))
+    conditions = LidDrivenCavity.boundary_conditions
+
+    def with_body(self, case):
+        return conditions(self, case) | {"obstacle": {"u": sciml.BoundaryCondition("dirichlet", 0.0)}}
+
+    monkeypatch.setattr(LidDrivenCavity, "boundary_conditions", with_body)
+    case = LidDrivenCavity().case()
+    c = (np.arange(16) + 0.5) / 16
+    fields = {k: (("time", "y", "x"), np.zeros((1, 16, 16))) for k in ("u", "v", "p")}
+    audit = sciml.audit(solution(case, [1.0], fields, {"x": c, "y": c}))
+    assert any("obstacle: not computed" in note for note in audit.notes)
+    assert any("cells are solid" in note for note in audit.notes)
+    assert {r.size for r in audit.select("continuity")} == {1, 2, 4}
+    assert audit.select("u on y_max")[0].rms == pytest.approx(1.0)

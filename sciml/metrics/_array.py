@@ -31,7 +31,7 @@ def namespace(*arrays: Any) -> Any:
 
 def floating(xp: Any, array: Any) -> Any:
     """`array` in the namespace `xp`; NumPy sums are carried in float64 whatever the input's dtype."""
-    if np.ma.isMaskedArray(array) and np.ma.is_masked(array):
+    if np.ma.is_masked(array):
         raise InputError("masked arrays: expected plain ones with the mask as `mask=` (1 = inside), got masked values")
     if is_tensor(array) and xp is not np:
         return array if array.is_floating_point() else array.to(xp.get_default_dtype())

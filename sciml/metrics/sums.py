@@ -1,4 +1,4 @@
-"""Sums from which errors follow: over cells, cases, shards and processes they are added, and divided only at the end."""
+"""Sums from which errors follow: added over cells, cases, shards and processes, and divided only at the end."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Sums:
         """
         xp, p, t, w = prepare(prediction, target, mask, weights, tensors=True)
         gap = p - t
-        return cls(*(_sum(xp, w * v, axis) for v in (gap**2, xp.abs(gap), t**2)), _sum(xp, w, axis))
+        return cls(*(_sum(xp, v, axis) for v in (w * gap**2, w * xp.abs(gap), w * t**2, w)))
 
     def __add__(self, other: Sums | int) -> Sums:
         if isinstance(other, int) and other == 0:  # what `sum` begins with

@@ -184,26 +184,6 @@ def test_correlation_time():
         metrics.correlation_time(p, t, times[::-1])
 
 
-@given(st.integers(1, 3), st.integers(1, 4))
-@settings(max_examples=20, deadline=None)
-def test_rollout_table(samples, steps):
-    rng = np.random.default_rng(samples * 10 + steps)
-    t, p = rng.normal(size=(2, samples, steps, 2, 5, 6))
-    mask = (rng.random((samples, 1, 1, 5, 6)) > 0.3).astype(float)
-    mask[..., 0, 0] = 1
-    table = metrics.rollout_table(p, t, ["u", "v"], mask=mask)
-    for k in range(steps):
-        w = np.broadcast_to(mask[:, 0], (samples, 2, 5, 6))
-        e = ((p - t)[:, k] ** 2 * w).sum((2, 3))
-        label = (t[:, k] ** 2 * w).sum((2, 3))
-        assert table["nmse"]["joint"][k] == pytest.approx(e.sum() / label.sum())
-        assert table["nmse"]["v"][k] == pytest.approx(e[:, 1].sum() / label[:, 1].sum())
-        assert table["nmse_per_frame"]["joint"][k] == pytest.approx((e.sum(1) / label.sum(1)).mean())
-        assert table["max_error"]["u"][k] == pytest.approx((np.abs(p - t)[:, k, 0] * w[:, 0]).max())
-    with pytest.raises(InputError, match="3 fields"):
-        metrics.rollout_table(p, t, ["u", "v", "p"])
-
-
 def test_other_array_libraries():
     """torch tensors are taken as they are, JAX arrays stay JAX arrays."""
     torch = pytest.importorskip("torch")

@@ -63,7 +63,7 @@ def test_fused_layers_equal_the_plain_ones(name, small_chunks):
     results = []
     for model in (fno, plain):
         leaf = x.double().requires_grad_()
-        y = model(leaf, params, mask)
+        y = model(leaf * 1, params, mask)  # a leaf itself would take the plain layers
         y.backward(torch.linspace(-1, 1, y.numel(), dtype=torch.float64).reshape(y.shape))
         results.append((y, leaf.grad, [p.grad for p in model.parameters()]))
     (y, dx, dp), (y0, dx0, dp0) = results
@@ -82,12 +82,76 @@ def test_gradcheck_of_the_hand_written_backward_passes(name):
     names = [n for n, _ in fno.named_parameters()]
 
     def call(x, *weights):
-        return torch.func.functional_call(fno, dict(zip(names, weights, strict=True)), (x, params, mask))
+        return torch.func.functional_call(fno, dict(zip(names, weights, strict=True)), (x * 1, params, mask))
 
     params = None if params is None else params[:1].double()
     mask = None if mask is None else mask[:1]
     x = x[:1].double().requires_grad_()
     assert torch.autograd.gradcheck(call, (x, *fno.parameters()), fast_mode=True)
+
+
+def penalised(model: FNO, x: Tensor, weight: float, params: Tensor | None = None) -> Tensor:
+    """The gradient of ⟨u²⟩ + weight ⟨(du/dx)²⟩ for the parameters."""
+    model.zero_grad()
+    u = model(x, params)
+    (du,) = torch.autograd.grad(u, x, torch.ones_like(u), create_graph=True)
+    (u.square().mean() + weight * du.square().mean()).backward()
+    # what a penalty alone does not reach has no gradient
+    return torch.cat(
+        [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in model.parameters()]
+    )
+
+
+@pytest.mark.parametrize("name", ["line", "conditioned"])
+def test_derivative_penalties_are_in_the_gradient(name):
+    fno, x, params, _ = make(name)
+    fno, x, params = fno.double(), x.double().requires_grad_(), None if params is None else params.double()
+    plain = FNO(**(fno.config() | {"fused": False})).double()
+    plain.load_state_dict(fno.state_dict())
+    found, expected = (penalised(model, x, 100.0, params) for model in (fno, plain))
+    assert torch.allclose(found, expected, rtol=1e-10, atol=1e-13)
+    assert (found - penalised(fno, x, 0.0, params)).norm() > 0.1 * found.norm()
+
+
+@pytest.mark.parametrize("name", ["line", "conditioned", "carried", "no_mlp"])
+def test_second_derivatives_through_the_hand_written_layers_are_refused(name):
+    """Between the steps of a rollout: right to first order, and an error that says what to do beyond."""
+    fno, x, params, mask = make(name)
+    fno = FNO(**(fno.config() | {"in_channels": 3})).double()
+    x = torch.randn(3, 3, *x.shape[2:], dtype=torch.float64)
+    params, mask = (None if t is None else t.double() for t in (params, mask))
+    plain = FNO(**(fno.config() | {"fused": False})).double()
+    plain.load_state_dict(fno.state_dict())
+    gradients = []
+    for model in (fno, plain):
+        y = model(model(x, params, mask), params, mask).square().mean()
+        gradients.append(torch.autograd.grad(y, list(model.parameters()), create_graph=True))
+    for a, b in zip(*gradients, strict=True):
+        assert torch.allclose(a, b, rtol=1e-9, atol=1e-13)
+    for g in gradients[0]:
+        with pytest.raises(InputError, match=r"second derivatives .* fused=False"):
+            g.square().sum().backward(retain_graph=True)
+    torch.autograd.grad(sum(g.square().sum() for g in gradients[1]), list(plain.parameters()))
+
+
+def test_function_transforms_and_forward_mode():
+    fno, x, params, _ = make("conditioned")
+    plain = FNO(**(fno.config() | {"fused": False}))
+    plain.load_state_dict(fno.state_dict())
+    weights = dict(fno.named_parameters())
+
+    def jacobian(model):
+        return torch.func.jvp(lambda z: model(z, params), (x,), (torch.ones_like(x),))[1]
+
+    def each(model):
+        one = torch.func.grad(lambda w, z, p: torch.func.functional_call(model, w, (z[None], p[None])).square().sum())
+        return torch.func.vmap(one, in_dims=(None, 0, 0))(weights, x, params)["layers.0.skip.weight"]
+
+    for function in (jacobian, each):
+        assert torch.allclose(function(fno), function(plain), rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        together = torch.func.vmap(lambda z, p: fno(z[None], p[None])[0])(x, params)
+        assert torch.allclose(together, fno(x, params), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", KINDS | PLAIN)
