@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sciml.arrays import clock
 from sciml.derivatives import numpy as provider
 from sciml.errors import InputError
 from sciml.expressions import Balance, Field, Input, leaves, time_derivative
@@ -148,6 +149,10 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
     return Audit(case.problem.name, case.label or repr(case), tuple(rows), tuple(notes), len(chosen))
 
 
+def _times(solution: xarray.Dataset, case: Case) -> np.ndarray:
+    return clock("solution: time", solution["time"].values, case.problem.time_unit)
+
+
 class _View:
     """A solution as plain arrays, frame by frame, at full and at half resolution."""
 
@@ -155,7 +160,7 @@ class _View:
         self.case, self.grid = case, grid
         self.names = [f.name for f in case.problem.fields if f.name in solution]
         self.steady = case.problem.steady
-        self.times = np.zeros(1) if self.steady else np.atleast_1d(solution["time"].values).astype(np.float64)
+        self.times = np.zeros(1) if self.steady else np.atleast_1d(_times(solution, case))
         self.fields = {n: self._frames(solution[n].values) for n in self.names}
         self.epsilon = max(float(np.finfo(v.dtype).eps) for v in solution[self.names].values() if v.dtype.kind == "f")
         self.faces = {

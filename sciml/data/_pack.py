@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from sciml.arrays import cast, clock, storable
 from sciml.data import schema
 from sciml.data import splits as _splits
 from sciml.data._solution import VOLATILE
@@ -63,7 +64,7 @@ def single(solution: xr.Dataset, dtype: str | None = "float32", fields: Sequence
         "row_size": (("case",), np.array([frames]), {"long_name": "frames of each case", "sample_dimension": "frame"}),
     }
     if not steady:
-        time = np.asarray(solution["time"].values, dtype=np.float64)
+        time = clock("solution: time", solution["time"].values, schema.units_in_time(problem))
         note = {"units": schema.units_in_time(problem), "long_name": "time", "axis": "T"}
         data["time"] = (("frame",), time, note)
     for name in kept:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from sciml.arrays import clock, plain
 from sciml.data import schema
 from sciml.errors import InputError, suggest
 from sciml.problem import Case
@@ -71,7 +72,7 @@ def solution(
         base = next((name.removesuffix(s) for s in schema.DERIVED if name.endswith(s)), name)
         if name not in known and base not in known:
             raise InputError(f"fields: {problem.name} has no field {name!r}{suggest(base, known)}")
-        data = np.asarray(array)
+        data = plain(f"fields: {name!r}", array)
         if data.dtype.kind != "f":
             raise InputError(f"fields: {name!r} has type {data.dtype}, expected floating point")
         dims = tuple(dims)
@@ -90,12 +91,12 @@ def solution(
     values |= _inputs(case)
     if mask is not None:
         dims = tuple(d for d in schema.SPACE if d in sizes)
-        data = np.asarray(mask).astype(np.uint8)
+        data = plain("mask", mask).astype(np.uint8)
         if data.shape != tuple(sizes[d] for d in dims):
             raise InputError(f"mask: shape {data.shape}, expected {tuple(sizes[d] for d in dims)} over {dims}")
         values["mask"] = (dims, data, {"units": "1", **schema.flag_attrs(("solid", "fluid"), "cells that are fluid")})
     if connectivity is not None:
-        cells = np.asarray(connectivity)
+        cells = plain("connectivity", connectivity)
         nodes = sizes.get("node", 0)
         fits = cells.ndim == 2 and cells.dtype.kind in "iu" and cells.min(initial=0) >= 0
         if not fits or cells.max(initial=-1) >= nodes:
@@ -123,7 +124,7 @@ def _times(times: Any, problem: Any) -> np.ndarray | None:
         if not problem.steady:
             raise InputError(f"times: {problem.name} is transient, expected an array of times, got None")
         return None
-    time = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    time = np.atleast_1d(clock("times", times, schema.units_in_time(problem)))
     if time.ndim != 1 or not np.isfinite(time).all() or np.any(np.diff(time) <= 0):
         raise InputError(f"times: expected finite, increasing numbers, got {np.array2string(time, threshold=8)}")
     return time
@@ -133,7 +134,7 @@ def _positions(coords: Mapping[str, Any], sizes: dict[str, int], problem: Any, n
     """Coordinate variables; enters the sizes of their dimensions into `sizes`."""
     unit = schema.units_in_space(problem)
     found: dict[str, Any] = {}
-    arrays = {name: np.asarray(array, dtype=np.float64) for name, array in coords.items()}
+    arrays = {name: plain(f"coords: {name!r}", array).astype(np.float64) for name, array in coords.items()}
     for name, array in arrays.items():
         axis = schema.axis_of(name)
         if axis is None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sciml.arrays import unmasked
 from sciml.errors import InputError
 
 
@@ -19,6 +20,7 @@ def namespace(*arrays: Any) -> Any:
 
 def floating(xp: Any, array: Any) -> Any:
     """`array` in the namespace `xp`; NumPy sums are carried in float64 whatever the input's dtype."""
+    array = unmasked("metrics: values", array)
     if xp is np:
         if hasattr(array, "detach"):  # a torch tensor, taken without importing torch
             array = array.detach().cpu()
@@ -32,6 +34,7 @@ def prepare(prediction: Any, target: Any, mask: Any, weights: Any) -> tuple[Any,
 
     Values outside the mask are replaced, not multiplied, so that a NaN in a solid cell cannot spread.
     """
+    prediction, target = unmasked("prediction", prediction), unmasked("target", target)
     xp = namespace(prediction, target)
     p, t = floating(xp, prediction), floating(xp, target)
     if p.shape != t.shape:
@@ -40,7 +43,7 @@ def prepare(prediction: Any, target: Any, mask: Any, weights: Any) -> tuple[Any,
     for name, factor in (("mask", mask), ("weights", weights)):
         if factor is None:
             continue
-        factor = floating(xp, factor)
+        factor = floating(xp, unmasked(name, factor))
         try:
             w = w * xp.broadcast_to(factor, p.shape)
         except ValueError as error:
