@@ -1,7 +1,6 @@
 """Times, masks and number formats of arrays that come in: kept in meaning, or refused in one line."""
 
 import datetime
-import warnings
 
 import numpy as np
 import pytest
