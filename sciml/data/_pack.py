@@ -12,6 +12,7 @@ import xarray as xr
 from sciml.arrays import cast, clock, storable
 from sciml.data import _inputs, _nodes, schema
 from sciml.data import splits as _splits
+from sciml.data._decoded import CODING
 from sciml.data._solution import VOLATILE, _plain
 from sciml.errors import InputError, is_whole
 from sciml.problem import Case
@@ -26,6 +27,7 @@ def pack(
     dtype: str | None = "float32",
     fields: Sequence[str] | None = None,
     attrs: Mapping[str, Any] | None = None,
+    named_splits: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Put the solutions of many cases of one problem into one data set (see `sciml.data.schema`).
 
@@ -36,6 +38,8 @@ def pack(
         dtype: type to store fields in; None keeps the solutions' own.
         fields: which fields to keep; all by default.
         attrs: further root attributes, for instance the generator and its seed.
+        named_splits: further splits by name, each as `splits`; `sciml.data.splits.folds` makes those of a
+            cross-validation.
 
     Raises:
         InputError: no solutions, different problems or grid shapes, or a field that some solution lacks.
@@ -43,7 +47,7 @@ def pack(
     parts = [single(solution, dtype, fields) for solution in solutions]
     if not parts:
         raise InputError("solutions: expected at least one, got none")
-    return concat(parts, splits, attrs)
+    return concat(parts, splits, attrs, named_splits)
 
 
 def single(solution: xr.Dataset, dtype: str | None = "float32", fields: Sequence[str] | None = None) -> xr.Dataset:
@@ -105,7 +109,7 @@ def _note(name: str, variable: Any, problem: Any) -> dict[str, Any]:
         InputError: units other than the problem's, or values that are still packed.
     """
     note = {str(k): _plain(str(k), v) for k, v in variable.attrs.items()}
-    for key in schema.CODING:
+    for key in CODING:
         if key in note:
             raise InputError(
                 f"solution: {name!r} has the attribute {key!r}: decode its values first (xarray.decode_cf)"
@@ -186,7 +190,12 @@ def uniform(dim: str, n: int, low: float, high: float) -> np.ndarray:
     return np.linspace(low, high, n)
 
 
-def concat(parts: Sequence[xr.Dataset], splits: Any = None, attrs: Mapping[str, Any] | None = None) -> xr.Dataset:
+def concat(
+    parts: Sequence[xr.Dataset],
+    splits: Any = None,
+    attrs: Mapping[str, Any] | None = None,
+    named_splits: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
     """Join packed data sets of one problem, case after case; dask-backed fields stay lazy.
 
     Raises:
@@ -223,9 +232,12 @@ def concat(parts: Sequence[xr.Dataset], splits: Any = None, attrs: Mapping[str, 
             data[name] = (like.dims, _join(name, pieces), dict(like.attrs), coding)
     note = {"long_name": "case of each frame", "instance_dimension": "case"}
     data["frame_case"] = (("frame",), np.repeat(np.arange(rows.size, dtype=np.int32), rows), note)
-    chosen = _splits.names(splits, rows.size)
-    if chosen is not None:
-        data["split"] = (("case",), _splits.codes(chosen), schema.flag_attrs(schema.SPLITS, "split, by case"))
+    for key, given in [("split", splits), *((f"split_{k}", v) for k, v in (named_splits or {}).items())]:
+        chosen = _splits.names(given, rows.size)
+        if not schema.NAME.match(key):
+            raise InputError(f"named_splits: {key.removeprefix('split_')!r:.60} is not a name for a split")
+        if chosen is not None:
+            data[key] = (("case",), _splits.codes(chosen), schema.flag_attrs(schema.SPLITS, f"{key}, by case"))
     root, text = _attrs(parts, counts)
     if text is not None:
         note = {"long_name": "attributes that differ between cases, as JSON"}

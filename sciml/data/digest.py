@@ -60,7 +60,7 @@ class Digests:
 
     def stream(self, name: str, variable: Any, sink: Callable[[int, np.ndarray], None] | None = None) -> None:
         """Read a variable once, in blocks along its first axis; enter its digests; hand each block to `sink`."""
-        if variable.dtype.kind in "OU":
+        if variable.dtype.kind in "OUT":
             sums = [hashlib.sha256(t + b"\0") for t in text_bytes(np.asarray(variable.values))]
             self.lines[name] = [self._line(name, "text", (1,), h) for h in sums]
             return

@@ -43,6 +43,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from sciml.data._decoded import CODING
 from sciml.errors import FileFormatError, InputError
 
 VERSION = "1.0"
@@ -53,7 +54,6 @@ STATUSES = ("ok", "failed")
 DERIVED = ("_face", "_tendency", "_std")
 TEXT = ("case_json", "source_json", "source_layout", "status_message", "case_attrs_json")
 KINDS = {"line": 2, "triangle": 3, "quadrilateral": 4, "tetrahedron": 4, "hexahedron": 8}  # vertices of each cell
-CODING = ("_FillValue", "missing_value", "scale_factor", "add_offset")  # attributes that change what values mean
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}\Z")
 AXIS = re.compile(r"([zyx])(_face|_node)?\Z")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sciml.data import schema, splits
+from sciml.data import _files, schema, splits
 from sciml.data._cfdbench import LAYOUTS, SUBSETS, Layout, by_keys
 from sciml.errors import FileFormatError, InputError, is_number, suggest
 
@@ -97,7 +97,7 @@ def import_tree(
     from sciml.data._pack import concat
     from sciml.data._write import write
 
-    root = Path(os.fspath(source))
+    root = Path(_files.given(source, "source"))
     for name, value in (("time_step", time_step), ("first_time", first_time)):
         if value is not None and not (math.isfinite(value) and value >= 0 and (value > 0 or name == "first_time")):
             raise InputError(f"{name}: expected a positive number of seconds, got {value!r}")
@@ -117,7 +117,7 @@ def import_tree(
     split = splits.by_case([subset for subset, _ in folders], fractions, seed)
     packed = concat(parts, split, {"imported": "cfdbench", "split_seed": int(seed)})
     write(packed, out)
-    return Path(os.fspath(out))
+    return Path(_files.given(out, "out"))
 
 
 def _find(root: Path, problem: str | None) -> tuple[Layout, list[tuple[str, Path]]]:
