@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sciml.arrays import clock
 from sciml.derivatives import numpy as provider
 from sciml.errors import InputError
 from sciml.expressions import Balance, Field, Input, leaves, time_derivative
@@ -195,6 +196,8 @@ def _fluid(solution: xarray.Dataset, case: Case, grid: Grid) -> np.ndarray:
     if mask.shape != grid.shape:
         raise InputError(f"audit: mask: expected shape {grid.shape}, got {mask.shape} over {solution['mask'].dims}")
     return mask != 0
+def _times(solution: xarray.Dataset, case: Case) -> np.ndarray:
+    return clock("solution: time", solution["time"].values, case.problem.time_unit)
 
 
 class _View:
@@ -205,7 +208,7 @@ class _View:
         self.masked = not fluid.all()
         self.names = [f.name for f in case.problem.fields if f.name in solution]
         self.steady = case.problem.steady
-        self.times = np.zeros(1) if self.steady else np.atleast_1d(solution["time"].values).astype(np.float64)
+        self.times = np.zeros(1) if self.steady else np.atleast_1d(_times(solution, case))
         # what solid cells hold is no value: NaN there marks whatever is computed from it
         self.fields = {n: self._frames(np.where(fluid, solution[n].values, np.nan)) for n in self.names}
         self.epsilon = max(float(np.finfo(v.dtype).eps) for v in solution[self.names].values() if v.dtype.kind == "f")

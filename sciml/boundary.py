@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sciml.arrays import clock, real
 from sciml.errors import InputError
 
 KINDS = ("dirichlet", "neumann", "periodic")
@@ -17,7 +18,7 @@ class Series:
     """A scalar of time, linear between its knots and constant outside them.
 
     Args:
-        times: (K,) knot times, strictly increasing, in the case's time unit.
+        times: (K,) knot times, strictly increasing, in the case's time unit; durations are taken in seconds.
         values: (K,) values.
     """
 
@@ -25,7 +26,10 @@ class Series:
 
     def __init__(self, times: Any, values: Any):
         try:
-            times, values = np.array(times, dtype=np.float64), np.array(values, dtype=np.float64)
+            times = np.array(clock("series: times", times))
+            values = np.array(real("series: values", values))
+        except InputError:
+            raise
         except (TypeError, ValueError):
             raise InputError(f"series: expected numbers, got times {times!r:.60} and values {values!r:.60}") from None
         if times.ndim != 1 or times.shape != values.shape or times.size == 0:

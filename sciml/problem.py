@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from sciml.arrays import plain
 from sciml.boundary import BoundaryCondition, Series
 from sciml.errors import InputError, suggest
 from sciml.expressions import Balance, Coordinates, Field, Input, Names, Operators, Parameter
@@ -483,10 +484,12 @@ def _input(problem: str, spec: InputSpec, value: Any) -> np.ndarray | Series:
             return Series(*value)
         raise InputError(f"{problem}: {spec.name} is a {type(value).__name__}, expected Series(times, values)")
     try:
-        array = np.array(value)
+        array = np.array(plain(f"{problem}: {spec.name}", value))
         if array.dtype.kind not in "biufO":
             raise TypeError
         array = array.astype(np.float64) if array.dtype.kind not in "f" else array
+    except InputError:
+        raise
     except (TypeError, ValueError):
         raise InputError(f"{problem}: {spec.name} is {value!r}, expected numbers over {spec.dims}") from None
     if array.ndim != len(spec.dims) or array.size == 0:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from sciml.arrays import clock, real
 from sciml.errors import InputError
 from sciml.problem import Case, Problem
 from sciml.support import Support
@@ -154,14 +155,6 @@ class TrainableSolver(Solver):
         """Read what `save` wrote. Executes no code from the files."""
 
 
-def real(values: Any) -> np.ndarray:
-    """As float64; ValueError or TypeError for what is no real number, complex numbers and dates among it."""
-    array = np.asarray(values)
-    if array.dtype.kind not in "biufO":
-        raise TypeError(f"expected real numbers, got {array.dtype}")
-    return array.astype(np.float64)
-
-
 def as_cases(cases: Any) -> list[Case]:
     """A list of cases.
 
@@ -178,10 +171,11 @@ def as_cases(cases: Any) -> list[Case]:
 
 
 def check_times(problem: Problem, times: Any) -> np.ndarray | None:
-    """Requested times as a float64 array; None for steady problems.
+    """Requested times as a float64 array in the problem's unit of time (durations are converted); None for steady
+    problems.
 
     Raises:
-        InputError: missing, empty, not finite, negative or not strictly increasing times.
+        InputError: missing, empty, masked, not finite, negative or not strictly increasing times.
     """
     if problem.steady:
         if times is not None:
@@ -189,10 +183,7 @@ def check_times(problem: Problem, times: Any) -> np.ndarray | None:
         return None
     if times is None:
         raise InputError(f"times: {problem.name} changes in time, expected a sequence of times, got None")
-    try:
-        array = np.atleast_1d(real(times))
-    except (TypeError, ValueError):
-        raise InputError(f"times: expected numbers, got {times!r:.80}") from None
+    array = np.atleast_1d(clock("times", times, problem.time_unit))
     if array.ndim != 1 or array.size == 0:
         raise InputError(f"times: expected a non-empty sequence, got shape {array.shape}")
     if not np.isfinite(array).all():
@@ -211,7 +202,9 @@ def check_points(case: Case, points: Any) -> np.ndarray | None:
         return None
     d = case.problem.dimensions
     try:
-        array = real(points)
+        array = real("points", points)
+    except InputError:
+        raise
     except (TypeError, ValueError):
         raise InputError(f"points: expected coordinates of shape (N, {d}), got {points!r:.80}") from None
     if array.ndim != 2 or array.shape[1] != d or not np.isfinite(array).all():

@@ -55,7 +55,7 @@ class Inspector:
         access = h5p.create(h5p.FILE_ACCESS)
         access.set_fclose_degree(h5f.CLOSE_STRONG)
         access.set_file_locking(False, True)  # read-only folders and busy network disks have no locks
-        file = h5f.open(self.path.encode(), h5f.ACC_RDONLY, access)
+        file = h5f.open(os.fsencode(self.path), h5f.ACC_RDONLY, access)
         try:
             root = h5g.open(file, b"/")
             names = self._links(root)
@@ -214,24 +214,29 @@ class Inspector:
         for name in names:
             if name in _HIDDEN:
                 continue
-            attribute = h5a.open(holder, name)
-            found[_text(name)] = self._attribute(attribute, _text(name), where)
+            value = self._attribute(h5a.open(holder, name), _text(name), where)
+            if value is not None:
+                found[_text(name)] = value
+            elif name in _MEANING:  # without it, values would be taken for what they are not
+                self.fail(f"attribute {_text(name)!r} of {where} is of a type that cannot be read, expected a number")
         return found
 
     def _attribute(self, attribute: Any, name: str, where: str) -> Any:
+        """The value, or None for what is neither one text nor a number or 1-D array: such attributes are left out."""
         htype, space = attribute.get_type(), attribute.get_space()
         kind = space.get_simple_extent_type()
         shape = space.get_simple_extent_dims() if kind == h5s.SIMPLE else ()
         if kind not in (h5s.SIMPLE, h5s.SCALAR) or len(shape) > 1:
-            self.fail(f"attribute {name!r} of {where} is not a scalar or 1-D array")
+            return None
         if htype.get_class() == h5t.STRING:
-            if attribute.get_storage_size() > MOST_ATTRIBUTE_BYTES or math.prod(shape) != 1:
-                self.fail(f"attribute {name!r} of {where} is not one text of at most {MOST_ATTRIBUTE_BYTES} bytes")
-            return self._string(attribute, htype, name, where)
+            if math.prod(shape) != 1:
+                return None
+            if attribute.get_storage_size() > MOST_ATTRIBUTE_BYTES:
+                self.fail(f"attribute {name!r} of {where} is larger than {MOST_ATTRIBUTE_BYTES} bytes")
+            return self._string(attribute, htype)
         dtype = next((d for known, d in _TYPES if htype.equal(known)), None)
         if dtype is None:
-            kind = _CLASSES.get(htype.get_class(), "unknown")
-            self.fail(f"attribute {name!r} of {where} has type {kind}, expected text or numbers")
+            return None
         if math.prod(shape) * dtype.itemsize > MOST_ATTRIBUTE_BYTES:
             self.fail(f"attribute {name!r} of {where} is larger than {MOST_ATTRIBUTE_BYTES} bytes")
         values = np.empty(shape, dtype)
@@ -239,7 +244,7 @@ class Inspector:
         values = values.astype(dtype.newbyteorder("="))
         return {"dtype": values.dtype.str, "values": values.ravel().tolist(), "scalar": not shape}
 
-    def _string(self, attribute: Any, htype: Any, name: str, where: str) -> str:
+    def _string(self, attribute: Any, htype: Any) -> str | None:
         shape = attribute.get_space().get_simple_extent_dims() or ()
         if htype.is_variable_str():
             coding = "utf-8" if htype.get_cset() == h5t.CSET_UTF8 else "ascii"
@@ -254,13 +259,14 @@ class Inspector:
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
-            self.fail(f"attribute {name!r} of {where} is not UTF-8 text")
+            return None
 
 
 _HIDDEN = {
     b"DIMENSION_LIST", b"REFERENCE_LIST", b"CLASS", b"NAME", b"_Netcdf4Dimid", b"_Netcdf4Coordinates",
     b"_NCProperties", b"_nc3_strict", b"DIMENSION_LABELS",
 }  # fmt: skip
+_MEANING = (b"_FillValue", b"missing_value", b"scale_factor", b"add_offset", b"_Unsigned")
 _CLASSES = {
     getattr(h5t, code): text
     for code, text in (

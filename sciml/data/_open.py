@@ -5,11 +5,15 @@ from __future__ import annotations
 import functools
 import json
 import os
+import sys
+import threading
 from typing import Any
 
 import numpy as np
 
 from sciml.data import probe, schema
+from sciml.data._decoded import Decoded, coding_of
+from sciml.data._files import absolute
 from sciml.data._store import Stored, release
 from sciml.errors import FileFormatError, InputError
 
@@ -29,9 +33,7 @@ def open(path: str | os.PathLike[str]) -> Any:
         InputError: no such file.
         FileFormatError: not a data set of this schema, or damaged; names the file and variable.
     """
-    if not isinstance(path, str | os.PathLike):
-        raise InputError(f"data: expected a path, got {path!r:.80}")
-    name = os.path.abspath(os.fspath(path))
+    name = absolute(path, "data")
     if os.path.isdir(name):
         from sciml.data import _zarr
 
@@ -39,7 +41,20 @@ def open(path: str | os.PathLike[str]) -> Any:
     return open_stored(name)[0]
 
 
-def open_stored(name: str) -> tuple[Any, dict[str, Stored]]:
+def _after_fork() -> None:
+    """In a forked child: Dask would wait for ever for the threads of its pool, which stayed with the parent."""
+    threaded = sys.modules.get("dask.threaded")
+    if threaded is not None:
+        threaded.default_pool = None  # type: ignore[attr-defined]
+        threaded.pools.clear()
+        threaded.pools_lock = threading.Lock()  # type: ignore[attr-defined]
+
+
+if hasattr(os, "register_at_fork"):  # absent on Windows
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def open_stored(name: str) -> tuple[Any, dict[str, Stored | Decoded]]:
     """The data set in an HDF5 file, and where each of its variables is stored."""
     probe.start()  # it starts while xarray is imported
     import dask.array
@@ -47,10 +62,14 @@ def open_stored(name: str) -> tuple[Any, dict[str, Stored]]:
 
     identity, attrs, found = probe.inspect(name)
     sizes = _sizes(name, found)
+    for variable, about in found.items():
+        if about["stored"] is not None:
+            coding = coding_of(about["attrs"], about["stored"].dtype, f"{name}: variable {variable!r}")
+            about["stored"] = about["stored"] if coding is None else Decoded(about["stored"], coding)
     widest = 1
     data: dict[str, Any] = {}
     for variable, about in found.items():
-        stored: Stored | None = about["stored"]
+        stored: Stored | Decoded | None = about["stored"]
         if stored is None or (variable in sizes and about["dims"] == (variable,)):
             continue
         if about["dims"][:1] in (("frame",), ("obs",)) and stored.dtype.kind == "f":
@@ -72,7 +91,8 @@ def open_stored(name: str) -> tuple[Any, dict[str, Stored]]:
                 )
             else:
                 values = stored[...]
-            data[variable] = (dims, values, note)
+            coding = {"dtype": "S1"} if stored.dtype.kind == "S" else {}  # text is written again as it is stored here
+            data[variable] = (dims, values, note, coding)
         coords = {"time": data.pop("time")} if "time" in data else {}
         dataset = xr.Dataset(data, coords, attrs)
         if "sha256" not in dataset.variables:
@@ -89,12 +109,12 @@ def open_stored(name: str) -> tuple[Any, dict[str, Stored]]:
     return dataset, {k: about["stored"] for k, about in found.items() if about["stored"] is not None}
 
 
-def _lazy(stored: Stored, dims: tuple[str, ...]) -> bool:
+def _lazy(stored: Stored | Decoded, dims: tuple[str, ...]) -> bool:
     fields = (stored.ndim > 1 and dims[0] == "frame") or dims[:1] == ("obs",)
     return fields or (stored.ndim > 1 and stored.nbytes > EAGER_BYTES)
 
 
-def _token(stored: Stored) -> str:
+def _token(stored: Stored | Decoded) -> str:
     from dask.base import tokenize
 
     f = stored.file
@@ -123,7 +143,7 @@ def _sizes(path: str, found: dict[str, dict[str, Any]]) -> dict[str, int]:
     return sizes
 
 
-def _text(path: str, name: str, stored: Stored, dims: tuple[str, ...], note: dict[str, Any]) -> tuple[Any, Any]:
+def _text(path: str, name: str, stored: Any, dims: tuple[str, ...], note: dict[str, Any]) -> tuple[Any, Any]:
     """Text stored as characters over a last dimension of its own, as NetCDF does."""
     if stored.nbytes > MOST_TEXT:
         raise FileFormatError(f"{path}: variable {name!r} holds {stored.nbytes} bytes of text, expected less")

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from sciml.data import schema
+from sciml.arrays import cast, clock, storable
+from sciml.data import _inputs, _nodes, schema
 from sciml.data import splits as _splits
-from sciml.data._solution import VOLATILE
+from sciml.data._decoded import CODING
+from sciml.data._solution import VOLATILE, _plain
 from sciml.data._support import support
 from sciml.errors import InputError, is_whole
 from sciml.problem import Case
@@ -26,6 +28,7 @@ def pack(
     dtype: str | None = "float32",
     fields: Sequence[str] | None = None,
     attrs: Mapping[str, Any] | None = None,
+    named_splits: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Put the solutions of many cases of one problem into one data set (see `sciml.data.schema`).
 
@@ -36,6 +39,8 @@ def pack(
         dtype: type to store fields in; None keeps the solutions' own.
         fields: which fields to keep; all by default.
         attrs: further root attributes, for instance the generator and its seed.
+        named_splits: further splits by name, each as `splits`; `sciml.data.splits.folds` makes those of a
+            cross-validation.
 
     Raises:
         InputError: no solutions, different problems or grid shapes, or a field that some solution lacks.
@@ -43,7 +48,7 @@ def pack(
     parts = [single(solution, dtype, fields) for solution in solutions]
     if not parts:
         raise InputError("solutions: expected at least one, got none")
-    return concat(parts, splits, attrs)
+    return concat(parts, splits, attrs, named_splits)
 
 
 def single(solution: xr.Dataset, dtype: str | None = "float32", fields: Sequence[str] | None = None) -> xr.Dataset:
@@ -53,32 +58,39 @@ def single(solution: xr.Dataset, dtype: str | None = "float32", fields: Sequence
     case = Case.from_parts(solution.attrs, {str(k): v.values for k, v in solution.variables.items()})
     problem = case.problem
     steady = "time" not in solution.variables
-    frames = 1 if steady else solution.sizes["time"]
+    if steady and not problem.steady:
+        raise InputError(f"solution: the coordinate 'time' is missing, although {problem.name} changes in time")
     kept = [str(n) for n in solution.data_vars if _is_field(str(n), solution)]
     for name in fields or ():
         if name not in kept:
             raise InputError(f"fields: the solution has no field {name!r}, only {kept}")
     kept = kept if fields is None else [n for n in kept if n in fields]
+    if not kept:
+        raise InputError("solution: holds no field, expected at least one floating-point variable of the problem")
     nodal = any("node" in solution[n].dims for n in kept)
+    # a solution without `time`, and one cut down to a single time, is one frame
+    framed = not steady and solution["time"].ndim > 0
+    frames = solution.sizes["time"] if framed else 1
     data: dict[str, Any] = {
         "row_size": (("case",), np.array([frames]), {"long_name": "frames of each case", "sample_dimension": "frame"}),
     }
     if not steady:
-        time = np.asarray(solution["time"].values, dtype=np.float64)
+        time = np.atleast_1d(clock("solution: time", solution["time"].values, schema.units_in_time(problem)))
         note = {"units": schema.units_in_time(problem), "long_name": "time", "axis": "T"}
         data["time"] = (("frame",), time, note)
+    count = _nodes.frame_count(solution) if nodal else None
     for name in kept:
         var = solution[name]
-        values = var.values if dtype is None else var.values.astype(dtype, copy=False)
-        values = values[None] if steady else values
+        values = cast(f"pack: {name!r}", var.values, storable(var.dtype) if dtype is None else dtype)
+        values = values if framed else values[None]
         dims = ("frame", *(d for d in var.dims if d != "time"))
-        unit, text = schema.units_of(problem, name)
-        note = {"units": unit, "long_name": text}
-        data[name] = (("obs",), values.ravel(), note) if nodal else (dims, values, note)
-    data |= _nodes(solution, steady) if nodal else _axes(solution, case, kept)
+        note = _note(name, var, problem)
+        data[name] = (("obs",), _nodes.flatten(values, count), note) if nodal else (dims, values, note)
+    data |= _nodes.pack(solution) if nodal else _axes(solution, case, kept)
     for name, var in solution.variables.items():
         if str(name).startswith("input_") or name == "mask":
-            data[str(name)] = (("case", *(str(d) for d in var.dims)), var.values[None], dict(var.attrs))
+            values = cast(f"pack: {name!r}", var.values, storable(var.dtype))
+            data[str(name)] = (("case", *(str(d) for d in var.dims)), values[None], dict(var.attrs))
     times = np.zeros(1) if steady else data["time"][1]
     data |= describe(case, times, str(solution.attrs.get("status", "ok")))
     attrs = {k: v for k, v in solution.attrs.items() if k not in _CASE_ATTRS + VOLATILE}
@@ -89,6 +101,25 @@ def single(solution: xr.Dataset, dtype: str | None = "float32", fields: Sequence
         "parameters": " ".join(case.parameters),
     }
     return concat([xr.Dataset(data, attrs=attrs)])
+
+
+def _note(name: str, variable: Any, problem: Any) -> dict[str, Any]:
+    """Attributes of a field: its own, with units and a name where it lacks them.
+
+    Raises:
+        InputError: units other than the problem's, or values that are still packed.
+    """
+    note = {str(k): _plain(str(k), v) for k, v in variable.attrs.items()}
+    for key in CODING:
+        if key in note:
+            raise InputError(
+                f"solution: {name!r} has the attribute {key!r}: decode its values first (xarray.decode_cf)"
+            )
+    unit, text = schema.units_of(problem, name)
+    if note.setdefault("units", unit) != unit and schema.describes(problem, name):
+        raise InputError(f"solution: {name!r} has units {note['units']!r}, expected {unit!r}")
+    note.setdefault("long_name", text)
+    return note
 
 
 def describe(case: Case, times: np.ndarray, status: str = "ok") -> dict[str, Any]:
@@ -120,16 +151,21 @@ def label_subset(subset: str) -> dict[str, Any]:
 
 def _is_field(name: str, solution: xr.Dataset) -> bool:
     var = solution[name]
-    if name.startswith("input_") or name in ("mask", "connectivity") or var.dtype.kind != "f" or not var.dims:
+    if name.startswith(("input_", "node_", "connectivity")) or name == "mask" or var.dtype.kind != "f" or not var.dims:
         return False
-    return var.dims[0] == "time" or "time" not in solution.variables
+    return var.dims[0] == "time" or "time" not in solution.dims
 
 
 def _axes(solution: xr.Dataset, case: Case, fields: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     unit = schema.units_in_space(case.problem)
     extents = dict(zip("xyz", case.geometry.extents, strict=False))
+    periodic = dict(zip("xyz", schema.periodic_axes(case.geometry), strict=False))
     dims = {d: n for name in fields for d, n in solution[name].sizes.items() if d != "time"}
+    for name in fields:
+        here = tuple(d for d in solution[name].dims if d != "time")
+        if len(here) != case.problem.dimensions:
+            raise InputError(f"solution: {name!r} is over {here}, expected {case.problem.dimensions} axes of space")
     for dim, n in dims.items():
         axis = schema.axis_of(str(dim))
         if axis is None or axis not in extents:
@@ -138,7 +174,10 @@ def _axes(solution: xr.Dataset, case: Case, fields: list[str]) -> dict[str, Any]
         for end, value in (("min", low), ("max", high)):
             note = {"units": unit, "long_name": f"{'lower' if end == 'min' else 'upper'} end of the domain in {axis}"}
             found[f"{axis}_{end}"] = (("case",), np.array([value], dtype=np.float64), note)
+        if dim not in solution.variables:
+            raise InputError(f"solution: coordinate {dim!r} is missing, expected the positions of its {n} values")
         points = np.asarray(solution[dim].values, dtype=np.float64)
+        schema.require_cover(f"solution: {dim!r}", str(dim), points, low, high, periodic[axis])
         if not np.allclose(points, uniform(str(dim), n, low, high), rtol=0.0, atol=1e-9 * (high - low)):
             note = {"units": unit, "long_name": f"positions along {dim}"}
             found[f"{dim}_coordinate"] = (("case", str(dim)), points[None], note)
@@ -152,26 +191,18 @@ def uniform(dim: str, n: int, low: float, high: float) -> np.ndarray:
     return np.linspace(low, high, n)
 
 
-def _nodes(solution: xr.Dataset, steady: bool) -> dict[str, Any]:
-    note = {"long_name": "nodes of each case"}
-    found: dict[str, Any] = {"node_row_size": (("case",), np.array([solution.sizes["node"]]), note)}
-    for axis in "xyz":
-        if axis in solution.variables:
-            var = solution[axis]
-            found[axis] = (("obs",) if "time" in var.dims else ("node",), var.values.ravel(), dict(var.attrs))
-    if "connectivity" in solution.variables:
-        var = solution["connectivity"]
-        found["connectivity"] = (("cell", "vertex"), var.values, dict(var.attrs))
-        found["cell_row_size"] = (("case",), np.array([var.shape[0]]), {"long_name": "cells of each case"})
-    return found
-
-
-def concat(parts: Sequence[xr.Dataset], splits: Any = None, attrs: Mapping[str, Any] | None = None) -> xr.Dataset:
+def concat(
+    parts: Sequence[xr.Dataset],
+    splits: Any = None,
+    attrs: Mapping[str, Any] | None = None,
+    named_splits: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
     """Join packed data sets of one problem, case after case; dask-backed fields stay lazy.
 
     Raises:
         InputError: they differ in problem, fields, parameters or grid shape.
     """
+    parts = _nodes.alike(list(parts))
     first = parts[0]
     for part in parts[1:]:
         for key in (*_ROOT, "fields", "parameters"):
@@ -185,30 +216,45 @@ def concat(parts: Sequence[xr.Dataset], splits: Any = None, attrs: Mapping[str, 
     rows = np.concatenate([part["row_size"].values for part in parts]).astype(np.int64)
     names = sorted({str(n) for part in parts for n in part.variables} - {"frame_case", "sha256", "case_attrs_json"})
     data: dict[str, Any] = {}
-    for name in names:
+    for name in sorted({n for part in parts for n in schema.input_names(part)}):
+        joined = _inputs.join(name, parts)
+        if joined is not None:
+            data |= joined
+            names = [n for n in names if n not in (f"input_{name}", *joined)]
+    flat = {f"input_{n}_{part}" for n in [k.removeprefix("input_") for k in data] for part in ("row_size", "shape")}
+    for name in (n for n in names if n not in flat):
         holders = [part.variables[name] for part in parts if name in part.variables]
         like = holders[0]
         if "flag_meanings" in like.attrs and name != "mask":
             data[name] = _flags(name, parts, counts)
         else:
             pieces = [part.variables[name] if name in part.variables else _absent(name, like, part) for part in parts]
-            data[name] = (like.dims, _join(pieces), dict(like.attrs))
+            coding = {"dtype": "S1"} if name in schema.TEXT else {}  # as other writers of netCDF must store it
+            data[name] = (like.dims, _join(name, pieces), dict(like.attrs), coding)
     note = {"long_name": "case of each frame", "instance_dimension": "case"}
     data["frame_case"] = (("frame",), np.repeat(np.arange(rows.size, dtype=np.int32), rows), note)
-    chosen = _splits.names(splits, rows.size)
-    if chosen is not None:
-        data["split"] = (("case",), _splits.codes(chosen), schema.flag_attrs(schema.SPLITS, "split, by case"))
+    for key, given in [("split", splits), *((f"split_{k}", v) for k, v in (named_splits or {}).items())]:
+        chosen = _splits.names(given, rows.size)
+        if not schema.NAME.match(key):
+            raise InputError(f"named_splits: {key.removeprefix('split_')!r:.60} is not a name for a split")
+        if chosen is not None:
+            data[key] = (("case",), _splits.codes(chosen), schema.flag_attrs(schema.SPLITS, f"{key}, by case"))
     root, text = _attrs(parts, counts)
     if text is not None:
-        data["case_attrs_json"] = (("case",), text, {"long_name": "attributes that differ between cases, as JSON"})
+        note = {"long_name": "attributes that differ between cases, as JSON"}
+        data["case_attrs_json"] = (("case",), text, note, {"dtype": "S1"})
     coords = {"time": data.pop("time")} if "time" in data else {}
     return xr.Dataset(data, coords, root | dict(attrs or {}))
 
 
-def _join(pieces: list[Any]) -> Any:
-    """Concatenate along the first axis; shorter trailing axes are padded (NaN, or 0 for integers)."""
+def _join(name: str, pieces: list[Any]) -> Any:
+    """Concatenate along the first axis; boundary values along fewer points are padded with NaN."""
     trailing = [p.shape[1:] for p in pieces]
     if len(set(trailing)) > 1:
+        if not name.startswith("boundary_"):
+            shapes = " and ".join(str(t) for t in sorted(set(trailing)))
+            hint = "; name the kinds of cells" if name == "connectivity" else ""
+            raise InputError(f"pack: {name!r} has shapes {shapes} in different cases, expected one{hint}")
         widest = tuple(max(s) for s in zip(*trailing, strict=True))
         pieces = [_pad(np.asarray(p.values), widest) for p in pieces]
         return np.concatenate(pieces)
@@ -224,11 +270,17 @@ def _join(pieces: list[Any]) -> Any:
 
 def _pad(array: np.ndarray, trailing: tuple[int, ...]) -> np.ndarray:
     widths = [(0, 0), *((0, n - m) for n, m in zip(trailing, array.shape[1:], strict=True))]
-    return np.pad(array, widths, constant_values=np.nan if array.dtype.kind == "f" else 0)
+    return np.pad(array, widths, constant_values=np.nan)
 
 
 def _absent(name: str, like: Any, part: xr.Dataset) -> Any:
     """What stands for a variable that some cases lack."""
+    if name.startswith("connectivity"):
+        return xr.Variable(like.dims, np.empty((0, *like.shape[1:]), like.dtype))
+    if name.startswith("cell_row_size"):
+        return xr.Variable(like.dims, np.zeros(part.sizes["case"], like.dtype))
+    if like.dims[0] not in part.sizes:
+        raise InputError(f"pack: variable {name!r} is in some of the data sets only")
     dim, n = like.dims[0], part.sizes[like.dims[0]]
     shape = (n, *like.shape[1:])
     if name == "mask":
@@ -240,7 +292,7 @@ def _absent(name: str, like: Any, part: xr.Dataset) -> Any:
         return xr.Variable(like.dims, np.stack([uniform(along, shape[1], a, b) for a, b in ends]))
     if name in schema.TEXT:
         return xr.Variable(like.dims, np.full(shape, "", dtype="<U1"))
-    if name.startswith(("input_", "boundary_")):
+    if name.startswith("boundary_"):
         return xr.Variable(like.dims, np.full(shape, np.nan))
     raise InputError(f"pack: variable {name!r} over {dim!r} is in some of the data sets only")
 
@@ -320,9 +372,10 @@ def case_solution(dataset: xr.Dataset, i: int) -> xr.Dataset:
     data: dict[str, Any] = {}
     coords: dict[str, Any] = {}
     if not steady:
-        coords["time"] = (("time",), dataset["time"].values[rows], dict(dataset["time"].attrs))
+        time = clock("time", dataset["time"].values[rows], dataset["time"].attrs.get("units", "s"))
+        coords["time"] = (("time",), time, dict(dataset["time"].attrs))
     if "node_row_size" in dataset.variables:
-        _unpack_nodes(dataset, i, rows, steady, names, data, coords)
+        _nodes.unpack(dataset, i, rows, names, data, coords)
     else:
         for name in names:
             var = dataset[name].variable[rows]
@@ -330,13 +383,14 @@ def case_solution(dataset: xr.Dataset, i: int) -> xr.Dataset:
             data[name] = (dims[1:], var.data[0], dict(var.attrs)) if steady else (dims, var.data, dict(var.attrs))
             for dim in var.dims[1:]:
                 coords[str(dim)] = ((str(dim),), positions(dataset, i, str(dim)), _axis_note(dataset, str(dim)))
-    for name, var in dataset.variables.items():
-        if str(name).startswith("input_"):
-            values = _trim(np.asarray(var[i].values))
-            if values is not None:
-                data[str(name)] = (var.dims[1:], values, dict(var.attrs))
-        elif name == "mask":
-            data["mask"] = (var.dims[1:], np.asarray(var[i].values), dict(var.attrs))
+    for name in schema.input_names(dataset):
+        found = _inputs.of_case(dataset, name, i)
+        if found is not None:
+            note = {k: v for k, v in dataset[f"input_{name}"].attrs.items() if k not in ("dims", "sample_dimension")}
+            data[f"input_{name}"] = (*found, note)
+    if "mask" in dataset.variables:
+        var = dataset.variables["mask"]
+        data["mask"] = (var.dims[1:], np.asarray(var[i].values), dict(var.attrs))
     attrs = {k: v for k, v in dataset.attrs.items() if k not in ("fields", "parameters")}
     if "case_attrs_json" in dataset.variables:
         attrs |= json.loads(str(dataset["case_attrs_json"].values[i]))
@@ -361,37 +415,3 @@ def _axis_note(dataset: xr.Dataset, dim: str) -> dict[str, str]:
     axis = str(schema.axis_of(dim))
     unit = dataset[f"{axis}_min"].attrs.get("units", "m")
     return {"units": unit, "long_name": f"{axis} coordinate", "axis": axis.upper()}
-
-
-def _trim(array: np.ndarray) -> np.ndarray | None:
-    """An input without its NaN padding; None where the case has no such input."""
-    if array.dtype.kind != "f" or array.ndim == 0:
-        return array
-    inside = np.isfinite(array)
-    if not inside.any():
-        return None
-    last = [index.max() for index in np.nonzero(inside)]
-    return array[tuple(slice(int(k) + 1) for k in last)]
-
-
-def _unpack_nodes(
-    dataset: xr.Dataset, i: int, rows: slice, steady: bool, names: list[str], data: dict, coords: dict
-) -> None:
-    sizes = dataset["row_size"].values.astype(np.int64)
-    count = dataset["node_row_size"].values.astype(np.int64)
-    n, t = int(count[i]), rows.stop - rows.start
-    start = int(schema.starts(sizes * count)[i])
-    nodes = slice(*(int(k) for k in schema.starts(count)[i : i + 2]))
-    along = ("node",) if steady else ("time", "node")
-    for name in [*names, *(a for a in "xyz" if a in dataset.variables)]:
-        var = dataset[name].variable
-        if var.dims == ("obs",):
-            flat: Any = var.data[start : start + n * t]
-            values = flat.reshape((n,) if steady else (t, n))
-            (data if name in names else coords)[name] = (along, values, dict(var.attrs))
-        else:
-            coords[name] = (("node",), np.asarray(var.values[nodes]), dict(var.attrs))
-    if "connectivity" in dataset.variables:
-        cells = slice(*(int(k) for k in schema.starts(dataset["cell_row_size"].values)[i : i + 2]))
-        var = dataset["connectivity"].variable
-        data["connectivity"] = (var.dims, np.asarray(var.values[cells]), dict(var.attrs))

@@ -11,8 +11,9 @@ from typing import Any
 
 from sciml.data import _files, _write
 from sciml.data._open import open as _open
-from sciml.data._pack import single
+from sciml.data._pack import concat, single
 from sciml.data._solution import VOLATILE
+from sciml.data.schema import flag_names
 from sciml.errors import InputError
 
 
@@ -40,10 +41,11 @@ class ShardWriter:
         dtype: str | None = "float32",
         fields: Any = None,
     ) -> None:
-        self.out = Path(os.fspath(out))
+        self.out = Path(_files.given(out, "out"))
         self.folder = Path(f"{self.out}.shards")
         self.dtype, self.fields = dtype, fields
-        if not self.out.parent.is_dir():
+        _files.require_name(_files.absolute(out, "out"), ".shards")
+        if not os.path.isdir(self.out.parent):
             raise InputError(f"{self.out}: the folder {str(self.out.parent)!r} does not exist")
         try:
             self.folder.mkdir(exist_ok=True)
@@ -78,12 +80,19 @@ class ShardWriter:
         """The finished cases."""
         return sorted(int(p.stem.split("_")[1]) for p in self.folder.glob("case_*.h5"))
 
-    def merge(self, splits: Any = None, attrs: Mapping[str, Any] | None = None, count: int | None = None) -> Path:
+    def merge(
+        self,
+        splits: Any = None,
+        attrs: Mapping[str, Any] | None = None,
+        count: int | None = None,
+        named_splits: Any = None,
+    ) -> Path:
         """Join the shards into the file, then remove them.
 
         Args:
             splits: as for `sciml.data.pack`, or a function of the list of subsets (one for each case).
             attrs: further root attributes.
+            named_splits: further splits by name, as for `sciml.data.pack`, or such a function.
             count: how many cases there must be; None takes those that are there.
 
         Raises:
@@ -95,13 +104,13 @@ class ShardWriter:
         if missing or not wanted:
             raise InputError(f"{self.folder}: case {missing[0] if missing else 0} is not finished")
         parts = [_open(self.path(i)) for i in wanted]
-        if callable(splits):
-            from sciml.data.schema import flag_names
-
-            splits = splits([str(flag_names(part["subset"])[0]) for part in parts])
+        subsets = [str(flag_names(part["subset"])[0]) for part in parts]
+        splits = splits(subsets) if callable(splits) else splits
+        named_splits = named_splits(subsets) if callable(named_splits) else named_splits
         facts = [json.loads(_files.side_car(self.path(i)).read_text(encoding="utf-8")) for i in wanted]
         keys = sorted({k for f in facts for k in f})
-        _write.merge(parts, self.out, splits, attrs, {k: [f.get(k) for f in facts] for k in keys})
+        joined = concat(parts, splits, attrs, named_splits)
+        _write.write(joined, self.out, volatile={k: [f.get(k) for f in facts] for k in keys})
         for part in parts:
             part.close()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -82,6 +82,16 @@ def release(file: FileId) -> None:
         _handles.pop((os.getpid(), file), None)
 
 
+def _after_fork() -> None:
+    """In a forked child: whoever held the lock is not here."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # absent on Windows
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 @dataclass(frozen=True, eq=False)
 class Stored:
     """An array in a file.

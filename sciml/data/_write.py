@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from sciml.arrays import cast, storable
 from sciml.data import _files, schema
-from sciml.data._pack import concat, single
+from sciml.data._pack import single
 from sciml.data._solution import VOLATILE
 from sciml.errors import InputError
 
@@ -49,7 +50,12 @@ def write(
     packed = dataset if schema.is_packed(dataset) else single(dataset, dtype=None)
     packed = packed.copy(deep=False)
     facts = {k: packed.attrs.pop(k) for k in VOLATILE if k in packed.attrs} | dict(volatile or {})
-    target = Path(os.fspath(path))
+    target = Path(_files.given(path))
+    _files.require_name(os.path.realpath(_files.absolute(path)), ".json")
+    for name, variable in packed.variables.items():
+        if variable.dtype != storable(variable.dtype):
+            values = cast(f"{name!r}", variable.data, storable(variable.dtype))
+            packed[name] = (variable.dims, values, variable.attrs)
     schema.check(packed, "data set")
     if compression is not None and compression not in range(1, 10):
         raise InputError(f"compression: expected a level from 1 to 9 or None, got {compression!r}")
@@ -74,7 +80,7 @@ def prepare(packed: Any) -> dict[str, tuple[tuple[str, ...], Any, dict[str, Any]
         variable = packed.variables[name]
         if name == "sha256":
             continue
-        if variable.dtype.kind in "OU":
+        if variable.dtype.kind in "OUT":
             raw = np.array([str(t).encode("utf-8") for t in np.asarray(variable.values).ravel()], dtype="S")
             width = max(raw.dtype.itemsize, 1)
             cells = np.frombuffer(raw.tobytes().ljust(width * raw.size, b"\0"), "S1").reshape(*variable.shape, width)
@@ -161,7 +167,7 @@ def _write_hdf5(packed: Any, part: Path, compression: int | None) -> None:
             def store(start: int, block: np.ndarray, offset: int = offset, row: int = row, chunk: Any = chunk) -> None:
                 _pwrite(fd, _chunked(block, chunk), offset + start * row)
 
-            if digests.covers(name, tuple(source.dims)) and source.dtype.kind not in "OU":
+            if digests.covers(name, tuple(source.dims)) and source.dtype.kind not in "OUT":
                 digests.stream(name, source, store)
             else:
                 for start, block in blocks(encoded):
@@ -249,15 +255,10 @@ def _attribute(holder: Any, name: str, value: Any) -> None:
             raise InputError(f"attrs: {name!r} has {len(raw)} bytes, expected at most {MOST_ATTRIBUTE}")
         dtype = h5py.string_dtype("utf-8", max(len(raw), 1))
         holder.attrs.create(name, np.array(raw, dtype=dtype), dtype=dtype)
-    elif isinstance(value, bool) or not isinstance(value, int | float | np.number | np.ndarray):
+    elif isinstance(value, bool) or not isinstance(value, int | float | np.number | np.ndarray | list | tuple):
         raise InputError(f"attrs: {name!r} is a {type(value).__name__}, expected text, a number or a 1-D array")
     else:
         array = np.asarray(value)
         if array.ndim > 1 or array.dtype.kind not in "fiu" or array.nbytes > MOST_ATTRIBUTE:
             raise InputError(f"attrs: {name!r} is {array.dtype} of shape {array.shape}, expected 1-D numbers")
         holder.attrs.create(name, array.astype(array.dtype.newbyteorder("<")))
-
-
-def merge(parts: list[Any], path: Path, splits: Any, attrs: Mapping[str, Any] | None, volatile: Any = None) -> None:
-    """Join packed data sets into one file."""
-    write(concat(parts, splits, attrs), path, volatile=volatile)

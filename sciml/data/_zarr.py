@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import secrets
 import shutil
+import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sciml.data import _files, schema
+from sciml.data._decoded import coding_of
 from sciml.errors import FileFormatError, InputError
 
 SHARD_BYTES = 64 << 20
 MOST_BYTES = 1 << 30  # of variables that are read at once
-_CODECS = {"sharding_indexed", "bytes", "zstd", "gzip", "crc32c"}
+_CODECS = {"sharding_indexed", "bytes", "zstd", "gzip", "crc32c", "vlen-utf8"}
 _MOST_JSON = 1 << 20
 
 
@@ -34,16 +38,25 @@ def write(packed: Any, target: Path) -> None:
     from sciml.data._write import prepare
     from sciml.data.digest import Digests, blocks
 
-    if target.exists():
+    if os.path.lexists(target):
         raise InputError(f"{target}: exists already; a Zarr store is not replaced")
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent):
         raise InputError(f"{target}: the folder {str(target.parent)!r} does not exist")
-    part = target.parent / f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.part"
+    part = target.parent / f".{secrets.token_hex(8)}.part"
     digests = Digests(packed)
     try:
         group = zarr.create_group(str(part), zarr_format=3, attributes=_plain(packed.attrs))
         for name, (dims, encoded, attrs) in prepare(packed).items():
-            dtype = np.dtype("u1") if encoded.dtype.kind == "S" else encoded.dtype.newbyteorder("<")
+            source = packed.variables[name]
+            if encoded.dtype.kind == "S":  # text, in the type that xarray reads
+                values = np.asarray(source.values).astype(object)
+                how: dict[str, Any] = {"dimension_names": source.dims, "attributes": _plain(source.attrs)}
+                array = group.create_array(name, shape=values.shape, dtype=str, compressors=None, **how)
+                array[...] = values
+                if digests.covers(name, tuple(source.dims)):
+                    digests.stream(name, source)
+                continue
+            dtype = encoded.dtype.newbyteorder("<")
             array = group.create_array(
                 name,
                 shape=encoded.shape,
@@ -53,21 +66,20 @@ def write(packed: Any, target: Path) -> None:
                 **_layout(dims, encoded),
             )
 
-            def put(start: int, block: np.ndarray, array: Any = array, dtype: Any = dtype) -> None:
-                array[start : start + len(block)] = block.view(dtype) if block.dtype.kind == "S" else block
+            def put(start: int, block: np.ndarray, array: Any = array) -> None:
+                array[start : start + len(block)] = block
 
-            source = packed.variables[name]
-            direct = digests.covers(name, tuple(source.dims)) and source.dtype.kind not in "OU"
-            if direct:
+            if digests.covers(name, tuple(source.dims)):
                 digests.stream(name, source, put)
                 continue
             for start, block in blocks(encoded):
                 put(start, block)
-            if digests.covers(name, tuple(source.dims)):
-                digests.stream(name, source)
         sums = digests.result()
         array = group.create_array("sha256", shape=sums.shape, dtype="u1", dimension_names=("case", "digest"))
         array[...] = sums
+        with warnings.catch_warnings():  # that this is no part of the format yet: readers without it lose nothing
+            warnings.simplefilter("ignore")
+            zarr.consolidate_metadata(str(part))
         for folder, _, files in os.walk(part):
             for file in files:
                 _files.sync(Path(folder) / file)
@@ -115,19 +127,23 @@ def open(name: str) -> Any:
             _check_codecs(name, place.name, about.get("codecs", []))
             array: Any = zarr.open_array(str(place), mode="r")
             dims, note = tuple(about["dimension_names"]), dict(array.attrs)
+            if about["data_type"] == "string":
+                data[place.name] = (dims, _text(name, place, array, about), _arrays(note))
+                continue
             if array.dtype.kind not in "fiu" or len(dims) != array.ndim:
                 raise FileFormatError(f"{name}: variable {place.name!r} has type {array.dtype} over {dims}")
+            where = f"{name}: variable {place.name!r}"
+            coding = coding_of(_numbers(note, array.dtype), array.dtype, where)
             if array.ndim > 1 and dims[0] == "frame":
                 chunks: Any = (array.shards or array.chunks)[:1] + array.shape[1:]
-                data[place.name] = (dims, dask.array.from_array(array, chunks=chunks), _arrays(note))
+                lazy = dask.array.from_array(array, chunks=chunks)
+                if coding is not None:
+                    lazy = lazy.map_blocks(coding.decode, where, dtype=coding.dtype)
+                data[place.name] = (dims, lazy, _arrays(note))
                 continue
             if array.nbytes > MOST_BYTES:
                 raise FileFormatError(f"{name}: variable {place.name!r} declares {array.nbytes} bytes")
-            values = np.asarray(array[...])
-            if "_Encoding" in note:
-                note.pop("_Encoding")
-                raw = np.ascontiguousarray(values).view(f"S{values.shape[-1]}")[..., 0]
-                values, dims = np.array([t.decode("utf-8") for t in raw.tolist()], dtype=str), dims[:-1]
+            values = np.asarray(array[...]) if coding is None else coding.decode(array[...], where)
             data[place.name] = (dims, values, _arrays(note))
         coords = {"time": data.pop("time")} if "time" in data else {}
         dataset = xr.Dataset(data, coords, {k: _arrays({k: v})[k] for k, v in attrs.items()})
@@ -139,6 +155,41 @@ def open(name: str) -> Any:
         raise FileFormatError(f"{name}: the store is damaged: {text[:300]}") from None
     dataset.encoding["source"] = name
     return dataset
+
+
+def _text(name: str, place: Path, array: Any, about: dict[str, Any]) -> np.ndarray:
+    """Text, whose size only its files tell: what they hold must fit into memory, compressed or not."""
+    codecs = [codec["name"] for codec in about.get("codecs", [])]
+    if codecs not in (["vlen-utf8"], ["vlen-utf8", "zstd"]):
+        raise FileFormatError(f"{name}: variable {place.name!r}: text with the codecs {codecs}, expected vlen-utf8")
+    files = [p for p in place.rglob("*") if p.is_file() and p.name != "zarr.json"]
+    held = sum(_zstd_size(p) if "zstd" in codecs else p.stat().st_size for p in files)
+    if array.size > MOST_BYTES >> 6 or held > MOST_BYTES >> 2:
+        raise FileFormatError(f"{name}: variable {place.name!r} declares {array.size} texts of {held} bytes")
+    values = np.asarray(array[...])
+    return np.array([str(text) for text in values.ravel()], dtype=str).reshape(values.shape)
+
+
+def _zstd_size(path: Path) -> int:
+    """Bytes of a Zstandard file once decompressed, as its frame header says (RFC 8878, 3.1.1.1)."""
+    with path.open("rb") as file:
+        head = file.read(18)
+    if head[:4] != b"\x28\xb5\x2f\xfd" or len(head) < 6:
+        raise ValueError(f"{path.name} of {path.parent.name} is not compressed by zstd")
+    flags, single = head[4] >> 6, bool(head[4] & 0x20)
+    at = 5 + (not single) + (0, 1, 2, 4)[head[4] & 3]
+    width = (int(single), 2, 4, 8)[flags]
+    if not width:
+        raise ValueError(f"{path.name} of {path.parent.name} does not say how large it is")
+    return int.from_bytes(head[at : at + width], "little") + (256 if flags == 1 else 0)
+
+
+def _numbers(note: dict[str, Any], dtype: np.dtype) -> dict[str, Any]:
+    """Attributes with the fill value as a number: xarray writes that of floating-point values in base 64."""
+    fill = note.get("_FillValue")
+    if dtype.kind == "f" and isinstance(fill, str):
+        note["_FillValue"] = struct.unpack("<d", base64.standard_b64decode(fill))[0]
+    return note
 
 
 def _metadata(path: Path) -> dict[str, Any]:

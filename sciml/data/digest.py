@@ -2,7 +2,7 @@
 
     digest(case) = SHA-256( for each variable, by name:  name, "|", type, "|", shape, "|", SHA-256(values), "\\n" )
 
-over every variable with a case, frame, obs, node or cell dimension except `sha256` and `frame_case`; `values` are the
+over every variable whose first dimension is divided by case, except `sha256` and `frame_case`; `values` are the
 case's own part in C order, little-endian (text: UTF-8, each followed by a zero byte); type is NumPy's code ("<f4") or
 "text".
 """
@@ -27,10 +27,15 @@ def ranges(dataset: Any) -> dict[str, np.ndarray]:
     rows = np.asarray(dataset["row_size"].values, dtype=np.int64)
     found = {"case": np.arange(cases + 1), "frame": schema.starts(rows)}
     if "node_row_size" in dataset.variables:
-        count = np.asarray(dataset["node_row_size"].values, dtype=np.int64)
-        found |= {"node": schema.starts(count), "obs": schema.starts(count * rows)}
-    if "cell_row_size" in dataset.variables:
-        found["cell"] = schema.starts(dataset["cell_row_size"].values)
+        found["obs"] = schema.starts(schema.node_counts(dataset))[found["frame"]]
+        if dataset["node_row_size"].dims == ("case",):
+            found["node"] = schema.starts(dataset["node_row_size"].values)
+    for suffix in ("", *(f"_{kind}" for kind in schema.KINDS)):
+        if f"cell_row_size{suffix}" in dataset.variables:
+            found[f"cell{suffix}"] = schema.starts(dataset[f"cell_row_size{suffix}"].values)
+    for name in schema.input_names(dataset):
+        if schema.is_flat(dataset, name):
+            found[f"{name}_obs"] = schema.starts(dataset[f"input_{name}_row_size"].values)
     return found
 
 
@@ -55,7 +60,7 @@ class Digests:
 
     def stream(self, name: str, variable: Any, sink: Callable[[int, np.ndarray], None] | None = None) -> None:
         """Read a variable once, in blocks along its first axis; enter its digests; hand each block to `sink`."""
-        if variable.dtype.kind in "OU":
+        if variable.dtype.kind in "OUT":
             sums = [hashlib.sha256(t + b"\0") for t in text_bytes(np.asarray(variable.values))]
             self.lines[name] = [self._line(name, "text", (1,), h) for h in sums]
             return

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from sciml.data._files import import_paths
 from sciml.data.windows import Windows
 from sciml.errors import InputError, is_whole
 
@@ -167,7 +168,7 @@ class _Worker:
                 raise InputError(f"loader: no room for {self.slot * _AHEAD} bytes: {error.strerror}") from None
             self.memory = mmap.mmap(file.fileno(), self.slot * _AHEAD)
             threads = {k: "1" for k in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-            paths = json.dumps([p or os.getcwd() for p in sys.path])
+            paths = json.dumps(import_paths())
             self.process = subprocess.Popen(
                 [sys.executable, "-c", _COMMAND, paths],
                 stdin=subprocess.PIPE,

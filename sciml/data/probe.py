@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from sciml.data._files import absolute, import_paths
 from sciml.data._store import FileId, Stored
 from sciml.errors import FileFormatError, InputError
 
@@ -46,7 +47,7 @@ class _Helper:
     def __init__(self) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("HDF5_")}
         environment |= {"HDF5_PLUGIN_PRELOAD": "::", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        paths = json.dumps([p or os.getcwd() for p in sys.path])
+        paths = json.dumps(import_paths())
         self.owner = os.getpid()
         self.process = subprocess.Popen(
             [sys.executable, "-E", "-s", "-c", _COMMAND, paths, str(MEMORY)],
@@ -117,7 +118,15 @@ def stop() -> None:
         _helper = None
 
 
+def _after_fork() -> None:
+    """In a forked child: the helper is the parent's, and whoever held the lock is not here."""
+    global _helper, _lock
+    _helper, _lock = None, threading.Lock()
+
+
 atexit.register(stop)
+if hasattr(os, "register_at_fork"):  # absent on Windows
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def inspect(path: str | os.PathLike[str]) -> tuple[FileId, dict[str, Any], dict[str, dict[str, Any]]]:
@@ -131,7 +140,7 @@ def inspect(path: str | os.PathLike[str]) -> tuple[FileId, dict[str, Any], dict[
         InputError: no such file, or it cannot be opened.
         FileFormatError: the file is damaged, or holds what is refused.
     """
-    name = os.path.abspath(os.fspath(path))
+    name = absolute(path, "data")
     identity = _identity(name)
     with _lock:
         answer, tables = _ask(name, SECONDS + SECONDS_PER_GIGABYTE * identity.size / 1e9)

@@ -10,21 +10,30 @@ Variables (dims in brackets):
     row_size (case), frame_case (frame), time (frame)       the ragged index; steady sets have no `time`, a frame a case
     <field> (frame, [z, [y,]] x)                            float; faces use x_face, y_face, z_face
     <field> (obs)                                           node, cell or particle values, frame after frame; then also
-        node_row_size (case), x, y, z (node)                node count and positions of each case (moving: x (obs))
-        cell_row_size (case), connectivity (cell, vertex)   0-based and local to the case
+        node_row_size (case) or (frame)                     node count of each case, or of each frame where it changes
+        x, y, z (node) or (obs)                             positions: fixed, or moving from frame to frame
+        node_<name> (node)                                  what fixed nodes have for good: material, kind of node
+        cell_row_size (case), connectivity (cell, vertex)   cells of fixed node counts, 0-based and local to the case
+        cell_row_size_<kind>, connectivity_<kind>           the same for each of several kinds of cells, over
+                                                            (cell_<kind>, vertex_<kind>), see KINDS
     <parameter> (case)                                      float64
     x_min, x_max, ... (case)                                extents
     <axis>_coordinate (case, <axis>)                        only where an axis is not uniform
     mask (case, [z, [y,]] x)                                uint8, 1 = fluid; absent where all is fluid
-    input_<name> (case, ...)                                static inputs, NaN where a case has none
-    boundary_<boundary>_<field> (frame)                     boundary values
-    subset, split, split_<name>, status (case)              uint8 with flag_values and flag_meanings
+    input_<name> (case, ...)                                static inputs of one shape in all cases; else, flat:
+        input_<name> (<name>_obs)                           values one case after another; its attribute `dims` names
+        input_<name>_row_size (case)                        the axes that they have in a case; their number (0: none)
+        input_<name>_shape (case, <name>_axis)              and, for several axes, the shape
+    boundary_<boundary>_<field> (frame)                     boundary values; along a boundary also over its points
+    subset, split, split_<name>, status (case)              uint8 with flag_values and flag_meanings; split_<name> are
+                                                            further splits, for instance the folds of a cross-validation
     case_json, source_json, source_layout (case)            text: the case, what an importer read, how it was laid out
     status_message, case_attrs_json (case)                  text: what failed, attributes that differ between cases
     sha256 (case, digest)                                   uint8, see `sciml.data.digest`
 
-Root attributes name the fields and parameters (`fields`, `parameters`: names separated by blanks), the problem and the
-schema version. A reader accepts every 1.x; a major version that it does not know is refused.
+Numbers are float32, float64 or integers: half precision is widened, long double narrowed. Root attributes name the
+fields and parameters (`fields`, `parameters`: names separated by blanks), the problem and the schema version. A reader
+accepts every 1.x; a major version that it does not know is refused.
 """
 
 from __future__ import annotations
@@ -34,7 +43,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from sciml.errors import FileFormatError
+from sciml.data._decoded import CODING
+from sciml.errors import FileFormatError, InputError
 
 VERSION = "1.0"
 CONVENTIONS = "CF-1.10"
@@ -43,6 +53,7 @@ SPLITS = ("train", "validation", "test", "unused")
 STATUSES = ("ok", "failed")
 DERIVED = ("_face", "_tendency", "_std")
 TEXT = ("case_json", "source_json", "source_layout", "status_message", "case_attrs_json")
+KINDS = {"line": 2, "triangle": 3, "quadrilateral": 4, "tetrahedron": 4, "hexahedron": 8}  # vertices of each cell
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}\Z")
 AXIS = re.compile(r"([zyx])(_face|_node)?\Z")
 
@@ -67,6 +78,12 @@ def units_of(problem: Any, name: str) -> tuple[str, str]:
             unit = unit if suffix != "_tendency" else ("s-1" if unit in ("1", "") else f"{unit} s-1")
             return unit, f"{specs[base].description or base}, {text}"
     return "1", name
+
+
+def describes(problem: Any, name: str) -> bool:
+    """Whether `name` is a field of the problem or derived from one, so that its units are known."""
+    known = [spec.name for spec in problem.fields]
+    return name in known or any(name.endswith(s) and name.removesuffix(s) in known for s in DERIVED)
 
 
 def units_in_time(problem: Any) -> str:
@@ -95,6 +112,67 @@ def flag_names(variable: Any) -> np.ndarray:
 def starts(row_size: np.ndarray) -> np.ndarray:
     """start_i for every case, and the total at the end: (C,) -> (C + 1,)."""
     return np.concatenate([[0], np.cumsum(np.asarray(row_size, dtype=np.int64))])
+
+
+def node_counts(dataset: Any) -> np.ndarray:
+    """The number of nodes in every frame: (F,)."""
+    variable = dataset.variables["node_row_size"]
+    count = np.asarray(variable.values, dtype=np.int64)
+    if variable.dims == ("frame",):
+        return count
+    return np.repeat(count, np.asarray(dataset.variables["row_size"].values, dtype=np.int64))
+
+
+def input_names(dataset: Any) -> list[str]:
+    """Names of the inputs in a data set or a solution, without the variables that say how they are laid out."""
+    names = [str(n).removeprefix("input_") for n in dataset.variables if str(n).startswith("input_")]
+    helpers = {f"{n}_{part}" for n in names if is_flat(dataset, n) for part in ("row_size", "shape")}
+    return [n for n in names if n not in helpers]
+
+
+def is_flat(dataset: Any, name: str) -> bool:
+    """Whether an input is stored flat, one case after another."""
+    return tuple(dataset.variables[f"input_{name}"].dims) == (f"{name}_obs",)
+
+
+def covers(dim: str, points: Any, low: Any, high: Any, periodic: bool | None = False) -> Any:
+    """Whether positions along an axis cover the domain, low ... high: (..., n), (...), (...) -> (...).
+
+    Cells must tile it: no cell is missing at an end, and equal cells stand in the middle. Points from end to end are
+    taken, too, and on a periodic axis any shift, so points at i L / n. Faces and nodes ("x_face", "x_node") run from
+    end to end. `periodic` is None where it is not known: then what is right for either is taken.
+    """
+    points, low, high = (np.asarray(a, dtype=np.float64) for a in (points, low, high))
+    slack = 1e-5 * (high - low) + 1e-6 * np.maximum(np.abs(low), np.abs(high))  # positions may be float32
+    first, last = points[..., 0] - low, high - points[..., -1]
+    fits = (first >= -slack) & (last >= -slack)
+    if points.shape[-1] == 1:
+        return fits
+    steps = np.diff(points, axis=-1)
+    left, right = steps[..., 0], steps[..., -1]
+    if dim not in SPACE:
+        return fits & (first <= slack) & (last <= slack + (0.0 if periodic is False else 1.0) * right)
+    seam = (first + last > slack) & (first + last <= 1.5 * np.maximum(left, right) + slack)
+    if periodic:
+        return fits & seam
+    equal = np.ptp(steps, axis=-1) <= 1e-3 * left + slack
+    centred = np.abs(first - last) <= 0.01 * left + 2 * slack
+    tiled = (first < 0.999 * left + slack) & (last < 0.999 * right + slack)
+    tiled &= centred | ~equal | (points.shape[-1] < 3)
+    return fits & (tiled if periodic is False else tiled | seam)
+
+
+def require_cover(what: str, dim: str, points: np.ndarray, low: float, high: float, periodic: bool) -> None:
+    """Raise InputError where positions along an axis do not cover the domain, see `covers`."""
+    if not covers(dim, points, low, high, periodic):
+        kind = "cell centres that tile" if dim in SPACE else "positions from end to end of"
+        reach = f"{len(points)} positions from {points[0]:g} to {points[-1]:g}"
+        raise InputError(f"{what} has {reach}, expected {kind} the domain, {low:g} to {high:g}")
+
+
+def periodic_axes(geometry: Any) -> tuple[bool, ...]:
+    """For each axis of a domain, whether its ends are identified."""
+    return tuple(getattr(geometry, "periodic", ())) or (False,) * len(geometry.extents)
 
 
 def is_packed(dataset: Any) -> bool:
@@ -199,34 +277,88 @@ class _Check:
                 points = self.small(f"{dim}_coordinate", ("case", dim), "f")
                 if not (np.all(np.isfinite(points)) and np.all(np.diff(points, axis=1) > 0)):
                     self.fail(f"variable '{dim}_coordinate' must be finite and increasing")
+                low, high = (self.ds.variables[f"{axis_of(str(dim))}_{end}"].values for end in ("min", "max"))
+                covered = covers(str(dim), points, low, high, None)
+                if not np.all(covered):
+                    i = int(np.argmin(covered))
+                    reach = f"{points[i, 0]:g} to {points[i, -1]:g} for case {i}, expected all of"
+                    self.fail(f"variable '{dim}_coordinate' covers {reach} {low[i]:g} to {high[i]:g}")
 
     def nodes(self) -> None:
-        rows = np.asarray(self.ds.variables["row_size"].values, dtype=np.int64)
-        count = self.small("node_row_size", ("case",), "iu").astype(np.int64)
-        if count.min() < 0 or count.max() > 2**40 or float(count @ rows.astype(np.float64)) != self.ds.sizes["obs"]:
-            self.fail("variable 'node_row_size' times 'row_size' does not add up to the length of 'obs'")
-        if "node" in self.ds.sizes and count.sum() != self.ds.sizes["node"]:
-            self.fail(f"variable 'node_row_size' sums to {count.sum()}, expected {self.ds.sizes['node']} nodes")
-        if "connectivity" in self.ds.variables:
-            cells = self.small("cell_row_size", ("case",), "iu").astype(np.int64)
-            var = self.variable("connectivity", ("cell", "vertex"), "iu")
-            if cells.min() < 0 or cells.sum() != var.shape[0]:
-                self.fail(f"variable 'cell_row_size' sums to {cells.sum()}, expected {var.shape[0]} cells")
-            limit = np.repeat(count, cells)[:, None]
-            values = np.asarray(var.values)
-            if np.any(values < 0) or np.any(values >= limit):
-                self.fail("variable 'connectivity' points to nodes that its case does not have")
+        if "node_row_size" not in self.ds.variables:
+            return
+        fixed = self.ds.variables["node_row_size"].dims == ("case",)
+        count = self.small("node_row_size", ("case",) if fixed else ("frame",), "iu").astype(np.int64)
+        if count.size and (count.min() < 0 or count.max() > 2**40):
+            self.fail(f"variable 'node_row_size' has {count.min()} to {count.max()}, expected 0 or more")
+        if float(node_counts(self.ds).astype(np.float64).sum()) != self.ds.sizes.get("obs", 0):
+            told = "times 'row_size' does" if fixed else "does"
+            self.fail(f"variable 'node_row_size' {told} not add up to the length of 'obs'")
+        if "node" in self.ds.sizes and (not fixed or count.sum() != self.ds.sizes["node"]):
+            total = f"sums to {count.sum()}" if fixed else "changes from frame to frame"
+            self.fail(f"variable 'node_row_size' {total}, expected {self.ds.sizes['node']} fixed nodes")
+        for name, var in ((str(n), v) for n, v in self.ds.variables.items()):
+            if name in SPACE:
+                self.variable(name, ("obs",) if var.dims == ("obs",) else ("node",), "f")
+            elif name.startswith("node_") and name != "node_row_size":
+                self.variable(name, ("node",), "fiu")
+            elif name.startswith("connectivity"):
+                if not fixed:
+                    self.fail(f"variable {name!r} needs node counts that do not change, over ('case',)")
+                self.cells(name, count)
+
+    def cells(self, name: str, nodes: np.ndarray) -> None:
+        suffix = name.removeprefix("connectivity")
+        if suffix and suffix[1:] not in KINDS:
+            self.fail(f"variable {name!r} is of no kind of cells known here: {', '.join(KINDS)}")
+        cells = self.small(f"cell_row_size{suffix}", ("case",), "iu").astype(np.int64)
+        var = self.variable(name, (f"cell{suffix}", f"vertex{suffix}"), "iu")
+        if suffix and var.shape[1] != KINDS[suffix[1:]]:
+            self.fail(f"variable {name!r} has cells of {var.shape[1]} vertices, expected {KINDS[suffix[1:]]}")
+        if cells.min() < 0 or float(cells.astype(np.float64).sum()) != var.shape[0]:
+            self.fail(f"variable 'cell_row_size{suffix}' sums to {cells.sum()}, expected {var.shape[0]} cells")
+        limit = np.repeat(nodes, cells)[:, None]
+        values = np.asarray(var.values)
+        if np.any(values < 0) or np.any(values >= limit):
+            self.fail(f"variable {name!r} points to nodes that its case does not have")
+
+    def inputs(self) -> None:
+        for name in input_names(self.ds):
+            var = self.ds.variables[f"input_{name}"]
+            if var.dtype.kind not in "fiu":
+                self.fail(f"variable 'input_{name}' has type {var.dtype}, expected numbers")
+            if var.dims[:1] == ("case",):
+                continue
+            if not is_flat(self.ds, name):
+                expected = f"'case' first, or ('{name}_obs',)"
+                self.fail(f"variable 'input_{name}' has dimensions {tuple(var.dims)}, expected {expected}")
+            axes = str(var.attrs.get("dims", "")).split()
+            if not axes or len(set(axes)) < len(axes) or not all(NAME.match(axis) for axis in axes):
+                self.fail(f"variable 'input_{name}' has dims {axes!r:.60}, expected the names of its axes")
+            count = self.small(f"input_{name}_row_size", ("case",), "iu").astype(np.int64)
+            if count.min() < 0 or float(count.astype(np.float64).sum()) != var.shape[0]:
+                self.fail(f"variable 'input_{name}_row_size' sums to {count.sum()}, expected {var.shape[0]}")
+            if len(axes) > 1:
+                shape = self.small(f"input_{name}_shape", ("case", f"{name}_axis"), "iu")
+                ok = shape.shape[1] == len(axes) and shape.min(initial=0) >= 0
+                if not ok or np.any(np.prod(shape.astype(np.float64), axis=1) != count):
+                    self.fail(f"variable 'input_{name}_shape' does not agree with 'input_{name}_row_size'")
 
     def cases(self) -> None:
-        ragged = ("case", "frame", "obs", "node", "cell")
+        ragged = ["case", "frame", "obs", "node", "cell", *(f"cell_{kind}" for kind in KINDS)]
+        flat = {f"input_{n}": (f"{n}_obs",) for n in input_names(self.ds) if is_flat(self.ds, n)}
         for name, var in self.ds.variables.items():
-            if not NAME.match(str(name)) or var.dims[:1] not in [(dim,) for dim in ragged]:
+            first = tuple(var.dims[:1])
+            if not NAME.match(str(name)) or (first not in [(dim,) for dim in ragged] and flat.get(str(name)) != first):
                 self.fail(f"variable {str(name)[:60]!r} is over {tuple(var.dims)}, expected one of {ragged} first")
         for name in parameter_names(self.ds):
             values = self.small(name, ("case",), "f")
             if not np.all(np.isfinite(values)):
                 self.fail(f"variable {name!r} is not finite for case {int(np.argmin(np.isfinite(values)))}")
         for name, var in self.ds.variables.items():
+            coded = [key for key in CODING if key in var.attrs]
+            if coded:
+                self.fail(f"variable {name!r} has the attribute {coded[0]!r}, so its values are not decoded yet")
             if name in ("subset", "split", "status") or str(name).startswith("split_"):
                 codes = self.small(str(name), ("case",), "u")
                 if not isinstance(var.attrs.get("flag_meanings"), str):
@@ -237,9 +369,7 @@ class _Check:
             elif name in TEXT:
                 self.small(str(name), ("case",), "USOT")
             elif str(name).startswith("boundary_"):
-                self.variable(str(name), ("frame",), "f")
-            elif str(name).startswith("input_") and var.dims[:1] != ("case",):
-                self.fail(f"variable {name!r} has dimensions {tuple(var.dims)}, expected 'case' first")
+                self.variable(str(name), ("frame", f"{name}_point")[: max(var.ndim, 1)], "f")
         if "sha256" in self.ds.variables:
             self.variable("sha256", ("case", "digest"), "u")
         if "mask" in self.ds.variables:
@@ -253,7 +383,8 @@ class _Check:
         problem = known_problem(self.ds.attrs["problem"])
         if problem is None:
             return
-        expected = {name: units_of(problem, name)[0] for name in field_names(self.ds)}
+        described = [name for name in field_names(self.ds) if describes(problem, name)]
+        expected = {name: units_of(problem, name)[0] for name in described}
         expected |= {spec.name: spec.unit for spec in problem.parameters if spec.name in self.ds.variables}
         if "time" in self.ds.variables:
             expected["time"] = units_in_time(problem)
@@ -264,7 +395,7 @@ class _Check:
             got = self.ds.variables[name].attrs.get("units")
             if got != unit:
                 self.fail(f"variable {name!r} has units {got!r}, expected {unit!r}")
-        texts = {name: units_of(problem, name)[1] for name in field_names(self.ds)}
+        texts = {name: units_of(problem, name)[1] for name in described}
         texts |= {spec.name: spec.description or spec.name for spec in problem.parameters if spec.name in expected}
         for name, text in texts.items():
             got = self.ds.variables[name].attrs.get("long_name", "")
@@ -272,7 +403,7 @@ class _Check:
                 self.fail(f"variable {name!r} is described as {got!r}, expected {text!r}: swapped variables?")
 
 
-_KINDS = {"iu": "integers", "u": "uint8", "f": "floating point", "USOT": "text"}
+_KINDS = {"iu": "integers", "u": "uint8", "f": "floating point", "fiu": "numbers", "USOT": "text"}
 
 
 def _grid_dims(dims: tuple[str, ...]) -> bool:
@@ -299,5 +430,6 @@ def check(dataset: Any, where: str = "data set") -> None:
     test.root()
     test.index()
     test.fields()
+    test.inputs()
     test.cases()
     test.units()

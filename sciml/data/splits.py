@@ -46,6 +46,47 @@ def by_case(subsets: Sequence[str], fractions: Sequence[float] = (0.8, 0.1, 0.1)
     return result
 
 
+def folds(subsets: Sequence[str], k: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """The k splits of a k-fold cross-validation, for `sciml.data.pack(..., named_splits=...)`.
+
+    The cases of every subset are dealt out to k parts whose sizes differ by one at most. In fold j, part j is the test
+    and part j + 1 (after the last one the first) the validation, so that every case is tested exactly once. For k = 2
+    there is no validation.
+
+    Args:
+        subsets: name of the subset of each case, (C,).
+        k: number of folds, 2 to C.
+        seed: any integer >= 0.
+
+    Returns:
+        {"fold_0": (C,) array of names, ...}; a file stores them as `split_fold_0` and so on.
+
+    Raises:
+        InputError: more folds than cases, or a negative seed.
+    """
+    names = np.asarray([str(s) for s in subsets])
+    if not is_whole(k) or not 2 <= k <= names.size:
+        raise InputError(f"k: expected 2 to {names.size} folds, as there are {names.size} cases, got {k!r}")
+    if not is_whole(seed) or seed < 0:
+        raise InputError(f"seed: expected an integer >= 0, got {seed!r}")
+    part = np.zeros(names.shape, np.int64)
+    dealt = 0  # go on where the last subset ended, so that the parts of small subsets even out
+    for name in sorted(set(names.tolist())):
+        members = np.flatnonzero(names == name)
+        bits = np.random.Philox(np.random.SeedSequence([int(seed), *name.encode()]))
+        order = members[np.argsort(bits.random_raw(members.size), kind="stable")]
+        part[order] = (dealt + np.arange(members.size)) % k
+        dealt += members.size
+    found = {}
+    for j in range(int(k)):
+        split = np.full(names.shape, SPLITS[0], dtype="<U10")
+        if k > 2:
+            split[part == (j + 1) % k] = SPLITS[1]
+        split[part == j] = SPLITS[2]
+        found[f"fold_{j}"] = split
+    return found
+
+
 def _share(n: int, fraction: float) -> int:
     count = int(n * fraction + 0.5)
     return max(count, 1) if fraction > 0 and n >= 3 else count

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from sciml.data import schema
+from sciml.data._decoded import Decoded
+from sciml.data._files import absolute
 from sciml.data._store import Stored, handle
 from sciml.errors import InputError, is_whole, suggest
 
@@ -41,7 +43,8 @@ class Windows:
 
     Args:
         path: a data-set file, or what `sciml.data.open` or `sciml.data.pack` returned.
-        split: "train", "validation", "test", or None for all cases.
+        split: "train", "validation", "test", or None for all cases; of a named split such as a fold of a
+            cross-validation "fold_0/train".
         fields: which fields, in which order; by default all that share the grid of the first.
         history: frames in `state`; default 1, or 0 for steady sets.
         horizon: frames in `target`.
@@ -152,6 +155,7 @@ class Windows:
                     else:
                         for k in range(self.frames):
                             values[b, k, c] = source.rows(start + k * self.step, start + k * self.step + 1)[0]
+            self._require_values(indices, values)
         for c, source in enumerate(self._inputs):
             for b, i in enumerate(case.tolist()):
                 given[b, c] = source.rows(i, i + 1)[0]
@@ -175,6 +179,13 @@ class Windows:
                 for k in range(frames):  # a step above 1, or a call that was cut short
                     row = start + k * step
                     slots[k][:] = source.rows(row, row + 1).reshape(-1).view(np.uint8).data
+
+    def _require_values(self, indices: np.ndarray, values: np.ndarray) -> None:
+        """Refuse windows with missing values, which only files have that other tools saved again."""
+        for c, (name, source) in enumerate(zip(self.fields, self._fields, strict=True)):
+            if isinstance(source, Decoded) and not np.isfinite(values[:, :, c]).all():
+                case = self.locate(indices)[0][np.argwhere(~np.isfinite(values[:, :, c]))[0][0]]
+                raise InputError(f"{self.path}: variable {name!r} has missing values in case {case}")
 
     def label(self, indices: np.ndarray, values: np.ndarray, given: np.ndarray) -> dict[str, np.ndarray]:
         """The dict of a batch from its arrays."""
@@ -200,7 +211,7 @@ def _source(path: Any) -> tuple[Any, dict[str, Any]]:
     from sciml.data import _open
 
     if isinstance(path, str | os.PathLike):
-        name = os.path.abspath(os.fspath(path))
+        name = absolute(path, "windows")
         if os.path.isdir(name):
             raise InputError(f"{name}: windows are read from HDF5 files; got a folder")
         return _open.open_stored(name)
@@ -214,7 +225,8 @@ def _source(path: Any) -> tuple[Any, dict[str, Any]]:
     if source is None or not os.path.isfile(source):
         raise InputError("windows: this data set is lazy and comes from no HDF5 file; write it first")
     dataset, stored = _open.open_stored(source)
-    for name in ("row_size", "time", "split", "subset"):
+    named = [n for n in map(str, (*path.variables, *dataset.variables)) if n.startswith("split_")]
+    for name in ("row_size", "time", "split", "subset", *named):
         if (name in path.variables) != (name in dataset.variables) or (
             name in path.variables and not np.array_equal(path[name].values, dataset[name].values)
         ):
@@ -241,9 +253,11 @@ def _fields(dataset: Any, fields: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _input(dataset: Any, stored: dict[str, Any], name: str, space: tuple[int, ...]) -> Any:
-    known = [n.removeprefix("input_") for n in map(str, dataset.variables) if n.startswith("input_")]
+    known = schema.input_names(dataset)
     if name not in known:
         raise InputError(f"inputs: the data set has no input {name!r}{suggest(name, known)}")
+    if schema.is_flat(dataset, name):
+        raise InputError(f"inputs: {name!r} has not the same shape in all cases, expected that of the fields")
     source = stored[f"input_{name}"]
     if tuple(source.shape[1:]) != tuple(space):
         raise InputError(f"inputs: {name!r} has shape {source.shape[1:]}, expected that of the fields, {tuple(space)}")
@@ -252,7 +266,8 @@ def _input(dataset: Any, stored: dict[str, Any], name: str, space: tuple[int, ..
 
 def _select(dataset: Any, split: str | None, subset: str | Sequence[str] | None) -> np.ndarray:
     chosen = np.ones(dataset.sizes["case"], bool)
-    for kind, wanted in (("split", split), ("subset", subset)):
+    named, _, part = (split or "").rpartition("/")
+    for kind, wanted in ((f"split_{named}", part) if named else ("split", split), ("subset", subset)):
         if wanted is None:
             continue
         if kind not in dataset.variables:

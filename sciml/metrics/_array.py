@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sciml.arrays import unmasked
 from sciml.errors import InputError
 
 
@@ -31,8 +32,7 @@ def namespace(*arrays: Any) -> Any:
 
 def floating(xp: Any, array: Any) -> Any:
     """`array` in the namespace `xp`; NumPy sums are carried in float64 whatever the input's dtype."""
-    if np.ma.is_masked(array):
-        raise InputError("masked arrays: expected plain ones with the mask as `mask=` (1 = inside), got masked values")
+    array = unmasked("metrics: values", array)
     if is_tensor(array) and xp is not np:
         return array if array.is_floating_point() else array.to(xp.get_default_dtype())
     if xp is not np and xp is sys.modules.get("torch"):
@@ -104,6 +104,7 @@ def prepare(prediction: Any, target: Any, mask: Any, weights: Any, tensors: bool
     """
     given = align({"prediction": prediction, "target": target, "mask": mask, "weights": weights})
     prediction, target, mask, weights = given.values()
+    prediction, target = unmasked("prediction", prediction), unmasked("target", target)
     xp = namespace(prediction, target)
     if tensors and (is_tensor(prediction) or is_tensor(target)):
         xp = sys.modules["torch"]
@@ -114,7 +115,7 @@ def prepare(prediction: Any, target: Any, mask: Any, weights: Any, tensors: bool
     for name, factor in (("mask", mask), ("weights", weights)):
         if factor is None:
             continue
-        factor = floating(xp, factor)
+        factor = floating(xp, unmasked(name, factor))
         try:
             w = w * xp.broadcast_to(factor, p.shape)
         except (ValueError, RuntimeError) as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import typing
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -151,13 +152,23 @@ def listing(settings: Settings, prefix: str = "") -> Iterator[tuple[str, str, st
     """Every path that `assign` can set: (path, what is expected, present value)."""
     for name, hint in hints(type(settings)).items():
         path, value = join(prefix, name), getattr(settings, name)
-        yield path, describe(hint), shown(value)
+        yield path, _choices(hint), shown(value)
         if isinstance(value, Part):
             yield from listing(value, path)
         elif isinstance(value, tuple):
             for i, entry in enumerate(value):
                 if isinstance(entry, Part):
                     yield from listing(entry, f"{path}.{i}")
+
+
+def _choices(hint: Any) -> str:
+    """A type in words; parts with the names of their fields."""
+    inner = [hint, *(a for a in typing.get_args(hint) if a is not ...)]
+    kinds = [k for h in inner for home in families(h) for k in home.kinds().values()]
+    words = describe(hint)
+    for kind in {k.__name__: k for k in kinds}.values():
+        words = re.sub(rf"\b{kind.__name__}\b", f"{kind.__name__}({', '.join(hints(kind))})", words)
+    return words
 
 
 def shown(value: Any) -> str:

@@ -32,8 +32,10 @@ class ExponentialMovingAverage:
     def update(self, model: nn.Module) -> None:
         self.updates += 1
         d = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        mine, theirs = list(self.model.parameters()), list(model.parameters())
+        mine: list[Tensor] = list(self.model.parameters())
+        theirs: list[Tensor] = list(model.parameters())
         if mine:
-            torch._foreach_lerp_(mine, theirs, 1 - d)  # on a GPU one kernel for all
+            # one kernel for all of them on a GPU
+            torch._foreach_lerp_(mine, theirs, 1 - d)  # pyright: ignore[reportPrivateImportUsage]
         for kept, present in zip(self.model.buffers(), model.buffers(), strict=True):
             kept.copy_(present)

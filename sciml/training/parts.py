@@ -234,8 +234,8 @@ def _attempt(value: Any, hint: Any, path: str) -> Any:
 
 
 def _sequence(value: Any, inner: tuple[Any, ...], path: str) -> Any:
-    if isinstance(value, Part) or (isinstance(value, Call) and families(inner[0])):
-        value = (value,)  # one part where several may stand
+    if isinstance(value, Part | Call):
+        value = (value,)  # one part, or word, where several may stand
     if isinstance(value, np.ndarray) and value.ndim == 1:
         value = value.tolist()
     if not isinstance(value, list | tuple):
@@ -280,7 +280,8 @@ def describe(hint: Any) -> str:
 def _plural(words: str) -> str:
     if words.startswith("one of "):
         return f"some of {words.removeprefix('one of ')}"
-    return f"{words.removeprefix('a ')}s" if words.startswith("a ") else f"values ({words})"
+    simple = words.removeprefix("a ")
+    return f"{simple}s" if simple.replace(" ", "").isalpha() else f"values ({words})"
 
 
 # -- from and to JSON -------------------------------------------------------------------------------------------

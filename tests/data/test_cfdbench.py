@@ -271,3 +271,39 @@ def test_formats_are_found_by_name():
     assert exporters.get("cfdbench").export_tree is export_tree
     with pytest.raises(InputError, match="did you mean 'cfdbench'"):
         importers.get("cfd_bench")
+
+
+CAVITY = {"vel_top": 1.0, "density": 1.0, "viscosity": 0.01, "height": 1.0, "width": 1.0}
+DAM = {"velocity": 0.05, "density": 100.0, "viscosity": 0.1, "barrier_height": 0.1, "barrier_width": 0.05,
+       "height": 0.4, "width": 1.5}  # fmt: skip
+
+
+def test_folders_that_are_not_understood_are_named(tmp_path):
+    names = ["bc/case0000", "bc/case_0001", "bc/Case0002", "bc/case0003 ", "notes/today"]
+    make(tmp_path, "cavity", [(n, CAVITY, (3, 8, 8)) for n in names])
+    (tmp_path / "Tube").mkdir()
+    with pytest.warns(UserWarning) as caught:
+        import_tree(tmp_path, tmp_path / "a.h5")
+    text = " ".join(str(w.message) for w in caught)
+    for name in ("'bc/case_0001'", "'bc/Case0002'", "'bc/case0003 '", "'notes'", "'Tube'"):
+        assert name in text
+    assert "case0000)" not in text and data.open(tmp_path / "a.h5").sizes["case"] == 1
+    shutil.rmtree(tmp_path / "cavity" / "bc" / "case0000")
+    (tmp_path / "Tube").rmdir()
+    refuse(tmp_path, r"no cases; expected folders such as bc/case0000.*not understood: 'bc'", problem="cavity")
+
+
+def test_folders_that_are_understood_give_no_warning(tree, tmp_path, recwarn):
+    import_tree(tree, tmp_path / "a.h5")
+    assert not [w for w in recwarn if "left out" in str(w.message)]
+
+
+def test_cases_without_folders_of_subsets_are_of_subset_all(tmp_path, recwarn):
+    make(
+        tmp_path, "dam", [("case0000", DAM, (3, 8, 8)), ("case0010", DAM, (3, 8, 8)), ("geo/case0002", DAM, (3, 8, 8))]
+    )
+    import_tree(tmp_path / "dam", tmp_path / "a.h5")
+    found = data.open(tmp_path / "a.h5")
+    assert data.schema.flag_names(found["subset"]).tolist() == ["all", "all", "geo"]
+    assert [json.loads(t)["folder"] for t in found["source_layout"].values] == ["case0000", "case0010", "case0002"]
+    assert not [w for w in recwarn if "left out" in str(w.message)]

@@ -35,7 +35,8 @@ def darcy(rng, frames, n, stretched, series):
 
 def box(rng, frames, n, stretched, series):
     case = TestBox().case(depth=1 + rng.random())
-    z = np.sort(rng.random(3)) + 2 if stretched else centres(2, 2 + case.depth, 3)
+    faces = np.concatenate([[0.0], np.cumsum(1 + rng.random(3))])
+    z = 2 + case.depth * (faces[1:] + faces[:-1]) / 2 / faces[-1] if stretched else centres(2, 2 + case.depth, 3)
     values = rng.standard_normal((frames, 3, n, 2))
     mask = rng.integers(0, 2, (3, n, 2)) if series else None
     coords = {"x": centres(0, 1, 2), "y": centres(-1, 1, n), "z": z}

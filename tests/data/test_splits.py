@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from _make import cavities
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sciml import data
 from sciml.data import splits
 from sciml.errors import InputError
 
@@ -50,3 +52,45 @@ def test_seeds_differ():
 def test_bad_arguments_are_named(fractions, seed, message):
     with pytest.raises(InputError, match=message):
         splits.by_case(["a"], fractions, seed)
+
+
+def test_folds_test_every_case_once_and_spread_every_subset():
+    subsets = ["bc"] * 11 + ["ic"] * 7 + ["geo"]
+    found = splits.folds(subsets, 5, seed=3)
+    assert list(found) == [f"fold_{j}" for j in range(5)]
+    table = np.stack(list(found.values()))
+    for word in ("test", "validation"):
+        assert ((table == word).sum(axis=0) == 1).all()
+    for subset in ("bc", "ic"):
+        sizes = (table[:, np.array(subsets) == subset] == "test").sum(axis=1)
+        assert sizes.max() - sizes.min() <= 1
+    assert (table == "test").sum(axis=1).tolist() in ([4, 4, 4, 4, 3], [4, 4, 4, 3, 4])
+    np.testing.assert_array_equal(table, np.stack(list(splits.folds(subsets, 5, seed=3).values())))
+    assert set(splits.folds(subsets, 2)["fold_0"]) == {"train", "test"}
+    for k, seed in ((1, 0), (20, 0), (2.5, 0), (3, -1)):
+        with pytest.raises(InputError, match=r"k: expected 2 to 19 folds|seed"):
+            splits.folds(subsets, k, seed)
+
+
+def test_named_splits_are_stored_kept_and_read(tmp_path):
+    made = cavities(4, faces=False)
+    folds = splits.folds(["a"] * 4, 2)
+    packed = data.pack(made, splits=["train"] * 4, named_splits=folds | {"new_walls": {"test": [1]}})
+    data.write(packed, tmp_path / "a.h5")
+    opened = data.open(tmp_path / "a.h5")
+    for source in (packed, opened, data.concat([opened])):
+        for name, split in folds.items():
+            assert data.schema.flag_names(source[f"split_{name}"]).tolist() == split.tolist()
+        assert data.schema.flag_names(source["split_new_walls"]).tolist() == ["unused", "test", "unused", "unused"]
+    windows = data.Windows(tmp_path / "a.h5", "fold_0/test")
+    assert windows.cases.tolist() == np.flatnonzero(folds["fold_0"] == "test").tolist()
+    for split, message in (("fold_7/test", "no split_fold_7"), ("fold_0/tset", "did you mean 'test'")):
+        with pytest.raises(InputError, match=message):
+            data.Windows(tmp_path / "a.h5", split)
+    with pytest.raises(InputError, match="named_splits: 'a/b' is not a name"):
+        data.pack(made, named_splits={"a/b": ["train"] * 4})
+    writer = data.ShardWriter(tmp_path / "b.h5")
+    for i, solution in enumerate(made):
+        writer.write(i, solution)
+    writer.merge(named_splits=lambda subsets: splits.folds(subsets, 2))
+    assert "split_fold_1" in data.open(tmp_path / "b.h5")

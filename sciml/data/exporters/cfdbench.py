@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sciml.data import _files, schema
+from sciml.data import _files, _inputs, schema
 from sciml.data._cfdbench import LAYOUTS, Layout
 from sciml.errors import FileFormatError, InputError, suggest
 
@@ -43,7 +44,7 @@ def export_tree(data: Any, folder: str | os.PathLike[str], *, subset: str | Sequ
     for field in ("u", "v"):
         if field not in schema.field_names(dataset):
             raise InputError(f"export: the data set has no field {field!r}, which this layout needs")
-    root = Path(os.fspath(folder))
+    root = Path(_files.given(folder, "folder"))
     target = root / layout.folder
     if target.exists():
         raise InputError(f"{target}: exists already")
@@ -53,7 +54,7 @@ def export_tree(data: Any, folder: str | os.PathLike[str], *, subset: str | Sequ
         if word not in subsets:
             raise InputError(f"subset: the data set has no subset {word!r}{suggest(word, set(subsets.tolist()))}")
     chosen = [i for i in range(len(subsets)) if wanted is None or subsets[i] in wanted]
-    part = root / f".{layout.folder}.{os.getpid()}.part"
+    part = root / f".{secrets.token_hex(8)}.part"
     made = [p for p in (root, *root.parents) if not p.exists()]
     try:
         counts: dict[str, int] = {}
@@ -117,10 +118,10 @@ def _source(dataset: Any, i: int) -> tuple[str, dict[str, Any]] | None:
 
 def _describe(dataset: Any, layout: Layout, i: int, rows: slice) -> str:
     """The case.json of a case that was not imported."""
-    for variable in dataset.variables:
-        if str(variable).startswith("input_") and np.isfinite(np.asarray(dataset[variable][i].values)).any():
+    for name in schema.input_names(dataset):
+        if _inputs.of_case(dataset, name, i) is not None:
             raise InputError(
-                f"export: case {i} has the input {str(variable)[6:]!r}, which this layout cannot hold; choose others "
+                f"export: case {i} has the input {name!r}, which this layout cannot hold; choose others "
                 "by --subset (subset= in Python)"
             )
     content = {key: float(dataset[name].values[i]) for key, (name, _) in layout.keys.items()}

@@ -6,13 +6,14 @@ import json
 import math
 import os
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sciml.data import schema, splits
+from sciml.data import _files, schema, splits
 from sciml.data._cfdbench import LAYOUTS, SUBSETS, Layout, by_keys
 from sciml.errors import FileFormatError, InputError, is_number, suggest
 
@@ -76,7 +77,8 @@ def import_tree(
 
     Values keep their type, `case.json` is kept as it is in `source_json`, and the headers of the arrays in
     `source_layout`: `sciml.data.exporters.cfdbench.export_tree` gives the same bytes back. Cases are numbered by
-    subset (alphabetically), then by folder number. Splits are by case, stratified by subset.
+    subset (alphabetically), then by folder number; cases that lie in the problem's folder itself are of subset "all".
+    Splits are by case, stratified by subset. A warning names folders that are not understood and left out.
 
     Args:
         source: the folder that holds problem folders, or one problem folder.
@@ -97,7 +99,7 @@ def import_tree(
     from sciml.data._pack import concat
     from sciml.data._write import write
 
-    root = Path(os.fspath(source))
+    root = Path(_files.given(source, "source"))
     for name, value in (("time_step", time_step), ("first_time", first_time)):
         if value is not None and not (math.isfinite(value) and value >= 0 and (value > 0 or name == "first_time")):
             raise InputError(f"{name}: expected a positive number of seconds, got {value!r}")
@@ -117,7 +119,7 @@ def import_tree(
     split = splits.by_case([subset for subset, _ in folders], fractions, seed)
     packed = concat(parts, split, {"imported": "cfdbench", "split_seed": int(seed)})
     write(packed, out)
-    return Path(os.fspath(out))
+    return Path(_files.given(out, "out"))
 
 
 def _find(root: Path, problem: str | None) -> tuple[Layout, list[tuple[str, Path]]]:
@@ -135,21 +137,52 @@ def _find(root: Path, problem: str | None) -> tuple[Layout, list[tuple[str, Path
         chosen = wanted.folder if wanted else inside[0]
         if chosen not in inside:
             raise InputError(f"{root}: holds no folder {chosen!r}, only {', '.join(inside)}")
+        others = [p.name for p in _places(root) if p.name not in names]
+        if others:
+            text = f"{root}: left out folders that are no problems of this format ({', '.join(map(ascii, others[:5]))})"
+            warnings.warn(text, stacklevel=3)
         root, wanted = root / chosen, next(found for found in LAYOUTS if found.folder == chosen)
     elif wanted is None:
         wanted = next((found for found in LAYOUTS if found.folder == root.resolve().name), None)
-    folders: list[tuple[str, Path]] = []
-    for place in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        numbered = [(int(m.group(1)), p) for p in place.iterdir() if (m := _CASE.match(p.name)) and p.is_dir()]
-        if numbered and not re.fullmatch(r"\w{1,40}", place.name):
-            raise InputError(f"{place}: {place.name!r} cannot name a subset; expected {', '.join(SUBSETS)}")
-        folders += [(place.name, p) for _, p in sorted(numbered)]
+    folders, odd = _cases(root)
+    named = ", ".join(odd[:5]) + (f" and {len(odd) - 5} more" if len(odd) > 5 else "")
     if not folders:
-        raise InputError(f"{root}: no cases; expected folders such as bc/case0000 with u.npy, v.npy and case.json")
+        hint = f"; not understood: {named}" if odd else ""
+        expected = "expected folders such as bc/case0000 with u.npy, v.npy and case.json"
+        raise InputError(f"{root}: no cases; {expected}{hint}")
+    if odd:
+        text = f"{root}: left out folders that are no cases ({named}); expected names such as case0000"
+        warnings.warn(text, stacklevel=3)
     told = by_keys(set(_json(folders[0][1])[1]))
     if wanted is None and told is None:
         raise InputError(f"{root}: neither folder names nor case.json tell the problem; give problem=")
     return wanted or told, folders  # type: ignore[return-value]
+
+
+def _places(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _cases(root: Path) -> tuple[list[tuple[str, Path]], list[str]]:
+    """The (subset, folder) of every case, and the names of folders that are not understood. Cases that lie in `root`
+    itself, without folders of subsets, are of subset "all"."""
+    found: list[tuple[str, Path]] = []
+    odd: list[str] = []
+    places = _places(root)
+    groups = [("all", [p for p in places if _CASE.match(p.name)])]
+    for place in (p for p in places if not _CASE.match(p.name)):
+        inside = _places(place)
+        cases = [p for p in inside if _CASE.match(p.name)]
+        groups.append((place.name, cases))
+        if not cases:
+            odd.append(ascii(place.name))
+            continue
+        odd += [ascii(f"{place.name}/{p.name}") for p in inside if p not in cases]
+        if not re.fullmatch(r"\w{1,40}", place.name):
+            raise InputError(f"{place}: {place.name!r} cannot name a subset; expected {', '.join(SUBSETS)}")
+    for subset, cases in groups:
+        found += [(subset, p) for p in sorted(cases, key=lambda p: (int(p.name.removeprefix("case")), p.name))]
+    return sorted(found, key=lambda pair: pair[0]), odd
 
 
 def _json(folder: Path) -> tuple[str, dict[str, Any]]:
