@@ -183,7 +183,12 @@ class Operator(nn.Module):
         title: what people call it.
         name: what files and the command line call it, and under which it is registered.
         decided: constructor arguments that follow from the signature, with what they follow from.
+        sensors: number of fixed sensors at which it wants to see functions; None for all their points.
+        asks_times: whether it is made to be asked for times, rather than for the next frame.
     """
+
+    sensors: ClassVar[int | None] = None
+    asks_times: ClassVar[bool] = False
 
     takes: ClassVar[type[Batch]]
     title: ClassVar[str]

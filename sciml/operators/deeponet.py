@@ -60,7 +60,8 @@ class DeepONet(Operator):
 
     name, title = "deeponet", "DeepONet"
     takes: ClassVar = PointBatch
-    sensors: ClassVar[int] = 128  # the number that it asks for of every input function
+    sensors: ClassVar[int | None] = 128  # the number that it asks for of every input function
+    asks_times: ClassVar[bool] = True
     decided: ClassVar = {
         "out_channels": "channels_out",
         "dimensions": "dimensions",

@@ -354,38 +354,10 @@ class Surrogate(TrainableSolver, Restartable):
             InputError: no such directory.
             FileFormatError: a file that is missing, broken, or does not belong to the others.
         """
-        folder = Path(directory)
-        config = read_config(folder)
-        path = folder / "config.json"
-        try:
-            surrogate = cls(
-                str(config["operator"]),
-                fields=tuple(config["encoding"]["fields"]),
-                residual=bool(config["encoding"]["residual"]),
-                history=int(config["encoding"]["history"]),
-                physics=bool(config["encoding"].get("physics", False)),
-                **config["options"],
-            )
-            surrogate.encoding = Encoding.from_json(config["encoding"], str(path))
-            operator = surrogate.operator_class(**dict(config["operator_config"]))
-            surrogate.training = dict(config["training"])
-        except FileFormatError:
-            raise
-        except InputError as error:
-            raise FileFormatError(f"{path}: {error}") from None
-        except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-            raise FileFormatError(f"{path}: entry {error} is missing or cannot be used") from None
-        if config.get("config_sha256") != _config_digest(config):
-            raise FileFormatError(f"{path}: the settings are not those that were saved (their digest differs)")
-        weights, _ = read_tensors(folder / "weights.safetensors")
-        load_weights(operator, weights, folder / "weights.safetensors")
-        if digest(weights) != config.get("weights_sha256"):
-            raise FileFormatError(
-                f"{folder / 'weights.safetensors'}: the weights are not those that {path} was saved with"
-            )
-        surrogate.operator = operator.eval()
-        surrogate.metrics = read_metrics(folder / "metrics.jsonl")
-        return surrogate
+        kind, options, fitted = _saved.load(directory)
+        found = cls(kind, fitted.encoding.stepping, fields=fitted.encoding.fields, device=device, **options)
+        found.fitted_as = fitted
+        return found.to(found.device)
 
 
 class _Back:
