@@ -23,7 +23,7 @@ def device(name: str | torch.device = "auto") -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(name)
-        torch.zeros(1, device=found)
+        float(torch.zeros(1, device=found))  # what is "meta" holds no values
     except (RuntimeError, AssertionError, TypeError, NotImplementedError, ValueError):
         here = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         raise InputError(f"device: expected auto, {', '.join(here)}, got {str(name)!r}") from None

@@ -502,7 +502,7 @@ def test_what_is_moved():
 
 def test_devices():
     assert device("cpu").type == "cpu" and device().type == ("cuda" if torch.cuda.is_available() else "cpu")
-    for wrong in ("gpu", "cuda:77", ""):
+    for wrong in ("gpu", "cuda:77", "", "meta"):
         with pytest.raises(InputError, match=f"device: expected auto, cpu.*got {wrong!r}"):
             device(wrong)
     with pytest.raises(InputError, match="device: expected auto"):
