@@ -111,7 +111,7 @@ class Kept:
     def __init__(self, name: str, packages: tuple[str, ...] = (), dry: bool = False):
         self.folder, self.dry = WORK / name, dry
         digest = hashlib.sha256(json.dumps([versions(*packages), machine()], sort_keys=True).encode())
-        for path in sorted([*(HERE.parent / "sciml").rglob("*.py"), *HERE.glob(f"{name}*.py"), HERE / "_ledger.py"]):
+        for path in sorted([*(HERE.parent / "sciml").rglob("*.py"), *HERE.glob(f"*{name}*.py"), HERE / "_ledger.py"]):
             digest.update(path.read_bytes())
         self.code = digest.hexdigest()[:16]
 
@@ -173,6 +173,7 @@ class Ledger:
         reason: str | None = None,
         status: str | None = None,
         spread: dict[str, Any] | None = None,
+        note: str | None = None,
     ) -> None:
         """Hold a figure against its goal.
 
@@ -182,15 +183,17 @@ class Ledger:
             reason: why it was missed or not taken; left out of the record where the goal holds.
             status: one of `STATUSES`, where value and goal do not decide it.
             spread: how far the figure goes, see `quantiles` and `extremes`.
+            note: what should stand beside the figure in any case: which row it is of, a peer's figure.
         """
         if id not in self._goals:
             raise KeyError(f"{id} is not a goal of [{self.name}] in goals.toml")
         if value is not None and not math.isfinite(value):
             value, reason = None, reason or f"the measurement gave {value}"
         judged = _judged(self._goals[id], value, status, reason)
-        spreads = {} if spread is None or value is None else {"spread": spread}
+        beside = {"spread": spread, "note": note}
+        extra = {k: v for k, v in beside.items() if v is not None and value is not None}
         self._checks = [c for c in self._checks if c["id"] != id]
-        self._checks.append({"part": self.part, "id": id, "value": value, **judged, **spreads})
+        self._checks.append({"part": self.part, "id": id, "value": value, **judged, **extra})
 
     def write(self, dry: bool = False) -> Path:
         """Merge this part into the file, atomically, and print the checks; `dry` only prints them.

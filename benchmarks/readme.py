@@ -39,8 +39,11 @@ def table(record: dict[str, Any]) -> str:
         goal = check["goal"].replace(">=", "≥").replace("<=", "≤")
         status = check["status"].replace("_", " ")
         if check["status"] != "holds":
-            notes.append(f"{name}: {status}. {check['reason']}")
-            status = f"**{status}** {superscript(len(notes))}"
+            status = f"**{status}**"
+        said = dict.fromkeys(filter(None, (check.get("note"), check["reason"])))  # once where they are the same
+        if said:
+            notes.append(f"{name}: {'; '.join(said)}")
+            status = f"{status} {superscript(len(notes))}"
         if "spread" in check:
             spreads.setdefault(check["spread"]["of"], []).append(name)
         lines.append(f"| {name} | {figure(check)} | {goal} | {check['weight']} | {status} |")

@@ -307,7 +307,7 @@ def transforms(ledger: Ledger, repeats: int) -> None:
     from sciml.operators import SpectralConv
 
     torch.set_num_threads(1)
-    channels = 32
+    channels = 16
     for points, modes in TRANSFORMS:
         batch = max(1, 4 * 64**2 // points**2)
         x = torch.randn(batch, points, points, channels)
@@ -316,7 +316,7 @@ def transforms(ledger: Ledger, repeats: int) -> None:
             way: SpectralConv(channels, channels, (modes, modes), spectral=way) for way in ("matmul", "fft", "auto")
         }
         for layer in layers.values():
-            layer.load_state_dict(layers["auto"].state_dict())
+            layer.weight = layers["auto"].weight
         times: dict[str, list[float]] = {"matmul": [], "fft": []}
         with torch.no_grad():
             for turn in range(repeats + 2):
