@@ -158,6 +158,7 @@ class Ledger:
         self._machine = machine(threads)
         self._versions = versions(*packages)
         self._commit = commit()  # when the measurement begins
+        self._load = round(os.getloadavg()[0], 2)
 
     def row(self, **columns: Any) -> None:
         """Add a table row; units belong in the keys (`time_seconds`)."""
@@ -215,6 +216,7 @@ class Ledger:
             "commit": self._commit,
             "date": datetime.date.today().isoformat(),
             "machine": self._machine,
+            "load_average_at_start": self._load,
             "versions": self._versions,
             "seeds": self._seeds,
         }

@@ -155,6 +155,7 @@ def bench_windows(folder: Path, cases: int = 20, frames: int = 100, rounds: int 
                     expected = np.moveaxis(np.asarray(theirs[other]), -1, 1)[:, [2, 1, 0]]
                     np.testing.assert_array_equal(ours[key], expected)
         handle.sets = []  # opened anew in every process that reads
+        sources: list[Any] = [peer, handle]
         for workers in (0, 2):
             loader = data.Loader(windows, 16, workers=workers)
             pool: dict[str, Any] = {"persistent_workers": True} if workers else {}
@@ -163,8 +164,8 @@ def bench_windows(folder: Path, cases: int = 20, frames: int = 100, rounds: int 
                 torch.utils.data.DataLoader(
                     source, 16, shuffle=True, num_workers=workers, multiprocessing_context=context, **pool
                 )
-                for source in (peer, handle)
-            ]  # type: ignore[arg-type]
+                for source in sources
+            ]
             epoch = iter(range(10**6))
 
             def ours_once(loader: Any = loader, epoch: Any = epoch) -> int:
