@@ -88,4 +88,4 @@ def test_solver_names_are_all_there_before_any_is_imported():
         importlib.import_module(f"sciml.solvers.{module}")
     assert tuple(names) == registry.solvers.names()
     for name in names:
-        assert registry.solvers.get(name).name == name
+        assert registry.solvers.name_of(registry.solvers.get(name)) == name
