@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sciml.arrays import plain
 from sciml.errors import InputError
 from sciml.geometry import AXES
 from sciml.metrics._array import align, floating, mean, namespace
@@ -27,7 +28,7 @@ def divergence_faces(face_velocities: Sequence[Any], faces: Sequence[Any]) -> An
     total = None
     for i, (u, face) in enumerate(zip(face_velocities, faces, strict=True)):
         u = floating(xp, u)
-        widths = np.diff(np.asarray(face, dtype=float))
+        widths = np.diff(plain(f"faces[{i}]", face).astype(float))
         if u.shape[-1 - i] != len(widths) + 1:
             raise InputError(
                 f"face_velocities[{i}]: expected {len(widths) + 1} faces on axis {-1 - i}, got {u.shape[-1 - i]}"
@@ -80,7 +81,7 @@ def divergence(
     total = None
     for i in range(d):
         u = xp.moveaxis(floating(xp, velocity[i]), -1 - i, -1)
-        x = np.asarray(coords[i], dtype=float)
+        x = plain(f"coords[{i}]", coords[i]).astype(float)
         if x.ndim != 1 or len(x) != u.shape[-1] or len(x) < 2:
             raise InputError(f"coords[{i}]: expected {u.shape[-1]} (at least 2) cell centres, got shape {x.shape}")
         h = (x[-1] - x[0]) / (len(x) - 1)

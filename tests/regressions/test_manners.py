@@ -119,16 +119,13 @@ def test_nothing_else_touches_the_state_of_the_process(inside, operator):
     m.solve(case, [0.1, 0.2])
     m.solve_many([case], [0.1, 0.2], progress=False)
     assert state() == before
-    sciml.evaluation.evaluate([m], packed, steps=1)
+    sciml.evaluate([m], packed, steps=1)
     assert state() == before
     m.fit(packed, sciml.Recipe(length=sciml.Steps(1)), running=QUIET)
     assert state() == before
 
 
-@pytest.mark.parametrize(
-    "setting", [("JAX_NUMPY_DTYPE_PROMOTION", "strict"), ("JAX_NUMPY_RANK_PROMOTION", "raise"), ("JAX_ENABLE_X64", "1")]
-)
-def test_jax_modes(setting):
+def test_jax_strict_modes():
     script = """
 import sciml
 burgers, cavity, darcy = sciml.problems.Burgers(), sciml.problems.LidDrivenCavity(), sciml.problems.Darcy()
@@ -137,7 +134,7 @@ print(float(sciml.solvers.IncompressibleFlow(16).solve(cavity.case(), [0, .1]).u
 print(float(sciml.solvers.FiniteVolume(8).solve(darcy.case()).p.max()))
 print(float(sciml.solvers.FiniteVolume(8).solve(sciml.problems.HeatEquation().case(), [0, .1])["T"].max()))
 """
-    done = python(script, **dict([setting]))
+    done = python(script, JAX_NUMPY_DTYPE_PROMOTION="strict", JAX_NUMPY_RANK_PROMOTION="raise")
     assert done.returncode == 0 and len(done.stdout.split()) == 4, done.stderr
 
 
@@ -155,7 +152,7 @@ def test_training_without_gradients_around_it(inside, context, operator):
         np.testing.assert_array_equal(m.solve(case, [0.1, 0.2]).u.values, expected)
         m.save("m")
         loaded = sciml.load("m")
-        sciml.evaluation.evaluate([loaded], packed, steps=1)
+        sciml.evaluate([loaded], packed, steps=1)
         fit(packed, 1, loaded)
     fit(packed, 1, m)  # and on outside
     fit(packed, 1, loaded)
@@ -166,21 +163,18 @@ def test_values_beyond_the_range_of_a_file_are_refused(inside):
     fields = {"u": (("time", "x"), np.full((1, 8), 1e39))}
     s = sciml.data.solution(BURGERS.case(), [0.0], fields, {"x": x})
     uses = (
-        lambda: sciml.data.write(sciml.data.pack([s]), "o.h5"),
-        lambda: sciml.data.write(s, "o.h5"),
-        lambda: sciml.data.write(s, "o.zarr"),
         lambda: sciml.data.pack([s], dtype="float32"),
-        lambda: sciml.data.pack([s, s]),
-        lambda: sciml.data.write(sciml.data.pack([s], dtype="float64"), "o.h5", dtype="float32"),
+        lambda: sciml.data.pack([s], dtype="float16"),
+        lambda: sciml.data.ShardWriter("o.h5", dtype="float32").write(0, s),
     )
     for use in uses:
-        with pytest.raises((InputError, TypeError)) as caught:
+        with pytest.raises(InputError, match="range of float") as caught:
             use()
-        if isinstance(caught.value, InputError):
-            assert "range of float32" in str(caught.value) and one_line(caught.value)
-    assert not os.path.exists("o.h5") and not os.path.exists("o.zarr")
-    sciml.data.write(sciml.data.pack([s], dtype="float64"), "o.h5")
-    assert sciml.data.open("o.h5").u.values.max() == 1e39
+        assert one_line(caught.value)
+    assert not os.path.exists("o.h5")
+    for name in ("o.h5", "o.zarr"):
+        sciml.data.write(sciml.data.pack([s]), name)  # in the solution's own type, which holds them
+        assert sciml.data.open(name).u.values.max() == 1e39
 
 
 def test_training_on_values_beyond_float32(inside):
@@ -261,7 +255,7 @@ def test_home_is_expanded(inside, tmp_path, monkeypatch):
     assert sciml.load("~/run").fitted and sciml.load("~/again").fitted
     (tmp_path / "r.toml").write_text(sciml.Recipe().to_toml())
     assert sciml.Recipe.from_toml("~/r.toml") == sciml.Recipe()
-    sciml.evaluation.evaluate(["~/run"], "~/x.h5", steps=1).save("~/e.json")
+    sciml.evaluate(["~/run"], "~/x.h5", steps=1).save("~/e.json")
     sciml.report(["~/run"], data="~/x.h5", out="~/x.html")
     assert sorted(os.listdir(tmp_path)) == ["again", "e.json", "elsewhere", "r.toml", "run", "x.h5", "x.h5.json", "x.html"]
     assert not os.listdir()
