@@ -60,9 +60,6 @@ def test_durations_are_seconds_wherever_times_enter(tmp_path):
     np.testing.assert_allclose(sciml.data.open(path).time.values, seconds)
     trained = fit([s.assign_coords(time=ms) for s in burgers()])
     np.testing.assert_allclose(trained.solve(case, seconds).u.values, model.solve(case, seconds).u.values)
-    for baseline in (sciml.solvers.Persistence(),):
-        baseline.fit(burgers())
-        np.testing.assert_allclose(baseline.resume(case, as_xarray, ms[2:]).time.values, seconds[2:])
     dates = np.array(["2020-01-01", "2020-01-02"], "M8[ns]")
     uses = (
         lambda: solver.solve(case, dates),
@@ -73,6 +70,19 @@ def test_durations_are_seconds_wherever_times_enter(tmp_path):
     for use in uses:
         with pytest.raises(InputError, match="got dates"):
             use()
+
+
+def test_durations_are_seconds_in_baselines_and_evaluation():
+    ms = np.array([0, 100, 200], "m8[ms]").astype("m8[ns]")
+    s = burgers(viscosities=(0.1, 0.2, 0.3))
+    as_xarray = [q.assign_coords(time=ms) for q in s]
+    splits = ["train", "train", "test"]
+    m = fit(sciml.data.pack(s, splits=splits))
+    expected, found = (sciml.evaluate([m], sciml.data.pack(q, splits=splits), steps=2) for q in (s, as_xarray))
+    assert found.summary["rows"] == expected.summary["rows"]
+    baseline = sciml.solvers.Persistence()
+    again = baseline.resume(BURGERS.case(viscosity=0.1), as_xarray[0].isel(time=[1]), ms[2:])
+    np.testing.assert_allclose(again.time.values, [0.2])
 
 
 # -- masked arrays ----------------------------------------------------------------------------------------------------
