@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from sciml.errors import InputError, is_number
 from sciml.geometry import Box
 from sciml.problem import Case, FieldSpec, InputSpec, Invariant, ParameterSpec, Problem, Scales
 from sciml.registry import problems
+from sciml.support import Support
 
 _VELOCITIES = (("u", "v", "w"), ("u", "v"), ("vx", "vy", "vz"), ("vx", "vy"), ("ux", "uy", "uz"), ("ux", "uy"))
 
@@ -127,6 +128,12 @@ class DataProblem(Problem):
         """The same problem, knowing what its data keep."""
         content: dict[str, Any] = self.options | {"observed": asdict(observed)}
         return DataProblem(**content)
+
+    def informed(self, fields: tuple[str, ...], frames: Iterable[tuple[Support, Any, np.ndarray]]) -> DataProblem:
+        from sciml.problems._observe import observe
+
+        velocity = self.velocity if set(self.velocity) <= set(fields) else ()
+        return self.with_observed(observe(frames, fields, velocity))
 
     def geometry(self, case: Case) -> Box:
         extents = case.extents
