@@ -210,6 +210,8 @@ def _fluid(solution: xarray.Dataset, case: Case, grid: Grid) -> np.ndarray:
     if mask.shape != grid.shape:
         raise InputError(f"audit: mask: expected shape {grid.shape}, got {mask.shape} over {solution['mask'].dims}")
     return mask != 0
+
+
 def _times(solution: xarray.Dataset, case: Case) -> np.ndarray:
     return clock("solution: time", solution["time"].values, case.problem.time_unit)
 

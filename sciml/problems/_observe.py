@@ -16,7 +16,9 @@ MARGIN = 2.0  # on the largest drift and on none of the others: it comes from a 
 
 
 def observe(
-    supports_times_frames: Iterable[tuple[Support, Any, np.ndarray]], fields: Sequence[str], velocity: Sequence[str] = ()
+    supports_times_frames: Iterable[tuple[Support, Any, np.ndarray]],
+    fields: Sequence[str],
+    velocity: Sequence[str] = (),
 ) -> Observed:
     """What all these cases have in common.
 
@@ -62,7 +64,11 @@ def observe(
                 count += divergence.size
     chosen = [i for i in range(len(names)) if several and kept[i] and moved[i]]
     return Observed(
-        {n: (float(a), float(b)) for n, a, b in zip(names, low, high, strict=True) if np.isfinite(a) and np.isfinite(b)},
+        {
+            n: (float(a), float(b))
+            for n, a, b in zip(names, low, high, strict=True)
+            if np.isfinite(a) and np.isfinite(b)
+        },
         tuple(names[i] for i in chosen),
         MARGIN * float(max((drift[i] for i in chosen), default=0.0)),
         float(np.sqrt(square / count)) if count else None,
