@@ -193,7 +193,9 @@ def _batches(
     if path is None or train.bytes() <= running.memory_limit:
         batches: Any = MemoryBatches(train, encoding, **common)
     else:
-        loader = LoaderBatches(train, encoding, path, split=split, subset=subset, workers=running.workers, **common)
+        loader = LoaderBatches(
+            train, encoding, path, split=split, subset=subset, workers=running.workers, **common
+        )
         batches = loader
     if recipe.augmentations:
         batches = Augmented(batches, recipe.augmentations, recipe.seed)
