@@ -81,7 +81,6 @@ def picture(folder: Path, results: dict[str, Any], out: Path) -> None:
     import sciml
     from sciml import data
     from sciml.data import schema
-    from sciml.reporting._style import label_lines
     from sciml.solvers import Surrogate
 
     rows, steps = results["rows"], int(results["steps"])
@@ -111,18 +110,15 @@ def picture(folder: Path, results: dict[str, Any], out: Path) -> None:
         ax.set_xticks([])
         ax.set_yticks([])
     figure.colorbar(image, ax=axes[2], fraction=0.05)
-    ends = []
     for row in rows:
         if row["kind"] != "reference":
             style = "-" if row["kind"] == "surrogate" else "--"
-            errors = row["rollout_nmse"]["ic"]
-            axes[3].semilogy(np.arange(1, steps + 1), errors, style, color=f"C{len(ends)}")
-            ends.append((steps, errors[-1], row["row"], f"C{len(ends)}"))
+            axes[3].semilogy(np.arange(1, steps + 1), row["rollout_nmse"]["ic"], style, label=row["row"])
     axes[3].set_title("error of rollouts, random starts and lids", fontsize=10)
     axes[3].set_xlabel("step of 0.25 L/U")
     axes[3].set_ylabel("NMSE")
     axes[3].set_xlim(0.5, steps)
-    label_lines(axes[3], ends)
+    axes[3].legend(fontsize=7)
     figure.savefig(out)
 
 

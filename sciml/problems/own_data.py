@@ -125,7 +125,8 @@ class DataProblem(Problem):
 
     def with_observed(self, observed: Observed) -> DataProblem:
         """The same problem, knowing what its data keep."""
-        return DataProblem(**(self.options | {"observed": observed}))
+        content: dict[str, Any] = self.options | {"observed": asdict(observed)}
+        return DataProblem(**content)
 
     def geometry(self, case: Case) -> Box:
         extents = case.extents

@@ -22,6 +22,7 @@ from sciml.training.augmentations import Augmented, Mirror
 from sciml.training.batches import LoaderBatches, MemoryBatches
 from sciml.training.callbacks import Callback, MetricsList, MetricsLog
 from sciml.training.checkpoint import replace_bytes
+from sciml.training.devices import borrowed, to_float64
 from sciml.training.encoding import Encoding, encoding_for
 from sciml.training.model import Model
 from sciml.training.objectives import Objective, Supervised
@@ -175,10 +176,12 @@ def _operator(
     if former is not None:
         found: Any = type(former.operator)(**former.operator.config())  # type: ignore[operator]
         found.load_state_dict(former.operator.state_dict())
-        return found.to(encoding.torch_dtype)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        return build(cls, encoding.signature(), options).to(encoding.torch_dtype)
+        return found
+    with borrowed(torch.device("cpu"), recipe.seed):
+        operator = build(cls, encoding.signature(), options)
+    if encoding.torch_dtype == torch.float64:
+        to_float64(operator)
+    return operator
 
 
 def _batches(

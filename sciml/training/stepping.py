@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -75,6 +76,10 @@ class Stepping(Part, family="stepping"):
     def feature_times(self, times: np.ndarray, step: TimeStep | None, case: Case) -> np.ndarray:
         """Times at which applications may start in a case with frames at `times`."""
         return times
+
+    def sees_start(self, differ: Callable[[], bool]) -> bool:
+        """Whether frames go in; `differ` tells whether training cases begin differently."""
+        return self.past > 0
 
     def lead(self, step: TimeStep | None, case: Case) -> float:
         """How far before the first frame of the data an answer may begin without a warning."""
@@ -196,7 +201,13 @@ class Query(Stepping):
     """û(x, t) at any time (and, for operators on points, at any place) at once, from how the case begins.
 
     The time is given to the operator as a share of the longest that training saw. Frames may be at unequal times.
+
+    Args:
+        start: whether the operator is given the frame at which a case begins; False for cases that their parameters
+            and inputs tell in full. By default it is where the training cases begin differently.
     """
+
+    start: bool | None = None
 
     queries: ClassVar[bool] = True
 
@@ -229,3 +240,6 @@ class Query(Stepping):
 
     def feature_times(self, times: np.ndarray, step: TimeStep | None, case: Case) -> np.ndarray:
         return np.asarray(times)[:1]
+
+    def sees_start(self, differ: Callable[[], bool]) -> bool:
+        return differ() if self.start is None else self.start

@@ -113,7 +113,8 @@ class Encoding(ABC):
             problem, table.fields, stepping, step, first, shared, all(v.shape == first.shape for v in given),
             any(s.inside is not None for s in supports), state, increment, static, feature,
             (min(a for a, _ in ends), max(b for _, b in ends)), dtype,
-            None if sensors is None else _spread(first, sensors), _starts_differ(table, state),
+            None if sensors is None else _spread(first, sensors),
+            stepping.sees_start(lambda: _starts_differ(table, state)),
         )  # fmt: skip
 
     # -- sizes --------------------------------------------------------------------------------------------------

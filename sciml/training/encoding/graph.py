@@ -27,7 +27,8 @@ class GraphEncoding(Encoding):
     flat: ClassVar[bool] = True
 
     def signature(self) -> Signature:
-        channels = self.stepping.past * len(self.fields) + len(self.static.names)
+        past = self.stepping.past if self.sees_start else 0
+        channels = past * len(self.fields) + len(self.static.names)
         return Signature(
             channels, self.channels_out, self.template.dimensions,
             n_params=len(self.features.names) + self.stepping.queries, masked=self.masked,
@@ -53,7 +54,7 @@ class GraphEncoding(Encoding):
         assert given.coords is not None
         points = given.coords.expand(n, -1, -1)
         count = points.shape[2]
-        parts = [] if state is None else [state.flatten(1, 2)]
+        parts = [] if state is None or not self.sees_start else [state.flatten(1, 2)]
         if given.static is not None:
             parts.append(given.static.expand(n, -1, -1))
         nodes = torch.cat(parts, dim=1) if parts else points.new_zeros(n, 0, count)

@@ -26,7 +26,8 @@ class GridEncoding(Encoding):
 
     def signature(self) -> Signature:
         template = self._grid(self.template)
-        channels = self.stepping.past * len(self.fields) + len(self.static.names)
+        past = self.stepping.past if self.sees_start else 0
+        channels = past * len(self.fields) + len(self.static.names)
         return Signature(
             max(channels, 1), self.channels_out, template.dimensions,
             n_params=len(self.features.names) + self.stepping.queries, masked=self.masked,
@@ -60,7 +61,7 @@ class GridEncoding(Encoding):
     def apply(
         self, operator: nn.Module, state: Tensor | None, given: Given, params: Tensor, time: Tensor | None
     ) -> Tensor:
-        parts = [] if state is None else [state.flatten(1, 2)]
+        parts = [] if state is None or not self.sees_start else [state.flatten(1, 2)]
         if given.static is not None:
             static = given.static
             parts.append(static if len(static) == len(params) else static.expand(len(params), *static.shape[1:]))

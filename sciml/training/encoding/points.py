@@ -28,12 +28,8 @@ class PointEncoding(Encoding):
     @property
     def _function(self) -> int:
         """Channels of the input function."""
-        state = self.stepping.past * len(self.fields) if self._state else 0
+        state = self.stepping.past * len(self.fields) if self.sees_start else 0
         return state + len(self.static.names)
-
-    @property
-    def _state(self) -> bool:
-        return not self.stepping.queries or self.sees_start
 
     def signature(self) -> Signature:
         d = self.template.dimensions
@@ -72,7 +68,7 @@ class PointEncoding(Encoding):
         points = coords
         if time is not None:
             points = torch.cat([coords, time[:, None, None].expand(n, coords.shape[1], 1)], dim=2)
-        parts = [] if state is None or not self._state else [state.flatten(1, 2)]
+        parts = [] if state is None or not self.sees_start else [state.flatten(1, 2)]
         if given.static is not None:
             parts.append(given.static.expand(n, -1, -1))
         functions: tuple[Function, ...] = ()
