@@ -54,6 +54,11 @@ class ParameterSpec:
     description: str = ""
     open_minimum: bool = False
 
+    @property
+    def shown(self) -> str:
+        """The name as people read it, with the unit in brackets."""
+        return self.name.replace("_", " ") + (f" ({self.unit})" if self.unit not in ("", "1") else "")
+
 
 @dataclass(frozen=True)
 class InputSpec:
@@ -184,10 +189,7 @@ class Problem(ABC):
     def shown(self, case: Case) -> dict[str, float]:
         """The numbers that say to a person which case this is, and over which errors are drawn; by default the
         parameters, with their units in the names."""
-        return {
-            f"{p.name.replace('_', ' ')}" + (f" ({p.unit})" if p.unit not in ("", "1") else ""): case.parameters[p.name]
-            for p in self.parameters
-        }
+        return {p.shown: case.parameters[p.name] for p in self.parameters}
 
     def features(self, case: Case, time: float, time_step: float) -> dict[str, float]:
         """Dimensionless numbers that, beside the state, decide the step from `time` to `time + time_step`.

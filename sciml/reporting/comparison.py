@@ -107,6 +107,7 @@ def _compared(
     progress: bool,
 ) -> dict[str, Any]:  # fmt: skip
     from sciml.evaluation import evaluate
+    from sciml.solvers.baselines import Persistence
     from sciml.training.samples import table
 
     say("evaluating all rows on held-out cases")
@@ -139,6 +140,7 @@ def _compared(
         "label": errors["label_square"].values.sum(axis=-1), "rollout_subset": subsets,
         "rollout_features": {k: np.array([n[k] for n in numbers]) for k in numbers[0]} if numbers else {},
         "rollout_case": [int(n) for n in errors["case"].values], "more": more,
+        "still": next((r.model for r in rows if r.kind == "baseline" and r.model == Persistence.name), None),
         "every": int(found.summary.get("every") or 1),
         "starts": starts if shares else f"{len(held.cases)} held-out cases.",
     }  # fmt: skip

@@ -111,6 +111,7 @@ class Study:
         facts: about the data, (name, value) as text.
         settings, versions: as text; command: what makes this page again.
         velocity: fields that are the components of a velocity, in the order x, y, z.
+        still: the row that repeats the last state, where there is one.
         equations: whether the problem states any, so that an audit holds solutions against them.
         more: model -> name -> text: further figures for a table of their own.
     """
@@ -141,6 +142,7 @@ class Study:
     more: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     velocity: Sequence[str] = ()
     equations: bool = True
+    still: str | None = None
 
     @property
     def models(self) -> list[tuple[str, str]]:
@@ -194,8 +196,9 @@ class Study:
 
     @property
     def hardest(self) -> str:
-        """The subset in which the first row without training (persistence, in time) errs most."""
-        scores = {s: self.score(m, s) for m in self.unlearned[:1] for s in self.subsets}
+        """The subset in which repeating the last state (else the first row without training) errs most."""
+        bar = self.still or next(iter(self.unlearned), None)
+        scores = {s: self.score(bar, s) for s in self.subsets} if bar is not None else {}
         scores = {s: v for s, v in scores.items() if np.isfinite(v)}
         return max(scores, key=lambda s: scores[s]) if scores else ALL
 
