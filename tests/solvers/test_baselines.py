@@ -6,6 +6,7 @@ import pytest
 from sciml import Series, data
 from sciml.errors import InputError
 from sciml.problems import Burgers, LidDrivenCavity, Poisson
+from sciml.solver import Start
 from sciml.solvers import MeanField, ParameterInterpolation, Persistence
 
 N = 32
@@ -25,6 +26,13 @@ def burgers():
     return data.pack([solution(r, velocity=speeds[i % 3]) for i, r in enumerate(np.geomspace(10, 100, 9))], dtype=None)
 
 
+def go_on(solver, case, frames, start, times):
+    """(time, field, *shape) from frames (history, field, *shape) at `start` on."""
+    support = solver.layout.support(case, solver.name)
+    begin = Start(case, support, np.asarray(frames), float(start))
+    return np.stack([f[0] for f in solver.rollout([begin], np.asarray(times)[None])])
+
+
 def relative(a, b):
     return np.linalg.norm(a - b) / np.linalg.norm(b)
 
@@ -35,8 +43,10 @@ def test_persistence():
     b = Persistence().fit(ds, split=None)
     assert b.supports(case.problem) and not b.supports(Poisson())
     initial = truth.u.values[3][None, None]
-    found = b.rollout(initial, [case], truth.time.values[3], 4)
-    assert found.shape == (1, 4, 1, N) and (found == initial.astype(np.float32)).all()
+    found = go_on(b, case, initial, truth.time.values[3], truth.time.values[4:8])
+    assert found.shape == (4, 1, N) and (found == initial).all()
+    resumed = b.resume(case, truth.isel(time=slice(2, 4)), [0.33, 7.0])  # the last frame is where it goes on
+    np.testing.assert_allclose(resumed.u.values, np.broadcast_to(initial[0, 0], (2, N)), rtol=1e-6)
     solved = b.solve(case, truth.time.values)
     np.testing.assert_allclose(solved.u.values, np.broadcast_to(truth.u.values[0], (9, N)), rtol=1e-6)
 
@@ -46,10 +56,14 @@ def test_mean_field(burgers):
     b = MeanField().fit(burgers, split=None)
     every = np.stack([data.case(burgers, i)[1].u.values / data.case(burgers, i)[0].velocity for i in range(9)])
     case = Burgers().case(velocity=3.0, viscosity=0.1)
-    found = b.rollout(np.zeros((1, 1, N)), [case], 2 * DT / 3, 3)
-    np.testing.assert_allclose(found[0, :, 0], 3 * every.mean(0)[3:6], rtol=1e-5, atol=1e-6)
-    late = b.rollout(np.zeros((1, 1, N)), [case], 6 * DT / 3, 5)  # beyond the data: the last mean stays
-    np.testing.assert_allclose(late[0, 2:, 0], np.broadcast_to(late[0, 1, 0], (3, N)))
+    step = DT / 3
+    found = go_on(b, case, np.zeros((1, 1, N)), 2 * step, step * np.arange(3, 6))
+    np.testing.assert_allclose(found[:, 0], 3 * every.mean(0)[3:6], rtol=1e-12, atol=1e-12)
+    late = go_on(b, case, np.zeros((1, 1, N)), 6 * step, step * np.arange(7, 12))  # beyond the data the last one stays
+    np.testing.assert_allclose(late[2:, 0], np.broadcast_to(late[1, 0], (3, N)))
+    between = go_on(b, case, np.ones((1, 1, N)), 2 * step, [2 * step, 2.25 * step])  # linear between frames
+    assert (between[0] == 1).all()  # at the start what is given
+    np.testing.assert_allclose(between[1, 0], 3 * (0.75 * every.mean(0)[2] + 0.25 * every.mean(0)[3]), atol=1e-12)
 
 
 def test_interpolation_meets_training_cases_and_lies_between(burgers):
@@ -117,8 +131,8 @@ def test_what_it_misses_at_the_start_is_carried_on():
     b = ParameterInterpolation().fit(packed, split=None)
     np.testing.assert_allclose(b.carry[""], 1.0, atol=0.05)
     case, truth = data.case(data.pack([shifted()], dtype=None), 0)
-    found = b.rollout(truth.u.values[2][None, None], [case], truth.time.values[2], 4)
-    assert np.abs(found[0, :, 0] - truth.u.values[3:7]).max() < 0.1
+    found = go_on(b, case, truth.u.values[2][None, None], truth.time.values[2], truth.time.values[3:7])
+    assert np.abs(found[:, 0] - truth.u.values[3:7]).max() < 0.1
 
 
 def test_what_is_known_exactly_at_the_start_says_nothing_of_later(burgers):
@@ -127,7 +141,7 @@ def test_what_is_known_exactly_at_the_start_says_nothing_of_later(burgers):
     assert np.abs(b.carry[""]).max() < 2
     case, truth = data.case(data.pack([solution(10 ** (1 + 3.5 / 8))], dtype=None), 0)
     rough = truth.u.values[0] + 1e-6 * np.random.default_rng(0).standard_normal(N)
-    found = b.rollout(rough[None, None], [case], 0.0, 8)[0, -1, 0]
+    found = go_on(b, case, rough[None, None], 0.0, truth.time.values[1:9])[-1, 0]
     assert relative(found, truth.u.values[8]) < 0.02
 
 
@@ -138,14 +152,15 @@ def test_data_may_begin_later_than_time_zero(burgers, cut):
     packed = data.pack(late, dtype=None)
     case, truth = data.case(data.pack([solution(10 ** (1 + 3.5 / 8))], dtype=None), 0)
     start, want = truth.u.values[cut][None, None], truth.u.values[cut + 1 : cut + 4]
+    later = (truth.time.values[cut], truth.time.values[cut + 1 : cut + 4])
     for kind, least in ((ParameterInterpolation, 0.01), (MeanField, None)):
         whole, part = kind().fit(burgers, split=None), kind().fit(packed, split=None)
-        a, b = (k.rollout(start, [case], truth.time.values[cut], 3)[0, :, 0] for k in (whole, part))
+        a, b = (go_on(k, case, start, *later)[:, 0] for k in (whole, part))
         if least is None:
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
         else:
             assert relative(b, want) < least
-    with pytest.raises(InputError, match="begin at steps 0 to 1"):
+    with pytest.raises(InputError, match="begin at 0 to 0.05 time scales"):
         MeanField().fit([solution(10), solution(20).isel(time=slice(1, None))], split=None)
 
 
@@ -155,8 +170,8 @@ def test_errors(burgers):
     with pytest.raises(InputError, match="no case of the data set is in split 'test'"):
         MeanField().fit(burgers, split="test")
     b = Persistence().fit(burgers, split=None)
-    with pytest.raises(InputError, match="cannot be reached"):
-        b.solve(Burgers().case(), [0.0123])
+    with pytest.raises(InputError, match="from that of the frame on"):
+        b.resume(Burgers().case(), solution(10).isel(time=slice(2, 3)), [0.05])
     x = (np.arange(4) + 0.5) / 4
     steady = data.solution(Poisson().case(), None, {"p": (("y", "x"), np.zeros((4, 4)))}, {"x": x, "y": x})
     with pytest.raises(InputError, match="steady"):
