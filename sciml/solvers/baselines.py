@@ -204,7 +204,7 @@ class Trajectories(Baseline):
             share = (at[rows] - number).reshape(-1, *[1] * (frames.ndim - 1))
             if share.any():
                 frames = frames * (1 - share) + share * self._frame(known, rows, min(int(number) + 1, last))
-            for r, frame in zip(rows, frames, strict=True):
+            for r, frame in zip(rows.tolist(), frames, strict=True):
                 found[r] = back[r](frame)
         return found
 
