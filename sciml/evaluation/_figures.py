@@ -37,9 +37,8 @@ class Errors:
         """Arrays over (step,); NaN where no rollout gets to."""
         there = np.isfinite(self.label)
         parts = [np.where(there, values, 0.0) for values in (self.square, self.absolute, self.label)]
-        reached = np.asarray(
-            there.any(axis=(0, 2))
-        )
+        # of a step that no rollout gets to the count is made one: there is nothing to divide
+        reached = np.asarray(there.any(axis=(0, 2)))
         sums = Sums(parts[0], parts[1], parts[2], np.where(reached[:, None], there, True).astype(float))
         factor = self.scale[:, None]
         physical = Sums(sums.error * factor**2, sums.absolute * factor, sums.label * factor**2, sums.count)
