@@ -46,10 +46,10 @@ def has_divergence(held: Held) -> bool:
 
 
 def divergence(held: Held, i: int, frame: np.ndarray) -> float:
-    """Root mean square divergence of one frame (field, *shape), over velocity scale and length; NaN on stretched grids
-    and for frames that are not finite."""
+    """Root mean square divergence of one frame (field, *shape), over velocity scale and length; NaN for frames
+    that are not finite."""
     case, grid = held.table.cases[i], held.support(i)
-    if not isinstance(grid, Grid) or not grid.uniform_cells or not np.isfinite(frame).all():
+    if not isinstance(grid, Grid) or min(grid.shape) < 2 or not np.isfinite(frame).all():
         return np.nan
     velocity = case.problem.velocity
     physical = frame * held.scale(i)
@@ -59,9 +59,8 @@ def divergence(held: Held, i: int, frame: np.ndarray) -> float:
         all(not np.any(known.get(f"{axis}_{end}_{n}", 1.0)) for end in ("min", "max"))
         for axis, n in zip("xyz", velocity, strict=False)
     )
-    return float(
-        metrics.divergence_error(
-            parts, grid.centres, length=case.scales.length, speed=case.scales.velocity, periodic=grid.periodic,
-            wall=walls, mask=grid.inside,
-        )
+    found = metrics.divergence_error(
+        parts, grid.faces, length=case.scales.length, speed=case.scales.velocity, periodic=grid.periodic, wall=walls,
+        mask=grid.inside, weights=grid.volumes(),
     )  # fmt: skip
+    return float(found)

@@ -208,3 +208,20 @@ def test_a_model_that_is_asked_for_times_on_a_mesh():
     for k in range(3):
         by_hand = nmse([a[2 + k] for a in answers], [t[3 + k] for t in truth], [w, w])
         assert row["rollout"]["all"]["c"]["nmse"]["mean"][k] == pytest.approx(by_hand, rel=1e-4)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_divergence_where_a_velocity_is_named(dimensions):
+    """u = a (x, ..., x) in a box that is stretched: ∇·u = a, whatever the fields are called."""
+    names = ("p", "vx", "vy", "vz")[: dimensions + 1]
+    family = DataProblem("flow", names, ["a"], dimensions)
+    faces = (np.linspace(0, 1, 6) ** 2, np.linspace(0, 2, 5), np.linspace(0, 1, 4))[:dimensions]
+    support = Grid(faces)
+    made = []
+    for a in (1.0, 2.0):
+        values = a * support.points()[..., 0] * np.ones((3, *[1] * dimensions))
+        fields = {n: (("time", *support.dims), values) for n in names}
+        made.append(data.solution(Case(family, {"a": a}, extents=support.extents), [0.0, 1.0, 2.0], fields, support))
+    found = evaluate(Off(3.0), data.pack(made, splits=["train", "test"], dtype=None), steps=2, starts=[0])
+    np.testing.assert_allclose(found.summary["divergence_of_truth"]["mean"], 2.0, rtol=1e-9)
+    np.testing.assert_allclose(found.row("off")["divergence"]["all"]["mean"], 6.0, rtol=1e-9)
