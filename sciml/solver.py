@@ -155,8 +155,8 @@ class TrainableSolver(Solver):
 
     @classmethod
     @abstractmethod
-    def load(cls, directory: str | Path) -> TrainableSolver:
-        """Read what `save` wrote. Executes no code from the files."""
+    def load(cls, directory: str | Path, device: str = "auto") -> TrainableSolver:
+        """Read what `save` wrote, to answer on `device`. Executes no code from the files."""
 
 
 def as_cases(cases: Any) -> list[Case]:

@@ -150,7 +150,7 @@ class Grid(Support):
             raise InputError(f"grid: {len(faces)} axes, but {len(self.periodic)} entries that say which are periodic")
         for axis, f in zip("xyz", faces, strict=False):
             if f.ndim != 1 or len(f) < 2 or not np.all(np.isfinite(f)) or np.any(np.diff(f) <= 0):
-                raise InputError(f"grid: the faces along {axis} must be finite and increase")
+                raise InputError(f"grid: faces along {axis}: expected strictly increasing finite numbers")
         if self.mask is not None:
             mask = np.asarray(self.mask) != 0
             if mask.shape != self.shape:

@@ -125,7 +125,8 @@ class DataProblem(Problem):
 
     def with_observed(self, observed: Observed) -> DataProblem:
         """The same problem, knowing what its data keep."""
-        return DataProblem(**(self.options | {"observed": observed}))
+        content: dict[str, Any] = self.options | {"observed": asdict(observed)}
+        return DataProblem(**content)
 
     def geometry(self, case: Case) -> Box:
         extents = case.extents
@@ -133,7 +134,9 @@ class DataProblem(Problem):
             extents = case.support.extents
         if extents is None:
             raise InputError(f"{self.name}: the case does not say where it lives; give extents or a support")
-        return Box(tuple(a for a, _ in extents), tuple(b for _, b in extents), self.box)
+        # one point, or points in a plane, have an extent of their own all the same
+        wide = [(a, b) if b > a else (a - 0.5, b + 0.5) for a, b in extents]
+        return Box(tuple(a for a, _ in wide), tuple(b for _, b in wide), self.box)
 
     def scales(self, case: Case) -> Scales:
         """One for all: what is large and small is learned from the data."""

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from sciml.reporting._style import DIVERGING, INK, SEQUENTIAL, caption, data_uri, figure, svg
+from sciml.reporting._style import DIVERGING, INK, SEQUENTIAL, caption, data_uri, figure, style, svg
 
 
 def limits(*arrays: np.ndarray, signed: bool | None = None) -> tuple[float, float, str]:
@@ -47,6 +47,7 @@ def _panel(shape: float) -> tuple[Figure, Axes, Axes]:
     return made, axes, bar_axes
 
 
+@style()
 def field(
     values: np.ndarray, extent: tuple[float, float, float, float], scale: tuple[float, float, str],
     title: str, unit: str, length_unit: str = "m", mask: np.ndarray | None = None,
@@ -81,6 +82,7 @@ def field(
     return svg(made, f"{title}, scale from {scale[0]:.3g} to {scale[1]:.3g} {unit}")
 
 
+@style()
 def line_field(
     x: np.ndarray, curves: Sequence[tuple[str, np.ndarray, str]], title: str, xlabel: str, ylabel: str
 ) -> str:
@@ -94,6 +96,7 @@ def line_field(
     return svg(made, f"{title}: {ylabel} against {xlabel}")
 
 
+@style()
 def colour_bar(scale: tuple[float, float, str], unit: str, width: float = 2.3) -> str:
     """Draw a horizontal colour bar alone, for pictures that carry no axes of their own (the animation)."""
     made, axes = figure(width, 0.64)
