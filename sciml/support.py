@@ -179,6 +179,12 @@ class Grid(Support):
         grid = Grid(faces, geometry.periodic)
         return Grid(grid.faces, grid.periodic, geometry.mask(grid)) if masked else grid
 
+    def over(self, geometry: Geometry, masked: bool = False) -> Grid:
+        """The grid whose faces lie at the same shares of the extents of `geometry`."""
+        shares = [(f - f[0]) / (f[-1] - f[0]) for f in self.faces]
+        faces = tuple(a + (b - a) * s for s, (a, b) in zip(shares, geometry.extents, strict=True))
+        return Grid.of(geometry, faces, masked)
+
     @staticmethod
     def from_centres(
         centres: tuple[np.ndarray, ...], geometry: Geometry, mask: np.ndarray | None = None

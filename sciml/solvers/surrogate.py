@@ -81,7 +81,7 @@ class Surrogate(TrainableSolver, Restartable):
         return self.operator_class.name
 
     @property
-    def title(self) -> str:
+    def title(self) -> str:  # type: ignore[override]
         """What people call the operator."""
         return self.operator_class.title
 
@@ -114,6 +114,10 @@ class Surrogate(TrainableSolver, Restartable):
     @property
     def history(self) -> int:  # type: ignore[override]
         return max(self.encoding.stepping.past, 1)
+
+    @property
+    def every(self) -> int:  # type: ignore[override]
+        return self.encoding.stepping.every
 
     @property
     def settings(self) -> dict[str, Any]:
