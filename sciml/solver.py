@@ -151,7 +151,7 @@ class TrainableSolver(Solver):
 
     @classmethod
     @abstractmethod
-    def load(cls, directory: str | Path) -> TrainableSolver:
+    def load(cls, directory: str | Path, device: str = "auto") -> TrainableSolver:
         """Read what `save` wrote. Executes no code from the files."""
 
 

@@ -29,7 +29,7 @@ class Stencil:
 
     Args:
         index: (M, K) positions in the flattened values.
-        weight: (M, K), each row with sum 1.
+        weight: (M, K), each row with sum 1; all 0 for a point of a masked grid that has no cell inside around it.
     """
 
     index: np.ndarray
@@ -110,7 +110,7 @@ class Support(ABC):
         return found.reshape(*found.shape[:-1], *other.shape)
 
     def same(self, other: Support) -> bool:
-        """Whether values of the one are values of the other: equal points up to rounding."""
+        """Whether values of the one are values of the other: equal points up to rounding, and equal masks."""
         if self is other:
             return True
         if type(self) is not type(other) or self.shape != other.shape or self.dimensions != other.dimensions:
@@ -180,9 +180,7 @@ class Grid(Support):
         return Grid(grid.faces, grid.periodic, geometry.mask(grid)) if masked else grid
 
     @staticmethod
-    def from_centres(
-        centres: tuple[np.ndarray, ...], geometry: Geometry, mask: np.ndarray | None = None
-    ) -> Grid:
+    def from_centres(centres: tuple[np.ndarray, ...], geometry: Geometry, mask: np.ndarray | None = None) -> Grid:
         """The grid whose cell centres (x, y, z) are given: the faces of which they are the midpoints, ends on the
         geometry's extents; where there are no such faces, faces midway between centres. On a periodic axis equally
         spaced centres have equal cells, wherever the first one lies."""
@@ -292,10 +290,18 @@ class Grid(Support):
             return Stencil(index, weight)
         fluid = self.mask.reshape(-1)[index] != 0
         kept = np.where(fluid, np.maximum(weight, 0.0), 0.0)
+        none = kept.sum(1) <= 1e-12
+        nearest = np.where(fluid, weight, -np.inf).argmax(1)
+        kept[none] = (np.arange(weight.shape[1]) == nearest[none, None]) & fluid[none]
         total = kept.sum(1, keepdims=True)
         whole = fluid.all(1, keepdims=True)
-        safe = np.where(total > 1e-12, kept / np.maximum(total, 1e-12), 0.0)
-        return Stencil(index, np.where(whole, weight, safe))
+        return Stencil(index, np.where(whole, weight, kept / np.where(total > 0, total, 1.0)))
+
+    def same(self, other: Support) -> bool:
+        if not super().same(other):
+            return False
+        mine, its = self.inside, other.inside
+        return (mine is None and its is None) or (mine is not None and its is not None and np.array_equal(mine, its))
 
     def coordinates(self) -> dict[str, Variable]:
         return {a: ((a,), c) for a, c in zip("xyz", self.centres, strict=False)}
@@ -409,7 +415,8 @@ class Mesh(_Cloud):
             if cells.ndim != 2 or cells.shape[1] != CELLS[kind] or cells.dtype.kind not in "iu":
                 raise InputError(f"mesh: expected {kind} cells as integers (C, {CELLS[kind]}), got {cells.shape}")
             if cells.size and (cells.min() < 0 or cells.max() >= len(self.position)):
-                raise InputError(f"mesh: a {kind} names node {int(cells.max())}, expected 0 to {self.size - 1}")
+                wrong = int(cells.min() if cells.min() < 0 else cells.max())
+                raise InputError(f"mesh: a {kind} names node {wrong}, expected 0 to {self.size - 1}")
             found[kind] = cells.astype(np.int64)
         if not any(len(c) for c in found.values()):
             raise InputError("mesh: expected at least one cell, got none")
