@@ -423,13 +423,11 @@ class Mesh(_Cloud):
         object.__setattr__(self, "cells", found)
 
     def simplices(self) -> np.ndarray:
-        """(S, D + 1) lines, triangles or tetrahedra that make up the cells of full dimension."""
-        parts = []
-        for kind, cells in self.cells.items():
-            for corner in _SIMPLICES[kind]:
-                if len(corner) == self.dimensions + 1:
-                    parts.append(cells[:, corner])
-        return np.concatenate(parts) if parts else np.zeros((0, self.dimensions + 1), np.int64)
+        """(S, 2 to 4) lines, triangles or tetrahedra that make up the cells of the highest dimension: less than that of
+        space for a surface or a curve."""
+        most = max(len(_SIMPLICES[kind][0]) for kind, cells in self.cells.items() if len(cells))
+        several = [(c, corner) for kind, c in self.cells.items() for corner in _SIMPLICES[kind] if len(corner) == most]
+        return np.concatenate([cells[:, corner] for cells, corner in several])
 
     def edges(self) -> np.ndarray:
         """(E, 2) pairs of nodes joined by a side of a cell, each once, the smaller number first."""
@@ -440,7 +438,12 @@ class Mesh(_Cloud):
     def _volumes(self) -> np.ndarray:
         simplices = self.simplices()
         sides = self.position[simplices[:, 1:]] - self.position[simplices[:, :1]]
-        return np.abs(np.linalg.det(sides)) / float(np.prod(np.arange(1, self.dimensions + 1)))
+        d = sides.shape[1]
+        if d == self.dimensions:
+            content = np.abs(np.linalg.det(sides))
+        else:
+            content = np.sqrt(np.maximum(np.linalg.det(sides @ np.swapaxes(sides, 1, 2)), 0.0))
+        return content / float(np.prod(np.arange(1, d + 1)))
 
     def weights(self) -> np.ndarray:
         """Dual volumes: each simplex gives an equal share to its corners; orientation does not matter."""
@@ -451,11 +454,14 @@ class Mesh(_Cloud):
         return total
 
     def stencil(self, points: np.ndarray) -> Stencil:
-        """Linear on the simplex that a point lies in; beyond the mesh the nearest node."""
+        """Linear on the simplex that a point lies in; beyond the mesh the nearest node. On a surface or a curve as for
+        loose points."""
         from scipy.spatial import KDTree
 
         points = np.asarray(points, dtype=np.float64)
         simplices, d = self.simplices(), self.dimensions
+        if simplices.shape[1] != d + 1:
+            return self._nearest(points, d + 1)
         corners = self.position[simplices]
         origin, sides = corners[:, 0], np.swapaxes(corners[:, 1:] - corners[:, :1], 1, 2)
         flat = self._volumes <= 1e-14 * max(float(self._volumes.max(initial=0.0)), 1e-300)
@@ -466,23 +472,29 @@ class Mesh(_Cloud):
         weight = np.zeros((len(points), d + 1))
         weight[:, 0] = 1.0
         left = np.arange(len(points))
-        tree = KDTree(corners.mean(1))
-        count = 0
-        for count in (8, 64):  # the simplex of a point is nearly always among those with the nearest centres
-            count = min(count, len(simplices))
-            _, candidates = tree.query(points[left], k=count)
-            candidates = np.asarray(candidates).reshape(len(left), count)
+
+        def settle(left: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+            """Those of the points `left` that lie in none of their candidates (left, C)."""
             local = np.einsum("pcij,pcj->pci", inverse[candidates], points[left, None] - origin[candidates])
             bary = np.concatenate([1 - local.sum(-1, keepdims=True), local], axis=-1)
             worst = np.where(flat[candidates], -np.inf, bary.min(-1))
-            best = worst.argmax(1)
-            rows = np.arange(len(left))
+            best, rows = worst.argmax(1), np.arange(len(left))
             hit = worst[rows, best] > -1e-9
             index[left[hit]] = simplices[candidates[rows, best][hit]]
             weight[left[hit]] = np.clip(bary[rows, best][hit], 0.0, 1.0)
-            left = left[~hit]
-            if not len(left) or count == len(simplices):
-                break
+            return left[~hit]
+
+        tree = KDTree(corners.mean(1))
+        for count in (8, 64):  # the simplex of a point is nearly always among those with the nearest centres
+            count = min(count, len(simplices))
+            if len(left):
+                _, candidates = tree.query(points[left], k=count)
+                left = settle(left, np.asarray(candidates).reshape(len(left), count))
+        lower, upper = corners.min(1), corners.max(1)
+        for k in left if len(simplices) > 64 else ():  # not so where cells are thin
+            around = np.flatnonzero(((lower <= points[k]) & (points[k] <= upper)).all(1))
+            if len(around):
+                settle(np.array([k]), around[None])
         return Stencil(index, weight / weight.sum(1, keepdims=True))
 
     def variables(self) -> dict[str, Variable]:

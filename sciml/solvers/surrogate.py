@@ -304,7 +304,7 @@ class Surrogate(TrainableSolver, Restartable):
         return Start(case, support, frame[None], 0.0)
 
     def _history(self, start: Start, frame: xr.Dataset) -> Start:
-        """The start with the frames that are whole steps before its last one. There may be fewer than the model sees where
+        """The start with the frames that are whole steps before its last one. Fewer than the model sees where
         the solution does not go back as far."""
         e, clock = self.encoding, np.atleast_1d(frame["time"].values).astype(np.float64)
         if e.stepping.queries or e.step is None:
