@@ -3,13 +3,13 @@
     python -m benchmarks.learned [--heat unsteady_heat.npz] [--quick]
 
 * Stretched against uniform: the same FNO, cases, recipe and number of cells, for the heat equation on a grid whose
-  cells grow towards the middle (`FiniteVolume(stretching=2)`) and on a uniform one; relative L² over all times against the
-  exact solution, quadrature-weighted, mean over held-out cases, over three seeds.
+  cells grow towards the middle (`FiniteVolume(stretching=2)`) and on a uniform one; relative L² over all times against
+  the exact solution, quadrature-weighted, mean over held-out cases, over three seeds.
 * DeepONet on nodes: temperature on the 441 nodes of a triangulated square over 100 times, two parameters, 80 given
   cases of which the last 20 are held out; the network is asked for all times from the parameters alone. Relative L²
-  over all times and nodes (dual areas as weights), mean over cases, over that of persistence from the first frame. The data
-  (`--heat`, or the environment variable SCIML_UNSTEADY_HEAT) are not part of this package: arrays coords (node, 2),
-  triangles, params (case, 2), T (case, time, node).
+  over all times and nodes (dual areas as weights), mean over cases, over that of persistence from the first frame. The
+  data (`--heat`, or the environment variable SCIML_UNSTEADY_HEAT) are not part of this package: arrays coords
+  (node, 2), triangles, params (case, 2), T (case, time, node).
 * Leak: potential flow past a cylinder that is masked out; the largest change of any value inside when the values
   outside change, for every operator and every step of a rollout.
 * Streaming: peak memory of a process that goes through 500 steps of a three-dimensional rollout, over that of 50.

@@ -221,6 +221,8 @@ class Problem(ABC):
         Raises:
             InputError: the problem does not say how its cases begin.
         """
+        if not isinstance(grid, Grid):
+            raise InputError(f"{self.name}: only on a grid does the problem say how a case begins; got {grid!r}")
         return {k: v[0] for k, v in self.exact(case, np.zeros(1), grid.centres).items()}
 
     def exact(self, case: Case, times: Any, coords: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:

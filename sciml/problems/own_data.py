@@ -97,7 +97,8 @@ class DataProblem(Problem):
         content = dict(observed) if isinstance(observed, Mapping) else {}
         if "bounds" in content:
             content["bounds"] = {k: (float(a), float(b)) for k, (a, b) in content["bounds"].items()}
-            content["conserved"] = tuple(content.get("conserved", ()))
+        if "conserved" in content:
+            content["conserved"] = tuple(content["conserved"])
         self.observed = observed if isinstance(observed, Observed) else Observed(**content)
         self.invariants = tuple(Invariant(f"total {n}", n, "1") for n in self.observed.conserved)
 
@@ -198,7 +199,7 @@ class DataProblem(Problem):
         inputs = [
             InputSpec(
                 str(v).removeprefix("input_"), str(dataset[v].attrs.get("units", "1")), "coefficient",
-                tuple(str(d) for d in dataset[v].dims[1:]),
+                tuple(str(d).removeprefix("input_") for d in dataset[v].dims[1:]),
             )
             for v in dataset.variables
             if str(v).startswith("input_") and not str(v).endswith(("_times", "_row_size")) and dataset[v].ndim > 1

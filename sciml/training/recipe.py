@@ -278,4 +278,4 @@ class Running(Settings):
 
     @property
     def folder(self) -> Path | None:
-        return None if self.out is None else Path(self.out)
+        return None if self.out is None else Path(self.out).expanduser()

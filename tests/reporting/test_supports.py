@@ -184,7 +184,8 @@ def test_figures_are_weighted_by_the_support():
     """An error of 1 in one cell of a stretched grid counts by its volume."""
     grid = Grid((np.array([0.0, 1.0, 3.0]), np.array([0.0, 1.0])))
     truth = np.ones((1, 1, 2))
-    study = small(samples=[Sample("a", "ic", np.zeros(1), grid, {"c": truth}, {"FNO": {"c": truth + np.array([[[0.0, 1.0]]])}})],
+    made = {"FNO": {"c": truth + np.array([[[0.0, 1.0]]])}}
+    study = small(samples=[Sample("a", "ic", np.zeros(1), grid, {"c": truth}, made)],
                   fields={"c": "1"}, velocity=(), steady=True, benchmarks=[])  # fmt: skip
     (shown,) = [b for b in fields(study) if isinstance(b, Figures)]
     assert "NMSE 0.67" in shown.caption and "largest error 1" in shown.caption

@@ -19,7 +19,7 @@ from sciml.solver import Start
 from sciml.support import Grid, Support
 from sciml.symmetry import Symmetry
 from sciml.training.encoding.given import Given, collate
-from sciml.training.normalisation import FeatureScaler, FieldScaler
+from sciml.training.normalisation import FeatureScaler, FieldScaler, magnitudes
 from sciml.training.samples import CaseTable, TimeStep, feature_table, features, static_inputs
 from sciml.training.stepping import Stepping
 
@@ -92,7 +92,8 @@ class Encoding(ABC):
             for k in range(stepping.ahead):
                 lag = stepping.every * (k + 1)
                 moves = ((f[lag:] - f[:-lag], m) for f, m in table.chunks() if len(f) > lag)
-                increment[k] = FieldScaler.fit(table.fields, moves).scale / state.scale
+                size = magnitudes(len(table.fields), moves) / state.scale
+                increment[k] = np.where(size > 1e-12, size, 1.0)  # of a field that never changes: as it is
         supports = [table.support(i) for i in range(len(table.cases))]
         names = static_inputs(problem)
         static = FieldScaler.fit(names, _statics(table, names, supports), centred=True) if names else _nothing()
@@ -192,6 +193,12 @@ class Encoding(ABC):
         assert self.step is not None
         return ((np.asarray(times, dtype=np.float64) - start) / self.step.of(case)).astype(self.dtype)
 
+    def begin(self, case: Case) -> float:
+        """The earliest time at which a training case began, in the time unit of this one."""
+        return self.span[0] * (
+            case.scales.time if self.step is not None and self.step.kind == "nondimensional" else 1.0
+        )
+
     def doubts(self, case: Case, times: np.ndarray) -> list[str]:
         """Why an answer for these times, from the first of them on, is not to be relied on: what training never saw."""
         dt = self.stepping.feature_step(self.step, case)
@@ -276,7 +283,14 @@ class Encoding(ABC):
             if key not in known or self.static.names:
                 known[key] = (case, self.place(case, support))
             places.append(known[key][1])
+        self.agree(places, supports)
         return collate(places, self.torch_dtype, max(sizes) if self.flat and len(sizes) > 1 else 0)
+
+    def agree(self, places: list[dict[str, Any]], supports: Sequence[Support]) -> None:
+        """Fill in what `place` leaves out of some cases and not of others."""
+        for k, (place, support) in enumerate(zip(places, supports, strict=True)):
+            if place["mask"] is None and any(p["mask"] is not None for p in places):
+                places[k] = place | {"mask": self.layout(np.ones((1, *support.shape), self.dtype), support)}
 
     @abstractmethod
     def apply(
