@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -179,6 +179,14 @@ class Problem(ABC):
     def same(self, other: Problem) -> bool:
         """Whether cases of the one are cases of the other."""
         return type(self) is type(other) and self.name == other.name and self.options == other.options
+
+    def informed(self, fields: tuple[str, ...], frames: Iterable[tuple[Support, Any, np.ndarray]]) -> Problem:
+        """The same problem, knowing what its training data keep, where it has no equations that say so.
+
+        Args:
+            frames: for each case its support, times and frames (T, field, *shape) in physical units.
+        """
+        return self
 
     @abstractmethod
     def geometry(self, case: Case) -> Geometry: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,8 +27,9 @@ def plain(value: Any) -> Any:
 
 
 def print_json(content: Any) -> None:
-    """Print one JSON document to standard output."""
-    print(json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False))
+    """Print one JSON document to standard output, in escapes where that is not Unicode."""
+    escaped = not str(getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
+    print(json.dumps(plain(content), indent=2, ensure_ascii=escaped, allow_nan=False))
 
 
 def console(stderr: bool = False) -> Any:

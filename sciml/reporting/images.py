@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sciml.reporting._style import DIVERGING, INK, SEQUENTIAL, caption, figure, svg
+from sciml.reporting._style import DIVERGING, INK, SEQUENTIAL, caption, figure, style, svg
 from sciml.support import Grid, Mesh, Support
 
 GREY = "#d5d9de"  # where there is nothing to have a value
@@ -56,6 +56,7 @@ def _panel(shape: float) -> tuple[Figure, Axes, Axes]:
     return made, axes, bar_axes
 
 
+@style()
 def field(
     values: np.ndarray, support: Support, scale: Scale, title: str, unit: str, length_unit: str = "m",
     names: tuple[str, str] = ("x", "y"),
@@ -172,6 +173,7 @@ def slab(points: np.ndarray) -> tuple[np.ndarray, float, float]:
     return off <= half, float(middle - half), float(middle + half)
 
 
+@style()
 def line_field(
     support: Support, curves: Sequence[tuple[str, np.ndarray, str]], title: str, xlabel: str, ylabel: str
 ) -> str:
@@ -190,6 +192,7 @@ def line_field(
     return svg(made, f"{title}: {ylabel} against {xlabel}")
 
 
+@style()
 def colour_bar(scale: Scale, unit: str, width: float = 2.3) -> str:
     """Draw a horizontal colour bar alone, for pictures that carry no axes of their own (the animation)."""
     made, axes = figure(width, 0.64)

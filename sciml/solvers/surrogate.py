@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -80,7 +81,7 @@ class Surrogate(TrainableSolver, Restartable):
         return self.operator_class.name
 
     @property
-    def title(self) -> str:
+    def title(self) -> str:  # type: ignore[override]
         """What people call the operator."""
         return self.operator_class.title
 
@@ -113,6 +114,10 @@ class Surrogate(TrainableSolver, Restartable):
     @property
     def history(self) -> int:  # type: ignore[override]
         return max(self.encoding.stepping.past, 1)
+
+    @property
+    def every(self) -> int:  # type: ignore[override]
+        return self.encoding.stepping.every
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -251,6 +256,8 @@ class Surrogate(TrainableSolver, Restartable):
     def _solve(self, case: Case, times: np.ndarray | None, points: np.ndarray | None) -> xr.Dataset:
         e = self.encoding
         support = e.support(case)
+        if case.problem.needs_extents and case.extents is None:
+            case = replace(case, extents=support.extents, parameters=dict(case.parameters), inputs=dict(case.inputs))
         begin = self._begin(case, support, times)
         if times is not None:
             _warn(case, e.doubts(case, times if e.stepping.queries else np.concatenate([[0.0], times])))
@@ -325,8 +332,6 @@ class Surrogate(TrainableSolver, Restartable):
 
     def _asked(self, start: Start, times: np.ndarray, points: np.ndarray) -> np.ndarray:
         """(time, field, point): the operator itself asked at the points, functions seen on the case's own support."""
-        from dataclasses import replace
-
         f = self._ready()
         e, support = f.encoding, start.support
         given = e.given([start.case], [support])

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from html.parser import HTMLParser
 
+import matplotlib
 import numpy as np
 import pytest
 from _browser import browser, find
@@ -78,6 +79,23 @@ def test_has_every_section_and_loads_nothing(page):
     for words in ("persistence", "mean field", "interpolation", "reference 16²", "FNO", "U-Net", "Ghia et al. (1982)",
                   "sciml report runs/fno --data cavity.h5", "torch", "m s⁻¹", "± "):  # fmt: skip
         assert words in shown, words
+
+
+def test_drawings_do_not_depend_on_the_users_settings():
+    wanted = render(build(small()))
+    own = {
+        "text.usetex": True,
+        "axes.grid": False,
+        "figure.facecolor": "black",
+        "lines.linewidth": 9.0,
+        "savefig.bbox": "tight",
+        "axes.titlesize": 30.0,
+    }
+    with matplotlib.rc_context(own):
+        found = render(build(small()))
+        assert all(matplotlib.rcParams[name] == value for name, value in own.items())
+    # each drawing's identifiers have a number of their own
+    assert re.sub(r"\bf\d+-", "", found) == re.sub(r"\bf\d+-", "", wanted)
 
 
 def test_text_from_data_is_escaped():

@@ -97,6 +97,10 @@ class Encoding(ABC):
         names = static_inputs(problem)
         static = FieldScaler.fit(names, _statics(table, names, supports), centred=True) if names else _nothing()
         given = [value for c in table.cases for n in names if isinstance(value := c.inputs.get(n), np.ndarray)]
+        problem = problem.informed(
+            table.fields, ((s, t, table.frames(i) * table.scales(i).reshape(1, -1, *[1] * len(s.shape)))
+                           for i, (s, t) in enumerate(zip(supports, _clocks(table), strict=True)))
+        )  # fmt: skip
         first = supports[0]
         shared = all(s.same(first) for s in supports[1:])
         times = [stepping.feature_times(t, step, c) for c, t in zip(table.cases, _clocks(table), strict=True)]
@@ -249,9 +253,7 @@ class Encoding(ABC):
         geometry = case.geometry
         if shape != template.shape:
             return Grid.uniform(geometry, shape, self.masked)
-        shares = [(f - f[0]) / (f[-1] - f[0]) for f in template.faces]
-        faces = tuple(a + (b - a) * s for s, (a, b) in zip(shares, geometry.extents, strict=True))
-        grid = Grid.of(geometry, faces, self.masked)
+        grid = template.over(geometry, self.masked)
         keeps = grid.mask is None and self.shared and case.problem.needs_extents
         return Grid(grid.faces, grid.periodic, template.mask) if keeps else grid
 
