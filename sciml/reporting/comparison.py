@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -112,7 +114,8 @@ def _compared(
 
     say("evaluating all rows on held-out cases")
     solved = {**{name: [solver] for name, solver in solvers.items()}, **groups}
-    found = evaluate(solved, dataset, split=split, steps=steps, examples=0, progress=progress)
+    with contextlib.redirect_stdout(sys.stderr) if progress else contextlib.nullcontext():  # answers alone go to stdout
+        found = evaluate(solved, dataset, split=split, steps=steps, examples=0, progress=progress)
     errors = found.errors
     any_surrogate = next(iter(groups.values()))[0]
     held = table(dataset, split, any_surrogate.encoding.fields)

@@ -91,7 +91,7 @@ def data_facts(dataset: Any, name: str, split: str) -> list[tuple[str, str]]:
     facts.append(
         ("frames", f"{int(rows.sum())}" + (f", {int(rows.max())} a case" if rows.min() == rows.max() > 1 else ""))
     )
-    nodes = schema.node_counts(dataset) if "node_row_size" in dataset.variables else None
+    nodes = np.asarray(dataset["node_row_size"].values) if "node_row_size" in dataset.variables else None
     if nodes is not None:
         least, most = int(nodes.min(initial=0)), int(nodes.max(initial=0))
         cells = any(str(v).startswith("connectivity") for v in dataset.variables)

@@ -79,7 +79,7 @@ def _fields_of(study: Study, sample: Sample) -> list[object]:
         error = made - true
         caption = _figures_of(name, error, true, support.weights(), shown)
         draw = (_lines, _plane, _space)[support.dimensions - 1]
-        blocks.append(draw(study, sample, model, name, shown, (true, made, error), caption))
+        blocks += draw(study, sample, model, name, shown, (true, made, error), caption)
     return blocks
 
 
@@ -101,18 +101,22 @@ def _bound(error: np.ndarray) -> float:
 Values = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def _lines(study: Study, sample: Sample, model: str, name: str, unit: str, values: Values, caption: str) -> Figures:
+def _lines(
+    study: Study, sample: Sample, model: str, name: str, unit: str, values: Values, caption: str
+) -> list[Figures]:
     true, made, error = values
     place = f"x ({study.length_unit})"
-    return Figures([
+    return [Figures([
         images.line_field(sample.support, [("truth", true, INK), (model, made, LEARNED[0])], name, place,
                           labelled(name, unit)),
         images.line_field(sample.support, [("error", error, LEARNED[1])], f"{name}, error", place,
                           labelled(name, unit)),
-    ], caption)  # fmt: skip
+    ], caption)]  # fmt: skip
 
 
-def _plane(study: Study, sample: Sample, model: str, name: str, unit: str, values: Values, caption: str) -> Figures:
+def _plane(
+    study: Study, sample: Sample, model: str, name: str, unit: str, values: Values, caption: str
+) -> list[Figures]:
     true, made, error = values
     scale = images.limits(true, made)
     bound, most = _bound(error), max(abs(scale[0]), abs(scale[1]))
@@ -125,32 +129,32 @@ def _plane(study: Study, sample: Sample, model: str, name: str, unit: str, value
             (error, (-bound, bound, DIVERGING), f"{name}, error enlarged (±{number(bound)})"),
         )
     ]
-    return Figures(items, caption, pairs=True)
+    return [Figures(items, caption, pairs=True)]
 
 
-def _space(study: Study, sample: Sample, model: str, name: str, unit: str, values: Values, caption: str) -> Figures:
+def _space(
+    study: Study, sample: Sample, model: str, name: str, unit: str, values: Values, caption: str
+) -> list[Figures]:
     """Truth, prediction and error on three slices of a grid, or on the nodes of a slab."""
     true, made, error = values
     bound = _bound(error)
     scale = images.limits(true, made)
     rows = ((true, scale, "truth"), (made, scale, model), (error, (-bound, bound, DIVERGING), "error"))
-    items = []
     if isinstance(sample.support, Grid):
-        for at, names, index, plane in images.slices(sample.support):
-            items += [
-                images.field(v[index], plane, s, f"{name}, {who}, {at}", unit, study.length_unit, names)
-                for v, s, who in rows
-            ]
-    else:
-        points = sample.support.points()
-        near, low, high = images.slab(points)
-        flat = Points(points[near, :2])
-        items = [images.field(v[near], flat, s, f"{name}, {who}", unit, study.length_unit) for v, s, who in rows]
-        caption += (
-            f" Drawn are the {int(near.sum())} of {len(points)} nodes with z from {low:.3g} to {high:.3g} "
-            f"{study.length_unit}; figures are over all nodes."
-        )
-    return Figures(items, caption)
+        return [
+            Figures([images.field(v[index], plane, s, f"{name}, {who}, {at}", unit, study.length_unit, names)
+                     for v, s, who in rows], caption if last else "")
+            for last, (at, names, index, plane) in zip((False, False, True), images.slices(sample.support), strict=True)
+        ]  # fmt: skip
+    points = sample.support.points()
+    near, low, high = images.slab(points)
+    flat = Points(points[near, :2])
+    items = [images.field(v[near], flat, s, f"{name}, {who}", unit, study.length_unit) for v, s, who in rows]
+    caption += (
+        f" Drawn are the {int(near.sum())} of {len(points)} nodes with z from {low:.3g} to {high:.3g} "
+        f"{study.length_unit}; figures are over all nodes."
+    )
+    return [Figures(items, caption)]
 
 
 def at_the_end(study: Study) -> str:
