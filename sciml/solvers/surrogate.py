@@ -329,11 +329,11 @@ class Surrogate(TrainableSolver, Restartable):
     def _answer(self, start: Start, times: np.ndarray | None, points: np.ndarray | None) -> xr.Dataset:
         f = self._ready()
         e, case, support = f.encoding, start.case, start.support
-        if times is None:
-            frames = self._steady(start)
-        elif points is not None and e.flat and e.stepping.queries and e.sensors is not None:
+        if points is not None and e.sensors is not None and (times is None or e.stepping.queries):
             frames = self._asked(start, times, points)
             support, points = Points(points), None
+        elif times is None:
+            frames = self._steady(start)
         else:
             frames = np.stack([frame[0] for frame in self.rollout([start], times[None])])
         if points is not None:
@@ -352,17 +352,21 @@ class Surrogate(TrainableSolver, Restartable):
         out = e.apply(f.operator, None, given, params, None)
         return _Back(e, [start.case], [start.support], self.device)(out)[0]
 
-    def _asked(self, start: Start, times: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """(time, field, point): the operator itself asked at the points, functions seen on the case's own support."""
+    def _asked(self, start: Start, times: np.ndarray | None, points: np.ndarray) -> np.ndarray:
+        """([time,] field, point): the operator itself asked at the points, functions seen on the case's own support."""
         f = self._ready()
         e, support = f.encoding, start.support
         given = e.given([start.case], [support])
         low, high = np.array(support.extents).T
         unit = (points - low) / np.where(high > low, high - low, 1.0)
         given = replace(given, coords=torch.from_numpy(unit.T.copy())[None].to(e.torch_dtype), mask=None)
-        given, frames = given.to(self.device), torch.from_numpy(e.starts([start])).to(self.device)
+        given = given.to(self.device)
         params = torch.from_numpy(e.params(start.case, np.array([start.time]))).to(self.device)
         back = _Back(e, [start.case], [Points(points)], self.device)
+        if times is None:
+            with torch.no_grad():
+                return back(e.apply(f.operator, None, given, params, None))[0]
+        frames = torch.from_numpy(e.starts([start])).to(self.device)
         shares = torch.from_numpy(e.share(start.case, times, start.beginning[1])).to(self.device)
         with torch.no_grad():
             return np.stack([back(e.apply(f.operator, frames, given, params, s[None]))[0] for s in shares])

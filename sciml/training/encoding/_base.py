@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -45,6 +45,9 @@ class Encoding(ABC):
         increment: (ahead, field) root mean square increments of the normalised fields.
         span: first and last time of the training cases, in units of `step`'s kind.
         dtype: of the operator's tensors.
+        sees_start: whether the frame at which a case begins goes in (`Query`).
+        shift: where the first face of a grid lies beside the lower end of its case's domain, as shares of the extents
+            for x, y, z: not 0 on a periodic axis with cells at i/N.
         sensors: (sensor, D) positions as shares of the extents at which operators with fixed sensors see functions.
     """
 
@@ -63,7 +66,8 @@ class Encoding(ABC):
     span: tuple[float, float]
     dtype: str = "float32"
     sensors: np.ndarray | None = None
-    sees_start: bool = field(default=True)
+    sees_start: bool = True
+    shift: tuple[float, ...] = ()
 
     #: whether fields are flattened to (field, point)
     flat: ClassVar[bool] = False
@@ -119,7 +123,7 @@ class Encoding(ABC):
             any(s.inside is not None for s in supports), state, increment, static, feature,
             (min(a for a, _ in ends), max(b for _, b in ends)), dtype,
             None if sensors is None else _spread(first, sensors),
-            stepping.sees_start(lambda: _starts_differ(table, state)),
+            stepping.sees_start(lambda: _starts_differ(table, state)), _shift(table.cases[0], first),
         )  # fmt: skip
 
     # -- sizes --------------------------------------------------------------------------------------------------
@@ -260,7 +264,10 @@ class Encoding(ABC):
         geometry = case.geometry
         if shape != template.shape:
             return Grid.uniform(geometry, shape, self.masked)
-        grid = template.over(geometry, self.masked)
+        shares = [(f - f[0]) / (f[-1] - f[0]) for f in template.faces]
+        shift = self.shift or (0.0,) * len(shares)
+        faces = tuple(a + (b - a) * (s + d) for s, d, (a, b) in zip(shares, shift, geometry.extents, strict=True))
+        grid = Grid.of(geometry, faces, self.masked)
         keeps = grid.mask is None and self.shared and case.problem.needs_extents
         return Grid(grid.faces, grid.periodic, template.mask) if keeps else grid
 
@@ -348,6 +355,7 @@ class Encoding(ABC):
             "span": list(self.span),
             "dtype": self.dtype,
             "sees_start": self.sees_start,
+            "shift": list(self.shift),
         }
 
     @classmethod
@@ -370,9 +378,17 @@ class Encoding(ABC):
                 {"float32": "float32", "float64": "float64"}[c["dtype"]],
                 sensors,
                 bool(c["sees_start"]),
+                tuple(float(s) for s in c["shift"]),
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise FileFormatError(f"{where}: entry {error} is missing or cannot be used") from None
+
+
+def _shift(case: Case, support: Support) -> tuple[float, ...]:
+    if not isinstance(support, Grid):
+        return ()
+    found = [(f[0] - a) / (b - a) for f, (a, b) in zip(support.faces, case.geometry.extents, strict=True)]
+    return tuple(float(s) if abs(s) > 1e-12 else 0.0 for s in found)
 
 
 def _nothing() -> FieldScaler:
