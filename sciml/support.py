@@ -179,10 +179,11 @@ class Grid(Support):
         grid = Grid(faces, geometry.periodic)
         return Grid(grid.faces, grid.periodic, geometry.mask(grid)) if masked else grid
 
-    def over(self, geometry: Geometry, masked: bool = False) -> Grid:
-        """The grid whose faces lie at the same shares of the extents of `geometry`."""
+    def over(self, geometry: Geometry, masked: bool = False, shift: tuple[float, ...] = ()) -> Grid:
+        """The grid whose faces lie at the same shares of the extents of `geometry`, moved by `shift` of them."""
         shares = [(f - f[0]) / (f[-1] - f[0]) for f in self.faces]
-        faces = tuple(a + (b - a) * s for s, (a, b) in zip(shares, geometry.extents, strict=True))
+        by = shift or (0.0,) * len(shares)
+        faces = tuple(a + (b - a) * (s + d) for s, d, (a, b) in zip(shares, by, geometry.extents, strict=True))
         return Grid.of(geometry, faces, masked)
 
     @staticmethod

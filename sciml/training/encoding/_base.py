@@ -264,10 +264,7 @@ class Encoding(ABC):
         geometry = case.geometry
         if shape != template.shape:
             return Grid.uniform(geometry, shape, self.masked)
-        shares = [(f - f[0]) / (f[-1] - f[0]) for f in template.faces]
-        shift = self.shift or (0.0,) * len(shares)
-        faces = tuple(a + (b - a) * (s + d) for s, d, (a, b) in zip(shares, shift, geometry.extents, strict=True))
-        grid = Grid.of(geometry, faces, self.masked)
+        grid = template.over(geometry, self.masked, self.shift)
         keeps = grid.mask is None and self.shared and case.problem.needs_extents
         return Grid(grid.faces, grid.periodic, template.mask) if keeps else grid
 
