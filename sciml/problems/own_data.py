@@ -54,6 +54,7 @@ class DataProblem(Problem):
         observed: what the data keep, as found in training.
     """
 
+    name = "data"  # in the registry; an object has a name of its own
     needs_extents = True
 
     def __init__(
