@@ -52,6 +52,7 @@ def table(record: dict[str, Any]) -> str:
     commits = ", ".join(dict.fromkeys(p["commit"] for p in record["parts"].values() if "commit" in p))
     head = f"**{record['name']}** (`{record['command']}`; {where}{'; ' * bool(commits)}{commits})"
     below = [f"{superscript(k)} {note}" for k, note in enumerate(notes, 1)]
+    below += [f"The report's own verdict: {row['row']}" for row in record["rows"] if row.get("section") == "verdict"]
     below += [f"Spread of {', '.join(names)}: {of}." for of, names in spreads.items()]
     return "\n".join([head, "", *lines, *([""] if below else []), *(f"- {line}" for line in below)])
 

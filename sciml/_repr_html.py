@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from sciml.boundary import Series
 
 if TYPE_CHECKING:
     from sciml._audit import Audit
-    from sciml.problem import Case, PDEProblem
+    from sciml.problem import Case, Problem
     from sciml.solver import Solver
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -35,7 +35,7 @@ def pretty_unit(unit: str) -> str:
     return re.sub(r"(?<=[A-Za-zµ])\^?(-?\d+)", lambda found: found.group(1).translate(_SUPERSCRIPT), unit)
 
 
-def problem_html(problem: PDEProblem) -> str:
+def problem_html(problem: Problem) -> str:
     """Return a problem's equation, fields, parameters and inputs."""
     equation = (inspect.getdoc(type(problem)) or "").strip().split("\n\n")[0]
     title = getattr(problem, "title", type(problem).__name__)
@@ -59,11 +59,10 @@ def case_html(case: Case) -> str:
     problem = case.problem
     units = {p.name: p.unit for p in problem.parameters}
     name = getattr(problem, "title", problem.name)
+    said = {p.shown for p in problem.parameters}
     parts = [_heading(f"{name}: {case.label}" if case.label else str(name), case.subset)]
     rows = [(name, _number(value), pretty_unit(units.get(name, ""))) for name, value in case.parameters.items()]
-    reynolds: Any = getattr(problem, "reynolds", None)
-    if reynolds is not None:
-        rows.append(("Reynolds number", _number(float(reynolds(case))), "–"))
+    rows += [(name, _number(value), "") for name, value in problem.shown(case).items() if name not in said]
     parts.append(_table("parameters", ("name", "value", "unit"), rows))
     specs = {i.name: i for i in problem.inputs}
     drawn = []
@@ -108,7 +107,7 @@ def audit_html(audit: Audit) -> str:
     return _box(parts)
 
 
-def _steadiness(problem: PDEProblem) -> str:
+def _steadiness(problem: Problem) -> str:
     return "steady" if problem.steady else "changes in time"
 
 

@@ -30,7 +30,7 @@ class Stencil:
 
     Args:
         index: (M, K) positions in the flattened values.
-        weight: (M, K), each row with sum 1.
+        weight: (M, K), each row with sum 1; all 0 for a point of a masked grid that has no cell inside around it.
     """
 
     index: np.ndarray
@@ -111,7 +111,7 @@ class Support(ABC):
         return found.reshape(*found.shape[:-1], *other.shape)
 
     def same(self, other: Support) -> bool:
-        """Whether values of the one are values of the other: equal points up to rounding."""
+        """Whether values of the one are values of the other: equal points up to rounding, and equal masks."""
         if self is other:
             return True
         if type(self) is not type(other) or self.shape != other.shape or self.dimensions != other.dimensions:
@@ -192,21 +192,21 @@ class Grid(Support):
         grid = Grid(faces, geometry.periodic, None, at)
         return Grid(grid.faces, grid.periodic, geometry.mask(grid), at) if masked else grid
 
-    def fitted(self, geometry: Geometry, masked: bool = False) -> Grid:
-        """The same cells in another domain: as long as that one, and where they were in their own. (On a periodic axis
-        the first cell may begin anywhere within a cell of the domain's end.)"""
-        faces, places = [], []
-        for f, c, (a, b), around in zip(self.faces, self.centres, geometry.extents, self.periodic, strict=True):
-            shifted = around and abs(f[0] - a) <= max(f[1] - f[0], f[-1] - f[-2])
-            origin, length = a if shifted else f[0], f[-1] - f[0]
-            faces.append(a + (b - a) * ((f - origin) / length))
-            places.append(np.clip(a + (b - a) * ((c - origin) / length), faces[-1][:-1], faces[-1][1:]))
-        return Grid.of(geometry, tuple(faces), masked, None if self.at is None else tuple(places))
+    def over(self, geometry: Geometry, masked: bool = False, shift: tuple[float, ...] = ()) -> Grid:
+        """The grid whose faces lie at the same shares of the extents of `geometry`, moved by `shift` of them."""
+        shares = [(f - f[0]) / (f[-1] - f[0]) for f in self.faces]
+        by = shift or (0.0,) * len(shares)
+        faces = tuple(a + (b - a) * (s + d) for s, d, (a, b) in zip(shares, by, geometry.extents, strict=True))
+        if self.at is None:
+            return Grid.of(geometry, faces, masked)
+        at = []
+        for c, old, new in zip(self.at, self.faces, faces, strict=True):
+            share = (c - old[:-1]) / np.diff(old)
+            at.append(np.clip(new[:-1] + share * np.diff(new), new[:-1], new[1:]))
+        return Grid.of(geometry, faces, masked, tuple(at))
 
     @staticmethod
-    def from_centres(
-        centres: tuple[np.ndarray, ...], geometry: Geometry, mask: np.ndarray | None = None
-    ) -> Grid:
+    def from_centres(centres: tuple[np.ndarray, ...], geometry: Geometry, mask: np.ndarray | None = None) -> Grid:
         """The grid whose cell centres (x, y, z) are given: the faces of which they are the midpoints, ends on the
         geometry's extents; where there are no such faces, faces midway between centres, which then are places within
         cells (`at`). A periodic axis has no ends: equally spaced centres have equal cells, wherever the first one lies,
@@ -227,14 +227,10 @@ class Grid(Support):
                 continue
             first = (c[0] + c[-1] - (b - a)) / 2 if around else a
             midway = np.concatenate([[first], (c[1:] + c[:-1]) / 2, [first + (b - a) if around else b]])
-            # f₀ = a, f₍ᵢ₊₁₎ = 2cᵢ − fᵢ; rounding does not grow along this, an error of the centres adds up
-            sign = (-1.0) ** np.arange(len(c))
-            f = np.concatenate([[a], (a + 2 * np.cumsum(-sign * c)) * -sign])
-            smallest = np.diff(midway).min()
-            exact = np.all(np.diff(f) > 1e-3 * smallest) and abs(f[-1] - b) < 1e-6 * smallest
-            faces.append(np.concatenate([f[:-1], [b]]) if exact else midway)
-            places.append((faces[-1][1:] + faces[-1][:-1]) / 2 if exact else np.clip(c, midway[:-1], midway[1:]))
-            middles &= bool(exact)
+            exact = _faces(c, a, b - a, around, 1e-6 * np.diff(midway).min())
+            faces.append(midway if exact is None else exact)
+            places.append(np.clip(c, midway[:-1], midway[1:]) if exact is None else (exact[1:] + exact[:-1]) / 2)
+            middles &= exact is not None
         return Grid(tuple(faces), geometry.periodic, mask, None if middles else tuple(places))
 
     @property
@@ -327,16 +323,43 @@ class Grid(Support):
             return Stencil(index, weight)
         fluid = self.mask.reshape(-1)[index] != 0
         kept = np.where(fluid, np.maximum(weight, 0.0), 0.0)
+        none = kept.sum(1) <= 1e-12
+        nearest = np.where(fluid, weight, -np.inf).argmax(1)
+        kept[none] = (np.arange(weight.shape[1]) == nearest[none, None]) & fluid[none]
         total = kept.sum(1, keepdims=True)
         whole = fluid.all(1, keepdims=True)
-        safe = np.where(total > 1e-12, kept / np.maximum(total, 1e-12), 0.0)
-        return Stencil(index, np.where(whole, weight, safe))
+        return Stencil(index, np.where(whole, weight, kept / np.where(total > 0, total, 1.0)))
+
+    def same(self, other: Support) -> bool:
+        if not super().same(other):
+            return False
+        mine, its = self.inside, other.inside
+        return (mine is None and its is None) or (mine is not None and its is not None and np.array_equal(mine, its))
 
     def coordinates(self) -> dict[str, Variable]:
         return {a: ((a,), c) for a, c in zip("xyz", self.centres, strict=False)}
 
     def variables(self) -> dict[str, Variable]:
         return {} if self.mask is None else {"mask": (self.dims, self.mask)}
+
+
+def _faces(centres: np.ndarray, low: float, length: float, periodic: bool, slack: float) -> np.ndarray | None:
+    """The faces of which `centres` are the midpoints, from `low` on; None where there are none.
+
+    f₍ᵢ₊₁₎ = 2cᵢ − fᵢ, so faces follow from the first one: rounding does not grow along this, an error of the centres
+    adds up. On a periodic axis the first face may lie elsewhere: an odd number of cells leaves one place for it, an
+    even number any, of which the one is taken that makes wide and narrow cells alternate least.
+    """
+    sign = (-1.0) ** np.arange(len(centres))
+    f = np.concatenate([[low], (low + 2 * np.cumsum(-sign * centres)) * -sign])
+    turn = (-1.0) ** np.arange(len(f))
+    if periodic and len(centres) % 2:
+        f = f + turn * (f[-1] - low - length) / 2
+    elif periodic and abs(alternation := float(np.sum(sign * np.diff(f)))) > 0.05 * length:
+        f = f + turn * alternation / (2 * len(centres))
+    if np.any(np.diff(f) <= 1e3 * slack) or abs(f[-1] - f[0] - length) >= slack:
+        return None
+    return np.concatenate([f[:-1], [f[0] + length]])
 
 
 class _Cloud(Support):
@@ -444,20 +467,19 @@ class Mesh(_Cloud):
             if cells.ndim != 2 or cells.shape[1] != CELLS[kind] or cells.dtype.kind not in "iu":
                 raise InputError(f"mesh: expected {kind} cells as integers (C, {CELLS[kind]}), got {cells.shape}")
             if cells.size and (cells.min() < 0 or cells.max() >= len(self.position)):
-                raise InputError(f"mesh: a {kind} names node {int(cells.max())}, expected 0 to {self.size - 1}")
+                wrong = int(cells.min() if cells.min() < 0 else cells.max())
+                raise InputError(f"mesh: a {kind} names node {wrong}, expected 0 to {self.size - 1}")
             found[kind] = cells.astype(np.int64)
         if not any(len(c) for c in found.values()):
             raise InputError("mesh: expected at least one cell, got none")
         object.__setattr__(self, "cells", found)
 
     def simplices(self) -> np.ndarray:
-        """(S, D + 1) lines, triangles or tetrahedra that make up the cells of full dimension."""
-        parts = []
-        for kind, cells in self.cells.items():
-            for corner in _SIMPLICES[kind]:
-                if len(corner) == self.dimensions + 1:
-                    parts.append(cells[:, corner])
-        return np.concatenate(parts) if parts else np.zeros((0, self.dimensions + 1), np.int64)
+        """(S, 2 to 4) lines, triangles or tetrahedra that make up the cells of the highest dimension: less than that of
+        space for a surface or a curve."""
+        most = max(len(_SIMPLICES[kind][0]) for kind, cells in self.cells.items() if len(cells))
+        several = [(c, corner) for kind, c in self.cells.items() for corner in _SIMPLICES[kind] if len(corner) == most]
+        return np.concatenate([cells[:, corner] for cells, corner in several])
 
     def edges(self) -> np.ndarray:
         """(E, 2) pairs of nodes joined by a side of a cell, each once, the smaller number first."""
@@ -468,7 +490,12 @@ class Mesh(_Cloud):
     def _volumes(self) -> np.ndarray:
         simplices = self.simplices()
         sides = self.position[simplices[:, 1:]] - self.position[simplices[:, :1]]
-        return np.abs(np.linalg.det(sides)) / float(np.prod(np.arange(1, self.dimensions + 1)))
+        d = sides.shape[1]
+        if d == self.dimensions:
+            content = np.abs(np.linalg.det(sides))
+        else:
+            content = np.sqrt(np.maximum(np.linalg.det(sides @ np.swapaxes(sides, 1, 2)), 0.0))
+        return content / float(np.prod(np.arange(1, d + 1)))
 
     def weights(self) -> np.ndarray:
         """Dual volumes: each simplex gives an equal share to its corners; orientation does not matter."""
@@ -479,11 +506,14 @@ class Mesh(_Cloud):
         return total
 
     def stencil(self, points: np.ndarray) -> Stencil:
-        """Linear on the simplex that a point lies in; beyond the mesh the nearest node."""
+        """Linear on the simplex that a point lies in; beyond the mesh the nearest node. On a surface or a curve as for
+        loose points."""
         from scipy.spatial import KDTree
 
         points = plain("points", points).astype(np.float64)
         simplices, d = self.simplices(), self.dimensions
+        if simplices.shape[1] != d + 1:
+            return self._nearest(points, d + 1)
         corners = self.position[simplices]
         origin, sides = corners[:, 0], np.swapaxes(corners[:, 1:] - corners[:, :1], 1, 2)
         flat = self._volumes <= 1e-14 * max(float(self._volumes.max(initial=0.0)), 1e-300)
@@ -494,23 +524,29 @@ class Mesh(_Cloud):
         weight = np.zeros((len(points), d + 1))
         weight[:, 0] = 1.0
         left = np.arange(len(points))
-        tree = KDTree(corners.mean(1))
-        count = 0
-        for count in (8, 64):  # the simplex of a point is nearly always among those with the nearest centres
-            count = min(count, len(simplices))
-            _, candidates = tree.query(points[left], k=count)
-            candidates = np.asarray(candidates).reshape(len(left), count)
+
+        def settle(left: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+            """Those of the points `left` that lie in none of their candidates (left, C)."""
             local = np.einsum("pcij,pcj->pci", inverse[candidates], points[left, None] - origin[candidates])
             bary = np.concatenate([1 - local.sum(-1, keepdims=True), local], axis=-1)
             worst = np.where(flat[candidates], -np.inf, bary.min(-1))
-            best = worst.argmax(1)
-            rows = np.arange(len(left))
+            best, rows = worst.argmax(1), np.arange(len(left))
             hit = worst[rows, best] > -1e-9
             index[left[hit]] = simplices[candidates[rows, best][hit]]
             weight[left[hit]] = np.clip(bary[rows, best][hit], 0.0, 1.0)
-            left = left[~hit]
-            if not len(left) or count == len(simplices):
-                break
+            return left[~hit]
+
+        tree = KDTree(corners.mean(1))
+        for count in (8, 64):  # the simplex of a point is nearly always among those with the nearest centres
+            count = min(count, len(simplices))
+            if len(left):
+                _, candidates = tree.query(points[left], k=count)
+                left = settle(left, np.asarray(candidates).reshape(len(left), count))
+        lower, upper = corners.min(1), corners.max(1)
+        for k in left if len(simplices) > 64 else ():  # not so where cells are thin
+            around = np.flatnonzero(((lower <= points[k]) & (points[k] <= upper)).all(1))
+            if len(around):
+                settle(np.array([k]), around[None])
         return Stencil(index, weight / weight.sum(1, keepdims=True))
 
     def variables(self) -> dict[str, Variable]:

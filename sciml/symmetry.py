@@ -71,4 +71,3 @@ class Symmetry:
             for name, source, sign in zip(names, self.sources(names), self.signs(names), strict=True)
         }
         return self.case(case), found
-

@@ -39,7 +39,10 @@ def test_recipe_for_an_equation_solves_itself():
 def test_quick_start_of_the_readme(tmp_path, monkeypatch):
     """As printed, but for the number of cases and the minutes of training."""
     source = next(b for b in blocks("README.md") if "import sciml" in b)
-    for long, short in (("cases=40", "cases=12, resolution=32, progress=False"), ("sciml.Minutes(2)", "sciml.Steps(20)")):
+    for long, short in (
+        ("cases=40", "cases=12, resolution=32, progress=False"),
+        ("sciml.Minutes(2)", "sciml.Steps(20)"),
+    ):
         assert long in source
         source = source.replace(long, short)
     monkeypatch.chdir(tmp_path)

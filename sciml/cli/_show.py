@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
@@ -45,6 +45,18 @@ def note(text: str) -> None:
     from rich.text import Text
 
     console(stderr=True).print(Text(text))
+
+
+def watched() -> bool:
+    """Whether a person may be looking on: progress is shown to nobody else."""
+    import sys
+
+    return sys.stderr.isatty()
+
+
+def teller() -> Callable[[str], None] | None:
+    """Return what tells a person who looks on which part of a longer work has begun."""
+    return note if watched() else None
 
 
 def facts(title: str, items: Sequence[tuple[str, str]]) -> Any:

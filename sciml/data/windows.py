@@ -51,6 +51,9 @@ class Windows:
         stride, step: see above.
         subset: only cases of this subset (a name or several).
         inputs: names of static input fields to give beside the state, for instance ("permeability",).
+        cases: numbers of the cases, in place of `split` and `subset`.
+        early: whether windows may reach back beyond the beginning of a case, whose first frame then stands in: s runs
+            from −(history − 1) · step.
 
     Raises:
         InputError: an unknown name, a number out of range, or no window at all.
@@ -67,6 +70,8 @@ class Windows:
         step: int = 1,
         subset: str | Sequence[str] | None = None,
         inputs: Sequence[str] = (),
+        cases: Sequence[int] | np.ndarray | None = None,
+        early: bool = False,
     ) -> None:
         dataset, stored = _source(path)
         self.path = str(dataset.encoding.get("source", "data set"))
@@ -89,10 +94,11 @@ class Windows:
         if self._mask is not None and self._mask.shape[1:] != self.space:
             self._mask = None
         rows = np.asarray(dataset["row_size"].values, dtype=np.int64)
-        self.cases = _select(dataset, split, subset)
+        self.cases = _select(dataset, split, subset) if cases is None else np.asarray(cases, dtype=np.int64)
         self._starts = schema.starts(rows)[self.cases]
         self.frames = self.history + self.horizon
-        span = (self.frames - 1) * self.step + 1
+        self._lead = max(self.history - 1, 0) * self.step if early else 0
+        span = (self.frames - 1) * self.step + 1 - self._lead
         self.counts = np.maximum((rows[self.cases] - span) // self.stride + 1, 0)
         self._firsts = schema.starts(self.counts)
         if len(self) == 0:
@@ -118,8 +124,14 @@ class Windows:
         """(case, first frame within the case, first frame within the file) of windows."""
         indices = np.asarray(indices, dtype=np.int64)
         at = np.searchsorted(self._firsts, indices, side="right") - 1
-        frame = (indices - self._firsts[at]) * self.stride
+        frame = (indices - self._firsts[at]) * self.stride - self._lead
         return self.cases[at], frame, self._starts[at] + frame
+
+    def _rows(self, indices: np.ndarray) -> np.ndarray:
+        """(B, history + horizon) the frames within the file that make up windows."""
+        _, frame, first = self.locate(indices)
+        steps = frame[:, None] + np.arange(self.frames) * self.step
+        return (first - frame)[:, None] + np.maximum(steps, 0)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Window number `index`: dict with "state" (history, C, *space) and "target" (horizon, C, *space) in float32,
@@ -144,40 +156,39 @@ class Windows:
 
     def fill(self, indices: np.ndarray, values: np.ndarray, given: np.ndarray) -> None:
         """Read windows into arrays made by `buffers`."""
-        case, _, first = self.locate(indices)
+        case, rows = self.locate(indices)[0], self._rows(indices).tolist()
         if self._bases is not None:
-            self._fill_by_offset(first.tolist(), values)
+            self._fill_by_offset(rows, values)
         else:
-            for b, start in enumerate(first.tolist()):
+            for b, frames in enumerate(rows):
                 for c, source in enumerate(self._fields):
-                    if self.step == 1:
-                        values[b, :, c] = source.rows(start, start + self.frames)
+                    if _neighbours(frames):
+                        values[b, :, c] = source.rows(frames[0], frames[0] + self.frames)
                     else:
-                        for k in range(self.frames):
-                            values[b, k, c] = source.rows(start + k * self.step, start + k * self.step + 1)[0]
+                        for k, row in enumerate(frames):
+                            values[b, k, c] = source.rows(row, row + 1)[0]
             self._require_values(indices, values)
         for c, source in enumerate(self._inputs):
             for b, i in enumerate(case.tolist()):
                 given[b, c] = source.rows(i, i + 1)[0]
 
-    def _fill_by_offset(self, first: list[int], values: np.ndarray) -> None:
+    def _fill_by_offset(self, rows: list[list[int]], values: np.ndarray) -> None:
         """One system call for each window and field: frames of a window are neighbours in the file, and the call
         scatters them to their places in the batch."""
         assert self._bases is not None
         view = values.reshape(-1).view(np.uint8).data
         size = self._fields[0].row_bytes()
-        channels, frames, step, preadv = len(self._fields), self.frames, self.step, os.preadv
+        channels, frames, preadv = len(self._fields), self.frames, os.preadv
         skip = channels * size
         for c, (source, base) in enumerate(zip(self._fields, self._bases, strict=True)):
             held = handle(source.file)
-            for b, start in enumerate(first):
+            for b, wanted in enumerate(rows):
                 at = (b * frames * channels + c) * size
                 slots = [view[o : o + size] for o in range(at, at + frames * skip, skip)]
-                if step == 1:
-                    if preadv(held.fd, slots, base + start * size) == frames * size:
+                if _neighbours(wanted):
+                    if preadv(held.fd, slots, base + wanted[0] * size) == frames * size:
                         continue
-                for k in range(frames):  # a step above 1, or a call that was cut short
-                    row = start + k * step
+                for k, row in enumerate(wanted):  # frames that are no neighbours, or a call that was cut short
                     slots[k][:] = source.rows(row, row + 1).reshape(-1).view(np.uint8).data
 
     def _require_values(self, indices: np.ndarray, values: np.ndarray) -> None:
@@ -189,8 +200,8 @@ class Windows:
 
     def label(self, indices: np.ndarray, values: np.ndarray, given: np.ndarray) -> dict[str, np.ndarray]:
         """The dict of a batch from its arrays."""
-        case, frame, first = self.locate(indices)
-        steps = first[:, None] + np.arange(self.frames) * self.step
+        case, frame, _ = self.locate(indices)
+        steps = self._rows(indices)
         times = np.zeros(steps.shape) if self._times is None else self._times[steps]
         found = {
             "state": values[:, : self.history],
@@ -279,6 +290,10 @@ def _select(dataset: Any, split: str | None, subset: str | Sequence[str] | None)
                 raise InputError(f"{kind}: {name!r} is not in the data set{suggest(name, known)}")
         chosen &= np.isin(schema.flag_names(dataset[kind]), wanted)
     return np.flatnonzero(chosen)
+
+
+def _neighbours(rows: list[int]) -> bool:
+    return rows == list(range(rows[0], rows[0] + len(rows)))
 
 
 def _plain_rows(source: Any) -> int | None:

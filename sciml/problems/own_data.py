@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from sciml.errors import InputError, is_number
 from sciml.geometry import Box
 from sciml.problem import Case, FieldSpec, InputSpec, Invariant, ParameterSpec, Problem, Scales
 from sciml.registry import problems
+from sciml.support import Support
 
 _VELOCITIES = (("u", "v", "w"), ("u", "v"), ("vx", "vy", "vz"), ("vx", "vy"), ("ux", "uy", "uz"), ("ux", "uy"))
 
@@ -53,6 +54,7 @@ class DataProblem(Problem):
         observed: what the data keep, as found in training.
     """
 
+    name = "data"  # in the registry; an object has a name of its own
     needs_extents = True
 
     def __init__(
@@ -96,7 +98,8 @@ class DataProblem(Problem):
         content = dict(observed) if isinstance(observed, Mapping) else {}
         if "bounds" in content:
             content["bounds"] = {k: (float(a), float(b)) for k, (a, b) in content["bounds"].items()}
-            content["conserved"] = tuple(content.get("conserved", ()))
+        if "conserved" in content:
+            content["conserved"] = tuple(content["conserved"])
         self.observed = observed if isinstance(observed, Observed) else Observed(**content)
         self.invariants = tuple(Invariant(f"total {n}", n, "1") for n in self.observed.conserved)
 
@@ -127,6 +130,12 @@ class DataProblem(Problem):
         """The same problem, knowing what its data keep."""
         content: dict[str, Any] = self.options | {"observed": asdict(observed)}
         return DataProblem(**content)
+
+    def informed(self, fields: tuple[str, ...], frames: Iterable[tuple[Support, Any, np.ndarray]]) -> DataProblem:
+        from sciml.problems._observe import observe
+
+        velocity = self.velocity if set(self.velocity) <= set(fields) else ()
+        return self.with_observed(observe(frames, fields, velocity))
 
     def geometry(self, case: Case) -> Box:
         extents = case.extents
@@ -191,7 +200,7 @@ class DataProblem(Problem):
         inputs = [
             InputSpec(
                 str(v).removeprefix("input_"), str(dataset[v].attrs.get("units", "1")), "coefficient",
-                tuple(str(d) for d in dataset[v].dims[1:]),
+                tuple(str(d).removeprefix("input_") for d in dataset[v].dims[1:]),
             )
             for v in dataset.variables
             if str(v).startswith("input_") and not str(v).endswith(("_times", "_row_size")) and dataset[v].ndim > 1

@@ -125,7 +125,7 @@ def generate(
     flow = IncompressibleFlow(resolution, dtype=dtype, tendencies=any(f.endswith("_tendency") for f in fields))
     made = _cavity_cases.cases(names, cases, profile, flow.resolution, frames, seed)
     times = [_times(case, frames, profile) for case in made]
-    if path.is_dir() or (path.exists() and not overwrite):
+    if os.path.isdir(path) or (os.path.exists(path) and not overwrite):
         what = "is a folder" if path.is_dir() else "exists; expected a new file, or overwrite"
         raise InputError(f"{path}: {what}")
 

@@ -81,7 +81,7 @@ class Surrogate(TrainableSolver, Restartable):
         return self.operator_class.name
 
     @property
-    def title(self) -> str:
+    def title(self) -> str:  # type: ignore[override]
         """What people call the operator."""
         return self.operator_class.title
 
@@ -114,6 +114,10 @@ class Surrogate(TrainableSolver, Restartable):
     @property
     def history(self) -> int:  # type: ignore[override]
         return max(self.encoding.stepping.past, 1)
+
+    @property
+    def every(self) -> int:  # type: ignore[override]
+        return self.encoding.stepping.every
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -174,10 +178,11 @@ class Surrogate(TrainableSolver, Restartable):
         """
         running = Running() if running is None else running
         former = None if fresh else self.fitted_as
-        self.fitted_as = fit_operator(
-            self.operator_class, self.options, self.stepping, self.fields, data, recipe or Recipe(),
-            running, split=split, validation=validation, subset=subset, former=former,
-        )  # fmt: skip
+        with torch.inference_mode(False):
+            self.fitted_as = fit_operator(
+                self.operator_class, self.options, self.stepping, self.fields, data, recipe or Recipe(),
+                running, split=split, validation=validation, subset=subset, former=former,
+            )  # fmt: skip
         self.to(self.device)
         if running.folder is not None:
             self.save(running.folder)
@@ -231,21 +236,25 @@ class Surrogate(TrainableSolver, Restartable):
         params = torch.from_numpy(np.stack(table)).to(self.device) if applications else None
         stream = model.rollout(frames, given, lambda k: params[:, k], applications)  # type: ignore[index]
         j, number = 0, 0
-        current = [np.array(start.frames[-1], dtype=e.dtype) for start in starts]
-        taken: list[np.ndarray | None] = [None] * len(starts)
+        current = [
+            np.where(True if s.inside is None else s.inside, start.frames[-1], 0.0).astype(e.dtype)
+            for start, s in zip(starts, supports, strict=True)
+        ]
+        kept: list[dict[int, np.ndarray]] = [{} for _ in starts]  # frames that some case has before others have theirs
         while j < times.shape[1]:
-            for i in np.flatnonzero(index[:, j] == number):
-                taken[i] = current[i]
-            if all(index[:, j] <= number):
-                yield [t for t in taken if t is not None]
+            for i, known in enumerate(kept):
+                if number in index[i, j:]:
+                    known[number] = current[i]
+            while j < times.shape[1] and all(index[:, j] <= number):
+                yield [known[k] for known, k in zip(kept, index[:, j].tolist(), strict=True)]
                 j += 1
-                if j < times.shape[1]:  # a case may ask for the same frame again
-                    taken = [t if index[i, j] < number else None for i, t in enumerate(taken)]
-                continue
-            with torch.no_grad():
-                frame = next(stream)
-            number += 1
-            current = back(frame)
+                if j < times.shape[1]:
+                    kept = [{k: v for k, v in known.items() if k >= index[i, j]} for i, known in enumerate(kept)]
+            if j < times.shape[1]:
+                with torch.no_grad():
+                    frame = next(stream)
+                number += 1
+                current = back(frame)
 
     # -- the solver interface -----------------------------------------------------------------------------------
 
@@ -255,10 +264,7 @@ class Surrogate(TrainableSolver, Restartable):
         if case.problem.needs_extents and case.extents is None:
             case = replace(case, extents=support.extents, parameters=dict(case.parameters), inputs=dict(case.inputs))
         begin = self._begin(case, support, times)
-        if times is not None:
-            _warn(case, e.doubts(case, times if e.stepping.queries else np.concatenate([[0.0], times])))
-        else:
-            _warn(case, e.doubts(case, np.zeros(1)))
+        _warn(case, e.doubts(case, np.array([begin.time]) if times is None else np.append(begin.time, times)))
         answer = self._answer(begin, times, points)
         if answer.attrs["status"] != "ok":
             raise SolverError(f"surrogate: {answer.attrs['status']}")
@@ -271,8 +277,9 @@ class Surrogate(TrainableSolver, Restartable):
         self.require(case)
         e = self.encoding
         checked = check_times(case.problem, times)
-        assert checked is not None
-        start = start_of(case, frame, e.fields)
+        if checked is None:
+            raise InputError(f"resume: {case.problem.name} is steady; use solve")
+        start = self._history(start_of(case, frame, e.fields), frame)
         _warn(case, e.doubts(case, np.concatenate([[start.time], checked])))
         return self._answer(start, checked, None)
 
@@ -289,25 +296,44 @@ class Surrogate(TrainableSolver, Restartable):
                 found.append(self._solve(case, t, None))
             except SolverError:
                 found.append(self._answer(self._begin(case, self.encoding.support(case), t), t, None))
-        return _data.pack(found)
+        return _data.pack(found, dtype=None)
 
     def _begin(self, case: Case, support: Support, times: np.ndarray | None) -> Start:
         e = self.encoding
         none = np.zeros((1, len(e.fields), *support.shape))
         if times is None or (e.stepping.queries and not e.sees_start):
-            return Start(case, support, none, e.span[0] if times is not None else 0.0)
+            return Start(case, support, none, e.begin(case) if times is not None else 0.0)
         values = case.problem.initial_state(case, support)
+        for name in e.fields:
+            if name not in values:
+                raise InputError(f"{e.problem.name}: no case says how {name!r} begins; use resume from a known frame")
         frame = np.stack([np.broadcast_to(values[name], support.shape) for name in e.fields])
         return Start(case, support, frame[None], 0.0)
+
+    def _history(self, start: Start, frame: xr.Dataset) -> Start:
+        """The start with the frames that are whole steps before its last one. Fewer than the model sees where
+        the solution does not go back as far."""
+        e, clock = self.encoding, np.atleast_1d(frame["time"].values).astype(np.float64)
+        if e.stepping.queries or e.step is None:
+            return replace(start, frames=start.frames[-1:])
+        dt = e.step.of(start.case)
+        wanted = start.time - dt * np.arange(e.stepping.past)
+        found = np.abs(clock - wanted[:, None]).argmin(1)
+        for t, i in zip(wanted, found, strict=True):
+            if abs(clock[i] - t) > 1e-3 * dt and t > clock[0]:
+                unit = start.case.problem.time_unit
+                raise InputError(f"frame: has no time {t:g} {unit}, which the model sees; its step is {dt:g} {unit}")
+        known = [i for t, i in zip(wanted, found, strict=True) if abs(clock[i] - t) <= 1e-3 * dt]
+        return replace(start, frames=start.frames[known[::-1]])
 
     def _answer(self, start: Start, times: np.ndarray | None, points: np.ndarray | None) -> xr.Dataset:
         f = self._ready()
         e, case, support = f.encoding, start.case, start.support
-        if times is None:
-            frames = self._steady(start)
-        elif points is not None and e.flat and e.stepping.queries and e.sensors is not None:
+        if points is not None and e.sensors is not None and (times is None or e.stepping.queries):
             frames = self._asked(start, times, points)
             support, points = Points(points), None
+        elif times is None:
+            frames = self._steady(start)
         else:
             frames = np.stack([frame[0] for frame in self.rollout([start], times[None])])
         if points is not None:
@@ -326,17 +352,21 @@ class Surrogate(TrainableSolver, Restartable):
         out = e.apply(f.operator, None, given, params, None)
         return _Back(e, [start.case], [start.support], self.device)(out)[0]
 
-    def _asked(self, start: Start, times: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """(time, field, point): the operator itself asked at the points, functions seen on the case's own support."""
+    def _asked(self, start: Start, times: np.ndarray | None, points: np.ndarray) -> np.ndarray:
+        """([time,] field, point): the operator itself asked at the points, functions seen on the case's own support."""
         f = self._ready()
         e, support = f.encoding, start.support
         given = e.given([start.case], [support])
         low, high = np.array(support.extents).T
         unit = (points - low) / np.where(high > low, high - low, 1.0)
         given = replace(given, coords=torch.from_numpy(unit.T.copy())[None].to(e.torch_dtype), mask=None)
-        given, frames = given.to(self.device), torch.from_numpy(e.starts([start])).to(self.device)
+        given = given.to(self.device)
         params = torch.from_numpy(e.params(start.case, np.array([start.time]))).to(self.device)
         back = _Back(e, [start.case], [Points(points)], self.device)
+        if times is None:
+            with torch.no_grad():
+                return back(e.apply(f.operator, None, given, params, None))[0]
+        frames = torch.from_numpy(e.starts([start])).to(self.device)
         shares = torch.from_numpy(e.share(start.case, times, start.beginning[1])).to(self.device)
         with torch.no_grad():
             return np.stack([back(e.apply(f.operator, frames, given, params, s[None]))[0] for s in shares])

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sciml.training import losses, norms, schedules
     from sciml.training.augmentations import Augmentation, Mirror, Noise, Subsample
-    from sciml.training.stepping import Autoregressive, Query, Steady, Stepping, Window
     from sciml.training.callbacks import Callback, EarlyStopping, MetricsLog, TensorBoard
     from sciml.training.checkpoint import read_tensors, write_tensors
     from sciml.training.devices import device
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from sciml.training.progress import ProgressDisplay
     from sciml.training.recipe import Epochs, Length, Minutes, Recipe, Running, Sampler, Starts, Steps, Uniform
     from sciml.training.schedules import Constant, Cosine, Linear, OneCycle, Schedule
+    from sciml.training.stepping import Autoregressive, Query, Steady, Stepping, Window
     from sciml.training.trainer import Trainer
 
 _HOMES = {

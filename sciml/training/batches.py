@@ -21,7 +21,7 @@ from sciml.support import Grid
 from sciml.symmetry import Symmetry
 from sciml.training.encoding import Encoding, Given
 from sciml.training.losses import On
-from sciml.training.samples import CaseTable, cases_of
+from sciml.training.samples import CaseTable
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,9 +108,8 @@ class Batch:
             return pick(values, moved.reshape(shape))
 
         g = self.given
-        moved = {
-            n: None if (v := getattr(g, n)) is None else pick(v, symmetry.move(v)) for n in ("static", "mask", "weights")
-        }
+        each = {n: getattr(g, n) for n in ("static", "mask", "weights")}
+        moved = {n: None if v is None else pick(v, symmetry.move(v)) for n, v in each.items()}
         assert self.images is not None
         return replace(
             self,
@@ -125,13 +124,18 @@ class Batch:
         """The batch with so many of its points, the same for all of its samples, as those at which answers are wanted;
         operators that see functions at fixed sensors still see them whole."""
         coords = self.given.coords
-        if self.given.sensors is None or coords is None or self.given.axes is not None:
+        if coords is None or self.given.axes is not None or self.given.edges:
             raise InputError("augmentations: Subsample needs an operator on points with fixed sensors")
+        if self.given.sensors is None and (self.state is not None or self.given.static is not None):
+            raise InputError("augmentations: Subsample needs an operator on points with fixed sensors")
+        if self.state is not None and self.time is None:
+            raise InputError("augmentations: Subsample needs Query or Steady, which ask for points of their own")
         n = coords.shape[-1]
         if points >= n:
             return self
         pick = torch.from_numpy(np.sort(generator.choice(n, points, replace=False))).to(coords.device)
-        few = {name: v[..., pick] for name in ("coords", "mask", "weights") if (v := getattr(self.given, name)) is not None}
+        each = {name: getattr(self.given, name) for name in ("coords", "mask", "weights")}
+        few = {name: v[..., pick] for name, v in each.items() if v is not None}
         return replace(self, target=self.target[..., pick], given=replace(self.given, **few))
 
 
@@ -157,7 +161,7 @@ class MemoryBatches:
         self.e, self.horizon, self.seed, self.shuffle = e, horizon, seed, shuffle
         self.symmetries = tuple(symmetries)
         supports = [table.support(i) for i in range(len(table.cases))]
-        _check_symmetries(self.symmetries, supports)
+        _check_symmetries(self.symmetries, supports, e.flat)
         longest = max(s.size for s in supports)
         tail = (longest,) if e.flat else supports[0].shape
         self.frames = torch.zeros(int(table.length.sum()), len(e.fields), *tail, dtype=e.torch_dtype)
@@ -194,7 +198,8 @@ class MemoryBatches:
         if 0 < most < len(every):
             every = every[np.linspace(0, len(every) - 1, most).astype(int)]
         if repeats is not None:
-            every = np.repeat(every, repeats(every[:, 1] == 0), axis=0)
+            again = np.repeat(np.arange(len(every)), repeats(every[:, 1] == 0) - 1)
+            every = np.concatenate([every, every[again]])
         self.items = every
         self.batch_size = min(batch_size, max(len(every), 1))
 
@@ -236,15 +241,13 @@ class LoaderBatches:
     """Samples read from the file by `sciml.data.Loader`, normalised on the way: frames after frames, or steady sets.
 
     Args:
-        table: the cases of the split, for the encoding's sake; frames come from the file `path`.
-        split, subset: as for `sciml.data.Windows`.
+        table: the cases; their frames come from the file `path`.
         workers: processes that read.
     """
 
     def __init__(
-        self, table: CaseTable, encoding: Encoding, path: Path, *, split: str | None, subset: Any = None,
-        horizon: int = 1, batch_size: int = 8, seed: int = 0, repeats: Any = None, workers: int = 0,
-        symmetries: Sequence[Symmetry] = (),
+        self, table: CaseTable, encoding: Encoding, path: Path, *, horizon: int = 1, batch_size: int = 8,
+        seed: int = 0, repeats: Any = None, workers: int = 0, symmetries: Sequence[Symmetry] = (),
     ):  # fmt: skip
         e, s = encoding, encoding.stepping
         if table.nodal or s.queries:
@@ -253,26 +256,32 @@ class LoaderBatches:
                 f"{'values on nodes' if table.nodal else 'Query'} cannot be read as they are needed; raise the limit"
             )
         self.e, self.horizon, self.symmetries = e, horizon, tuple(symmetries)
-        _check_symmetries(self.symmetries, [table.support(0)])
+        if e.dtype == "float64" and any(table.dataset[name].dtype != np.float32 for name in e.fields):
+            raise InputError("memory_limit: values are read as float32, but the model takes float64; raise the limit")
         self.windows = Windows(
-            path, split=split if "split" in table.dataset.variables else None, fields=list(e.fields), history=s.past,
-            horizon=horizon * s.ahead, subset=subset, step=s.every,
-        )  # fmt: skip
+            path,
+            fields=list(e.fields),
+            history=s.past,
+            horizon=horizon * s.ahead,
+            step=s.every,
+            cases=table.number,
+            early=True,
+        )
         first = np.zeros(len(self.windows), bool)
         first[self.windows.first_of_cases()] = True
         again = np.repeat(np.arange(len(first)), (repeats(first) if repeats else np.ones(len(first), int)) - 1)
+        batch_size = min(batch_size, len(first) + len(again))
         self.loader = Loader(self.windows, batch_size, seed=seed, workers=workers, drop_last=True, again=again)
-        # failed cases, too: the windows within the frames that they do have
-        every = cases_of(table.dataset, self.windows.cases, e.fields, table.problem)
-        self.number = {int(n): i for i, n in enumerate(every.number)}
-        supports = [every.support(i) for i in range(len(every.cases))]
-        self.given = e.given(every.cases, supports)
-        self.multiplier, self.offset = (f.to(e.torch_dtype) for f in e.factors(every.cases))
-        clocks = [np.zeros(int(n)) for n in every.length] if every.times is None else every.times
-        self.params = [e.params(c, t) for c, t in zip(every.cases, clocks, strict=True)]
+        self.number = {int(n): i for i, n in enumerate(table.number)}
+        supports = [table.support(i) for i in range(len(table.cases))]
+        _check_symmetries(self.symmetries, supports, e.flat)
+        self.given = e.given(table.cases, supports)
+        self.multiplier, self.offset = (f.to(e.torch_dtype) for f in e.factors(table.cases))
+        clocks = [np.zeros(int(n)) for n in table.length] if table.times is None else table.times
+        self.params = [e.params(c, t) for c, t in zip(table.cases, clocks, strict=True)]
         self.images = [
             np.stack([e.params(sym.case(c), t) for sym in self.symmetries], 1)
-            for c, t in zip(every.cases, clocks, strict=True)
+            for c, t in zip(table.cases, clocks, strict=True)
         ] if self.symmetries else None  # fmt: skip
 
     def __len__(self) -> int:
@@ -309,8 +318,10 @@ class LoaderBatches:
             )  # fmt: skip
 
 
-def _check_symmetries(symmetries: Sequence[Symmetry], supports: Sequence[Any]) -> None:
-    """Refuse grids that a symmetry does not map onto themselves."""
+def _check_symmetries(symmetries: Sequence[Symmetry], supports: Sequence[Any], flat: bool) -> None:
+    """Refuse grids that a symmetry does not map onto themselves, and operators that see no grid."""
+    if symmetries and flat:
+        raise InputError("augmentations: Mirror needs an operator on grids")
     for symmetry in symmetries:
         for support in supports:
             if not isinstance(support, Grid):

@@ -22,7 +22,7 @@ from sciml.training.augmentations import Augmented, Mirror
 from sciml.training.batches import LoaderBatches, MemoryBatches
 from sciml.training.callbacks import Callback, MetricsList, MetricsLog
 from sciml.training.checkpoint import replace_bytes
-from sciml.training.devices import borrowed, to_float64, unwrapped
+from sciml.training.devices import borrowed, to_float64
 from sciml.training.encoding import Encoding, encoding_for
 from sciml.training.model import Model
 from sciml.training.objectives import Objective, Supervised
@@ -87,7 +87,7 @@ def fit_operator(
     if not isinstance(running, Running):
         raise InputError(f"running: expected a sciml.Running, got {type(running).__name__}")
     dataset, path = open_data(data)
-    train = table(dataset, split, fields).select(subset)
+    train = table(dataset, split, fields if former is None else former.encoding.fields).select(subset)
     if not train.cases:
         raise InputError(f"split: no case of the data set is in split {split!r}" + (f", {subset}" if subset else ""))
     if former is not None and not train.problem.same(former.encoding.problem):
@@ -114,7 +114,7 @@ def fit_operator(
             raise InputError(f"objective: {encoding.stepping!r} answers at once, expected one step, got {objective!r}")
     else:
         horizon = objective.horizon
-    batches, loader = _batches(train, encoding, recipe, running, horizon, path, split, subset, symmetries)
+    batches, loader = _batches(train, encoding, recipe, running, horizon, path, symmetries)
     if len(batches) < 1:
         raise InputError(f"data: no case of the split has the frames that {encoding.stepping!r} and {objective!r} need")
     validate = None
@@ -173,27 +173,19 @@ def _encoding(
 def _operator(
     cls: type[Operator], options: Mapping[str, Any], encoding: Encoding, recipe: Recipe, former: Fitted | None
 ) -> Operator:
-    if former is not None:
-        kept: Any = unwrapped(former.operator)
-        operator = anew(type(kept), kept.config(), encoding)
-        operator.load_state_dict(kept.state_dict())
-        return operator
-    with borrowed(torch.device("cpu"), recipe.seed, dtype=torch.float32):
-        operator = build(cls, encoding.signature(), options)
-        return to_float64(operator) if encoding.torch_dtype == torch.float64 else operator  # type: ignore[return-value]
-
-
-def anew(cls: type[Operator], config: Mapping[str, Any], encoding: Encoding) -> Operator:
-    """An operator as `config` says, in the precision of `encoding`, for weights that are known; the settings and the
-    random numbers of the process have no part in it."""
-    with borrowed(torch.device("cpu"), 0, dtype=torch.float32):
-        operator = cls(**config)
-        return to_float64(operator) if encoding.torch_dtype == torch.float64 else operator  # type: ignore[return-value]
+    with borrowed(torch.device("cpu"), recipe.seed):
+        known: Any = None if former is None else getattr(former.operator, "_orig_mod", former.operator)  # compiled
+        operator: Any = build(cls, encoding.signature(), options) if known is None else type(known)(**known.config())
+        if encoding.torch_dtype == torch.float64:
+            to_float64(operator)
+        if known is not None:
+            operator.load_state_dict(known.state_dict())
+    return operator
 
 
 def _batches(
     train: CaseTable, encoding: Encoding, recipe: Recipe, running: Running, horizon: int, path: Path | None,
-    split: str | None, subset: Any, symmetries: Any,
+    symmetries: Any,
 ) -> tuple[Any, LoaderBatches | None]:  # fmt: skip
     common: dict[str, Any] = {
         "horizon": horizon, "batch_size": recipe.batch, "seed": recipe.seed, "repeats": recipe.sampler.repeats,
@@ -203,10 +195,7 @@ def _batches(
     if path is None or train.bytes() <= running.memory_limit:
         batches: Any = MemoryBatches(train, encoding, **common)
     else:
-        loader = LoaderBatches(
-            train, encoding, path, split=split, subset=subset, workers=running.workers, **common
-        )
-        batches = loader
+        batches = loader = LoaderBatches(train, encoding, path, workers=running.workers, **common)
     if recipe.augmentations:
         batches = Augmented(batches, recipe.augmentations, recipe.seed)
     return batches, loader

@@ -75,6 +75,23 @@ class FieldScaler:
         return cls(tuple(content["names"]), np.array(content["offset"], float), np.array(content["scale"], float))
 
 
+def magnitudes(count: int, chunks: Iterable[tuple[np.ndarray, np.ndarray | None]]) -> np.ndarray:
+    """(field,) root mean squares of chunks as `FieldScaler.fit` takes them; 0 of a field that is zero throughout.
+
+    Raises:
+        InputError: no chunks.
+    """
+    total, n = np.zeros(count), 0.0
+    for values, weights in chunks:
+        w = np.ones(values.shape[2:]) if weights is None else np.asarray(weights, dtype=np.float64)
+        w = w / w.mean()
+        inside = np.where(w > 0, values, 0.0)
+        total, n = total + (w * inside**2).sum((0, *range(2, inside.ndim))), n + w.sum() * len(values)
+    if not n:
+        raise InputError("data: no case has as many frames as one step spans")
+    return np.sqrt(total / n)
+
+
 @dataclass(frozen=True)
 class FeatureScaler:
     """(f − mean) / std for each dimensionless feature; what the training split holds constant becomes 0."""

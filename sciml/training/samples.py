@@ -300,9 +300,7 @@ def _round(value: float) -> float:
 def static_inputs(problem: Problem) -> tuple[str, ...]:
     """Input fields that act throughout: coefficients and sources, not initial or boundary values."""
     return tuple(
-        s.name
-        for s in problem.inputs
-        if s.kind in ("coefficient", "source") and set(s.dims) <= {"x", "y", "z", "node"}
+        s.name for s in problem.inputs if s.kind in ("coefficient", "source") and set(s.dims) <= {"x", "y", "z", "node"}
     )
 
 

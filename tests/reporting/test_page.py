@@ -16,6 +16,7 @@ from sciml.errors import InputError
 from sciml.reporting import write_page
 from sciml.reporting.page import render
 from sciml.reporting.sections import build
+from sciml.support import Grid
 
 ANCHORS = ("setting", "comparison", "growth", "fields", "animation", "profiles", "parameters", "spectra", "cost",
            "audit", "reproduce")  # fmt: skip
@@ -169,7 +170,7 @@ def _one_dimensional():
     times, x = np.linspace(0, 1, 6), np.linspace(0.05, 0.95, 10)
     truth = {"u": np.sin(2 * np.pi * x)[None] * np.exp(-times)[:, None]}
     return dataclasses.replace(
-        sample("", 0), times=times, coords={"x": x}, extents={"x": (0.0, 1.0)}, truth=truth,
+        sample("", 0), times=times, support=Grid((np.linspace(0, 1, 11),)), truth=truth,
         predictions={"FNO": {"u": truth["u"] * 1.05}}, audits={},
     )  # fmt: skip
 
@@ -179,7 +180,7 @@ def _one_dimensional():
     [
         {"samples": []},
         {"benchmarks": [], "runs": [], "rollout_features": {}},
-        {"fields": {"u": "1"}, "samples": [_one_dimensional()], "benchmarks": []},
+        {"fields": {"u": "1"}, "velocity": (), "samples": [_one_dimensional()], "benchmarks": []},
         {"subsets": ["all"], "rollout_subset": ["all"] * 24, "samples": [sample("", 0)]},
         {"facts": [], "settings": [], "versions": [], "command": "", "more": {}},
     ],

@@ -7,19 +7,34 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from _made import QUIET, cube, own, recipe, waves
 
 from sciml import data, metrics
 from sciml.errors import FileFormatError, InputError, SolverError
-from sciml.operators import FNO, Identity, UNet
+from sciml.operators import FNO, DeepONet, Identity, UNet
 from sciml.problems import Burgers, Darcy, HeatEquation, LidDrivenCavity, Poisson
 from sciml.solvers import FiniteVolume, Surrogate, load
-from sciml.solvers._encoding import Encoding
-from sciml.solvers._fitting import memory_batches
-from sciml.solvers.surrogate import _config_digest
-from sciml.training import Callback
-from sciml.training.batches import MemoryBatches, Reflected
+from sciml.solvers._saved import _config_digest
+from sciml.training import (
+    H1,
+    AdamW,
+    Autoregressive,
+    Callback,
+    Epochs,
+    Mirror,
+    Noise,
+    Query,
+    RelativeL2,
+    Rollout,
+    Running,
+    Starts,
+    Steady,
+    Steps,
+    Supervised,
+    Window,
+)  # fmt: skip
 from sciml.training.checkpoint import digest
-from sciml.training.samples import TimeStep, table, time_step
+from sciml.training.samples import table
 
 N = 64
 
@@ -56,13 +71,13 @@ def burgers_set(tmp_path_factory):
 def trained(burgers_set, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "fno"
     torch.set_num_threads(1)
-    surrogate = Surrogate(FNO, width=16, modes=(12,), layers=3)
-    recipe = {"steps": 800, "batch_size": 16, "lr": 4e-3, "ema": 0.99, "seed": 1, "loss": "relative_l2"}
-    return surrogate.fit(burgers_set, out=out, progress=False, **recipe), out
+    surrogate = Surrogate(FNO, width=16, modes=(12,), layers=2)
+    how = recipe(300, batch=16, lr=8e-3, average=0.99, seed=1, objective=Supervised(RelativeL2()))
+    return surrogate.fit(burgers_set, how, running=Running(out=out, progress=False)), out
 
 
 def test_burgers_is_learned(trained, burgers_set):
-    """Held-out viscosities, ten steps from the initial field: within one per cent where persistence is off by 30."""
+    """Held-out viscosities, ten steps from the initial field: within two per cent where persistence is off by 30."""
     surrogate, _ = trained
     ds = data.open(burgers_set)
     held = table(ds, "test")
@@ -74,8 +89,8 @@ def test_burgers_is_learned(trained, burgers_set):
         np.testing.assert_allclose(found.x, truth.x, rtol=1e-12)
         error = metrics.relative_l2(found.u.values[-1], truth.u.values[-1])
         still = metrics.relative_l2(truth.u.values[0], truth.u.values[-1])
-        assert error < 0.01 and still > 0.25
-    assert surrogate.metrics[-1]["validation_gain"] > 1000
+        assert error < 0.02 and still > 0.25
+    assert surrogate.metrics[-1]["validation_gain"] > 300
 
 
 def test_save_and_load_give_identical_answers(trained):
@@ -86,11 +101,12 @@ def test_save_and_load_give_identical_answers(trained):
     assert isinstance(again, Surrogate)
     a, b = surrogate.solve(case, times), again.solve(case, times)
     assert np.array_equal(a.u.values, b.u.values) and a.attrs["settings"] == b.attrs["settings"]
+    assert again.identity == surrogate.identity and again.encoding.to_json() == surrogate.encoding.to_json()
     assert sorted(p.name for p in out.iterdir()) == [
-        "checkpoints", "config.json", "metrics.jsonl", "run.json", "weights.safetensors",
+        "checkpoints", "config.json", "metrics.jsonl", "run.json", "support.safetensors", "weights.safetensors",
     ]  # fmt: skip
     records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert records[-1]["step"] == 800 and {"loss", "lr", "gradient_norm"} <= records[0].keys()
+    assert records[-1]["step"] == 300 and {"loss", "lr", "gradient_norm"} <= records[0].keys()
     # what `solve` answers is a solution like any other
     packed = data.pack([a, b], dtype=None)
     data.validate(packed)
@@ -99,9 +115,10 @@ def test_save_and_load_give_identical_answers(trained):
 
 def test_a_run_kept_in_memory_has_the_same_records(trained, burgers_set, tmp_path):
     """Losses and validations alike, with a folder or without; and a folder's records are those of what it holds."""
-    recipe = {"steps": 20, "batch_size": 16, "seed": 1, "progress": False}
-    kept = Surrogate(FNO, width=8, modes=(6,), layers=1).fit(burgers_set, **recipe)
-    written = Surrogate(FNO, width=8, modes=(6,), layers=1).fit(burgers_set, out=tmp_path / "a", **recipe)
+    how = recipe(20, batch=16, seed=1)
+    kept = Surrogate(FNO, width=8, modes=(6,), layers=1).fit(burgers_set, how, running=QUIET)
+    running = Running(out=tmp_path / "a", progress=False)
+    written = Surrogate(FNO, width=8, modes=(6,), layers=1).fit(burgers_set, how, running=running)
     assert kept.metrics == written.metrics == load(tmp_path / "a").metrics
     assert [r["step"] for r in kept.metrics if "loss" in r] == [1, 10, 20]
     surrogate, _ = trained
@@ -120,35 +137,23 @@ def test_only_reachable_times(trained):
     every = surrogate.solve(case, np.arange(5) * 0.025)
     assert np.array_equal(some.u.values, every.u.values[[2, 4]]) and some.time.values.tolist() == [0.05, 0.1]
     first = surrogate.solve(case, [0.0])
-    expected = case.problem.initial_state(case, surrogate.encoding.grid(case))["u"]
+    expected = case.problem.initial_state(case, surrogate.encoding.support(case))["u"]
     np.testing.assert_allclose(first.u.values[0], expected, rtol=1e-6)
-    with pytest.raises(InputError, match="points"):
-        surrogate.solve(case, [0.05], points=[[0.1]])
+    between = surrogate.solve(case, [0.05], points=[[0.1], [0.9]])
+    assert between.u.dims == ("time", "node") and between.x.values.tolist() == [0.1, 0.9]
+    expected = surrogate.encoding.support(case).sample(every.u.values[2], np.array([[0.1], [0.9]]))
+    np.testing.assert_allclose(between.u.values[0], expected, rtol=1e-6)
 
 
 def test_solve_many_equals_solve(trained):
     surrogate, _ = trained
-    cases = [Burgers().case(viscosity=v, length=length) for v, length in ((0.02, 1.0), (0.05, 2.0), (0.08, 0.7))]
+    cases = [Burgers().case(viscosity=v, length=length) for v, length in ((0.02, 1.0), (0.05, 2.0), (0.06, 0.7))]
     times = [np.arange(n) * 0.05 * c.scales.time for n, c in zip((3, 6, 1), cases, strict=True)]
     many = surrogate.solve_many(cases, times)
     assert many.row_size.values.tolist() == [3, 6, 1]
     for i, case in enumerate(cases):
         alone = surrogate.solve(case, times[i])
-        np.testing.assert_allclose(data.case(many, i)[1].u.values, alone.u.values, atol=2e-6)
-
-
-def test_rollout_from_any_frame(trained, burgers_set):
-    surrogate, _ = trained
-    ds = data.open(burgers_set)
-    held = table(ds, "test")
-    truth = [data.case(ds, int(n))[1].u.values[:, None] for n in held.number]
-    starts = [t[3] for t in held.times]
-    found = surrogate.rollout(np.stack([f[3] for f in truth]), held.cases, starts, 5)
-    assert found.shape == (4, 5, 1, N) and found.dtype == np.float32
-    for f, t in zip(found, truth, strict=True):
-        assert metrics.relative_l2(f, t[4:9]) < 0.01
-    with pytest.raises(InputError, match="initial: expected shape"):
-        surrogate.rollout(truth[0], held.cases, 0.0, 5)
+        np.testing.assert_array_equal(data.case(many, i)[1].u.values, alone.u.values)
 
 
 def test_what_training_never_saw_is_told(trained):
@@ -162,36 +167,8 @@ def test_what_training_never_saw_is_told(trained):
     assert scaler.constant_but_different(np.array([[1.5, -0.5]])) == ["log10_step"]
     with pytest.warns(UserWarning, match=r"log10_reynolds is 2\.699, beyond the training data's 1 to 1\.957;"):
         surrogate.solve(Burgers().case(viscosity=1 / 500), [0.05])
-    with pytest.warns(UserWarning, match=r"goes on to 0\.55 s, but training cases end at 0\.5 s \(10 steps\); do not"):
+    with pytest.warns(UserWarning, match=r"goes on to 0\.55 s, but training cases end at 0\.5 s; do not"):
         surrogate.solve_many([case, case], [[0.05], [0.55]])
-
-
-@pytest.mark.parametrize("repeats", [1, 4])
-def test_loader_and_memory_train_alike(burgers_set, repeats):
-    """The same windows in the same order, whether frames are in memory or read as needed."""
-    runs = []
-    for limit, workers in ((1e9, 0), (0.0, 0), (0.0, 1)):
-        surrogate = Surrogate(FNO, width=8, modes=(6,), layers=2)
-        surrogate.fit(
-            burgers_set, steps=25, batch_size=8, rollout=2, rollout_start=0.5, memory_limit=limit, workers=workers,
-            progress=False, validation=None, repeat_start=repeats,
-        )  # fmt: skip
-        runs.append(surrogate.operator.state_dict())
-    for name, weight in runs[0].items():
-        torch.testing.assert_close(weight, runs[1][name], rtol=1e-3, atol=1e-4)
-    assert digest(runs[1]) == digest(runs[2])  # workers change nothing at all
-
-
-def test_starts_come_as_often_as_asked(burgers_set):
-    cases = table(data.open(burgers_set), "train")
-    encoding = Encoding.fit(cases, 1, True)
-    plain = memory_batches(cases, encoding, 1, 4, 0)
-    more = memory_batches(cases, encoding, 1, 4, 0, again=2)
-    assert len(more.windows) == len(plain.windows) + 2 * len(cases.cases)
-    found, counts = np.unique(more.windows, axis=0, return_counts=True)
-    assert np.array_equal(counts == 3, found[:, 0] == found[:, 1]) and set(counts) == {1, 3}
-    few = memory_batches(cases, encoding, 1, 4, 0, most=7)
-    assert len(few.windows) == 7 and set(map(tuple, few.windows)) <= set(map(tuple, plain.windows))
 
 
 class Kill(Callback):
@@ -204,39 +181,71 @@ class Kill(Callback):
 
 
 def test_resume_equals_uninterrupted_training(burgers_set, tmp_path):
-    options = {"steps": 40, "batch_size": 8, "ema": 0.9, "checkpoint_every": 6, "rollout": 3, "rollout_start": 0.5,
-               "noise": 1e-3, "progress": False, "seed": 4, "loss": "h1"}  # fmt: skip
+    how = recipe(
+        30, batch=8, average=0.9, objective=Rollout(H1(), steps=3, after=0.5), augmentations=(Noise(1e-3),), seed=4,
+        sampler=Starts(3),
+    )  # fmt: skip
+    out = tmp_path / "run"
 
     def new():
-        return Surrogate(UNet, width=8, multipliers=(1, 2), history=2)
+        return Surrogate(UNet, Autoregressive(history=2), width=8, multipliers=(1, 2))
 
-    whole = new().fit(burgers_set, **options)
-    for stop in (3, 15, 33):
+    def running(*callbacks, **more):
+        return Running(
+            **({"out": out, "progress": False, "resume": True, "checkpoint_every": 6, "callbacks": callbacks} | more)
+        )
+
+    whole = new().fit(burgers_set, how, running=QUIET)
+    for stop in (3, 15, 26):
         with pytest.raises(KeyboardInterrupt):
-            new().fit(burgers_set, out=tmp_path / "run", resume=True, callbacks=[Kill(stop)], **options)
+            new().fit(burgers_set, how, running=running(Kill(stop)))
     with pytest.raises(InputError, match="holds a run already"):
-        new().fit(burgers_set, out=tmp_path / "run", **options)
-    with pytest.raises(InputError, match=r"noise is 0\.0, but"):
-        new().fit(burgers_set, out=tmp_path / "run", resume=True, **(options | {"noise": 0.0}))
-    resumed = new().fit(burgers_set, out=tmp_path / "run", resume=True, callbacks=[Callback()], **options)
+        new().fit(burgers_set, how, running=running(resume=False))
+    with pytest.raises(InputError, match="augmentations"):
+        new().fit(burgers_set, how.replace(augmentations=()), running=running())
+    resumed = new().fit(burgers_set, how, running=running(Callback()))
     assert digest(resumed.operator.state_dict()) == digest(whole.operator.state_dict())
-    assert digest(load(tmp_path / "run").operator.state_dict()) == digest(whole.operator.state_dict())
+    assert digest(load(out).operator.state_dict()) == digest(whole.operator.state_dict())
+    longer = new().fit(burgers_set, how.replace(length=Steps(33)), running=running())
+    assert longer.training["steps"] == 33 and digest(longer.operator.state_dict()) != digest(
+        whole.operator.state_dict()
+    )
+    assert load(out).training["steps"] == 33
+    with pytest.raises(InputError, match="cases is 5"):
+        new().fit([burgers(i, 5) for i in range(5)], how, validation=None, running=running())
 
 
-def test_overfits_a_few_samples(burgers_set):
-    """Every operator drives the error on a handful of windows far below what it starts with."""
+def test_loader_and_memory_train_alike(burgers_set):
+    """The same samples in the same order, whether frames are in memory or read as needed."""
+    how = recipe(8, batch=8, objective=Rollout(steps=2, after=0.5), sampler=Starts(3))
+    runs = []
+    for limit, workers in ((1e9, 0), (0.0, 0), (0.0, 1)):
+        surrogate = Surrogate(FNO, Autoregressive(history=3), width=8, modes=(6,), layers=1)
+        running = Running(memory_limit=limit, workers=workers, progress=False)
+        runs.append(surrogate.fit(burgers_set, how, validation=None, running=running).operator.state_dict())
+    for name, weight in runs[0].items():
+        torch.testing.assert_close(weight, runs[1][name], rtol=1e-3, atol=1e-4)
+    assert digest(runs[1]) == digest(runs[2])  # workers change nothing at all
+
+
+@pytest.mark.parametrize(
+    ("operator", "options", "within"),
+    [
+        (FNO, {"width": 16, "modes": (8,), "layers": 2}, 1e-2),
+        (UNet, {"width": 16, "multipliers": (1, 2)}, 1e-2),
+        (DeepONet, {"width": 64, "basis": 32, "frequencies": 4}, 4e-2),
+    ],
+)
+def test_overfits_a_few_samples(burgers_set, operator, options, within):
+    """Every operator drives the error on a handful of samples far below what it starts with."""
     ds = data.open(burgers_set)
     few = data.pack([data.case(ds, i)[1].isel(time=slice(0, 4)) for i in (0, 10)], dtype=None)
-    for operator, options in (
-        (FNO, {"width": 16, "modes": (8,), "layers": 2}),
-        (UNet, {"width": 16, "multipliers": (1, 2)}),
-    ):
-        surrogate = Surrogate(operator, **options)
-        surrogate.fit(few, split=None, validation=None, steps=400, batch_size=6, lr=4e-3, progress=False)
-        for i in range(2):
-            case, truth = data.case(few, i)
-            found = surrogate.solve(case, truth.time.values)
-            assert metrics.relative_l2(found.u.values, truth.u.values) < 5e-3, operator
+    surrogate = Surrogate(operator, **options)
+    surrogate.fit(few, recipe(200, batch=8, lr=4e-3), split=None, validation=None, running=QUIET)
+    for i in range(2):
+        case, truth = data.case(few, i)
+        found = surrogate.solve(case, truth.time.values)
+        assert metrics.relative_l2(found.u.values, truth.u.values) < within
 
 
 def poisson(rng, n=16):
@@ -255,24 +264,27 @@ def poisson(rng, n=16):
 def test_steady_problem():
     """Input field to solution, at the training resolution and at another one."""
     rng = np.random.default_rng(0)
-    split = ["train"] * 160 + ["validation"] * 20 + ["test"] * 20
+    split = ["train"] * 80 + ["validation"] * 10 + ["test"] * 10
     packed = data.pack([poisson(rng) for _ in split], splits=split, dtype=None)
-    surrogate = Surrogate(FNO, width=16, modes=(6, 6), layers=2, padding=0.25)
-    surrogate.fit(packed, epochs=100, batch_size=20, lr=5e-3, progress=False)
-    assert surrogate.metrics[-1]["validation"] < 0.05**2
+    surrogate = Surrogate(FNO, width=12, modes=(5, 5), layers=2, padding=0.25)
+    surrogate.fit(packed, recipe(length=Epochs(60), batch=20, lr=8e-3), running=QUIET)
+    assert surrogate.encoding.stepping == Steady() and surrogate.metrics[-1]["validation"] < 0.1**2
     held = table(packed, "test")
     errors = []
     for i, case in enumerate(held.cases):
         found = surrogate.solve(case)
         assert found.p.dims == ("y", "x")
         errors.append(metrics.relative_l2(found.p.values, data.case(packed, int(held.number[i]))[1].p.values))
-    assert np.mean(errors) < 0.05
+    assert np.mean(errors) < 0.1
     fine = poisson(np.random.default_rng(77), n=32)
     case = data.case(data.pack([fine], dtype=None), 0)[0]
-    found = surrogate.solve(case)
-    assert found.p.shape == (32, 32) and metrics.relative_l2(found.p.values, fine.p.values) < 0.1
+    for asked in (case, case.on(None)):  # on the grid of its data, or of its source
+        found = surrogate.solve(asked)
+        assert found.p.shape == (32, 32) and metrics.relative_l2(found.p.values, fine.p.values) < 0.2
     with pytest.raises(InputError, match="steady"):
-        surrogate.rollout(np.zeros((1, 1, 16, 16)), [case], 0.0, 3)
+        surrogate.resume(case, fine, [1.0])
+    with pytest.raises(InputError, match="steady"):
+        surrogate.resume(case, fine, None)
     with pytest.raises(InputError, match="steady, expected no times"):
         surrogate.solve(case, [1.0])
 
@@ -280,56 +292,19 @@ def test_steady_problem():
 def test_boundary_values_in_time_are_inputs():
     """The heat equation is driven from one end: the state alone does not decide the next one."""
     solutions = []
-    for i in range(12):
+    for i in range(8):
         case = HeatEquation().case(frequency=1.0, amplitude=1.0 + 0.2 * i, diffusivity=0.05)
         times = np.arange(25) * 0.05
         x = (np.arange(32) + 0.5) / 32
         solutions.append(data.solution(case, times, {"T": (("time", "x"), case.exact(times, (x,))["T"])}, {"x": x}))
-    packed = data.pack(solutions, splits=["train"] * 10 + ["test"] * 2, dtype=None)
+    packed = data.pack(solutions, splits=["train"] * 6 + ["test"] * 2, dtype=None)
     surrogate = Surrogate(FNO, width=16, modes=(8,), layers=2, padding=0.25)
-    surrogate.fit(packed, steps=500, batch_size=16, lr=4e-3, progress=False, validation=None)
+    surrogate.fit(packed, recipe(300, batch=16, lr=6e-3), validation=None, running=QUIET)
     names = surrogate.encoding.features.names
     assert "x_min_T_now" in names and "x_min_T_next" in names
-    case, truth = data.case(packed, 11)
+    case, truth = data.case(packed, 6)
     found = surrogate.solve(case, truth.time.values)
     assert metrics.relative_l2(found["T"].values, truth["T"].values) < 0.05
-
-
-def test_time_step_of_data():
-    def cavity(speed, dt, frames=4):
-        case = LidDrivenCavity().case(lid_velocity=speed)
-        x = (np.arange(4) + 0.5) / 4
-        zero = np.zeros((frames, 4, 4))
-        fields = {"u": (("time", "y", "x"), zero), "v": (("time", "y", "x"), zero)}
-        return data.solution(case, np.arange(frames) * dt, fields, {"x": x, "y": x})
-
-    def of(*solutions):
-        return time_step(table(data.pack(solutions, dtype=None), None))
-
-    assert of(cavity(1.0, 0.25), cavity(4.0, 0.0625)) == TimeStep("nondimensional", 0.25)
-    assert of(cavity(1.0, 0.1), cavity(4.0, 0.1)) == TimeStep("physical", 0.1)
-    assert of(cavity(1.0, 0.1), cavity(4.0, 0.1, frames=1)) == TimeStep("nondimensional", 0.1)
-    with pytest.raises(InputError, match=r"time steps differ between cases, 0\.1 to 0\.3 s"):
-        of(cavity(1.0, 0.1), cavity(4.0, 0.3))
-    uneven = cavity(1.0, 0.1).assign_coords(time=[0.0, 0.1, 0.2, 0.35])
-    with pytest.raises(InputError, match="unequal time steps"):
-        of(uneven)
-
-
-def test_rest_stays_rest_and_masks_hold():
-    """Zero in, zero increment target: a cavity at rest is an exact zero of the encoding."""
-    rng = np.random.default_rng(0)
-    case = LidDrivenCavity().case(lid_velocity=3.0)
-    x = (np.arange(8) + 0.5) / 8
-    u = rng.normal(size=(6, 8, 8))
-    u[0] = 0
-    fields = {"u": (("time", "y", "x"), u), "v": (("time", "y", "x"), -u)}
-    packed = data.pack([data.solution(case, np.arange(6) * 0.1, fields, {"x": x, "y": x})], dtype=None)
-    surrogate = Surrogate(FNO, width=8, modes=(3, 3), layers=1)
-    surrogate.fit(packed, split=None, validation=None, steps=3, batch_size=2, progress=False)
-    assert (surrogate.encoding.normalise(case, np.zeros((2, 8, 8))) == 0).all()
-    back = surrogate.encoding.restore(case, surrogate.encoding.normalise(case, u[:2]))
-    np.testing.assert_allclose(back, u[:2], rtol=1e-5, atol=1e-6)
 
 
 def test_answers_lie_on_the_grid_that_was_trained_on(tmp_path):
@@ -337,26 +312,16 @@ def test_answers_lie_on_the_grid_that_was_trained_on(tmp_path):
     case with a finer coefficient is answered on the finer grid."""
     rng = np.random.default_rng(0)
 
-    def cases(n, count=4):
+    def cases(n, count=2):
         return [Darcy().case(permeability=np.exp(rng.standard_normal((n, n)))) for _ in range(count)]
 
     for cells, wanted in ((8, 16), (16, 32)):
         surrogate = Surrogate(FNO, width=4, modes=(4, 4), layers=1)
-        surrogate.fit(cases(cells), solver=FiniteVolume(16), split=None, validation=None, steps=2, progress=False)
+        solved = [FiniteVolume(16).solve(c) for c in cases(cells)]
+        surrogate.fit(solved, recipe(2), split=None, validation=None, running=QUIET)
         surrogate.save(tmp_path / str(cells))
         for one in (surrogate, load(tmp_path / str(cells))):
             assert one.solve(cases(2 * cells, 1)[0])["p"].shape == (wanted, wanted)
-
-
-def test_history_starts_with_the_first_frame_repeated():
-    frames = np.arange(10, dtype=np.float32).reshape(10, 1, 1)
-    windows = np.array([[0, 0], [1, 0], [2, 0], [5, 5], [6, 5]])
-    batches = MemoryBatches(
-        frames, np.zeros((10, 0), np.float32), windows, history=3, horizon=2, batch_size=5, shuffle=False
-    )
-    (batch,) = batches.epoch(0)
-    assert batch["state"].flatten(1).tolist() == [[0, 0, 0], [0, 0, 1], [0, 1, 2], [5, 5, 5], [5, 5, 6]]
-    assert batch["target"].flatten(1).tolist() == [[1, 2], [2, 3], [3, 4], [6, 7], [7, 8]]
 
 
 def test_nonfinite_answers_are_reported(trained):
@@ -371,176 +336,203 @@ def test_nonfinite_answers_are_reported(trained):
     assert many.status.values.tolist() == [1]
 
 
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
 def test_damaged_runs_are_refused(trained, tmp_path):
     surrogate, _ = trained
-    surrogate.save(tmp_path / "run")
-    config = (tmp_path / "run" / "config.json").read_text()
+    run = tmp_path / "run"
+    surrogate.save(run)
+    config = (run / "config.json").read_text()
 
     def refused(match, kind=FileFormatError):
-        with pytest.raises(kind, match=match):
-            load(tmp_path / "run")
+        with pytest.raises(kind, match=match) as caught:
+            load(run)
+        assert "\n" not in str(caught.value)
 
-    (tmp_path / "run" / "config.json").write_text(config.replace('"operator": "fno"', '"operator": "fnq"'))
+    (run / "config.json").write_text(config.replace('"operator": "fno"', '"operator": "fnq"'))
     refused("did you mean 'fno'", InputError)
     for where, value in (
-        (("encoding", "residual"), None), (("encoding", "increment"), -5), (("encoding", "frames"), -5),
+        (("encoding", "stepping"), None), (("encoding", "increment"), "x"), (("encoding", "kind"), "RingEncoding"),
+        (("encoding", "problem"), {}), (("encoding", "state"), []), (("encoding", "dtype"), "int8"),
         (("operator_config", "fused"), []), (("operator_config", "width"), 17), (("options",), {}), (("training",), []),
-        (("encoding", "history"), "x"), (("encoding", "fields"), []), (("encoding", "step"), None),
+        (("encoding", "span"), [0.0]), (("encoding", "features"), None), (("encoding", "step"), {"kind": "physical"}),
     ):  # fmt: skip
         changed = json.loads(config)
         place = changed
         for name in where[:-1]:
             place = place[name]
         place[where[-1]] = value
-        (tmp_path / "run" / "config.json").write_text(json.dumps(changed))
+        (run / "config.json").write_text(json.dumps(changed))
         refused("config.json")
         changed["config_sha256"] = _config_digest(changed)
-        (tmp_path / "run" / "config.json").write_text(json.dumps(changed))
+        (run / "config.json").write_text(json.dumps(changed))
         if where[-1] == "width":
             refused("has shape")
-    (tmp_path / "run" / "config.json").write_text("[" * 100_000)
+    (run / "config.json").write_text("[" * 100_000)
     refused("expected JSON")
-    (tmp_path / "run" / "config.json").write_text(config.replace('"schema": 1', '"schema": 9'))
+    (run / "config.json").write_text(config.replace('"schema": 2', '"schema": 9'))
     refused("schema is 9")
-    (tmp_path / "run" / "config.json").write_text(config.replace('"increment"', '"incremint"'))
+    (run / "config.json").write_text(config.replace('"increment"', '"incremint"'))
     refused("increment")
-    (tmp_path / "run" / "config.json").write_text(config[:-30])
+    (run / "config.json").write_text(config[:-30])
     refused("expected JSON")
-    (tmp_path / "run" / "config.json").write_text(config)
-    weights = tmp_path / "run" / "weights.safetensors"
-    content = bytearray(weights.read_bytes())
-    content[-3] ^= 1
-    weights.write_bytes(content)
-    refused("not those that")
-    weights.write_bytes(content[:-10])
-    refused("broken")
-    weights.unlink()
-    refused("cannot be read", InputError)
+    (run / "config.json").write_text(config)
+    for name in ("weights", "support"):
+        file = run / f"{name}.safetensors"
+        good = file.read_bytes()
+        content = bytearray(good)
+        content[-3] ^= 1
+        file.write_bytes(content)
+        refused("not those that|no support as expected")
+        file.write_bytes(content[:-10])
+        refused("broken")
+        file.unlink()
+        refused("cannot be read", InputError)
+        file.write_bytes(good)
+    assert isinstance(load(run), Surrogate)
     with pytest.raises(InputError, match="there is none"):
         load(tmp_path / "nowhere")
 
 
+def test_where_runs_are_saved(trained, tmp_path, monkeypatch):
+    surrogate, _ = trained
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="cannot be made") as caught:
+        surrogate.save(tmp_path / "file")
+    assert "\n" not in str(caught.value) and (tmp_path / "file").read_text() == "mine"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    surrogate.save("~/at_home")
+    assert (tmp_path / "at_home" / "config.json").exists() and isinstance(load("~/at_home"), Surrogate)
+    few = [waves(cube(1), speed=s) for s in (0.1, 0.2)]
+    made = Surrogate(FNO, width=4, modes=(3,), layers=1)
+    made.fit(few, recipe(1), validation=None, running=Running(out="~/trained", progress=False))
+    assert (tmp_path / "trained" / "run.json").exists() and (tmp_path / "trained" / "config.json").exists()
+    with pytest.raises(InputError, match="cannot be made"):
+        made.fit(few, recipe(1), validation=None, running=Running(out=tmp_path / "file", progress=False))
+    with pytest.raises(InputError, match="expected the path"):
+        load(5)
+
+
+# -- refusals --------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("how", "options", "message"),
     [
-        ({"steps": 3, "split": "trian"}, "did you mean 'train'"),
-        ({"steps": 3, "subset": "bc"}, "no subset is called 'bc'"),
-        ({"steps": 3, "loss": "l2"}, "loss"),
-        ({"steps": 3, "rollout": 0}, "rollout"),
-        ({"steps": 3, "rollout": 40}, "41 frames"),
-        ({"steps": 3, "rollout_gradient": "first"}, "rollout_gradient"),
-        ({"steps": 3, "noise": -1}, "noise"),
-        ({"steps": 3, "repeat_start": 0}, "repeat_start"),
-        ({"steps": 3, "reflect": True}, "reflection"),
-        ({"steps": 3, "batchsize": 3}, "did you mean 'batch_size'"),
-        ({}, "exactly one of epochs, steps and minutes"),
+        ({}, {"split": "trian"}, "did you mean 'train'"),
+        ({}, {"subset": "bc"}, "no subset is called 'bc'"),
+        ({}, {"split": "folds:train"}, "no split 'folds'"),
+        ({"objective": Rollout(steps=40)}, {}, "frames"),
+        ({"augmentations": (Mirror(),)}, {}, "states no symmetry"),
+        ({"keep": "best"}, {"validation": None}, "validation"),
     ],
 )
-def test_bad_arguments(burgers_set, options, message):
+def test_bad_arguments(burgers_set, how, options, message):
     with pytest.raises(InputError, match=message):
-        Surrogate(FNO, width=8, modes=(4,)).fit(burgers_set, progress=False, **options)
+        Surrogate(FNO, width=8, modes=(4,)).fit(burgers_set, recipe(**how), running=QUIET, **options)
 
 
-def test_more_bad_arguments(burgers_set, tmp_path):
+def test_more_bad_arguments(burgers_set):
     with pytest.raises(InputError, match="did you mean 'fno'"):
         Surrogate("fn0")
-    with pytest.raises(InputError, match="history"):
-        Surrogate(FNO, history=0)
     with pytest.raises(InputError, match="not been trained"):
         Surrogate(FNO).solve(Burgers().case(), [0.0])
     with pytest.raises(InputError, match="did you mean 'width'"):
         Surrogate(FNO, widht=3)
-    for options in ({"operator": 5}, {"operator": FNO, "fields": 5}, {"operator": FNO, "fields": "u"}):
+    for options in (
+        {"operator": 5}, {"operator": FNO, "fields": 5}, {"operator": FNO, "fields": "u"},
+        {"operator": FNO, "stepping": "steady"}, {"operator": FNO, "device": "cuda:99"},
+    ):  # fmt: skip
         with pytest.raises(InputError, match="expected"):
             Surrogate(**options)
-    with pytest.raises(InputError, match="not available here"):
-        Surrogate(FNO).fit(burgers_set, steps=1, progress=False, device="cuda:99")
-    with pytest.raises(InputError, match="expected the path"):
-        load(5)
-    with pytest.raises(InputError, match=r"did you mean .u.|known: u"):
-        Surrogate(FNO, fields=["w"]).fit(burgers_set, steps=1, progress=False)
-    with pytest.raises(InputError, match="no weights to train"):
-        Surrogate(Identity).fit(burgers_set, steps=1, progress=False)
-    with pytest.raises(InputError, match="solver: expected a solver"):
-        Surrogate(FNO).fit([Burgers().case()], steps=1)
-    with pytest.raises(InputError, match="data: expected a path"):
-        Surrogate(FNO).fit(3, steps=1)
+    for running in (Running(device="cuda:99"), {"out": "a"}):
+        with pytest.raises(InputError, match="expected"):
+            Surrogate(FNO).fit(burgers_set, recipe(), running=running)
+    for made, message in (
+        (Surrogate(FNO, fields=["w"]), r"did you mean .u.|known: u|no field 'w'"),
+        (Surrogate(Identity), "no weights to train"),
+        (Surrogate(FNO, Steady()), "changes in time"),
+        (Surrogate(FNO, Window(20, 20)), "frames"),
+    ):
+        with pytest.raises(InputError, match=message):
+            made.fit(burgers_set, recipe(), running=QUIET)
+    for given in ([Burgers().case()], 3, []):
+        with pytest.raises(InputError, match="data: expected a path"):
+            Surrogate(FNO).fit(given, recipe())
+    with pytest.raises(InputError, match=r"expected a sciml\.Recipe"):
+        Surrogate(FNO).fit(burgers_set, {"steps": 3})
+    with pytest.raises(InputError, match="answers at once"):
+        Surrogate(DeepONet, Query()).fit(burgers_set, recipe(objective=Rollout(steps=3)))
 
 
-def test_reflected_batches_are_solutions_of_the_mirrored_case():
-    """Mirror, then step, equals step, then mirror: shown on the features and frames that batches carry."""
-    rng = np.random.default_rng(0)
-    x = (np.arange(6) + 0.5) / 6
-
-    def cavity(sign):
-        case = LidDrivenCavity().case(lid_velocity=2.0 * sign)
-        u, v = values * np.array([2.0, 2.0]).reshape(2, 1, 1, 1)
-        u, v = (u, v) if sign > 0 else (-u[..., ::-1], v[..., ::-1])
-        fields = {"u": (("time", "y", "x"), u), "v": (("time", "y", "x"), v)}
-        return data.solution(case, np.arange(5) * 0.1, fields, {"x": x, "y": x})
-
-    values = rng.normal(size=(2, 5, 6, 6))
-    one, both = (data.pack([cavity(s) for s in signs], dtype=None) for signs in ((1,), (1, -1)))
-    _, _, odd = LidDrivenCavity.reflection
-    train = table(one, None)
-    encoding = Encoding.fit(train, 1, True, odd)
-    plain = memory_batches(train, encoding, 2, 3, seed=5)
-    signs = np.array([-1.0 if n in odd else 1.0 for n in encoding.features.names])
-    mirrored = Reflected(plain, -1, np.array([-1.0, 1.0]), signs, seed=5)
-    every = memory_batches(table(both, None), encoding, 2, 6, seed=5, shuffle=False)
-    (known,) = every.epoch(0)
-    seen = set()
-    for epoch in range(12):
-        for batch in mirrored.epoch(epoch):
-            for k in range(3):
-                match = [
-                    i for i in range(6)
-                    if all(np.allclose(batch[n][k], known[n][i], atol=1e-6) for n in ("state", "target", "params"))
-                ]  # fmt: skip
-                assert len(match) == 1
-                seen.add(match[0])
-    assert seen == set(range(6))
-    again = [b["state"] for b in Reflected(plain, -1, np.array([-1.0, 1.0]), signs, seed=5).epoch(3)]
-    assert all(torch.equal(a, b["state"]) for a, b in zip(again, mirrored.epoch(3), strict=True))
-
-
-def test_reflected_training_runs():
+def test_mirrored_training_runs():
     rng = np.random.default_rng(0)
     x = (np.arange(8) + 0.5) / 8
     case = LidDrivenCavity().case()
     fields = {n: (("time", "y", "x"), rng.normal(size=(6, 8, 8))) for n in ("u", "v")}
     packed = data.pack([data.solution(case, np.arange(6) * 0.25, fields, {"x": x, "y": x})], dtype=None)
     surrogate = Surrogate(FNO, width=8, modes=(3, 3), layers=1)
-    surrogate.fit(packed, split=None, validation=None, steps=4, batch_size=2, reflect=True, progress=False)
+    surrogate.fit(packed, recipe(augmentations=(Mirror(),)), split=None, validation=None, running=QUIET)
     at = surrogate.encoding.features.names.index("lid_now")
     assert surrogate.encoding.features.mean[at] == 0 and surrogate.encoding.features.std[at] == pytest.approx(1)
+    assert surrogate.supports(LidDrivenCavity()) and not surrogate.supports(Burgers())
+    missing = Surrogate(FNO, fields=["u", "v", "p"], width=8, modes=(3, 3), layers=1)
+    with pytest.raises(InputError, match="no field 'p'"):
+        missing.fit(packed, recipe(), validation=None, running=QUIET)
 
 
-def test_the_mirror_is_a_symmetry_of_the_equations():
-    """What `reflect` relies on: the reference solver, with the lid turned round, gives the mirror image."""
-    from sciml.solvers import IncompressibleFlow
+def test_going_on_from_weights(tmp_path):
+    """A model that has weights keeps them as where it begins; `fresh` throws them away."""
+    few = [waves(cube(1), speed=s) for s in (0.1, 0.2, 0.3)]
 
-    solver = IncompressibleFlow(resolution=16)
-    there, back = (solver.solve(LidDrivenCavity().case(lid_velocity=s), times=[0.5, 2.0]) for s in (1.0, -1.0))
-    axis, odd, _ = LidDrivenCavity.reflection
-    for name in ("u", "v"):
-        sign = -1.0 if name in odd else 1.0
-        mirrored = sign * back[name].values[..., ::-1]
-        np.testing.assert_allclose(mirrored, there[name].values, atol=2e-5)
-    assert axis == "x"
+    def fit(model, **more):
+        return model.fit(few, recipe(**({"steps": 1, "lr": 1e-9} | more)), validation=None, running=QUIET)
+
+    first = fit(Surrogate(FNO, width=8, modes=(3,), layers=1), steps=20, lr=1e-2)
+    before = {k: v.clone() for k, v in first.operator.state_dict().items()}
+    scales = first.encoding.to_json()
+    first.save(tmp_path / "a")
+    again = load(tmp_path / "a")
+    assert isinstance(again, Surrogate)
+    fit(again, seed=5)
+    for name, weight in again.operator.state_dict().items():
+        torch.testing.assert_close(weight, before[name], rtol=0, atol=1e-7)
+    assert again.encoding.to_json() == scales and again.training["continued"]
+    new = load(tmp_path / "a")
+    assert isinstance(new, Surrogate)
+    new.fit(few, recipe(1, lr=1e-9, seed=5), validation=None, running=QUIET, fresh=True)
+    assert not new.training["continued"]
+    assert max(float((new.operator.state_dict()[k] - before[k]).abs().max()) for k in before) > 0.01
+    with pytest.raises(InputError, match="fresh=True begins anew"):
+        again.fit(few, recipe(precision="float64"), validation=None, running=QUIET)
+    with pytest.raises(InputError, match="trained on 'waves'"):
+        again.fit([waves(cube(1), problem=own(1, name="others"))], recipe(), validation=None, running=QUIET)
+    again.stepping = Window(2, 2)
+    with pytest.raises(InputError, match="was trained with"):
+        fit(again)
+    more = load(tmp_path / "a")
+    assert isinstance(more, Surrogate)
+    out = tmp_path / "b"
+    more.fit(few, recipe(2), validation=None, running=Running(out=out, progress=False))
+    assert load(out).training["continued"]
 
 
-def test_training_data_from_cases_and_a_solver():
-    """A surrogate may be given cases rather than data; a numerical solver then makes the solutions first."""
-    from sciml.solvers import IncompressibleFlow
+def test_double_precision_is_kept_in_going_on(tmp_path):
+    few = [waves(cube(1), speed=s) for s in (0.1, 0.2)]
+    how = recipe(2, precision="float64", lr=1e-2)
+    model = Surrogate(FNO, width=4, modes=(3,), layers=1).fit(few, how, validation=None, running=QUIET)
+    before = {k: v.clone() for k, v in model.operator.state_dict().items()}
+    model.fit(
+        few, how.replace(length=Steps(1), optimiser=AdamW(lr=1e-15, weight_decay=0.0)), validation=None, running=QUIET
+    )
+    for name, weight in model.operator.state_dict().items():
+        torch.testing.assert_close(weight, before[name], rtol=0, atol=1e-13)
 
-    cases = [LidDrivenCavity().case(viscosity=v) for v in (0.02, 0.05)]
-    surrogate = Surrogate(FNO, width=8, modes=(3, 3), layers=1)
-    surrogate.fit(
-        cases, solver=IncompressibleFlow(resolution=8), times=np.arange(5) * 0.25, steps=3, batch_size=4,
-        split=None, validation=None, progress=False,
-    )  # fmt: skip
-    assert surrogate.encoding.step == TimeStep("nondimensional", 0.25) and surrogate.encoding.fields == ("u", "v")
-    assert surrogate.training["cases"] == 2 and surrogate.training["frames"] == 10
-    found = surrogate.solve(cases[0], [0.25, 1.0])
-    assert found.u.shape == (2, 8, 8) and found.attrs["solver"] == "surrogate fno"
+
+def test_numbers_that_are_stored(trained):
+    surrogate, _ = trained
+    assert surrogate.settings["parameters"] == sum(p.numel() for p in surrogate.operator.parameters())
+    other = Surrogate(FNO, width=16, modes=(12,), layers=2)
+    assert other.settings == {"operator": "fno", "options": {"width": 16, "modes": [12], "layers": 2}}
+    assert not other.fitted and other.training == {} and other.metrics == []

@@ -9,7 +9,7 @@ from sciml.errors import InputError
 from sciml.operators import FNO
 from sciml.problems import Burgers, HeatEquation, LidDrivenCavity
 from sciml.solvers import FiniteVolume, IncompressibleFlow, PseudoSpectral, Surrogate, generate
-from sciml.training import TrainingSettings
+from sciml.training import AdamW, Autoregressive, Minutes, Recipe, Running, Steps
 
 CASE = LidDrivenCavity().case(viscosity=0.01)
 
@@ -46,7 +46,7 @@ def solution():
         (lambda flow: FNO(1, 1, modes=(4,), lift=True), "lift"),
         (lambda flow: FNO(1, 1, modes=(4,), padding=None), "padding"),
         (lambda flow: FNO(1, 1, modes=(2.5,)), "modes"),
-        (lambda flow: TrainingSettings(minutes=10**400), "minutes"),
+        (lambda flow: Minutes(10**400), "value"),
         (lambda flow: Burgers().exact(Burgers().case(), [-0.1], (np.zeros(2),)), "from time 0 on"),
         (lambda flow: Series("a", "b"), "series"),
         (lambda flow: Series([[0], [0, 1]], [1]), "series"),
@@ -103,7 +103,8 @@ def test_numbers_of_numpy_are_numbers(tmp_path):
     solver = FiniteVolume(np.int64(16), time_step=np.float32(0.01))
     cases = [HeatEquation().case(diffusivity=v) for v in (0.01, 0.02, 0.03)]
     solved = [solver.solve(c, [0.0, 0.05, 0.1]) for c in cases]
-    made = Surrogate(FNO, width=np.int64(8), modes=(np.int64(4),), history=np.int64(1))
-    made.fit(solved, steps=np.int64(2), lr=np.float32(1e-3), batch_size=np.int32(2), progress=False, validation=None)
+    made = Surrogate(FNO, Autoregressive(history=np.int64(1)), width=np.int64(8), modes=(np.int64(4),))
+    recipe = Recipe(length=Steps(np.int64(2)), optimiser=AdamW(lr=np.float32(1e-3)), batch=np.int32(2))
+    made.fit(solved, recipe, validation=None, running=Running(progress=False))
     made.save(tmp_path / "run")
     assert sciml.load(tmp_path / "run").settings["options"] == {"width": 8, "modes": [4]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -19,7 +19,7 @@ from sciml.solver import Start
 from sciml.support import Grid, Support
 from sciml.symmetry import Symmetry
 from sciml.training.encoding.given import Given, collate
-from sciml.training.normalisation import FeatureScaler, FieldScaler
+from sciml.training.normalisation import FeatureScaler, FieldScaler, magnitudes
 from sciml.training.samples import CaseTable, TimeStep, feature_table, features, static_inputs
 from sciml.training.stepping import Stepping
 
@@ -45,6 +45,9 @@ class Encoding(ABC):
         increment: (ahead, field) root mean square increments of the normalised fields.
         span: first and last time of the training cases, in units of `step`'s kind.
         dtype: of the operator's tensors.
+        sees_start: whether the frame at which a case begins goes in (`Query`).
+        shift: where the first face of a grid lies beside the lower end of its case's domain, as shares of the extents
+            for x, y, z: not 0 on a periodic axis with cells at i/N.
         sensors: (sensor, D) positions as shares of the extents at which operators with fixed sensors see functions.
     """
 
@@ -63,7 +66,8 @@ class Encoding(ABC):
     span: tuple[float, float]
     dtype: str = "float32"
     sensors: np.ndarray | None = None
-    sees_start: bool = field(default=True)
+    sees_start: bool = True
+    shift: tuple[float, ...] = ()
 
     #: whether fields are flattened to (field, point)
     flat: ClassVar[bool] = False
@@ -92,11 +96,16 @@ class Encoding(ABC):
             for k in range(stepping.ahead):
                 lag = stepping.every * (k + 1)
                 moves = ((f[lag:] - f[:-lag], m) for f, m in table.chunks() if len(f) > lag)
-                increment[k] = FieldScaler.fit(table.fields, moves).scale / state.scale
+                size = magnitudes(len(table.fields), moves) / state.scale
+                increment[k] = np.where(size > 1e-12, size, 1.0)  # of a field that never changes: as it is
         supports = [table.support(i) for i in range(len(table.cases))]
         names = static_inputs(problem)
         static = FieldScaler.fit(names, _statics(table, names, supports), centred=True) if names else _nothing()
         given = [value for c in table.cases for n in names if isinstance(value := c.inputs.get(n), np.ndarray)]
+        problem = problem.informed(
+            table.fields, ((s, t, table.frames(i) * table.scales(i).reshape(1, -1, *[1] * len(s.shape)))
+                           for i, (s, t) in enumerate(zip(supports, _clocks(table), strict=True)))
+        )  # fmt: skip
         first = supports[0]
         shared = all(s.same(first) for s in supports[1:])
         times = [stepping.feature_times(t, step, c) for c, t in zip(table.cases, _clocks(table), strict=True)]
@@ -114,7 +123,7 @@ class Encoding(ABC):
             any(s.inside is not None for s in supports), state, increment, static, feature,
             (min(a for a, _ in ends), max(b for _, b in ends)), dtype,
             None if sensors is None else _spread(first, sensors),
-            stepping.sees_start(lambda: _starts_differ(table, state)),
+            stepping.sees_start(lambda: _starts_differ(table, state)), _shift(table.cases[0], first),
         )  # fmt: skip
 
     # -- sizes --------------------------------------------------------------------------------------------------
@@ -188,6 +197,12 @@ class Encoding(ABC):
         assert self.step is not None
         return ((np.asarray(times, dtype=np.float64) - start) / self.step.of(case)).astype(self.dtype)
 
+    def begin(self, case: Case) -> float:
+        """The earliest time at which a training case began, in the time unit of this one."""
+        return self.span[0] * (
+            case.scales.time if self.step is not None and self.step.kind == "nondimensional" else 1.0
+        )
+
     def doubts(self, case: Case, times: np.ndarray) -> list[str]:
         """Why an answer for these times, from the first of them on, is not to be relied on: what training never saw."""
         dt = self.stepping.feature_step(self.step, case)
@@ -249,7 +264,7 @@ class Encoding(ABC):
         geometry = case.geometry
         if shape != template.shape:
             return Grid.uniform(geometry, shape, self.masked)
-        grid = template.fitted(geometry, self.masked)
+        grid = template.over(geometry, self.masked, self.shift)
         keeps = grid.mask is None and self.shared and case.problem.needs_extents
         return Grid(grid.faces, grid.periodic, template.mask, grid.at) if keeps else grid
 
@@ -272,7 +287,14 @@ class Encoding(ABC):
             if key not in known or self.static.names:
                 known[key] = (case, self.place(case, support))
             places.append(known[key][1])
+        self.agree(places, supports)
         return collate(places, self.torch_dtype, max(sizes) if self.flat and len(sizes) > 1 else 0)
+
+    def agree(self, places: list[dict[str, Any]], supports: Sequence[Support]) -> None:
+        """Fill in what `place` leaves out of some cases and not of others."""
+        for k, (place, support) in enumerate(zip(places, supports, strict=True)):
+            if place["mask"] is None and any(p["mask"] is not None for p in places):
+                places[k] = place | {"mask": self.layout(np.ones((1, *support.shape), self.dtype), support)}
 
     @abstractmethod
     def apply(
@@ -330,6 +352,7 @@ class Encoding(ABC):
             "span": list(self.span),
             "dtype": self.dtype,
             "sees_start": self.sees_start,
+            "shift": list(self.shift),
         }
 
     @classmethod
@@ -352,9 +375,17 @@ class Encoding(ABC):
                 {"float32": "float32", "float64": "float64"}[c["dtype"]],
                 sensors,
                 bool(c["sees_start"]),
+                tuple(float(s) for s in c["shift"]),
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise FileFormatError(f"{where}: entry {error} is missing or cannot be used") from None
+
+
+def _shift(case: Case, support: Support) -> tuple[float, ...]:
+    if not isinstance(support, Grid):
+        return ()
+    found = [(f[0] - a) / (b - a) for f, (a, b) in zip(support.faces, case.geometry.extents, strict=True)]
+    return tuple(float(s) if abs(s) > 1e-12 else 0.0 for s in found)
 
 
 def _nothing() -> FieldScaler:

@@ -43,9 +43,8 @@ class Given:
 
     def rows(self, index: Tensor) -> Given:
         """The samples with these numbers; what is the same for all stays one."""
-        found = {f.name: _rows(getattr(self, f.name), index) for f in fields(self)}
-        if len(self.edges) > 1:
-            found["edges"] = tuple(self.edges[int(i)] for i in index)
+        found = {f.name: _rows(getattr(self, f.name), index) for f in fields(self) if f.name != "edges"}
+        found["edges"] = tuple(self.edges[int(i)] for i in index) if len(self.edges) > 1 else self.edges
         return Given(**found)
 
 
@@ -82,7 +81,7 @@ def collate(places: Sequence[dict[str, Any]], dtype: torch.dtype, points: int = 
         elif name == "periodic":
             found[name] = values[0]
         elif name == "edges":
-            same = all(v is values[0] for v in values)
+            same = all(v is values[0] or np.array_equal(v, values[0]) for v in values)
             found[name] = tuple(torch.from_numpy(v) for v in (values[:1] if same else values))
         elif isinstance(values[0], tuple):
             found[name] = tuple(_stack([v[k] for v in values], dtype) for k in range(len(values[0])))

@@ -31,7 +31,7 @@ class GraphEncoding(Encoding):
         channels = past * len(self.fields) + len(self.static.names)
         return Signature(
             channels, self.channels_out, self.template.dimensions,
-            n_params=len(self.features.names) + self.stepping.queries, masked=self.masked,
+            n_params=len(self.features.names) + self.stepping.queries, masked=self.masked or not self.shared,
             residual=self.stepping.residual,
         )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -52,11 +53,19 @@ class GridEncoding(Encoding):
             "mask": None if inside is None else inside[None].astype(self.dtype),
             # one where all cells are alike: equal for all cases, whatever their size
             "weights": None if equal and not self.masked else (weights / weights[weights > 0].mean())[None],
-            "coords": None if grid.uniform_cells else np.moveaxis(grid.unit()[..., ::-1], -1, 0).copy(),
+            "coords": None if grid.uniform_cells else _positions(grid),
             "axes": centres,
             "lengths": np.array([b - a for a, b in reversed(grid.extents)]),
             "periodic": tuple(reversed(grid.periodic)),
         }
+
+    def agree(self, places: list[dict[str, Any]], supports: Sequence[Support]) -> None:
+        super().agree(places, supports)
+        for k, support in enumerate(supports):
+            grid = self._grid(support)
+            for name, value in (("weights", np.ones((1, *grid.shape))), ("coords", _positions(grid))):
+                if places[k][name] is None and any(p[name] is not None for p in places):
+                    places[k] = places[k] | {name: value}
 
     def apply(
         self, operator: nn.Module, state: Tensor | None, given: Given, params: Tensor, time: Tensor | None
@@ -73,3 +82,8 @@ class GridEncoding(Encoding):
         x = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         batch = GridBatch(x, params if params.shape[1] else None, given.mask, given.coords)
         return operator(**batch.arguments())
+
+
+def _positions(grid: Grid) -> np.ndarray:
+    """(D, *shape) of the cells as shares of the extents, in array order of the axes."""
+    return np.moveaxis(grid.unit()[..., ::-1], -1, 0).copy()

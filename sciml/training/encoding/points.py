@@ -1,4 +1,4 @@
-"""Fields at points, of a grid or of scattered nodes: input functions at sensors, answers wherever they are asked for."""
+"""Fields at points, of a grid or scattered: input functions at sensors, answers wherever they are asked for."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ class PointEncoding(Encoding):
         count = None if self.sensors is None else len(self.sensors)
         functions = (FunctionSignature("state", channels, d, count),) if channels else ()
         return Signature(
-            0, self.channels_out, d + self.stepping.queries, n_params=len(self.features.names), masked=self.masked,
-            periodic=self.template.periodic, residual=self.stepping.residual, functions=functions,
+            0, self.channels_out, d + self.stepping.queries, n_params=len(self.features.names),
+            masked=self.masked or not self.shared, periodic=self.template.periodic,
+            residual=self.stepping.residual, functions=functions,
         )  # fmt: skip
 
     def place(self, case: Case, support: Support) -> dict[str, Any]:

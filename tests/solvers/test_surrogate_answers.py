@@ -1,0 +1,684 @@
+"""What a surrogate answers, held against loops over the bare operator; nothing goes wrong in silence."""
+
+import dataclasses
+import gc
+import tracemalloc
+import warnings
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from _made import QUIET, cube, hole, own, recipe, triangles, waves
+from torch import nn
+
+from sciml import data, registry
+from sciml.contracts import GraphBatch, Operator
+from sciml.errors import InputError
+from sciml.operators import FNO, DeepONet, UNet
+from sciml.problems import Burgers, HeatEquation, TaylorGreen
+from sciml.solver import Start
+from sciml.solvers import Surrogate, load
+from sciml.support import Grid, Mesh, Points
+from sciml.training import Autoregressive, Query, Recipe, Steady, Steps, Window
+from sciml.training.devices import flushes_denormals
+
+SPEEDS = (0.2, 0.3, 0.4)
+FEW = {"validation": None, "running": QUIET}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def fno(*solutions, stepping=None, how=None, dimensions=1, **more):
+    model = Surrogate(FNO, stepping, width=6, modes=(3,) * dimensions, layers=1)
+    return model.fit(list(solutions), recipe(**({"steps": 3} | (how or {}))), **FEW, **more)
+
+
+def values(solution):
+    """(time, field, *shape)."""
+    axis = 1 if "time" in solution.dims else 0
+    return np.stack([solution["a"].values, solution["b"].values], axis)
+
+
+def started(solution, upto=0, history=1, support=None):
+    case = data.case(data.pack([solution], dtype=None), 0)[0]
+    frames = values(solution)[max(upto + 1 - history, 0) : upto + 1]
+    return Start(case, support or case.support, frames, float(solution.time.values[upto]))
+
+
+def network(model):
+    """The bare operator as a function of normalised float tensors."""
+    return model.operator.eval()
+
+
+# -- rollouts --------------------------------------------------------------------------------------------------------
+
+
+def by_hand(model, solution, upto, applications):
+    """Frames after `upto`, from nothing but the operator, the scales and Python's own loop."""
+    e, s = model.encoding, model.encoding.stepping
+    case = data.case(data.pack([solution], dtype=None), 0)[0]
+    scale, offset = e.state.scale[:, None], e.state.offset[:, None]
+    known = [(f - offset) / scale for f in values(solution)[: upto + 1 : 1]]
+    window = [known[max(upto - s.every * k, 0)] for k in range(s.past)][::-1]
+    t, found = float(solution.time.values[upto]), []
+    dt = e.step.of(case)
+    for k in range(applications):
+        params = e.params(case, np.array([t + k * dt * s.ahead]))
+        x = torch.from_numpy(np.concatenate(window)[None]).to(e.torch_dtype)
+        with torch.no_grad():
+            out = network(model)(x=x, params=torch.from_numpy(params) if params.shape[1] else None)
+        out = out.double().numpy()[0].reshape(s.ahead, 2, -1)
+        for j in range(s.ahead):
+            frame = window[s.past - 1] + e.increment[j][:, None] * out[j] if s.residual else out[j]
+            found.append(frame)
+        window = (window + found[-s.ahead :])[-s.past :]
+    return np.stack([f * scale + offset for f in found])
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "stepping",
+    [
+        Autoregressive(),
+        Autoregressive(history=2),
+        Autoregressive(2, 2, increments=False),
+        Window(3, 2),
+        Window(1, 3, step=2),
+    ],
+)
+def test_rollout_equals_a_loop(stepping, precision):
+    made = [waves(cube(1, 12), speed=v, frames=13) for v in SPEEDS]
+    model = fno(*made, stepping=stepping, how={"precision": precision, "lr": 1e-2})
+    upto, every = 4, stepping.every
+    expected = by_hand(model, made[1], upto, 4)
+    count = min(len(expected), 8 // every)
+    times = made[1].time.values[upto] + 0.1 * every * np.arange(1, count + 1)
+    found = model.resume(
+        data.case(data.pack([made[1]], dtype=None), 0)[0], made[1].isel(time=slice(0, upto + 1)), times
+    )
+    assert found["a"].dtype == precision
+    np.testing.assert_allclose(values(found), expected[:count], rtol=0, atol=1e-12 if precision == "float64" else 3e-6)
+
+
+def test_patterns_of_times():
+    """Skipped frames, several starts at different times, other frames for each case: all are frames of one rollout."""
+    made = [waves(cube(1, 12), speed=v, frames=21) for v in SPEEDS]
+    model = fno(*made, stepping=Autoregressive(history=2), how={"lr": 1e-2})
+    alone = [list(model.rollout([started(m, 3, 2)], 0.3 + 0.1 * np.arange(15)[None])) for m in made]
+    assert all(len(a) == 15 for a in alone)
+    np.testing.assert_array_equal(alone[0][0][0], values(made[0])[3].astype("f4"))
+    starts = [started(m, 3, 2) for m in made]
+
+    def check(several, index, base=3):
+        times = 0.1 * (np.asarray(index) + base)
+        found = list(model.rollout(several, times))
+        assert len(found) == times.shape[1]
+        for j, frames in enumerate(found):
+            for i, frame in enumerate(frames):
+                np.testing.assert_allclose(frame, alone[i][index[i][j]][0], atol=2e-5)
+
+    check(starts, [[1, 2, 3], [1, 2, 3], [1, 2, 3]])
+    check(starts, [[0, 4, 9]] * 3)
+    check(starts, [[1, 2, 3], [3, 6, 9], [2, 4, 6]])  # a case that is ahead waits, and loses none of its frames
+    check(starts, [[9, 10, 14], [1, 2, 3], [5, 5, 6]])
+    check(starts, [[0, 0, 0], [2, 2, 2], [1, 5, 14]])
+    later = started(made[1], 7, 2)
+    pair = [starts[1], later]
+    other = list(model.rollout([later], 0.7 + 0.1 * np.arange(1, 4)[None]))
+    both = list(model.rollout(pair, np.array([[0.4, 0.5, 0.6], [0.8, 0.9, 1.0]])))
+    for j in range(3):
+        np.testing.assert_allclose(both[j][0], alone[1][j + 1][0], atol=1e-6)
+        np.testing.assert_allclose(both[j][1], other[j][0], atol=1e-6)
+    many = [starts[k % 3] for k in range(40)]  # more than are carried at once
+    (frames,) = model.rollout(many, np.full((40, 1), 0.5))
+    for k, frame in enumerate(frames):
+        np.testing.assert_allclose(frame, alone[k % 3][2][0], atol=1e-6)
+    with pytest.raises(InputError, match="from that of the frame on"):
+        list(model.rollout(starts, np.full((3, 1), 0.2)))
+    with pytest.raises(InputError, match=r"cannot be reached with the step of 0\.1 s") as caught:
+        list(model.rollout(starts, np.full((3, 1), 0.55)))
+    assert "\n" not in str(caught.value)
+
+
+def test_resume_equals_the_tail_of_solve():
+    """From where a rollout has come to, it goes on as if it had not been cut."""
+    x = (np.arange(16) + 0.5) / 16
+    cases = [Burgers().case(viscosity=v) for v in (0.02, 0.05)]
+    times = 0.05 * np.arange(9)
+    made = [data.solution(c, times, {"u": (("time", "x"), c.exact(times, (x,))["u"])}, {"x": x}) for c in cases]
+    for stepping in (Autoregressive(history=2), Window(2, 2), Autoregressive(2, 2)):
+        model = fno(*made, stepping=stepping, how={"lr": 1e-2, "precision": "float64"})
+        step = 0.05 * stepping.every
+        whole = model.solve(cases[0], step * np.arange(1, 5))
+        cut = whole.isel(time=slice(0, 2))
+        rest = model.resume(cases[0], cut, step * np.arange(3, 5))
+        np.testing.assert_allclose(rest["u"].values, whole["u"].values[2:], atol=1e-13)
+        here = model.resume(cases[0], cut, [2 * step])
+        np.testing.assert_array_equal(here["u"].values, cut["u"].values[-1:])
+    fine = data.solution(
+        cases[0],
+        0.025 * np.arange(7),
+        {"u": (("time", "x"), cases[0].exact(0.025 * np.arange(7), (x,))["u"])},
+        {"x": x},
+    )
+    model = fno(*made, stepping=Autoregressive(history=2), how={"lr": 1e-2, "precision": "float64"})
+    every, second = (
+        model.resume(cases[0], f, [0.2, 0.25])["u"].values for f in (fine, fine.isel(time=slice(0, None, 2)))
+    )
+    np.testing.assert_array_equal(every, second)  # history is what the model's own step says, not the frames' spacing
+    with pytest.raises(InputError, match=r"frame: has no time 0\.1 s"):
+        model.resume(cases[0], fine.isel(time=[0, 1, 6]), [0.2])
+    with pytest.raises(InputError, match="expected a solution"):
+        model.resume(cases[0], 5, [0.2])
+    with pytest.raises(InputError, match="no field 'u'"):
+        model.resume(cases[0], fine.drop_vars("u"), [0.2])
+
+
+def test_a_long_rollout_keeps_no_frames():
+    made = [waves(cube(1, 512), speed=v, frames=3) for v in SPEEDS]
+    model = fno(*made)
+    times = 0.1 * np.arange(1, 201)[None]
+    frame = made[0]["a"].nbytes // 3 * 2
+    stream = model.rollout([started(made[0])], times)
+    next(stream)
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    count = sum(1 for _ in stream)
+    peak = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    assert count == 199 and peak < 40 * frame
+
+
+# -- times at once ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def asked():
+    torch.set_num_threads(1)
+    grid = cube(2, 6, power=1.3)
+    made = [waves(grid, speed=v, times=[0.0, 0.1, 0.35, 0.8], phase=v) for v in SPEEDS]
+    model = Surrogate(DeepONet, width=24, basis=16, depth=2)
+    return made, model.fit(made, recipe(60, batch=12, lr=5e-3), **FEW)
+
+
+def test_query_at_any_times_and_points(asked):
+    made, model = asked
+    assert model.encoding.stepping == Query() and model.encoding.sees_start
+    case = data.case(data.pack([made[0]], dtype=None), 0)[0]
+    start = made[0].isel(time=[0])
+    times = [0.05, 0.123, 0.35, 0.7999]
+    found = model.resume(case, start, times)
+    alone = model.resume(case, start, [0.35])
+    np.testing.assert_allclose(values(found)[2], values(alone)[0], atol=1e-6)
+    assert found["a"].shape == (4, 6, 6)
+    frames = list(model.rollout([started(m) for m in made], np.tile(times, (3, 1))))
+    np.testing.assert_allclose(np.stack([f[0] for f in frames]), values(found), atol=1e-6)
+
+
+def test_the_network_itself_is_asked_at_points():
+    """Where a case is told in full, and no frame goes in: at the nodes the same, elsewhere no interpolation."""
+    p = own(2)
+    grid = cube(2, 6, power=1.3)
+    made = [waves(grid, speed=1.0, times=[0.0, 0.1, 0.4], problem=p) for _ in range(2)]
+    model = Surrogate(DeepONet, Query(False), width=24, basis=16, depth=2, frequencies=1).fit(
+        made, recipe(40, lr=5e-3), **FEW
+    )
+    case = data.case(data.pack([made[0]], dtype=None), 0)[0]
+    nodes = grid.points().reshape(-1, 2)
+    whole = model.solve(case, [0.1, 0.25])
+    at_nodes = model.solve(case, [0.1, 0.25], points=nodes)
+    np.testing.assert_allclose(values(at_nodes), values(whole).reshape(2, 2, -1), atol=1e-6)
+    between = np.random.default_rng(0).random((9, 2))
+    found = values(model.solve(case, [0.1], points=between))
+    interpolated = grid.sample(values(whole)[:1], between)
+    assert found.shape == interpolated.shape and np.abs(found - interpolated).max() > 1e-4
+    e = model.encoding
+    share = np.float32(0.1 / 0.4)
+    points = torch.from_numpy(np.column_stack([between, np.full(9, share)]).astype("f4"))[None]
+    params = torch.from_numpy(e.params(case, np.array([0.0])))
+    with torch.no_grad():
+        bare = model.operator(points=points, params=params, functions=(), mask=None)[0].T.numpy()
+    np.testing.assert_allclose(found[0], e.restore(case, bare, Points(between)), atol=1e-6)
+
+
+def test_questions_that_begin_elsewhere_are_told():
+    """The time before the data begin was never learned; the clock of a case counts from where training cases began."""
+    p = Burgers()
+    x = (np.arange(16) + 0.5) / 16
+
+    def late(velocity):
+        case = p.case(viscosity=0.05 * velocity, velocity=velocity)  # one Reynolds number, other units
+        t = np.array([1.0, 1.2, 1.6, 2.0]) * case.scales.time
+        return data.solution(case, t, {"u": (("time", "x"), case.exact(t, (x,))["u"])}, {"x": x})
+
+    model = Surrogate(DeepONet, Query(False), width=16, basis=8, depth=2).fit([late(1.0), late(4.0)], recipe(), **FEW)
+    fast = p.case(viscosity=0.2, velocity=4.0)  # L/U = 0.25 s: training began at 0.25 s
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = model.solve(fast, [0.25, 0.5])
+    started_there = model.resume(fast, late(4.0).isel(time=[0]), [0.25, 0.5])
+    np.testing.assert_allclose(found["u"].values, started_there["u"].values, atol=1e-6)
+    with pytest.warns(UserWarning, match=r"begins at 0\.1 s, but training cases begin at 0\.25 s"):
+        model.solve(fast, [0.1, 0.5])
+    marching = fno(*(waves(cube(1), speed=v, start=0.5) for v in SPEEDS))
+    case = data.case(data.pack([waves(cube(1), speed=0.3)], dtype=None), 0)[0]
+    with pytest.warns(UserWarning, match=r"begins at 0 s, but training cases begin at 0\.5 s"):
+        marching.resume(case, waves(cube(1), speed=0.3, frames=1, times=[0.0]), [0.6])
+    step = late(1.0).assign_coords(time=[0.5, 0.6, 0.7, 0.8])
+    begun = fno_of(step)
+    with pytest.warns(UserWarning, match="begins at 0 s"):
+        begun.solve(p.case(viscosity=0.05), [0.5])
+
+
+def fno_of(*made):
+    return Surrogate(FNO, width=4, modes=(3,), layers=1).fit(list(made), recipe(), **FEW)
+
+
+# -- masks -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("operator", "options", "stepping"),
+    [
+        (FNO, {"width": 6, "modes": (3, 3), "layers": 1}, Autoregressive(history=2)),
+        (UNet, {"width": 4, "multipliers": (1, 2)}, Window(2, 2)),
+        (DeepONet, {"width": 16, "basis": 8, "depth": 2}, Autoregressive()),
+        (DeepONet, {"width": 16, "basis": 8, "depth": 2}, Query()),
+    ],
+)  # fmt: skip
+def test_what_lies_outside_of_the_mask_changes_nothing(operator, options, stepping):
+    mask = hole()
+    made = [waves(cube(2, mask=mask), speed=v, phase=v) for v in SPEEDS]
+    wild = [m.copy(deep=True) for m in made]
+    for m in wild:
+        for name in "ab":
+            m[name].values[..., mask == 0] = 1e7
+    models = [Surrogate(operator, stepping, **options).fit(several, recipe(), **FEW) for several in (made, wild)]
+    for a, b in zip(*(m.operator.state_dict().values() for m in models), strict=True):
+        assert torch.equal(a, b)
+    case = data.case(data.pack([made[0]], dtype=None), 0)[0]
+    times = [0.1, 0.2, 0.3, 0.4, 0.5]
+    found, other = (models[0].resume(case, m.isel(time=slice(0, 2)), times) for m in (made[0], wild[0]))
+    assert np.array_equal(values(found), values(other))
+    assert (values(found)[..., mask == 0] == 0).all() and (values(found)[..., mask == 1] != 0).all()
+    assert np.array_equal(found["mask"].values, mask)
+
+
+def test_case_without_mask_of_its_own():
+    """A case that says nothing lives on the training data's grid and mask, if these were the same for all."""
+    made = [waves(cube(2, mask=hole()), speed=v) for v in SPEEDS]
+    model = fno(*made, dimensions=2)
+    assert model.encoding.shared and model.encoding.masked
+    bare = own(2).case(speed=0.3)
+    assert model.encoding.support(bare).inside is not None and model.encoding.support(bare).same(cube(2, mask=hole()))
+    moved = fno(made[0], waves(cube(2, mask=hole()[::-1]), speed=0.3), dimensions=2)
+    assert not moved.encoding.shared
+    open_and_masked = fno(waves(cube(2), speed=0.2), made[1], dimensions=2)
+    assert open_and_masked.encoding.masked and not open_and_masked.encoding.shared
+
+
+# -- kinds of supports -----------------------------------------------------------------------------------------------
+
+
+def roundtrip(model, made, tmp_path, exact=True):
+    """Save, load, and answer the same: from a frame, and for the case alone where it says where it lives."""
+    model.save(tmp_path / "run")
+    again = load(tmp_path / "run")
+    assert isinstance(again, Surrogate) and again.encoding.to_json() == model.encoding.to_json()
+    assert again.encoding.template.same(model.encoding.template)
+    for m in made:
+        case = data.case(data.pack([m], dtype=None), 0)[0]
+        times = m.time.values[1:4]
+        a, b = (one.resume(case, m.isel(time=[0]), times) for one in (model, again))
+        assert np.array_equal(values(a), values(b)) and a["a"].shape == m["a"].isel(time=slice(1, 4)).shape
+        for axis in "xyz"[: model.encoding.template.dimensions]:
+            np.testing.assert_allclose(a[axis], m[axis], atol=1e-12)
+        # the answer is a solution that lives where the data do
+        back = data.case(data.pack([a], dtype=None), 0)[0]
+        assert back == case and back.support.same(case.support)
+        asked = again.resume(case, m.isel(time=[0]), times)
+        assert asked.attrs["status"] == "ok"
+    return again
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["uniform", "stretched", "periodic", "masked"])
+def test_grids(dimensions, kind, tmp_path):
+    n = {1: 12, 2: 8, 3: 6}[dimensions]
+    mask = None
+    if kind == "masked":
+        mask = np.ones((n,) * dimensions)
+        mask[(slice(2, 4),) * dimensions] = 0
+    grid = cube(dimensions, n, 1.5 if kind == "stretched" else 1.0, mask, kind == "periodic")
+    p = own(dimensions, periodic=(kind == "periodic",) * dimensions)
+    made = [waves(grid, speed=v, problem=p) for v in SPEEDS]
+    model = fno(*made, dimensions=dimensions)
+    again = roundtrip(model, made, tmp_path)
+    assert again.encoding.support(p.case(speed=0.3)).same(grid)
+
+
+def test_a_stretched_grid_is_as_accurate_as_a_uniform_one():
+    """The same flow on equal and on unequal cells is learned alike, and answered where the data are."""
+    errors = []
+    for power in (1.0, 1.4):
+        grid = cube(1, 32, power)
+        p = own(1, periodic=(False,))
+        made = [waves(grid, speed=v, frames=5, problem=p, phase=f) for v in (0.3, 0.5) for f in np.arange(0, 6, 0.6)]
+        model = Surrogate(FNO, width=12, modes=(6,), layers=2, padding=0.25).fit(
+            made, recipe(250, batch=16, lr=6e-3), **FEW
+        )
+        held = waves(grid, speed=0.4, frames=5, problem=p, phase=1.0)
+        case = data.case(data.pack([held], dtype=None), 0)[0]
+        found = model.resume(case, held.isel(time=[0]), held.time.values[1:])
+        np.testing.assert_allclose(found["x"], grid.centres[0], atol=1e-12)
+        w = grid.weights()
+        wrong = ((values(found) - values(held)[1:]) ** 2 * w).sum() / ((values(held)[1:] ** 2) * w).sum()
+        errors.append(float(np.sqrt(wrong)))
+        fresh = model.encoding.support(p.case(speed=0.4))
+        np.testing.assert_allclose(fresh.points(), grid.points())
+    assert max(errors) < 0.08 and errors[1] < 2.5 * errors[0] + 0.01
+
+
+def test_data_of_half_a_domain_are_refused():
+    x = (np.arange(16) + 0.5) / 32
+    case = Burgers().case()
+    with pytest.raises(InputError, match="tile the domain"):
+        data.solution(case, [0.0, 0.1], {"u": (("time", "x"), np.zeros((2, 16)))}, {"x": x})
+    whole = data.solution(case, [0.0, 0.1], {"u": (("time", "x"), np.zeros((2, 16)))}, {"x": 2 * x})
+    with pytest.raises(InputError, match="tile the domain"):
+        fno_of(whole.isel(x=slice(0, 8)))
+    with pytest.raises(InputError, match="tile the domain"):
+        fno_of(whole.assign_coords(x=x))
+
+
+def test_equations_of_two_dimensions(tmp_path):
+    """A problem with equations and an exact beginning: a case alone is enough."""
+    made, n = [], 8
+    centre = (np.arange(n) + 0.5) / n
+    for v in (0.01, 0.02):
+        case = TaylorGreen().case(viscosity=v)
+        (a, b), (c, d) = case.geometry.extents
+        t = 0.1 * np.arange(4)
+        x, y = a + (b - a) * centre, c + (d - c) * centre
+        exact = case.exact(t, (x, y))
+        made.append(data.solution(case, t, {k: (("time", "y", "x"), exact[k]) for k in ("u", "v")}, {"x": x, "y": y}))
+    model = Surrogate(FNO, width=6, modes=(3, 3), layers=1).fit(made, recipe(), **FEW)
+    model.save(tmp_path / "run")
+    case = TaylorGreen().case(viscosity=0.015)
+    for one in (model, load(tmp_path / "run")):
+        found = one.solve(case, [0.1, 0.2])
+        assert found["u"].shape == (2, n, n) and found.attrs["status"] == "ok"
+    first = model.solve(case, [0.0])
+    np.testing.assert_allclose(
+        first["u"].values[0], case.exact(np.zeros(1), (first.x.values, first.y.values))["u"][0], atol=1e-6
+    )
+    with pytest.raises(InputError, match="cannot solve the problem"):
+        model.solve(Burgers().case(), [0.1])
+
+
+@pytest.mark.parametrize("stepping", [Autoregressive(), Query()])
+def test_nodes_that_all_cases_share(stepping, tmp_path):
+    mesh = triangles()
+    made = [waves(mesh, speed=v, phase=v) for v in SPEEDS]
+    model = Surrogate(DeepONet, stepping, width=16, basis=8, depth=2).fit(made, recipe(), **FEW)
+    again = roundtrip(model, made, tmp_path)
+    assert isinstance(again.encoding.template, Mesh) and again.encoding.support(own(2).case(speed=0.3)).same(mesh)
+    assert set(again.resume(data.case(data.pack(made, dtype=None), 0)[0], made[0].isel(time=[0]), [0.1]).dims) >= {
+        "node",
+        "cell",
+    }
+
+
+def test_nodes_of_their_own_for_each_case(tmp_path):
+    meshes = [triangles(4, 1), triangles(5, 2), triangles(6, 3)]
+    made = [waves(m, speed=v, phase=v) for m, v in zip(meshes, SPEEDS, strict=True)]
+    model = Surrogate(DeepONet, width=16, basis=8, depth=2).fit(made, recipe(), **FEW)
+    roundtrip(model, made, tmp_path)
+    with pytest.raises(InputError, match=r"give case\.on\(support\)"):
+        model.encoding.support(own(2).case(speed=0.3))
+    # several at once are what each is alone
+    starts, times = [started(m) for m in made], np.tile([0.1, 0.3], (3, 1))
+    together = list(model.rollout(starts, times))
+    for k, start in enumerate(starts):
+        alone = list(model.rollout([start], times[:1]))
+        for j in range(2):
+            assert together[j][k].shape == (2, meshes[k].size)
+            np.testing.assert_allclose(together[j][k], alone[j][0], atol=1e-6)
+
+
+def test_steady_fields_on_nodes(tmp_path):
+    p = own(2, steady=True, name="still")
+    mesh = triangles()
+    made = [waves(mesh, speed=v, problem=p, phase=v) for v in SPEEDS]
+    model = Surrogate(DeepONet, width=16, basis=8, depth=2, frequencies=1).fit(made, recipe(80, lr=5e-3), **FEW)
+    assert model.encoding.stepping == Steady()
+    case = p.case(speed=0.3)
+    found = model.solve(case)
+    assert found["a"].dims == ("node",) and found["a"].shape == (mesh.size,)
+    nodes = model.solve(case, points=mesh.points())
+    np.testing.assert_allclose(nodes["a"].values, found["a"].values, atol=1e-6)
+    between = np.array([[0.31, 0.52], [0.7, 0.21]])
+    there = values(model.solve(case, points=between))
+    assert np.abs(there - mesh.sample(values(found), between)).max() > 1e-4  # the network itself
+    model.save(tmp_path / "run")
+    assert np.array_equal(values(load(tmp_path / "run").solve(case)), values(found))
+
+
+# -- graphs ----------------------------------------------------------------------------------------------------------
+
+
+class Messages(Operator):
+    """One round of messages along edges: h_i = MLP(x_i, p, mean_j MLP(x_i, x_j, s_j − s_i))."""
+
+    name, title = "test_messages", "messages"
+    takes: ClassVar = GraphBatch
+
+    def __init__(self, in_channels, out_channels, dimensions=2, n_params=0, *, width=12):
+        super().__init__()
+        self._config = {"in_channels": in_channels, "out_channels": out_channels, "dimensions": dimensions}
+        self._config |= {"n_params": n_params, "width": width}
+        self.message = nn.Sequential(nn.Linear(2 * in_channels + dimensions, width), nn.GELU())
+        self.update = nn.Sequential(
+            nn.Linear(in_channels + n_params + width, width), nn.GELU(), nn.Linear(width, out_channels)
+        )
+
+    @classmethod
+    def for_signature(cls, signature, **options):
+        return cls(signature.channels_in, signature.channels_out, signature.dimensions, signature.n_params, **options)
+
+    def config(self) -> dict[str, Any]:
+        return self._config
+
+    def forward(self, nodes, points, edges, graph, params=None, mask=None):
+        sender, receiver = edges
+        message = self.message(torch.cat([nodes[receiver], nodes[sender], points[sender] - points[receiver]], 1))
+        total = message.new_zeros(len(nodes), message.shape[1]).index_add(0, receiver, message)
+        count = message.new_zeros(len(nodes)).index_add(0, receiver, torch.ones_like(message[:, 0]))
+        parts = [nodes, total / count.clamp(min=1)[:, None]] + ([] if params is None else [params[graph]])
+        out = self.update(torch.cat(parts, 1))
+        return out if mask is None else out * mask[:, None]
+
+
+@pytest.fixture
+def messages():
+    registry.operators.register("test_messages")(Messages)
+    yield Messages
+    for table in vars(registry.operators).values():
+        if isinstance(table, dict):
+            for key in [k for k, v in table.items() if v is Messages or k == "test_messages"]:
+                del table[key]
+
+
+@pytest.mark.parametrize("kind", ["mesh", "meshes", "points", "grid"])
+def test_an_operator_on_graphs(messages, kind, tmp_path):
+    if kind == "grid":
+        supports: list[Any] = [cube(2, 5, periodic=False)] * 3
+    elif kind == "points":
+        supports = [Points(np.random.default_rng(k).random((20 + k, 2))) for k in range(3)]
+    else:
+        supports = [triangles(5, 0)] * 3 if kind == "mesh" else [triangles(4 + k, k) for k in range(3)]
+    made = [waves(s, speed=v, phase=v) for s, v in zip(supports, SPEEDS, strict=True)]
+    model = Surrogate(messages, Autoregressive(history=2)).fit(made, recipe(60, lr=1e-2), **FEW)
+    losses = [r["loss"] for r in model.metrics if "loss" in r]
+    assert losses[-1] < 0.8 * losses[0]
+    roundtrip(model, made, tmp_path)
+    if kind == "grid":
+        return
+    # numbers of nodes are names only
+    support = supports[1]
+    shuffle = np.random.default_rng(0).permutation(support.size)
+    place = np.argsort(shuffle)
+    position = support.points()[shuffle]
+    other = Points(position) if kind == "points" else Mesh(position, {"triangle": place[support.cells["triangle"]]})
+    starts = [started(made[1], 1, 2)]
+    moved = [
+        dataclasses.replace(
+            starts[0], case=starts[0].case.on(other), support=other, frames=starts[0].frames[..., shuffle]
+        )
+    ]
+    times = np.array([[0.2, 0.4]])
+    for a, b in zip(model.rollout(starts, times), model.rollout(moved, times), strict=True):
+        np.testing.assert_allclose(b[0], a[0][:, shuffle], atol=1e-5)
+    query = Surrogate(messages, Query()).fit(made, recipe(2), **FEW)
+    assert query.resume(starts[0].case, made[1].isel(time=[0]), [0.03, 0.2])["a"].shape == (2, support.size)
+
+
+# -- the process and its switches ------------------------------------------------------------------------------------
+
+
+def test_the_process_is_left_as_it_was():
+    made = [waves(cube(1), speed=v) for v in SPEEDS]
+    expected = {k: v.clone() for k, v in fno(*made).operator.state_dict().items()}
+    torch.manual_seed(5)
+    state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    flushed = flushes_denormals()
+    with torch.no_grad():
+        a = fno(*made)
+        assert not torch.is_grad_enabled()
+    assert torch.equal(torch.get_rng_state(), state) and np.array_equal(np.random.get_state()[1], numpy_state)
+    assert flushes_denormals() == flushed
+    with torch.inference_mode():
+        b = fno(*made)
+    torch.set_default_dtype(torch.float64)
+    try:
+        c = fno(*made)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for model in (a, b, c):
+        for name, weight in model.operator.state_dict().items():
+            assert weight.dtype == expected[name].dtype and torch.equal(weight, expected[name])
+
+
+def test_other_default_dtype_in_answering(tmp_path):
+    made = [waves(cube(1), speed=v) for v in SPEEDS]
+    model = fno(*made)
+    model.save(tmp_path / "run")
+    case = data.case(data.pack([made[0]], dtype=None), 0)[0]
+    expected = values(model.resume(case, made[0].isel(time=[0]), [0.1, 0.2]))
+    torch.set_default_dtype(torch.float64)
+    try:
+        again = load(tmp_path / "run")
+        found = values(again.resume(case, made[0].isel(time=[0]), [0.1, 0.2]))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.dtype == np.float32 and np.array_equal(found, expected)
+
+
+def test_a_compiled_operator(tmp_path):
+    """torch.compile wraps the module; names in files and further training are those of the class."""
+    made = [waves(cube(1), speed=v) for v in SPEEDS]
+    model = fno(*made)
+    case = data.case(data.pack([made[0]], dtype=None), 0)[0]
+    expected = values(model.resume(case, made[0].isel(time=[0]), [0.1, 0.2]))
+    model.operator = torch.compile(model.operator, backend="eager")
+    np.testing.assert_allclose(values(model.resume(case, made[0].isel(time=[0]), [0.1, 0.2])), expected, atol=1e-6)
+    model.save(tmp_path / "run")
+    again = load(tmp_path / "run")
+    np.testing.assert_array_equal(values(again.resume(case, made[0].isel(time=[0]), [0.1, 0.2])), expected)
+    model.fit(made, recipe(1, lr=1e-9), **FEW)
+    np.testing.assert_allclose(values(model.resume(case, made[0].isel(time=[0]), [0.1, 0.2])), expected, atol=1e-5)
+
+
+def test_double_precision_from_end_to_end(tmp_path):
+    made = [waves(cube(1, 12), speed=v) for v in SPEEDS]
+    model = fno(*made, how={"precision": "float64"})
+    assert {w.dtype for w in model.operator.state_dict().values()} <= {torch.float64, torch.complex128}
+    model.save(tmp_path / "run")
+    again = load(tmp_path / "run")
+    case = data.case(data.pack([made[0]], dtype=None), 0)[0]
+    for one in (model, again):
+        found = one.resume(case, made[0].isel(time=[0]), [0.0, 0.1])
+        assert found["a"].dtype == np.float64
+        assert np.array_equal(values(found)[0], values(made[0])[0])  # not a digit is lost
+        np.testing.assert_allclose(values(found)[1], by_hand(model, made[0], 0, 1)[0], rtol=0, atol=1e-12)
+    exact = Surrogate(FNO, width=4, modes=(3,), layers=1).fit(
+        [heat(0.02), heat(0.03)], Recipe(length=Steps(2), batch=2, precision="float64"), **FEW
+    )
+    many = exact.solve_many([HeatEquation().case(diffusivity=0.025)] * 2, [0.1, 0.2])
+    assert many["T"].dtype == np.float64
+
+
+def heat(diffusivity):
+    case = HeatEquation().case(diffusivity=diffusivity)
+    x, t = (np.arange(12) + 0.5) / 12, 0.1 * np.arange(4)
+    return data.solution(case, t, {"T": (("time", "x"), case.exact(t, (x,))["T"])}, {"x": x})
+
+
+def test_cases_that_do_not_say_how_they_begin():
+    model = fno(*(waves(cube(1), speed=v) for v in SPEEDS))
+    with pytest.raises(InputError, match="resume"):
+        model.solve(own(1).case(speed=0.3), [0.1])
+    with pytest.raises(InputError, match="points"):
+        model.solve(own(1).case(speed=0.3), [0.1], points=[[0.1, 0.2]])
+
+
+def test_cells_at_whole_numbers_of_steps(tmp_path):
+    """Data of a periodic domain at i/N are answered at i/N, also for a case that comes without data."""
+    grid = Grid((np.linspace(0, 1, 17) - 1 / 32,), (True,))  # cells at i/N
+    p = own(1, periodic=(True,))
+    made = [waves(grid, speed=v, problem=p) for v in SPEEDS]
+    assert data.case(data.pack(made[:1], dtype=None), 0)[0].support.same(grid)
+    model = Surrogate(FNO, width=8, modes=(4,), layers=1).fit(made, recipe(), **FEW)
+    case = data.case(data.pack(made[:1], dtype=None), 0)[0]
+    found = model.resume(case, made[0].isel(time=[0]), [0.0])
+    np.testing.assert_allclose(found["x"], np.arange(16) / 16, atol=1e-12)
+    np.testing.assert_allclose(values(found)[0], values(made[0])[0], atol=1e-6)
+    x = np.arange(16) / 16 * 2.0
+    case = Burgers().case(viscosity=0.05, length=2.0)
+    t = 0.05 * np.arange(3) * case.scales.time
+    exact = data.solution(case, t, {"u": (("time", "x"), case.exact(t, (x,))["u"])}, {"x": x})
+    model = fno_of(exact)
+    model.save(tmp_path / "run")
+    for one in (model, load(tmp_path / "run")):
+        again = one.solve(Burgers().case(viscosity=0.1, length=4.0), [0.0])
+        np.testing.assert_allclose(again["x"], np.arange(16) / 4, atol=1e-12)
+
+
+def test_validation_is_the_error_of_one_step():
+    """Σ w e² / Σ w t² over held-out cases, of what the trained model answers."""
+    mask = np.ones((6, 6))
+    mask[1, 2:4] = 0
+    grid = cube(2, 6, power=1.4, mask=mask)
+    made = [waves(grid, speed=v, phase=v, frames=4) for v in (0.2, 0.3, 0.4, 0.25, 0.35)]
+    packed = data.pack(made, splits=["train"] * 3 + ["validation"] * 2, dtype=None)
+    model = Surrogate(FNO, width=6, modes=(3, 3), layers=1).fit(packed, recipe(4, average=0.0), running=QUIET)
+    wrong = size = still = 0.0
+    w = grid.weights()
+    for k in (3, 4):
+        case, truth = data.case(packed, k)
+        for j in range(3):
+            found = values(model.resume(case, truth.isel(time=slice(0, j + 1)), truth.time.values[[j + 1]]))[0]
+            t, before = values(truth)[j + 1], values(truth)[j]
+            wrong, size = wrong + (w * (found - t) ** 2).sum(), size + (w * t**2).sum()
+            still += (w * (before - t) ** 2).sum()
+    assert model.metrics[-1]["validation"] == pytest.approx(wrong / size, rel=1e-4)
+    assert model.metrics[-1]["validation_gain"] == pytest.approx(still / wrong, rel=1e-4)
