@@ -91,6 +91,10 @@ class Encoding(ABC):
         stepping.check(problem)
         step = stepping.time_step(table)
         state = FieldScaler.fit(table.fields, table.chunks(), centred=not stepping.residual and stepping.past == 0)
+        for name, size in zip(table.fields, np.abs(state.offset) + state.scale, strict=True):
+            if size > np.finfo(dtype).max:
+                most = f"{np.finfo(dtype).max:.3g}"
+                raise InputError(f"data: {name} is about {size:.3g}, expected at most {most}; take precision='float64'")
         increment = np.ones((stepping.ahead, len(table.fields)))
         if stepping.residual:
             for k in range(stepping.ahead):
