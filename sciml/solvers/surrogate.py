@@ -14,6 +14,7 @@ import xarray as xr
 
 from sciml import data as _data
 from sciml import registry
+from sciml.arrays import clock
 from sciml.contracts import Operator
 from sciml.errors import InputError, SolverError
 from sciml.problem import Case, Problem
@@ -313,17 +314,18 @@ class Surrogate(TrainableSolver, Restartable):
     def _history(self, start: Start, frame: xr.Dataset) -> Start:
         """The start with the frames that are whole steps before its last one. Fewer than the model sees where
         the solution does not go back as far."""
-        e, clock = self.encoding, np.atleast_1d(frame["time"].values).astype(np.float64)
+        e = self.encoding
+        moments = np.atleast_1d(clock("frame: time", frame["time"].values, start.case.problem.time_unit))
         if e.stepping.queries or e.step is None:
             return replace(start, frames=start.frames[-1:])
         dt = e.step.of(start.case)
         wanted = start.time - dt * np.arange(e.stepping.past)
-        found = np.abs(clock - wanted[:, None]).argmin(1)
+        found = np.abs(moments - wanted[:, None]).argmin(1)
         for t, i in zip(wanted, found, strict=True):
-            if abs(clock[i] - t) > 1e-3 * dt and t > clock[0]:
+            if abs(moments[i] - t) > 1e-3 * dt and t > moments[0]:
                 unit = start.case.problem.time_unit
                 raise InputError(f"frame: has no time {t:g} {unit}, which the model sees; its step is {dt:g} {unit}")
-        known = [i for t, i in zip(wanted, found, strict=True) if abs(clock[i] - t) <= 1e-3 * dt]
+        known = [i for t, i in zip(wanted, found, strict=True) if abs(moments[i] - t) <= 1e-3 * dt]
         return replace(start, frames=start.frames[known[::-1]])
 
     def _answer(self, start: Start, times: np.ndarray | None, points: np.ndarray | None) -> xr.Dataset:

@@ -147,7 +147,7 @@ m.fit(p, sciml.Recipe(length=sciml.Steps(2), batch=2), validation=None, running=
 d = tempfile.mkdtemp(); os.chdir(d); os.rmdir(d)
 print(sciml.data.open(p).sizes["frame"])
 sciml.data.write(sciml.data.open(p), os.path.join(home, "c.h5")); print("written")
-sciml.data.write(sciml.data.open(p), os.path.join(home, "c.zarr")); print(sciml.data.open(os.path.join(home, "c.zarr")).sizes["case"])
+z = os.path.join(home, "c.zarr"); sciml.data.write(sciml.data.open(p), z); print(sciml.data.open(z).sizes["case"])
 m.fit(p, sciml.Recipe(length=sciml.Steps(2), batch=2), validation=None, running=sciml.Running(**how, out=run))
 m.save(os.path.join(home, "saved")); print(sciml.load(os.path.join(home, "saved")).fitted, sciml.load(run).fitted)
 try: sciml.load("saved")
