@@ -20,7 +20,7 @@ from sciml.boundary import Series
 
 if TYPE_CHECKING:
     from sciml._audit import Audit
-    from sciml.problem import Case, PDEProblem
+    from sciml.problem import Case, Problem
     from sciml.solver import Solver
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -35,7 +35,7 @@ def pretty_unit(unit: str) -> str:
     return re.sub(r"(?<=[A-Za-zµ])\^?(-?\d+)", lambda found: found.group(1).translate(_SUPERSCRIPT), unit)
 
 
-def problem_html(problem: PDEProblem) -> str:
+def problem_html(problem: Problem) -> str:
     """Return a problem's equation, fields, parameters and inputs."""
     equation = (inspect.getdoc(type(problem)) or "").strip().split("\n\n")[0]
     title = getattr(problem, "title", type(problem).__name__)
@@ -108,7 +108,7 @@ def audit_html(audit: Audit) -> str:
     return _box(parts)
 
 
-def _steadiness(problem: PDEProblem) -> str:
+def _steadiness(problem: Problem) -> str:
     return "steady" if problem.steady else "changes in time"
 
 
