@@ -7,7 +7,7 @@ WORKERS ?= 2
 
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test lint bench bench-speed bench-data bench-darcy bench-demo docs readme clean
+.PHONY: demo test lint bench bench-speed bench-data bench-learned bench-darcy bench-demo docs readme clean
 
 demo: $(STAMP)
 	$(BIN)/sciml demo
@@ -21,12 +21,14 @@ lint: $(STAMP)
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: bench-speed bench-data bench-darcy bench-demo readme
+bench: bench-speed bench-data bench-learned bench-darcy bench-demo readme
 
 bench-speed: $(VENV)/.peers
 	$(BIN)/python -m benchmarks.speed
 bench-data: $(VENV)/.peers
 	$(BIN)/python -m benchmarks.data
+bench-learned: $(STAMP)
+	$(BIN)/python -m benchmarks.learned
 bench-darcy: $(VENV)/.peers
 	$(BIN)/python -m benchmarks.darcy
 bench-demo: $(STAMP)

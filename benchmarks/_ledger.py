@@ -1,24 +1,30 @@
 """The benchmark ledger: rows that were measured and checks against the goals in `goals.toml`.
 
 A ledger may be made in parts, each by its own command; writing a part replaces the rows and checks of that part alone.
+Each part names the commit that it was measured at, and every goal of the section is listed, measured or not.
 """
 
 from __future__ import annotations
 
 import datetime
+import hashlib
 import importlib.metadata
 import json
 import math
 import os
 import platform
 import re
+import subprocess
 import sys
 import tomllib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
+WORK = HERE / "work"
+STATUSES = ("holds", "missed", "not_run", "not_applicable")
 _COMPARISONS = {">=": lambda a, b: a >= b, "<=": lambda a, b: a <= b}
 _PACKAGES = ("numpy", "scipy", "torch", "jax", "h5py", "xarray", "matplotlib")
 
@@ -56,6 +62,82 @@ def versions(*extra: str) -> dict[str, str]:
     return found
 
 
+def commit() -> str:
+    """The commit that is checked out, with "+changes" where what decides the figures differs from it."""
+    decides = ("sciml", "benchmarks", "pyproject.toml", "constraints.txt", ":(exclude)benchmarks/results")
+    try:
+        name = _git("rev-parse", "--short", "HEAD")
+        changed = _git("status", "--porcelain", "--", *decides)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return name + "+changes" * bool(changed)
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(HERE.parent), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def quantiles(values: Sequence[float], of: str, low: float = 0.1, high: float = 0.9) -> dict[str, Any]:
+    """A spread for `Ledger.check`: two quantiles, linear between the sorted values. `of` says of what."""
+    ordered = sorted(values)
+
+    def at(share: float) -> float:
+        place = share * (len(ordered) - 1)
+        left = math.floor(place)
+        right = min(left + 1, len(ordered) - 1)
+        return ordered[left] + (place - left) * (ordered[right] - ordered[left])
+
+    return {"low": at(low), "high": at(high), "of": f"{100 * low:g} % and {100 * high:g} % quantiles of {of}"}
+
+
+def extremes(values: Sequence[float], of: str) -> dict[str, Any]:
+    """A spread for `Ledger.check`: the least and the most."""
+    return {"low": min(values), "high": max(values), "of": f"least and most of {of}"}
+
+
+class Kept:
+    """Results of finished pieces of a long measurement, so that an interrupted one goes on where it stopped.
+
+    A piece is found again only when its settings, the source of the package and of the program, the versions of the
+    packages and the machine are the same.
+
+    Args:
+        name: folder in benchmarks/work.
+        packages: further packages whose versions matter.
+        dry: keep nothing, find nothing.
+    """
+
+    def __init__(self, name: str, packages: tuple[str, ...] = (), dry: bool = False):
+        self.folder, self.dry = WORK / name, dry
+        digest = hashlib.sha256(json.dumps([versions(*packages), machine()], sort_keys=True).encode())
+        for path in sorted([*(HERE.parent / "sciml").rglob("*.py"), *HERE.glob(f"*{name}*.py"), HERE / "_ledger.py"]):
+            digest.update(path.read_bytes())
+        self.code = digest.hexdigest()[:16]
+
+    def __call__(self, make: Callable[[], Any], **settings: Any) -> Any:
+        """What `make` gives (JSON-able), or what it gave with these settings before."""
+        if self.dry:
+            return make()
+        key = json.dumps([self.code, settings], sort_keys=True)
+        path = self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.json"
+        if path.exists():
+            try:
+                return json.loads(path.read_text())["result"]
+            except (ValueError, KeyError):
+                path.unlink()
+        result = make()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _replace(path, {"settings": settings, "commit": commit(), "result": result})
+        return result
+
+
+def _replace(path: Path, content: Any) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    os.replace(temporary, path)
+
+
 class Ledger:
     """One ledger file, or one part of it.
 
@@ -75,6 +157,8 @@ class Ledger:
         self._seeds: list[int] = []
         self._machine = machine(threads)
         self._versions = versions(*packages)
+        self._commit = commit()  # when the measurement begins
+        self._load = round(os.getloadavg()[0], 2)
 
     def row(self, **columns: Any) -> None:
         """Add a table row; units belong in the keys (`time_seconds`)."""
@@ -83,52 +167,114 @@ class Ledger:
     def seeds(self, *seeds: int) -> None:
         self._seeds = sorted({*self._seeds, *seeds})
 
-    def check(self, id: str, value: float | None, reason: str | None = None, status: str | None = None) -> None:
-        """Hold a figure against its goal. A miss, and a figure that was not taken, need a reason."""
+    def check(
+        self,
+        id: str,
+        value: float | None,
+        reason: str | None = None,
+        status: str | None = None,
+        spread: dict[str, Any] | None = None,
+        note: str | None = None,
+    ) -> None:
+        """Hold a figure against its goal.
+
+        Args:
+            id: a goal of the section.
+            value: the figure; None where there is none.
+            reason: why it was missed or not taken; left out of the record where the goal holds.
+            status: one of `STATUSES`, where value and goal do not decide it.
+            spread: how far the figure goes, see `quantiles` and `extremes`.
+            note: what should stand beside the figure in any case: which row it is of, a peer's figure.
+        """
         if id not in self._goals:
             raise KeyError(f"{id} is not a goal of [{self.name}] in goals.toml")
-        comparison, bound, weight = self._goals[id]
-        if status is None:
-            if value is None or not math.isfinite(value):
-                status = "not_run"
-            else:
-                status = "holds" if _COMPARISONS[comparison](value, bound) else "missed"
-        if status != "holds" and not reason:
-            reason = "no reason given"
-        entry = {"id": id, "goal": f"{comparison} {bound:g}", "weight": weight, "value": value, "status": status}
-        self._checks.append({"part": self.part, **entry, "reason": reason if status != "holds" else None})
+        if value is not None and not math.isfinite(value):
+            value, reason = None, reason or f"the measurement gave {value}"
+        judged = _judged(self._goals[id], value, status, reason)
+        beside = {"spread": spread, "note": note}
+        extra = {k: v for k, v in beside.items() if v is not None and value is not None}
+        self._checks = [c for c in self._checks if c["id"] != id]
+        self._checks.append({"part": self.part, "id": id, "value": value, **judged, **extra})
 
-    def write(self) -> Path:
-        """Merge this part into the file, atomically, and print the checks."""
-        RESULTS.mkdir(exist_ok=True)
+    def write(self, dry: bool = False) -> Path:
+        """Merge this part into the file, atomically, and print the checks; `dry` only prints them.
+
+        Every goal of the section is listed, in the order of goals.toml; what no part has measured yet is "not_run".
+        """
         path = RESULTS / f"{self.name}.json"
+        for c in self._checks:
+            print(f"{c['status']:>14}  {c['id']} = {_short(c)} (goal {c['goal']})", c["reason"] or "")
+        if dry:
+            for row in self._rows:
+                print(json.dumps(row))
+            return path
+        RESULTS.mkdir(exist_ok=True)
         old: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         parts = old.get("parts", {})
         parts[self.part] = {
             "command": " ".join([f"python -m {_module()}", *sys.argv[1:]]),
+            "commit": self._commit,
             "date": datetime.date.today().isoformat(),
             "machine": self._machine,
+            "load_average_at_start": self._load,
             "versions": self._versions,
             "seeds": self._seeds,
         }
-        kept = [[r for r in old.get(key, []) if r.get("part") != self.part] for key in ("rows", "checks")]
+        kept = [[r for r in old.get(key, []) if r.get("part") not in (self.part, None)] for key in ("rows", "checks")]
         record = {
             "name": self.name,
             "command": f"make bench-{self.name}",
+            "commit": self._commit,
             "machine": self._machine,
             "versions": {**old.get("versions", {}), **self._versions},
             "seeds": sorted({s for p in parts.values() for s in p["seeds"]}),
             "parts": parts,
             "rows": kept[0] + self._rows,
-            "checks": kept[1] + self._checks,
+            "checks": self._every_goal(kept[1] + self._checks),
         }
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
-        os.replace(temporary, path)
-        for c in self._checks:
-            value = "-" if c["value"] is None else f"{c['value']:.4g}"
-            print(f"{c['status']:>8}  {c['id']} = {value} (goal {c['goal']})", c["reason"] or "")
+        _replace(path, record)
         return path
+
+    def _every_goal(self, measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """One check a goal: the measured ones, held against the goal as it is now, and "not_run" for the others."""
+        found = {c["id"]: c for c in measured}
+        checks = []
+        for id, goal in self._goals.items():
+            check = found.get(id)
+            if check is None:
+                why = f"not measured yet: run `make bench-{self.name}`"
+                check = {"part": None, "id": id, "value": None, **_judged(goal, None, None, why)}
+            else:  # goals.toml may have been renewed since
+                same = check["value"] is None or check["goal"] == _text(goal)
+                status = check["status"] if same else None
+                check = {**check, **_judged(goal, check["value"], status, check["reason"])}
+            checks.append(check)
+        return checks
+
+
+def _judged(goal: tuple[str, float, str], value: float | None, status: str | None, reason: str | None) -> dict:
+    """Goal, weight, status and reason of a check."""
+    comparison, bound, weight = goal
+    if status is None:
+        holds = value is not None and _COMPARISONS[comparison](value, bound)
+        status = "not_run" if value is None else "holds" if holds else "missed"
+    if status not in STATUSES:
+        raise ValueError(f"status: expected one of {STATUSES}, got {status!r}")
+    if status == "holds":
+        reason = None
+    elif not reason:
+        reason = "see the rows of the ledger" if status == "missed" else "no reason given"
+    return {"goal": _text(goal), "weight": weight, "status": status, "reason": reason}
+
+
+def _text(goal: tuple[str, float, str]) -> str:
+    return f"{goal[0]} {goal[1]:g}"
+
+
+def _short(check: dict[str, Any]) -> str:
+    value = "-" if check["value"] is None else f"{check['value']:.4g}"
+    spread = check.get("spread")
+    return value if spread is None else f"{value} [{spread['low']:.4g} ... {spread['high']:.4g}]"
 
 
 def _module() -> str:

@@ -52,6 +52,7 @@ def write(results: dict[str, Any], stages: dict[str, Any], minutes: float, whole
         )  # fmt: skip
     for name, stage in stages.items():
         ledger.row(section="stages", row=name, seconds=round(stage["seconds"], 1))
+    ledger.row(section="verdict", row=results["verdict"])
     learned = [r for r in rows if r["kind"] == "surrogate"]
     plain = [r for r in rows if r["kind"] == "baseline"]
     still = next(r for r in plain if "persist" in r["row"])["one_step_nmse"][ALL]
@@ -81,25 +82,23 @@ def picture(folder: Path, results: dict[str, Any], out: Path) -> None:
     import sciml
     from sciml import data
     from sciml.data import schema
-    from sciml.reporting._style import label_lines
     from sciml.solvers import Surrogate
 
     rows, steps = results["rows"], int(results["steps"])
     best = min((r for r in rows if r["kind"] == "surrogate"), key=lambda r: r["rollout_nmse"]["ic"][-1])
-    run = folder / {"FNO": "fno", "U-Net": "unet"}[best["row"].split(" (")[0]]
+    runs = [sciml.load(path.parent) for path in sorted(folder.glob("*/config.json"))]
+    solver = next(r for r in runs if isinstance(r, Surrogate) and best["row"].startswith(r.title))
     dataset = data.open(folder / "cavity.h5")
     split, subset = (schema.flag_names(dataset[n]) for n in ("split", "subset"))
-    held = np.flatnonzero((split == "test") & (subset == "ic"))
-    solver = sciml.load(run)
-    assert isinstance(solver, Surrogate)
     shown = []
-    for number in held:
+    for number in np.flatnonzero((split == "test") & (subset == "ic")):
         case, truth = data.case(dataset, int(number))
-        frames = np.stack([truth[n].values[: steps + 1] for n in ("u", "v")], axis=1) / case.scales.velocity
-        start = float(truth["time"].values[0])
-        made = solver.rollout(frames[:1] * case.scales.velocity, [case], start, steps)[0, -1] / case.scales.velocity
-        off = float(np.sum((made - frames[-1]) ** 2) / np.sum(frames[-1] ** 2))
-        shown.append((off, [np.hypot(*frames[-1]), np.hypot(*made), np.hypot(*(made - frames[-1]))]))
+        made = solver.resume(case, truth.isel(time=[0]), truth["time"].values[1 : steps + 1])
+        end, last = truth.isel(time=steps), made.isel(time=-1)
+        u, v = (end[n].values / case.scales.velocity for n in ("u", "v"))
+        p, q = (last[n].values / case.scales.velocity for n in ("u", "v"))
+        off = float(((p - u) ** 2 + (q - v) ** 2).sum() / (u**2 + v**2).sum())
+        shown.append((off, [np.hypot(u, v), np.hypot(p, q), np.hypot(p - u, q - v)]))
     size = sorted(shown, key=lambda pair: pair[0])[len(shown) // 2][1]
 
     figure = Figure(figsize=(11, 2.9), dpi=110, layout="constrained")
@@ -111,18 +110,15 @@ def picture(folder: Path, results: dict[str, Any], out: Path) -> None:
         ax.set_xticks([])
         ax.set_yticks([])
     figure.colorbar(image, ax=axes[2], fraction=0.05)
-    ends = []
+    styles = {"surrogate": "-", "baseline": "--", "reference": ":"}
     for row in rows:
-        if row["kind"] != "reference":
-            style = "-" if row["kind"] == "surrogate" else "--"
-            errors = row["rollout_nmse"]["ic"]
-            axes[3].semilogy(np.arange(1, steps + 1), errors, style, color=f"C{len(ends)}")
-            ends.append((steps, errors[-1], row["row"], f"C{len(ends)}"))
+        errors = row["rollout_nmse"]["ic"]
+        axes[3].semilogy(np.arange(1, steps + 1), errors, styles[row["kind"]], label=row["row"])
     axes[3].set_title("error of rollouts, random starts and lids", fontsize=10)
     axes[3].set_xlabel("step of 0.25 L/U")
     axes[3].set_ylabel("NMSE")
     axes[3].set_xlim(0.5, steps)
-    label_lines(axes[3], ends)
+    axes[3].legend(fontsize=6.5)
     figure.savefig(out)
 
 

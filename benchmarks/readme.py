@@ -22,20 +22,47 @@ def number(value: float | None) -> str:
     return f"{mantissa}·10^{int(exponent)}"
 
 
+def figure(check: dict[str, Any]) -> str:
+    """The middle, and how far it goes."""
+    spread = check.get("spread")
+    value = number(check["value"])
+    return value if spread is None else f"{value} ({number(spread['low'])} … {number(spread['high'])})"
+
+
 def table(record: dict[str, Any]) -> str:
-    """The checks of one ledger as a Markdown table."""
-    lines = ["| figure | measured | goal | |", "| --- | ---: | ---: | --- |"]
+    """The checks of one ledger as a Markdown table, and below it why goals were missed and what the spreads are."""
+    lines = ["| figure | measured (spread) | goal | weight | |", "| --- | ---: | ---: | --- | --- |"]
+    notes: list[str] = []
+    spreads: dict[str, list[str]] = {}
     for check in record["checks"]:
+        name = check["id"].replace("_", " ")
         goal = check["goal"].replace(">=", "≥").replace("<=", "≤")
-        status = {"holds": "holds"}.get(check["status"], f"**{check['status'].replace('_', ' ')}**: {check['reason']}")
-        lines.append(f"| {check['id'].replace('_', ' ')} | {number(check['value'])} | {goal} | {status} |")
+        status = check["status"].replace("_", " ")
+        if check["status"] != "holds":
+            status = f"**{status}**"
+        said = dict.fromkeys(filter(None, (check.get("note"), check["reason"])))  # once where they are the same
+        if said:
+            notes.append(f"{name}: {'; '.join(said)}")
+            status = f"{status} {superscript(len(notes))}"
+        if "spread" in check:
+            spreads.setdefault(check["spread"]["of"], []).append(name)
+        lines.append(f"| {name} | {figure(check)} | {goal} | {check['weight']} | {status} |")
     machines = {json.dumps(p["machine"], sort_keys=True): p["machine"] for p in record["parts"].values()}
     where = "; ".join(f"{m['cpu']}, {m['cores']} cores" for m in machines.values())
-    return f"**{record['name']}** (`{record['command']}`; {where})\n\n" + "\n".join(lines)
+    commits = ", ".join(dict.fromkeys(p["commit"] for p in record["parts"].values() if "commit" in p))
+    head = f"**{record['name']}** (`{record['command']}`; {where}{'; ' * bool(commits)}{commits})"
+    below = [f"{superscript(k)} {note}" for k, note in enumerate(notes, 1)]
+    below += [f"The report's own verdict: {row['row']}" for row in record["rows"] if row.get("section") == "verdict"]
+    below += [f"Spread of {', '.join(names)}: {of}." for of, names in spreads.items()]
+    return "\n".join([head, "", *lines, *([""] if below else []), *(f"- {line}" for line in below)])
+
+
+def superscript(value: int) -> str:
+    return "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] for digit in str(value))
 
 
 def main() -> None:
-    order = ("speed", "data", "darcy", "demo")
+    order = ("speed", "gpu", "data", "learned", "darcy", "demo")
     records = [json.loads((RESULTS / f"{n}.json").read_text()) for n in order if (RESULTS / f"{n}.json").exists()]
     text = (ROOT / "README.md").read_text()
     if START not in text or END not in text:

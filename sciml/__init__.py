@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from sciml import cli, data, derivatives, metrics, operators, problems, reporting, solvers, training
     from sciml._audit import audit
     from sciml.evaluation import evaluate
-    from sciml.reporting import report
     from sciml.problems import DataProblem
+    from sciml.reporting import report
     from sciml.solvers import load
     from sciml.training import Autoregressive, Epochs, Minutes, Query, Recipe, Running, Steady, Steps, Window
 

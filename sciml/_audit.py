@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sciml._audit_data import audit_data
 from sciml.arrays import clock
 from sciml.derivatives import numpy as provider
 from sciml.errors import InputError
@@ -41,7 +42,7 @@ class Defect:
     """One line of an audit.
 
     Args:
-        check: "balance", "boundary" or "invariant".
+        check: "balance", "boundary" or "invariant"; "bounds" and "divergence" where no equation is known.
         name: of the balance, boundary condition or invariant.
         size: edge of the control volumes in cells (0: the whole domain), None where it has no meaning.
         length: the same as a length, in the unit of the coordinates.
@@ -111,7 +112,8 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
         solution: what any solver's `solve` returned, or `sciml.data.case(ds, i)[1]`.
         frames: at most so many frames, evenly chosen; None for all.
 
-    Axes whose coordinates do not increase are brought in order first.
+    Axes whose coordinates do not increase are brought in order first. A solution to a problem that states no equations
+    is held against what its training data keep, on nodes too; see `sciml._audit_data`.
 
     Raises:
         InputError: not a solution on a grid, or one without its case.
@@ -122,6 +124,9 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
         raise InputError("audit: got a data set of many cases, expected one solution; take sciml.data.case(ds, i)[1]")
     solution = _in_order(solution)
     case = Case.from_parts(solution.attrs, {str(k): v.values for k, v in solution.variables.items()})
+    if not case.problem.balances():
+        found, remarks, count = audit_data(_some(solution, frames), case, Defect)
+        return Audit(case.problem.name, case.label or repr(case), tuple(found), tuple(remarks), count)
     missing = [f.name for f in case.problem.fields if f.name not in solution]
     dims = AXES[: case.problem.dimensions][::-1]
     if any(d not in solution.dims for d in dims):
@@ -169,6 +174,15 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
     return Audit(case.problem.name, case.label or repr(case), tuple(rows), tuple(notes), len(chosen))
 
 
+def _some(solution: xarray.Dataset, frames: int | None) -> xarray.Dataset:
+    """At most so many frames, evenly chosen, the first and the last among them."""
+    count = solution.sizes.get("time", 1)
+    if frames is None or count <= max(frames, 2):
+        return solution
+    chosen = np.unique(np.linspace(0, count - 1, max(frames, 2)).round().astype(int))
+    return solution.isel(time=chosen)
+
+
 def _in_order(solution: xarray.Dataset) -> xarray.Dataset:
     """Axes in the order time, z, y, x, each with increasing coordinates."""
     for name in (d for a in AXES for d in (a, f"{a}_face") if d in solution.dims):
@@ -196,6 +210,8 @@ def _fluid(solution: xarray.Dataset, case: Case, grid: Grid) -> np.ndarray:
     if mask.shape != grid.shape:
         raise InputError(f"audit: mask: expected shape {grid.shape}, got {mask.shape} over {solution['mask'].dims}")
     return mask != 0
+
+
 def _times(solution: xarray.Dataset, case: Case) -> np.ndarray:
     return clock("solution: time", solution["time"].values, case.problem.time_unit)
 

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -59,11 +59,10 @@ def case_html(case: Case) -> str:
     problem = case.problem
     units = {p.name: p.unit for p in problem.parameters}
     name = getattr(problem, "title", problem.name)
+    said = {p.shown for p in problem.parameters}
     parts = [_heading(f"{name}: {case.label}" if case.label else str(name), case.subset)]
     rows = [(name, _number(value), pretty_unit(units.get(name, ""))) for name, value in case.parameters.items()]
-    reynolds: Any = getattr(problem, "reynolds", None)
-    if reynolds is not None:
-        rows.append(("Reynolds number", _number(float(reynolds(case))), "–"))
+    rows += [(name, _number(value), "") for name, value in problem.shown(case).items() if name not in said]
     parts.append(_table("parameters", ("name", "value", "unit"), rows))
     specs = {i.name: i for i in problem.inputs}
     drawn = []

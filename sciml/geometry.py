@@ -137,10 +137,6 @@ class Difference(Geometry):
     def periodic(self) -> tuple[bool, ...]:
         return self.whole.periodic
 
-    @property
-    def periodic(self) -> tuple[bool, ...]:
-        return getattr(self.whole, "periodic", (False,) * self.dimensions)
-
     def signed_distance(self, points: np.ndarray) -> np.ndarray:
         return np.minimum(self.whole.signed_distance(points), -self.hole.signed_distance(points))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -53,6 +53,11 @@ class ParameterSpec:
     maximum: float = math.inf
     description: str = ""
     open_minimum: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The name as people read it, with the unit in brackets."""
+        return self.name.replace("_", " ") + (f" ({self.unit})" if self.unit not in ("", "1") else "")
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,33 @@ class Invariant:
     rate: float = 0.0
 
 
+@dataclass(frozen=True, eq=False)
+class Published:
+    """A curve that others have published: one field of a case along a straight line through its domain.
+
+    Args:
+        title: what it shows, for instance "u, vertical centre line, Re 100".
+        source: authors and year.
+        case: which case; `time`: when, None for a steady problem.
+        field: which field.
+        axis: the line runs along x, y or z (0, 1, 2).
+        through: a point of the line.
+        where, values: the table, over positions along the line, in the case's units.
+        labels: names of the axes: of the position, of the value.
+    """
+
+    title: str
+    source: str
+    case: Case
+    time: float | None
+    field: str
+    axis: int
+    through: tuple[float, ...]
+    where: np.ndarray
+    values: np.ndarray
+    labels: tuple[str, str] = ("", "")
+
+
 class Problem(ABC):
     """A family of cases: what all problems have, with equations or without."""
 
@@ -121,6 +153,8 @@ class Problem(ABC):
     symmetries: tuple[Symmetry, ...] = ()
     #: fields that are the components of a velocity, in the order x, y, z; () where there is none
     velocity: tuple[str, ...] = ()
+    #: what its data keep, where no equation says it (`Observed` of a `DataProblem`)
+    observed: Any = None
 
     def case(self, label: str = "", subset: str = "", **values: Any) -> Case:
         """One member of the family; parameters and inputs by name, defaults for the rest.
@@ -146,6 +180,14 @@ class Problem(ABC):
         """Whether cases of the one are cases of the other."""
         return type(self) is type(other) and self.name == other.name and self.options == other.options
 
+    def informed(self, fields: tuple[str, ...], frames: Iterable[tuple[Support, Any, np.ndarray]]) -> Problem:
+        """The same problem, knowing what its training data keep, where it has no equations that say so.
+
+        Args:
+            frames: for each case its support, times and frames (T, field, *shape) in physical units.
+        """
+        return self
+
     @abstractmethod
     def geometry(self, case: Case) -> Geometry: ...
 
@@ -155,10 +197,7 @@ class Problem(ABC):
     def shown(self, case: Case) -> dict[str, float]:
         """The numbers that say to a person which case this is, and over which errors are drawn; by default the
         parameters, with their units in the names."""
-        return {
-            f"{p.name.replace('_', ' ')}" + (f" ({p.unit})" if p.unit not in ("", "1") else ""): case.parameters[p.name]
-            for p in self.parameters
-        }
+        return {p.shown: case.parameters[p.name] for p in self.parameters}
 
     def features(self, case: Case, time: float, time_step: float) -> dict[str, float]:
         """Dimensionless numbers that, beside the state, decide the step from `time` to `time + time_step`.
@@ -197,6 +236,10 @@ class Problem(ABC):
     def boundary_values(self, case: Case, times: Any) -> dict[str, np.ndarray]:
         """Values that boundaries are given, "<boundary>_<field>" over (time,) or (time, along the boundary)."""
         return {}
+
+    def published(self) -> tuple[Published, ...]:
+        """Curves that others have published of its cases."""
+        return ()
 
     def balances(self) -> dict[str, Balance]:
         """The equations, by name; none for a problem that states none."""

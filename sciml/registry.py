@@ -89,5 +89,8 @@ solvers = Registry(
         "pseudo_spectral": "sciml.solvers.pseudospectral",
         "finite_volume": "sciml.solvers.finite_volume",
         "surrogate": "sciml.solvers.surrogate",
+        "persistence": "sciml.solvers.baselines",
+        "mean_field": "sciml.solvers.baselines",
+        "parameter_interpolation": "sciml.solvers.baselines",
     },
 )

@@ -27,6 +27,8 @@ class Solver(ABC):
     """
 
     name: ClassVar[str]
+    #: what people call it, where that is not its name
+    title: str = ""
 
     @abstractmethod
     def supports(self, problem: Problem) -> bool:
@@ -107,6 +109,8 @@ class Restartable(Solver):
 
     #: frames up to the present one that it makes use of
     history: int = 1
+    #: frames of its data that lie between two of these, and that one of its steps spans
+    every: int = 1
 
     @abstractmethod
     def rollout(self, starts: Sequence[Start], times: np.ndarray) -> Iterator[list[np.ndarray]]:
@@ -152,7 +156,7 @@ class TrainableSolver(Solver):
     @classmethod
     @abstractmethod
     def load(cls, directory: str | Path, device: str = "auto") -> TrainableSolver:
-        """Read what `save` wrote. Executes no code from the files."""
+        """Read what `save` wrote, to answer on `device`. Executes no code from the files."""
 
 
 def as_cases(cases: Any) -> list[Case]:

@@ -150,7 +150,7 @@ class Grid(Support):
             raise InputError(f"grid: {len(faces)} axes, but {len(self.periodic)} entries that say which are periodic")
         for axis, f in zip("xyz", faces, strict=False):
             if f.ndim != 1 or len(f) < 2 or not np.all(np.isfinite(f)) or np.any(np.diff(f) <= 0):
-                raise InputError(f"grid: the faces along {axis} must be finite and increase")
+                raise InputError(f"grid: faces along {axis}: expected strictly increasing finite numbers")
         if self.mask is not None:
             mask = np.asarray(self.mask) != 0
             if mask.shape != self.shape:
@@ -178,6 +178,12 @@ class Grid(Support):
         """The grid with these faces, periodic where the geometry is."""
         grid = Grid(faces, geometry.periodic)
         return Grid(grid.faces, grid.periodic, geometry.mask(grid)) if masked else grid
+
+    def over(self, geometry: Geometry, masked: bool = False) -> Grid:
+        """The grid whose faces lie at the same shares of the extents of `geometry`."""
+        shares = [(f - f[0]) / (f[-1] - f[0]) for f in self.faces]
+        faces = tuple(a + (b - a) * s for s, (a, b) in zip(shares, geometry.extents, strict=True))
+        return Grid.of(geometry, faces, masked)
 
     @staticmethod
     def from_centres(centres: tuple[np.ndarray, ...], geometry: Geometry, mask: np.ndarray | None = None) -> Grid:

@@ -57,7 +57,7 @@ class Symmetry:
         """The image of the positions alone, for a NumPy array or torch tensor (..., [z, [y,]] x)."""
         order = [-1 - _AXES.index(a) for a in self.flip]
         if order:
-            values = np.flip(values, order) if isinstance(values, np.ndarray) else values.flip(order)
+            values = np.flip(values, tuple(order)) if isinstance(values, np.ndarray) else values.flip(order)
         if self.swap:
             a, b = (-1 - _AXES.index(axis) for axis in self.swap)
             values = values.swapaxes(a, b)
@@ -71,4 +71,3 @@ class Symmetry:
             for name, source, sign in zip(names, self.sources(names), self.signs(names), strict=True)
         }
         return self.case(case), found
-

@@ -39,7 +39,10 @@ def test_recipe_for_an_equation_solves_itself():
 def test_quick_start_of_the_readme(tmp_path, monkeypatch):
     """As printed, but for the number of cases and the minutes of training."""
     source = next(b for b in blocks("README.md") if "import sciml" in b)
-    for long, short in (("cases=40", "cases=12, resolution=32, progress=False"), ("minutes=2", "steps=20")):
+    for long, short in (
+        ("cases=40", "cases=12, resolution=32, progress=False"),
+        ("sciml.Minutes(2)", "sciml.Steps(20)"),
+    ):
         assert long in source
         source = source.replace(long, short)
     monkeypatch.chdir(tmp_path)
@@ -48,3 +51,11 @@ def test_quick_start_of_the_readme(tmp_path, monkeypatch):
     assert scope["truth"]["u"].shape == (3, 64, 64)
     assert list(scope["pred"]["time"].values) == [1, 2, 5]
     assert (tmp_path / "report.html").stat().st_size > 100_000
+
+
+def test_surrogate_of_the_concepts_page_answers():
+    """As printed."""
+    source = next(b for b in blocks("docs/concepts.md") if "DataProblem" in b)
+    scope: dict = {}
+    exec(compile(source, "concepts.md", "exec"), scope)
+    assert scope["answer"]["T"].shape == (2, 1)

@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     given = list(sys.argv[1:] if arguments is None else arguments)
     sys.unraisablehook = _hear
+    _open_streams()
     shown, warnings.showwarning = warnings.showwarning, _complain
     try:
         from sciml.cli._app import app
@@ -52,6 +53,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     finally:
         warnings.showwarning = shown
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _open_streams() -> None:
+    """Characters that an output cannot show are replaced, and what is written to a closed one is dropped: neither may
+    end a command whose work is done."""
+    for name in ("stdout", "stderr"):
+        stream: Any = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        elif hasattr(stream, "reconfigure"):
+            with contextlib.suppress(OSError, ValueError):
+                stream.reconfigure(errors="replace" if name == "stdout" else "backslashreplace")
 
 
 def _complain(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -10,11 +10,19 @@ from pathlib import Path
 from sciml.errors import InputError, suggest
 
 
+def place(argument: str, path: str | Path) -> Path:
+    """The path, `~` expanded."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(f"{argument}: nobody's home is {str(path).partition('/')[0]!r}, got {path}") from None
+
+
 def readable_file(argument: str, path: str | Path) -> Path:
     """Return `path` if it names a file with content; `argument` is how the message calls it."""
     if not str(path):
         raise InputError(f"{argument}: expected the path of a file, got nothing")
-    target = Path(path)
+    target = place(argument, path)
     if target.is_dir():
         raise InputError(f"{argument}: {target} is a folder, expected a file")
     if not target.exists():
@@ -28,13 +36,13 @@ def readable_file(argument: str, path: str | Path) -> Path:
 
 def readable_data(argument: str, path: str | Path) -> Path:
     """Return `path` if it may be a data set: a file with content, or a .zarr folder."""
-    target = Path(path)
+    target = place(argument, path)
     return readable_folder(argument, target) if target.suffix == ".zarr" else readable_file(argument, target)
 
 
 def readable_folder(argument: str, path: str | Path) -> Path:
     """Return `path` if it names a folder."""
-    target = Path(path)
+    target = place(argument, path)
     if not target.exists():
         raise InputError(f"{argument}: {target} does not exist, expected a folder{_neighbour(target)}")
     if not target.is_dir():
@@ -56,7 +64,7 @@ def run_folder(argument: str, path: str | Path) -> Path:
 
 def new_file(argument: str, path: str | Path, overwrite: bool = False) -> Path:
     """Return `path` if a file may be written there: checked before the work that makes its content."""
-    target = Path(path)
+    target = place(argument, path)
     if target.is_dir():
         raise InputError(f"{argument}: {target} is a folder, expected a file to write")
     if target.exists() and not overwrite:
@@ -69,7 +77,7 @@ def new_folder(argument: str, path: str | Path, may_exist: bool = False) -> Path
     """Return `path` if a folder may be made there."""
     if not str(path):
         raise InputError(f"{argument}: expected the path of a folder, got nothing")
-    target = Path(path)
+    target = place(argument, path)
     if target.exists() and not target.is_dir():
         raise InputError(f"{argument}: {target} is a file, expected a folder to write")
     if target.is_dir() and any(target.iterdir()) and not may_exist:
@@ -138,3 +146,14 @@ def at_least(argument: str, value: float | None, least: float) -> None:
 def _near(name: str, options: Sequence[str]) -> str:
     tail = suggest(name, options)
     return tail if "did you mean" in tail else ""
+
+
+def device(argument: str, name: str) -> None:
+    """Check the name of a device before the work that it is to do."""
+    if name != "auto":
+        from sciml.training.devices import device as available
+
+        try:
+            available(name)
+        except InputError as error:
+            raise InputError(f"{argument}: {error}") from None

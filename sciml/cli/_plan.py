@@ -69,17 +69,46 @@ class Plan:
             None if surrogate is None else surrogate_settings().from_json(surrogate),
         )
 
-    def train(self, data: str | Path, running: Running) -> Any:
-        """The trained surrogate, saved in `running.out`."""
+    def train(self, data: str | Path, running: Running, former: Any = None, fresh: bool = False) -> Any:
+        """The trained surrogate, saved in `running.out`.
+
+        Args:
+            former: a trained surrogate to go on from; its operator, options, stepping, fields and weights are kept.
+            fresh: begin with new weights and scales, and keep of `former` only how it was set up.
+
+        Raises:
+            InputError: settings that contradict those of `former`.
+        """
         from sciml.solvers import Surrogate
 
         mine: Any = surrogate_settings()() if self.surrogate is None else self.surrogate
-        surrogate: Any = Surrogate(self.operator, stepping=mine.stepping, fields=mine.fields, **self.options)
+        options, stepping, fields = dict(self.options), mine.stepping, mine.fields
+        if former is not None:
+            self._agrees(former, fresh)
+            options = former.options | options
+            stepping, fields = stepping or former.encoding.stepping, fields or former.encoding.fields
+        surrogate: Any = Surrogate(self.operator, stepping=stepping, fields=fields, **options)
+        if former is not None and not fresh:
+            surrogate.fitted_as = former.fitted_as
         surrogate.fit(
             str(data), self.recipe, split=mine.split, validation=mine.validation, subset=mine.subset, running=running
         )
         surrogate.save(running.out)
         return surrogate
+
+    def _agrees(self, former: Any, fresh: bool) -> None:
+        """Refuse what the weights of another run do not fit."""
+        if self.operator != former.operator_name:
+            raise InputError(f"--operator: expected {former.operator_name}, which --from holds, got {self.operator}")
+        mine: Any = self.surrogate
+        given = {f"operator.{n}": (v, former.options.get(n)) for n, v in self.options.items()}
+        if mine is not None:
+            given["stepping"] = (mine.stepping, former.encoding.stepping)
+            given["fields"] = (mine.fields, former.encoding.fields)
+        for name, (wanted, have) in given.items():
+            if not fresh and wanted is not None and _tuples(wanted) != _tuples(have):
+                raise InputError(f"--set {name}: the weights of --from were trained with {have!r}, got {wanted!r}; "
+                                 "add --fresh to begin with new ones")  # fmt: skip
 
 
 def _tuples(value: Any) -> Any:

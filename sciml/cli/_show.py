@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
@@ -26,8 +27,9 @@ def plain(value: Any) -> Any:
 
 
 def print_json(content: Any) -> None:
-    """Print one JSON document to standard output."""
-    print(json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False))
+    """Print one JSON document to standard output, in escapes where that is not Unicode."""
+    escaped = not str(getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
+    print(json.dumps(plain(content), indent=2, ensure_ascii=escaped, allow_nan=False))
 
 
 def console(stderr: bool = False) -> Any:
@@ -43,6 +45,18 @@ def note(text: str) -> None:
     from rich.text import Text
 
     console(stderr=True).print(Text(text))
+
+
+def watched() -> bool:
+    """Whether a person may be looking on: progress is shown to nobody else."""
+    import sys
+
+    return sys.stderr.isatty()
+
+
+def teller() -> Callable[[str], None] | None:
+    """Return what tells a person who looks on which part of a longer work has begun."""
+    return note if watched() else None
 
 
 def facts(title: str, items: Sequence[tuple[str, str]]) -> Any:

@@ -16,6 +16,7 @@ def evaluate(
     out: str = typer.Option(None, "--out", metavar="FILE", help="JSON file for all results."),
     split: str = typer.Option("test", "--split", metavar="NAME", help="Which cases to hold out."),
     steps: int = typer.Option(20, "--steps", metavar="N", help="Steps of a rollout."),
+    device: str = typer.Option("auto", "--device", metavar="NAME", help="Where runs answer: auto, cpu or cuda."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace FILE if it exists."),
     as_json: bool = typer.Option(False, "--json", help="Print all results as JSON."),
 ) -> None:
@@ -23,14 +24,18 @@ def evaluate(
     from sciml.cli import _arguments, _show
 
     _arguments.at_least("--steps", steps, 1)
-    _arguments.readable_data("--data", data)
+    source = _arguments.readable_data("--data", data)
     target = None if out is None else _arguments.new_file("--out", out, overwrite)
     folders = [_arguments.run_folder("RUN", run) for run in runs]
     if len(set(folders)) < len(folders):
         raise InputError("RUN: expected every run once")
+    _arguments.device("--device", device)
     from sciml.reporting import compare
 
-    study = compare([str(f) for f in folders], data=data, split=split, steps=steps)
+    study = compare(
+        [str(f) for f in folders], data=str(source), split=split, steps=steps, device=device, tell=_show.teller(),
+        progress=_show.watched(),
+    )  # fmt: skip
     content = results(study)
     if target is not None:
         from sciml.reporting._files import write_text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ def info(
     """Say what a data set file or a trained run is."""
     from sciml.cli import _arguments, _show
 
-    target = Path(path)
+    target = _arguments.place("FILE_OR_RUN", path)
     if target.is_dir() and target.suffix != ".zarr":
         content = describe_run(target)
     else:
@@ -109,10 +110,13 @@ def describe_run(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: expected a data set file or a run with config.json, got a folder without it")
     config = read_json(config_file)
     content: dict[str, Any] = {"kind": "run", "path": str(path), "bytes": _size(path), "config": config}
-    weights = path / "weights.safetensors"
-    content["complete"] = weights.is_file()
+    weights, places = path / "weights.safetensors", path / "support.safetensors"
+    content["complete"] = weights.is_file() and places.is_file()
     if weights.is_file():
-        content["weights"] = _count(weights)
+        shapes = list(_shapes(weights).values())
+        content["weights"] = {"parameters": sum(math.prod(s) for s in shapes), "tensors": len(shapes)}
+    if places.is_file():
+        content["support"] = _support(places)
     content["history"] = history(path)
     return content
 
@@ -147,33 +151,38 @@ def history(run: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _count(path: Path) -> dict[str, Any]:
-    """Return the number of weights by reading the header of a safetensors file, not the weights."""
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if not 2 <= length <= min(size - 8, 100_000_000):
-            raise FileFormatError(f"{path}: truncated or no safetensors file (header of {length} bytes in {size})")
-        try:
-            header = json.loads(stream.read(length))
-        except ValueError as error:
-            raise FileFormatError(f"{path}: its header is not JSON ({str(error)[:80]})") from None
-    total = 0
-    end = 0
+def _shapes(path: Path) -> dict[str, list[int]]:
+    """The tensors of a safetensors file, by their shapes alone."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        for name, tensor in header.items():
-            if name == "__metadata__":
-                continue
-            number = 1
-            for n in tensor["shape"]:
-                number *= int(n)
-            total += number
-            end = max(end, int(tensor["data_offsets"][1]))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
-        raise FileFormatError(f"{path}: its header does not describe tensors") from None
-    if end > size - 8 - length:
-        raise FileFormatError(f"{path}: truncated, expected {end + 8 + length} bytes, got {size}")
-    return {"parameters": total, "tensors": sum(name != "__metadata__" for name in header)}
+        with safe_open(path, framework="numpy") as file:
+            return {name: list(file.get_slice(name).get_shape()) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise FileFormatError(f"{path}: truncated or no safetensors file ({error})") from None
+
+
+def _support(path: Path) -> dict[str, Any]:
+    """Where the first training case lived: kind, sizes by axis or numbers of nodes and cells."""
+    shapes = _shapes(path)
+    found: dict[str, Any] = {"sensors": shapes["sensors"][0]} if "sensors" in shapes else {}
+    if "position" in shapes:
+        nodes, dimensions = shapes["position"]
+        cells = {k.removeprefix("cells_"): v[0] for k, v in shapes.items() if k.startswith("cells_")}
+        return {"kind": "mesh" if cells else "points", "nodes": nodes, "dimensions": dimensions, "cells": cells} | found
+    axes = {a: shapes[f"faces_{a}"][0] - 1 for a in "xyz" if f"faces_{a}" in shapes}
+    return {"kind": "grid", "cells": axes, "masked": "mask" in shapes} | found
+
+
+def _support_text(support: dict[str, Any], shared: bool) -> str:
+    if support["kind"] == "grid":
+        text = "grid of " + " × ".join(str(n) for n in support["cells"].values()) + " cells"
+        text += ", masked" if support["masked"] else ""
+    else:
+        joined = ", ".join(f"{n} {kind}s" for kind, n in support["cells"].items())
+        text = f"{support['nodes']} nodes in {support['dimensions']} dimensions, {joined or 'loose'}"
+    text += f", seen at {support['sensors']} sensors" if "sensors" in support else ""
+    return text + ("" if shared else " (of the first case; others differ)")
 
 
 def _spread(name: str, variable: Any) -> dict[str, Any]:
@@ -276,19 +285,32 @@ def _print_run(content: dict[str, Any]) -> None:
     console = _show.console()
     config = content["config"]
     training, encoding = _table_of(config, "training"), _table_of(config, "encoding")
-    state = "yes" if content["complete"] else "no, weights.safetensors is missing; go on with sciml train --resume"
+    state = "yes" if content["complete"] else "no, weights or support are missing; go on with sciml train --resume"
     head = [("operator", _call(config)), ("complete", state), ("size", _show.size(content["bytes"]))]
     if "weights" in content:
         count = content["weights"]
         head.insert(1, ("weights", f"{count['parameters']:,} numbers in {count['tensors']} tensors"))
-    for key, name in (("problem", "problem"), ("fields", "predicts"), ("space", "trained on a grid of")):
-        if key in encoding:
-            value = encoding[key]
-            joint = " × " if key == "space" else ", "
-            head.append((name, joint.join(map(str, value)) if isinstance(value, list) else str(value)))
+    problem = encoding.get("problem")
+    if problem:
+        head.append(("problem", str(problem.get("problem", "?")) if isinstance(problem, dict) else str(problem)))
+    if "fields" in encoding:
+        head.append(("predicts", ", ".join(map(str, encoding["fields"]))))
+    if "stepping" in encoding:
+        head.append(("time", _part(encoding["stepping"])))
+    step = encoding.get("step")
+    if isinstance(step, dict):
+        unit = " time scales of the case" if step.get("kind") == "nondimensional" else ""
+        head.append(("step", f"{step.get('value'):.6g}{unit}"))
+    if "support" in content:
+        head.append(("trained on", _support_text(content["support"], bool(encoding.get("shared", True)))))
+    recipe = _table_of(training, "recipe")
+    if recipe:
+        head.append(("length", _part(recipe.get("length"))))
+        parts = [_part(recipe[k]) for k in ("objective", "optimiser", "schedule") if recipe.get(k)]
+        head.append(("recipe", ", ".join([*parts, f"batch {recipe.get('batch')}", f"seed {recipe.get('seed')}"])))
     if "cases" in training:
         where = f" of {training['data']}" if training.get("data") else ""
-        head.append(("trained on", f"{training['cases']} cases, {training.get('frames', '?')} frames{where}"))
+        head.append(("data", f"{training['cases']} cases, {training.get('frames', '?')} frames{where}"))
     if "seconds" in training:
         head.append(("training", f"{training.get('steps', '?')} steps in {training['seconds']:.4g} s"))
     for key in ("loss", "validation"):
@@ -296,12 +318,25 @@ def _print_run(content: dict[str, Any]) -> None:
         if found:
             head.append((f"last {key}", f"{found[-1]:.4g} (least {min(found):.4g})"))
     console.print(_show.facts(f"{content['path']}: a trained run", head))
-    flat = {k: v for k, v in training.items() if k not in ("settings", "encoding")} | _table_of(training, "settings")
-    items = [
-        (str(k), v if isinstance(v, str) else json.dumps(v)) for k, v in flat.items() if v not in (None, "", {}, [])
-    ]
+    items = [(k, v if isinstance(v, str) else json.dumps(v)) for k, v in _flat(training).items()
+             if v not in (None, "", {}, [])]  # fmt: skip
     if items:
         console.print(_show.facts("settings", items))
+
+
+def _flat(training: dict[str, Any]) -> dict[str, Any]:
+    """The record of training with the whole recipe as dotted paths."""
+    from sciml.reporting.names import flattened
+
+    return flattened(training)
+
+
+def _part(value: Any) -> str:
+    """A part of a recipe as one would write it: Autoregressive(step=1, history=1, increments=true)."""
+    if isinstance(value, dict) and "kind" in value:
+        inner = ", ".join(f"{k}={_part(v)}" for k, v in value.items() if k != "kind")
+        return f"{value['kind']}({inner})"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _table_of(content: dict[str, Any], key: str) -> dict[str, Any]:

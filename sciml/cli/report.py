@@ -15,6 +15,7 @@ def report(
     data: str = typer.Option(None, "--data", metavar="FILE", help="Data set file; the runs' own if left out."),
     split: str = typer.Option("test", "--split", metavar="NAME", help="Which cases to hold out."),
     steps: int = typer.Option(20, "--steps", metavar="N", help="Steps of a rollout."),
+    device: str = typer.Option("auto", "--device", metavar="NAME", help="Where runs answer: auto, cpu or cuda."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace FILE if it exists."),
     as_json: bool = typer.Option(False, "--json", help="Print where the page is and its verdict as JSON."),
 ) -> None:
@@ -33,8 +34,15 @@ def report(
     source = data or data_of(str(folders[0]))
     if not source:
         raise InputError(f"--data: {folders[0]} does not say which data set it was trained on; expected --data FILE")
-    _arguments.readable_data("--data", source)
-    study = compare([str(f) for f in folders], data=source, split=split, steps=steps, details=True)
+    source = str(_arguments.readable_data("--data", source))
+    _arguments.device("--device", device)
+    say = _show.teller()
+    study = compare(
+        [str(f) for f in folders], data=source, split=split, steps=steps, details=True, device=device, tell=say,
+        progress=_show.watched(),
+    )  # fmt: skip
+    if say is not None:
+        say("drawing the page")
     write_page(study, target)
     sentence, tone = verdict(study)
     if as_json:

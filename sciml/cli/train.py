@@ -20,7 +20,7 @@ COMMAND_FILE = "command.json"
 
 def train(
     file: str = typer.Argument(..., metavar="FILE", help="Data set file."),
-    operator: str = typer.Option(..., "--operator", metavar="NAME", help="Operator: fno, unet, ..."),
+    operator: str | None = typer.Option(None, "--operator", metavar="NAME", help="Operator: fno, unet, ..."),
     out: str = typer.Option(..., "--out", metavar="RUN", help="Folder of the run."),
     recipe_file: str | None = typer.Option(None, "--recipe", metavar="FILE.toml", help="Recipe to start from."),
     set_: Annotated[
@@ -32,6 +32,8 @@ def train(
     minutes: float | None = typer.Option(None, "--minutes", metavar="N", help="Train for so many minutes."),
     seed: int | None = typer.Option(None, "--seed", help="Seed of weights and of the order of batches."),
     device: str = typer.Option("auto", "--device", metavar="NAME", help="auto, cpu or cuda."),
+    former: str | None = typer.Option(None, "--from", metavar="RUN", help="Start from the weights of a trained run."),
+    fresh: bool = typer.Option(False, "--fresh", help="Of --from, keep only how it is set up: new weights."),
     resume: bool = typer.Option(False, "--resume", help="Go on with a run that was cut short, or to a longer length."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Remove what RUN holds, and start anew."),
     show_settings: bool = typer.Option(False, "--settings", help="List every PATH of --set, and stop."),
@@ -44,6 +46,12 @@ def train(
 
     if resume and overwrite:
         raise InputError("--resume and --overwrite: expected at most one of them")
+    if fresh and former is None:
+        raise InputError("--fresh: expected --from RUN beside it; without --from, weights are new anyway")
+    if operator is None and former is None:
+        raise InputError("train: --operator is missing; see sciml train --help")
+    start = None if former is None else _former(former)
+    operator = str(start.operator_name if operator is None and start is not None else operator)
     typed = list(set_ or [])
     typed += _flags(typed, epochs=epochs, steps=steps, minutes=minutes, seed=seed)
     recipe = Recipe()
@@ -52,43 +60,58 @@ def train(
     if show_settings:
         _list_settings(_plan.everything(registry.operators.get(operator), recipe), as_json)
         return
-    _arguments.readable_data("FILE", file)
+    data = _arguments.readable_data("FILE", file)
+    folder = _arguments.place("--out", out)
     try:
         _arguments.new_folder("--out", out, may_exist=resume or overwrite)
     except InputError as error:
-        run = Path(out) / "checkpoints"
-        raise InputError(f"{error}, or --resume to go on with this run" if run.is_dir() else str(error)) from None
+        begun = (folder / "checkpoints").is_dir()
+        raise InputError(f"{error}, or --resume to go on with this run" if begun else str(error)) from None
     cls = registry.operators.get(operator)
-    running = Running(out=out, resume=resume, device=device)
+    running = Running(out=folder, resume=resume, device=device)
     plan, running = _plan.read(operator, cls, recipe, running, typed)
     if device != "auto":
         from sciml.training.devices import device as available
 
         available(device)
-    if resume and not (Path(out) / "checkpoints").is_dir() and not (Path(out) / "config.json").exists():
-        raise InputError(f"--resume: {out} holds no run to go on with")
-    if overwrite and Path(out).is_dir():
-        remove_run(Path(out))
-    new = not Path(out).exists()
+    if resume and not (folder / "checkpoints").is_dir() and not (folder / "config.json").exists():
+        raise InputError(f"--resume: {folder} holds no run to go on with")
+    if overwrite and folder.is_dir():
+        remove_run(folder)
+    new = not folder.exists()
     try:
-        surrogate = plan.train(file, running)
-        _note_command(Path(out), file)
+        surrogate = plan.train(data, running, start, fresh)
+        _note_command(folder, data)
+    except InputError as error:
+        from sciml.cli._fits import explained
+
+        split: Any = None if plan.surrogate is None else plan.surrogate
+        raise explained(error, operator, data, "train" if split is None else split.split) from None
     except OSError as error:
-        error.filename = error.filename or str(out)
-        if new and Path(out).is_dir() and not (Path(out) / "checkpoints" / "last.safetensors").exists():
-            shutil.rmtree(out)  # nothing to go on from
+        error.filename = error.filename or str(folder)
+        if new and folder.is_dir() and not (folder / "checkpoints" / "last.safetensors").exists():
+            shutil.rmtree(folder)  # nothing to go on from
         raise
     weights = surrogate.settings.get("parameters", 0)
     last: dict[str, Any] = {}
     for record in surrogate.metrics:
         last.update(record)
-    content = {"run": str(out), "operator": operator, "weights": weights, "seed": plan.recipe.seed, "last": last}
+    content = {"run": str(folder), "operator": operator, "weights": weights, "seed": plan.recipe.seed, "last": last}
     if as_json:
         _show.print_json(content)
     else:
         validation = last.get("validation")
         tail = f", validation loss {validation:.3g}" if isinstance(validation, float) else ""
-        _show.note(f"{out}: {operator} with {weights:,} weights, {last.get('step', '?')} steps{tail}")
+        _show.note(f"{folder}: {operator} with {weights:,} weights, {last.get('step', '?')} steps{tail}")
+
+
+def _former(path: str) -> Any:
+    """The trained surrogate in a run's folder, to go on from."""
+    from sciml.cli import _arguments
+    from sciml.solvers import Surrogate
+
+    folder = _arguments.run_folder("--from", path)
+    return Surrogate.load(folder)
 
 
 def _flags(typed: list[str], **flags: float | None) -> list[str]:
@@ -108,7 +131,7 @@ def _flags(typed: list[str], **flags: float | None) -> list[str]:
     return [f"length={n.capitalize()}({given[n]})" if n in lengths else f"{n}={given[n]}" for n in given]
 
 
-def _note_command(out: Path, file: str) -> None:
+def _note_command(out: Path, file: Path) -> None:
     from sciml.reporting._files import write_text
 
     record = {"command": shlex.join(["sciml", *sys.argv[1:]]), "data": os.path.abspath(file)}
@@ -117,7 +140,15 @@ def _note_command(out: Path, file: str) -> None:
 
 def remove_run(folder: Path) -> None:
     """Remove the files of a run, and nothing that no run writes: a mistyped folder must not cost its content."""
-    ours = {"config.json", "weights.safetensors", "metrics.jsonl", "run.json", "checkpoints", COMMAND_FILE}
+    ours = {
+        "config.json",
+        "weights.safetensors",
+        "metrics.jsonl",
+        "run.json",
+        "checkpoints",
+        COMMAND_FILE,
+        "support.safetensors",
+    }
     foreign = sorted(p.name for p in folder.iterdir() if p.name not in ours and not p.name.startswith("."))
     if foreign:
         raise InputError(f"--overwrite: {folder} also holds {foreign[0]!r}, which no run writes; remove it yourself")

@@ -344,7 +344,7 @@ def case(dataset: xr.Dataset, i: int) -> tuple[Case, xr.Dataset]:
 
 
 def _described(dataset: xr.Dataset, i: int, solution: xr.Dataset) -> Case:
-    """The case as the data set tells of it: in full, or, where it is of no problem of this package, by its parameters."""
+    """The case as the data set tells of it: in full, or, of a problem without a class, by its parameters."""
     if "case_json" in solution.attrs:
         return Case.from_parts(solution.attrs, {k: v.values for k, v in _parts(solution)})
     from sciml.problems import DataProblem

@@ -76,7 +76,8 @@ def solution(
         if case.extents is None and problem.needs_extents:
             case = replace(case, extents=coords.extents, parameters=dict(case.parameters), inputs=dict(case.inputs))
         extra = {name: array for name, (_, array) in coords.variables().items()}
-        cells = {n.removeprefix("connectivity").lstrip("_"): v for n, v in extra.items() if n.startswith("connectivity")}
+        head = "connectivity"
+        cells = {n.removeprefix(head).lstrip("_"): v for n, v in extra.items() if n.startswith(head)}
         mask, connectivity = extra.get("mask", mask), cells or connectivity
         coords = {name: array for name, (_, array) in coords.coordinates().items()}
     values: dict[str, Any] = {}

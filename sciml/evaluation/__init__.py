@@ -2,18 +2,24 @@
 
 Protocol. From each held-out case rollouts start at the given shares of its frames (frame ⌊share·(T − 1)⌋ of T; by
 default 0, a quarter and a half) with the true frame (and true history), and go `steps` steps or as far as the case has
-frames. With e the error and u the truth, both in the problem's scales for the case, and ‖·‖² the mean square over fluid
-cells and, for "joint", fields:
+frames. Predictions are asked for at the physical times of the data's frames; a step spans one frame, or as many as the
+steps of all rows have as their least common multiple (`every`). With e the error and u the truth, both in the problem's
+scales for the case, and ‖·‖² the mean square by the quadrature weights of the support (cell volumes, dual volumes of
+nodes; 0 outside of a mask) and, for "joint", over fields:
 
 - **nmse** of step k pools: Σ_rollouts ‖e_k‖² / Σ_rollouts ‖u_k‖², over the rollouts of a subset that reach step k.
 - **nmse_per_frame** of step k is CFDBench's figure: the mean over those rollouts of ‖e_k‖² / ‖u_k‖².
 - **one_step** is step 1 of these rollouts. **every_frame** are one-step errors from every frame of every case.
 - **mse**, **mae** of step k are means in physical units (CFDBench's, over fluid cells), `relative_l2` is √nmse.
 - **gain** is persistence's pooled nmse over the row's (steady problems: the mean field's).
+- **correlation_time** is when the correlation with the truth, over the support and all fields, falls below 0.9.
 
-An answer to a steady problem counts as one step of a rollout: step 1 is the solution, and there are no starts.
+Every row starts from the same true frame, but for solvers that cannot be restarted (`restarts` is false): those are
+solved once from the case's own beginning, and held against the truth at the same frames. An answer to a steady problem
+counts as one step of a rollout: step 1 is the solution, and there are no starts.
 
-Several trained runs of one kind (other seeds) make one row: figures are means over runs, with their standard deviation.
+Several trained runs of one model (all is equal but the seed) make one row: figures are means over runs, with their
+standard deviation.
 """
 
 from __future__ import annotations
@@ -30,12 +36,13 @@ from typing import Any
 import xarray as xr
 
 from sciml.errors import InputError, is_whole
-from sciml.evaluation._work import Comparison
+from sciml.evaluation._summary import Row
+from sciml.evaluation._work import Comparison, check_fields
 from sciml.solver import Solver
 from sciml.solvers.baselines import Baseline, MeanField, ParameterInterpolation, Persistence
 from sciml.solvers.surrogate import Surrogate, load
 from sciml.training.checkpoint import replace_bytes
-from sciml.training.samples import open_data, table
+from sciml.training.samples import CaseTable, open_data, table
 
 PROTOCOL = " ".join((__doc__ or "").partition("Protocol. ")[2].partition("Several trained")[0].split())
 
@@ -48,7 +55,8 @@ class Evaluation:
         summary: JSON-able: protocol, and for each row the figures by subset and field.
         errors: per row, run, rollout, step and field: `error_square`, `absolute_error` (in the problem's scales) and
             `label_square`, `scale`, from which every figure can be pooled anew.
-        examples: for some rollouts truth and predictions (step, field, *space) in physical units, by row.
+        examples: for some rollouts truth and predictions (step, field, *shape) in physical units, by row, with their
+            case, `support` and times.
     """
 
     summary: dict[str, Any]
@@ -86,7 +94,7 @@ def evaluate(
 
     Args:
         solvers: a run directory, a solver, several of them, or a mapping from row names to one or several (seeds).
-            Runs of the same operator and options make one row.
+            Runs that differ in their seed alone make one row, called by the operator's title.
         data: path of a data set, data set or solutions.
         steps: length of the rollouts, or less if no held-out case is that long; problems in time alone.
         starts: shares of a case at which rollouts start, as numbers or fractions in words; problems in time alone.
@@ -107,43 +115,63 @@ def evaluate(
     groups = _groups(solvers)
     dataset = open_data(data)[0]
     first = next((r for runs in groups.values() for r in runs if isinstance(r, Surrogate)), None)
-    fields = first.encoding.fields if first is not None and first.encoding is not None else None
-    held = table(dataset, split, fields)
+    held = table(dataset, split, None if first is None else first.encoding.fields)
     if "all" in held.subsets and len(set(held.subsets)) > 1:
         raise InputError("subset: one is called 'all', which stands for all of them; expected another name")
-    if subset is not None:
-        from sciml.solvers._fitting import select
-
-        held = select(held, subset)
+    held = held.select(subset)
     if not held.cases:
         raise InputError(f"split: no case of the data set is in split {split!r}")
-    rows: list[tuple[str, str, list[Any]]] = []
-    if not isinstance(baselines, bool):
-        several = list(baselines) if isinstance(baselines, Iterable) else [baselines]
-        for b in several:
-            if not isinstance(b, Baseline):
-                raise InputError(f"baselines: expected True, False or fitted baselines, got {type(b).__name__}")
-        rows += [(b.name, "baseline", [b]) for b in several]
-    elif baselines and not table(dataset, train_split, held.fields).cases:
-        warnings.warn(
-            f"no case of the data set is in split {train_split!r}: nothing is held against baselines", stacklevel=2
-        )
-    elif baselines:
-        made: list[Baseline] = [MeanField(), ParameterInterpolation()]
-        if not held.problem.steady:
-            made.insert(0, Persistence())
-        for b in made:
-            b.fit(dataset, train_split, held.fields)
-        rows += [(b.name, "baseline", [b]) for b in made]
-    rows += [(name, "learned" if isinstance(runs[0], Surrogate) else "solver", runs) for name, runs in groups.items()]
-    names = [name for name, _, _ in rows]
+    rows = _baselines(baselines, dataset, held, train_split)
+    rows += [_row(name, runs) for name, runs in groups.items()]
+    names = [row.name for row in rows]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"solvers: two rows are called {name!r}, expected names that differ")
     if not rows:
         raise InputError("solvers: expected at least one, got none")
+    check_fields(rows, held.fields)
     summary, errors, pictures = Comparison(held, rows, named, steps, examples, progress).run()
     return Evaluation({"protocol": PROTOCOL, **summary}, errors, pictures)
+
+
+def _baselines(
+    wanted: bool | Sequence[Baseline] | Baseline, dataset: xr.Dataset, held: CaseTable, train_split: str
+) -> list[Row]:
+    """Rows of what needs no training; one that cannot do with the training data is left out with a warning."""
+    if not isinstance(wanted, bool):
+        several = list(wanted) if isinstance(wanted, Iterable) else [wanted]
+        for b in several:
+            if not isinstance(b, Baseline):
+                raise InputError(f"baselines: expected True, False or fitted baselines, got {type(b).__name__}")
+        return [_baseline(b) for b in several]
+    if not wanted:
+        return []
+    if not table(dataset, train_split, held.fields).cases:
+        warnings.warn(
+            f"no case of the data set is in split {train_split!r}: nothing is held against baselines", stacklevel=3
+        )
+        return []
+    rows = []
+    kinds: list[type[Baseline]] = [MeanField, ParameterInterpolation]
+    for kind in kinds if held.problem.steady else [Persistence, *kinds]:
+        made = kind()
+        try:
+            made.fit(dataset, train_split, held.fields)
+        except InputError as error:
+            warnings.warn(f"no row {made.name}: {error}", stacklevel=3)
+            continue
+        rows.append(_baseline(made))
+    return rows
+
+
+def _baseline(solver: Baseline) -> Row:
+    return Row(solver.name, "baseline", [solver], fields_of=lambda b: b.fields or None)
+
+
+def _row(name: str, runs: list[Any]) -> Row:
+    if isinstance(runs[0], Surrogate):
+        return Row(name, "learned", runs, lambda run: run.encoding.fields, lambda run: run.training)
+    return Row(name, "solver", runs)
 
 
 def _share(value: str | float) -> float:
@@ -168,11 +196,9 @@ def _groups(solvers: Any) -> dict[str, list[Any]]:
     several = list(solvers) if isinstance(solvers, list | tuple) else [solvers]
     found = {}
     kinds: dict[str, str] = {}
-    for run in map(_solver, several):
-        name, kind = run.name, f"{run.name} {id(run)}"
-        if isinstance(run, Surrogate):
-            name = run.operator_name
-            kind = json.dumps([name, run.settings["options"], run.settings.get("parameters")], sort_keys=True)
+    for number, run in enumerate(map(_solver, several)):
+        name = run.title or run.name
+        kind = json.dumps(run.identity, sort_keys=True) if isinstance(run, Surrogate) else str(number)
         if kind not in kinds:
             taken, k = name, 2
             while taken in found:

@@ -1,57 +1,85 @@
-"""From errors of single rollouts to the figures of a row."""
+"""From errors of single rollouts to the figures of a row: `Sums` are pooled, and divided at the end."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-
-def figures(square: np.ndarray, absolute: np.ndarray, label: np.ndarray, scale: np.ndarray) -> dict[str, np.ndarray]:
-    """Arrays (rollout, step, field), scale (rollout, field) -> figures over (step,)."""
-    reached = np.asarray(np.isfinite(label).all(axis=-1))
-    s = np.where(reached[..., None], square, 0.0)
-    t = np.where(reached[..., None], label, 0.0)
-    a = np.where(reached[..., None], absolute, 0.0)
-    n = np.maximum(reached.sum(0), 1)
-    pooled = ratio(s.sum((0, 2)), t.sum((0, 2)))
-    frames = ratio(s.sum(2), t.sum(2))
-    return {
-        "nmse": pooled,
-        "nmse_per_frame": np.where(reached, frames, 0.0).sum(0) / n,
-        "relative_l2": np.sqrt(pooled),
-        "mse": (s * scale[:, None] ** 2).mean(2).sum(0) / n,
-        "mae": (a * scale[:, None]).mean(2).sum(0) / n,
-    }
+from sciml.metrics import Sums
+from sciml.metrics._array import ratio
 
 
-def every(squares: list[np.ndarray], labels: list[np.ndarray], cut: slice) -> dict[str, np.ndarray]:
-    s = np.concatenate([x[:, cut].sum(1) for x in squares])
-    t = np.concatenate([x[:, cut].sum(1) for x in labels])
-    return {"nmse": ratio(s.sum(), t.sum()), "nmse_per_frame": ratio(s, t).mean()}
+@dataclass(frozen=True, eq=False)
+class Errors:
+    """Mean squares over the support, NaN where a rollout does not get to.
+
+    Args:
+        square, absolute: (rollout, step, field) of the error, in the problem's scales.
+        label: (rollout, step, field) of the truth.
+        scale: (rollout, field).
+    """
+
+    square: np.ndarray
+    absolute: np.ndarray
+    label: np.ndarray
+    scale: np.ndarray
+
+    def __getitem__(self, rows: Any) -> Errors:
+        return Errors(self.square[rows], self.absolute[rows], self.label[rows], self.scale[rows])
+
+    def field(self, cut: slice) -> Errors:
+        return Errors(self.square[..., cut], self.absolute[..., cut], self.label[..., cut], self.scale[..., cut])
+
+    def figures(self) -> dict[str, np.ndarray]:
+        """Arrays over (step,); NaN where no rollout gets to."""
+        there = np.isfinite(self.label)
+        parts = [np.where(there, values, 0.0) for values in (self.square, self.absolute, self.label)]
+        # of a step that no rollout gets to the count is made one: there is nothing to divide
+        reached = np.asarray(there.any(axis=(0, 2)))
+        sums = Sums(parts[0], parts[1], parts[2], np.where(reached[:, None], there, True).astype(float))
+        factor = self.scale[:, None]
+        physical = Sums(sums.error * factor**2, sums.absolute * factor, sums.label * factor**2, sums.count)
+        joint, whole = sums.pool((0, 2)), physical.pool((0, 2))
+        arrives = there.all(axis=2)
+        each = sums.pool(2)
+        frames = Sums(each.error, each.absolute, each.label, np.where(arrives, each.count, 1.0)).nmse
+        found = {
+            "nmse": joint.nmse,
+            "nmse_per_frame": np.where(arrives, frames, 0.0).sum(0) / np.maximum(arrives.sum(0), 1),
+            "relative_l2": joint.relative_l2,
+            "mse": whole.mse,
+            "mae": whole.mae,
+        }
+        return {name: np.where(reached, values, np.nan) for name, values in found.items()}
 
 
-def ratio(a: Any, b: Any) -> np.ndarray:
-    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    found = np.where(b > 0, a / np.where(b > 0, b, 1.0), np.where(a > 0, np.inf, a * 0.0))
-    return np.asarray(np.where(np.isnan(b), np.nan, found))
+def every(found: list[tuple[np.ndarray, np.ndarray]], cut: slice) -> dict[str, np.ndarray]:
+    """One-step figures from (square, label) of each case, both (frame, field)."""
+    s, t = (np.concatenate([pair[k][:, cut] for pair in found]) for k in (0, 1))
+    if not len(s):
+        return {"nmse": np.array(np.nan), "nmse_per_frame": np.array(np.nan)}
+    sums = Sums(s, np.zeros_like(s), t, np.ones_like(s))
+    return {"nmse": sums.pool().nmse, "nmse_per_frame": np.mean(sums.pool(1).nmse)}
 
 
 def over(still: dict[str, Any], mine: dict[str, Any], subset: str) -> dict[str, float]:
+    """How many times lower a row's figures are than those of the reference."""
     found = {}
     for f in mine[subset]:
         for k in ("nmse", "nmse_per_frame"):
-            found[f if k == "nmse" else f"{f} per frame"] = float(
-                ratio(still[subset][f][k]["mean"], mine[subset][f][k]["mean"])
-            )
+            a, b = (np.asarray(row[subset][f][k]["mean"], dtype=float) for row in (still, mine))
+            found[f if k == "nmse" else f"{f} per frame"] = float(ratio(np, a, b))
     return found
 
 
 def over_runs(values: list[Any]) -> dict[str, Any]:
     """Mean and standard deviation over runs, as plain numbers or lists."""
     stack = np.stack([np.asarray(v, dtype=float) for v in values])
-    return {"mean": stack.mean(0).tolist(), "std": stack.std(0).tolist()}
+    with np.errstate(invalid="ignore"):  # ∞ − ∞ of a row that has diverged
+        return {"mean": stack.mean(0).tolist(), "std": stack.std(0).tolist()}
 
 
 def over_rollouts(values: np.ndarray) -> np.ndarray:

@@ -55,16 +55,16 @@ def divergence(
     wall: bool | Sequence[bool] = False,
     mask: Any = None,
 ) -> Any:
-    """∇·u of cell-centred data: face values are means of the two cells beside them, then the Gauss theorem.
+    """∇·u of cell-centred data: face values are linear between the two cells beside them, then the Gauss theorem.
 
-    Inside this is the second-order central difference. At the ends of an axis the face value is the mean across the
-    seam (`periodic`), zero (`wall`: nothing flows through a wall at rest) or the linear extrapolation of the two
-    nearest cells (default). A face between a fluid and a solid cell of `mask` is a wall. Interpolation to faces
+    Inside this is, on equal cells, the second-order central difference. At the ends of an axis the face value is that
+    across the seam (`periodic`), zero (`wall`: nothing flows through a wall at rest) or the linear extrapolation of the
+    two nearest cells (default). A face between a fluid and a solid cell of `mask` is a wall. Interpolation to faces
     costs accuracy: data whose *face* fluxes are free of divergence to rounding show an O(h²) remainder here.
 
     Args:
         velocity: components along x, y, (z), each (..., *space) with axes stored (..., z, y, x).
-        coords: cell centres along x, y, (z), uniform along each axis.
+        coords: along x, y, (z) the centres of equal cells, or the faces of any: one value more than there are cells.
         periodic, wall: for all axes or for each, in the order x, y, (z).
         mask: (*space), 1 = fluid.
     Returns: (..., *space) in velocity per length, zero outside the mask.
@@ -81,19 +81,15 @@ def divergence(
     for i in range(d):
         u = xp.moveaxis(floating(xp, velocity[i]), -1 - i, -1)
         x = np.asarray(coords[i], dtype=float)
-        if x.ndim != 1 or len(x) != u.shape[-1] or len(x) < 2:
-            raise InputError(f"coords[{i}]: expected {u.shape[-1]} (at least 2) cell centres, got shape {x.shape}")
-        h = (x[-1] - x[0]) / (len(x) - 1)
-        if not np.allclose(np.diff(x), h, rtol=1e-4, atol=0):
-            raise InputError(f"coords[{i}]: expected uniform spacing")
-        inner = (u[..., 1:] + u[..., :-1]) / 2
+        h = xp.asarray(_widths(x, int(u.shape[-1]), i), dtype=u.dtype)
+        inner = (h[:-1] * u[..., 1:] + h[1:] * u[..., :-1]) / (h[1:] + h[:-1])
         if wraps[i]:
-            first = last = (u[..., :1] + u[..., -1:]) / 2
+            first = last = (h[-1] * u[..., :1] + h[0] * u[..., -1:]) / (h[0] + h[-1])
         elif walls[i]:
             first = last = xp.zeros_like(u[..., :1])
         else:
-            first = 1.5 * u[..., :1] - 0.5 * u[..., 1:2]
-            last = 1.5 * u[..., -1:] - 0.5 * u[..., -2:-1]
+            first = u[..., :1] + (u[..., :1] - u[..., 1:2]) * (h[0] / (h[0] + h[1]))
+            last = u[..., -1:] + (u[..., -1:] - u[..., -2:-1]) * (h[-1] / (h[-1] + h[-2]))
         if fluid is not None:
             m = xp.moveaxis(fluid, -1 - i, -1)
             inner = xp.where((m[..., 1:] * m[..., :-1]) != 0, inner, xp.zeros_like(inner))
@@ -107,6 +103,21 @@ def divergence(
     return total if fluid is None else xp.where(xp.broadcast_to(fluid, total.shape) != 0, total, xp.zeros_like(total))
 
 
+def _widths(x: np.ndarray, cells: int, axis: int) -> np.ndarray:
+    """(cells,) from the centres of equal cells, or from faces."""
+    if x.ndim != 1 or len(x) not in (cells, cells + 1) or cells < 2:
+        raise InputError(f"coords[{axis}]: expected {cells} (at least 2) cell centres, or faces, got shape {x.shape}")
+    steps = np.diff(x)
+    if len(x) == cells + 1:
+        if not np.all(steps > 0):
+            raise InputError(f"coords[{axis}]: expected faces that increase")
+        return steps
+    h = (x[-1] - x[0]) / (cells - 1)
+    if not np.allclose(steps, h, rtol=1e-4, atol=0):
+        raise InputError(f"coords[{axis}]: expected uniform spacing, or the faces of the cells")
+    return np.full(cells, h)
+
+
 def divergence_error(
     velocity: Sequence[Any],
     coords: Sequence[Any],
@@ -116,14 +127,18 @@ def divergence_error(
     periodic: bool | Sequence[bool] = False,
     wall: bool | Sequence[bool] = False,
     mask: Any = None,
+    weights: Any = None,
 ) -> Any:
     """Dimensionless size of the divergence, √⟨(∇·u)²⟩ · length / speed, over the space axes of cell data.
 
-    Args as for `divergence`; `length` and `speed` are the problem's scales. Leading axes are kept.
+    Args as for `divergence`; `length` and `speed` are the problem's scales, `weights` (*space) cell volumes where cells
+    differ. Leading axes are kept.
     """
     d = len(velocity)
     velocity, mask = _plain(velocity, mask)
     xp = namespace(*velocity)
     div = divergence(velocity, coords, periodic=periodic, wall=wall, mask=mask)
     w = xp.ones_like(div) if mask is None else xp.broadcast_to(floating(xp, mask), div.shape)
+    if weights is not None:
+        w = w * xp.broadcast_to(floating(xp, weights), div.shape)
     return xp.sqrt(mean(xp, div**2, w, tuple(range(-d, 0)))) * (length / speed)

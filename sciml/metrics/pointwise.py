@@ -156,7 +156,12 @@ def correlation_time(
     ndim = len(prediction.shape)
     keep = time_axis % ndim
     rho = correlation(prediction, target, mask=mask, weights=weights, axis=tuple(i for i in range(ndim) if i != keep))
-    values = [float(r) for r in rho]
+    return time_below(rho, times, threshold)
+
+
+def time_below(correlations: Any, times: Any, threshold: float = 0.9) -> float:
+    """Time at which a course of correlations first falls below `threshold`; see `correlation_time`."""
+    values = [float(r) for r in correlations]
     clock = [float(t) for t in times]
     if len(clock) != len(values):
         raise InputError(f"times: expected {len(values)} values, one for each frame, got {len(clock)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +14,7 @@ from sciml.errors import InputError
 from sciml.metrics._array import align, floating, namespace, ratio
 
 
+@lru_cache(maxsize=16)
 def _cosine_matrix(n: int) -> np.ndarray:
     """Orthonormal DCT-II: row k, column j is √(2/n) cos(πk(2j+1)/2n), row 0 divided by √2."""
     k, j = np.arange(n)[:, None], np.arange(n)[None, :]
@@ -54,30 +56,38 @@ def energy_spectrum(
     if mask is not None:
         u = xp.where(xp.asarray(mask) != 0, u, xp.zeros_like(u))
     space = tuple(int(n) for n in u.shape[u.ndim - d :])
-    wavenumbers, fundamental = [], []
-    for i, (n, length, wraps) in enumerate(zip(space, extents, flags, strict=True)):
+    for i, (n, wraps) in enumerate(zip(space, flags, strict=True)):
         axis = u.ndim - d + i
         if wraps:
             u = xp.fft.fft(u, axis=axis) / n
-            wavenumbers.append(2 * math.pi / length * np.fft.fftfreq(n, 1.0 / n))
-            fundamental.append(2 * math.pi / length)
         else:
             matrix = xp.asarray(_cosine_matrix(n) / math.sqrt(n), dtype=floating(xp, velocity).dtype)
             if xp.isdtype(u.dtype, "complex floating"):
                 matrix = xp.astype(matrix, u.dtype)
             u = xp.moveaxis(xp.moveaxis(u, axis, -1) @ matrix.T, -1, axis)
-            wavenumbers.append(math.pi / length * np.arange(n))
-            fundamental.append(math.pi / length)
     power = 0.5 * xp.sum(xp.real(u) ** 2 + (xp.imag(u) ** 2 if xp.isdtype(u.dtype, "complex floating") else 0.0),
                          axis=u.ndim - d - 1)  # fmt: skip
-    grid = np.sqrt(sum(k**2 for k in np.meshgrid(*wavenumbers, indexing="ij")))
-    k0 = max(fundamental)
-    shell = np.rint(grid / k0).astype(int).ravel()
+    k0, shells = _shells(space, tuple(float(length) for length in extents), flags)
     flat = xp.reshape(power, (*power.shape[: power.ndim - d], -1))
-    energy = [
-        xp.sum(xp.take(flat, xp.asarray(np.flatnonzero(shell == s)), axis=-1), axis=-1) for s in range(shell.max() + 1)
-    ]
-    return xp.asarray(k0 * np.arange(shell.max() + 1)), xp.stack(energy, axis=-1)
+    energy = [xp.sum(xp.take(flat, xp.asarray(members), axis=-1), axis=-1) for members in shells]
+    return xp.asarray(k0 * np.arange(len(shells))), xp.stack(energy, axis=-1)
+
+
+@lru_cache(maxsize=32)
+def _shells(
+    space: tuple[int, ...], extents: tuple[float, ...], periodic: tuple[bool, ...]
+) -> tuple[float, list[np.ndarray]]:
+    """k₀ and, for each shell, the positions of its modes in the flattened transform."""
+    wavenumbers, fundamental = [], []
+    for n, length, wraps in zip(space, extents, periodic, strict=True):
+        first = (2 if wraps else 1) * math.pi / length
+        wavenumbers.append(first * (np.fft.fftfreq(n, 1.0 / n) if wraps else np.arange(n)))
+        fundamental.append(first)
+    k0 = max(fundamental)
+    grid = np.sqrt(sum(k**2 for k in np.meshgrid(*wavenumbers, indexing="ij")))
+    shell = np.rint(grid / k0).astype(int).ravel()
+    order = np.argsort(shell, kind="stable")
+    return k0, np.split(order, np.searchsorted(shell[order], np.arange(1, shell.max() + 1)))
 
 
 def spectrum_error(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+SOURCE = "Ghia et al. (1982)"
 _Y = (0.0, 0.0547, 0.0625, 0.0703, 0.1016, 0.1719, 0.2813, 0.4531, 0.5, 0.6172, 0.7344, 0.8516, 0.9531, 0.9609, 0.9688,
       0.9766, 1.0)  # fmt: skip
 _U = {

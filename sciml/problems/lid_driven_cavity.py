@@ -10,7 +10,8 @@ import numpy as np
 from sciml.boundary import BoundaryCondition, Series
 from sciml.expressions import Balance, Operators
 from sciml.geometry import Box
-from sciml.problem import Case, FieldSpec, InputSpec, ParameterSpec, PDEProblem, Scales
+from sciml.problem import Case, FieldSpec, InputSpec, ParameterSpec, PDEProblem, Published, Scales
+from sciml.problems import _ghia
 from sciml.problems._incompressible import navier_stokes, velocity_from_streamfunction
 from sciml.registry import problems
 from sciml.support import Grid
@@ -72,6 +73,19 @@ class LidDrivenCavity(PDEProblem):
             "aspect ratio, height / width": case.height / case.width,
             "lid speed (m s⁻¹)": abs(case.lid_velocity),
         }
+
+    def published(self) -> tuple[Published, ...]:
+        """Centre lines of the square cavity at Re 100, 400 and 1000, once the flow has settled."""
+        found = []
+        for number, settled in ((100, 20.0), (400, 40.0), (1000, 60.0)):
+            case, middle = self.case(viscosity=1.0 / number), (0.5, 0.5)
+            found += [
+                Published(f"u, vertical centre line, Re {number}", _ghia.SOURCE, case, settled, "u", 1, middle,
+                          *_ghia.u(number), ("y/L", "u/U")),
+                Published(f"v, horizontal centre line, Re {number}", _ghia.SOURCE, case, settled, "v", 0, middle,
+                          *_ghia.v(number), ("x/L", "v/U")),
+            ]  # fmt: skip
+        return tuple(found)
 
     def reynolds(self, case: Case) -> float:
         """Re = ρ U L / μ with L the width and U the reference speed."""

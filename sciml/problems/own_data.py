@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from sciml.errors import InputError, is_number
 from sciml.geometry import Box
 from sciml.problem import Case, FieldSpec, InputSpec, Invariant, ParameterSpec, Problem, Scales
 from sciml.registry import problems
+from sciml.support import Support
 
 _VELOCITIES = (("u", "v", "w"), ("u", "v"), ("vx", "vy", "vz"), ("vx", "vy"), ("ux", "uy", "uz"), ("ux", "uy"))
 
@@ -126,8 +127,14 @@ class DataProblem(Problem):
 
     def with_observed(self, observed: Observed) -> DataProblem:
         """The same problem, knowing what its data keep."""
-        options: dict[str, Any] = self.options | {"observed": observed}
-        return DataProblem(**options)
+        content: dict[str, Any] = self.options | {"observed": asdict(observed)}
+        return DataProblem(**content)
+
+    def informed(self, fields: tuple[str, ...], frames: Iterable[tuple[Support, Any, np.ndarray]]) -> DataProblem:
+        from sciml.problems._observe import observe
+
+        velocity = self.velocity if set(self.velocity) <= set(fields) else ()
+        return self.with_observed(observe(frames, fields, velocity))
 
     def geometry(self, case: Case) -> Box:
         extents = case.extents
@@ -135,7 +142,9 @@ class DataProblem(Problem):
             extents = case.support.extents
         if extents is None:
             raise InputError(f"{self.name}: the case does not say where it lives; give extents or a support")
-        return Box(tuple(a for a, _ in extents), tuple(b for _, b in extents), self.box)
+        # one point, or points in a plane, have an extent of their own all the same
+        wide = [(a, b) if b > a else (a - 0.5, b + 0.5) for a, b in extents]
+        return Box(tuple(a for a, _ in wide), tuple(b for _, b in wide), self.box)
 
     def scales(self, case: Case) -> Scales:
         """One for all: what is large and small is learned from the data."""

@@ -46,6 +46,7 @@ class TaylorGreen(PDEProblem):
     inputs = (
         InputSpec("initial_streamfunction", "m2 s-1", "initial", ("y_node", "x_node"), description="ψ on cell corners"),
     )
+    velocity = ("u", "v")
     invariants = (Invariant("momentum along x", "u", "m3 s-1"), Invariant("momentum along y", "v", "m3 s-1"))
 
     def geometry(self, case: Case) -> Box:

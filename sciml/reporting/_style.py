@@ -9,11 +9,12 @@ leaves a caller's own plotting state alone.
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +66,16 @@ _RC: Any = {
 _serial = itertools.count(1)
 
 
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """Around, or as the decorator of, whatever draws: the settings of this module on top of Matplotlib's defaults, and
+    none of the user's own (LaTeX for all text, say, or another set of fonts), which are as before afterwards."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_RC)
+        yield
+
+
 @dataclass(frozen=True)
 class Look:
     """Colour, dash and marker of one row of the comparison, the same in every figure of a page."""
@@ -98,12 +109,13 @@ def figure(width: float = 4.0, height: float = 3.1) -> tuple[Figure, Axes]:
 
     The default fits the width of a phone almost unscaled, so that 9-point type stays readable there.
     """
-    with matplotlib.rc_context(_RC):
+    with style():
         made = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(made)
         return made, made.add_subplot()
 
 
+@style()
 def caption(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
     """Write the title (bold, flush left) and the names of the axes, with their units."""
     axes.set_title(title, loc="left", fontweight="bold", fontsize=10.5)
@@ -117,7 +129,7 @@ def svg(made: Figure, label: str) -> str:
     Identifiers get a prefix of their own: several drawings share one page, and their clip paths must not meet.
     """
     buffer = io.StringIO()
-    with matplotlib.rc_context(_RC):
+    with style():
         made.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
@@ -141,7 +153,7 @@ def svg(made: Figure, label: str) -> str:
 def png(made: Figure, dpi: int = 110) -> bytes:
     """Return `made` as the bytes of a PNG file."""
     buffer = io.BytesIO()
-    with matplotlib.rc_context(_RC):
+    with style():
         made.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
@@ -155,6 +167,7 @@ def _attribute(text: str) -> str:
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+@style()
 def label_lines(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: float = 12.0) -> None:
     """Write each line's name beside its right end, moved apart vertically where two would touch.
 
@@ -181,6 +194,7 @@ def label_lines(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: 
         )  # fmt: skip
 
 
+@style()
 def label_points(axes: Axes, points: Sequence[tuple[float, float, str, str, bool]]) -> None:
     """Write a name beside every point (x, y, text, colour, bold), on the first side where it touches nothing.
 

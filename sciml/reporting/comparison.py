@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,9 +13,9 @@ import numpy as np
 
 from sciml.errors import InputError, SolverError
 from sciml.reporting import gather
-from sciml.reporting.study import Benchmark, Row, Study
+from sciml.reporting.names import model_names
+from sciml.reporting.study import Row, Study
 
-SHARES = (1 / 4, 1 / 2, 3 / 4)  # of the data's resolution, for the reference solver
 Tell = Callable[[str], None]
 
 
@@ -26,6 +28,8 @@ def compare(
     reference: bool = True,
     details: bool = False,
     tell: Tell | None = None,
+    progress: bool = False,
+    device: str = "auto",
 ) -> Study:
     """Hold trained runs against persistence (in time), mean field, interpolation and the reference solver on coarser
     grids.
@@ -37,28 +41,33 @@ def compare(
         reference: whether to run the reference solver where it supports the problem.
         details: whether to add sample fields, audits and the published benchmark, for a page.
         tell: called with one line before each longer part.
+        progress: whether to show how far the evaluation is.
+        device: where runs that are loaded from folders answer.
 
     Raises:
         InputError: runs or data that cannot be used.
     """
+    from sciml.solvers.references import references
     from sciml.training.samples import open_data
 
     say = tell or (lambda text: None)
-    surrogates, paths = _load(runs)
+    surrogates, paths = _load(runs, device)
     source = data if data is not None else gather.data_of(paths[0])
     if isinstance(source, str) and not source:
         raise InputError("data: the run does not say what it was trained on, expected the path of a data set")
     dataset, path = open_data(source)
-    names = gather.model_names(surrogates, paths)
+    names = model_names(surrogates, paths)
     groups: dict[str, list[Any]] = {}
     for name, surrogate in zip(names, surrogates, strict=True):
         groups.setdefault(name, []).append(surrogate)
     encoding = surrogates[0].encoding
     problem = encoding.problem
-    if problem.name != dataset.attrs.get("problem"):
-        raise InputError(f"data: holds {dataset.attrs.get('problem')!r}, but the run was trained on {problem.name!r}")
-    solvers = _references(problem, encoding.space, dataset) if reference else {}
-    parts = _compared(groups, solvers, dataset, split, steps, say)
+    own = str(dataset.attrs.get("problem"))
+    if problem.name != own:
+        raise InputError(f"data: holds {own!r}, but the run was trained on {problem.name!r}")
+    solvers = references(problem, encoding.template) if reference else {}
+    parts = _compared(groups, solvers, dataset, split, steps, say, progress)
+    every = parts.pop("every")
     fields = {f.name: f.unit for f in problem.fields if f.name in encoding.fields}
     runs_ = [gather.run_of(s, n, p) for s, n, p in zip(surrogates, names, paths, strict=True)]
     name = path.name if path is not None else "a data set in memory"
@@ -67,14 +76,14 @@ def compare(
         title=f"{problem.title}: {_listed(list(groups))} against what needs no training",
         data_name=name, fields=fields, facts=gather.data_facts(dataset, name, split), runs=runs_,
         versions=gather.versions(), split=split, steady=problem.steady, time_unit=problem.time_unit,
-        length_unit=getattr(problem, "length_unit", "m"),
+        length_unit=problem.length_unit, velocity=problem.velocity, equations=bool(problem.balances()),
         settings=[("held-out split", split), *([] if problem.steady else length)],
         command=_command(paths, path), threads=_threads(), **parts,
     )  # fmt: skip
-    return _detailed(study, groups, dataset, problem, steps, say) if details else study
+    return _detailed(study, groups, dataset, problem, steps, every, say) if details else study
 
 
-def _load(runs: Any) -> tuple[list[Any], list[str]]:
+def _load(runs: Any, device: str) -> tuple[list[Any], list[str]]:
     from sciml.solvers.surrogate import Surrogate, load
 
     several = list(runs) if isinstance(runs, list | tuple) else [runs]
@@ -83,45 +92,30 @@ def _load(runs: Any) -> tuple[list[Any], list[str]]:
     loaded, paths = [], []
     for run in several:
         paths.append(str(run) if isinstance(run, str | Path) else "")
-        loaded.append(load(run) if isinstance(run, str | Path) else run)
-        if not isinstance(loaded[-1], Surrogate) or loaded[-1].encoding is None:
+        loaded.append(load(run, device=device) if isinstance(run, str | Path) else run)
+        if not isinstance(loaded[-1], Surrogate) or not loaded[-1].fitted:
             what = f"an untrained {loaded[-1].name}" if isinstance(loaded[-1], Surrogate) else type(run).__name__
             raise InputError(f"runs: expected folders of runs or trained surrogates, got {what}")
-    kinds = {s.encoding.problem.name for s in loaded}
-    if len(kinds) > 1:
-        raise InputError(f"runs: expected runs on one problem, got {' and '.join(sorted(kinds))}")
+    first = loaded[0].encoding.problem
+    for surrogate in loaded[1:]:
+        other = surrogate.encoding.problem
+        if not first.same(other):
+            raise InputError(f"runs: expected runs on one problem, got {first.name} and {other.name}")
     return loaded, paths
 
 
-def _references(problem: Any, space: Sequence[int], dataset: Any) -> dict[str, Any]:
-    """Return the reference solver at shares of the data's resolution, by the name of the row."""
-    import sciml.data
-    from sciml.geometry import Box
-    from sciml.solvers import FiniteVolume, IncompressibleFlow
-
-    flow = problem.dimensions == 2 and IncompressibleFlow(8).supports(problem)
-    if not flow and not (
-        FiniteVolume(8).supports(problem) and isinstance(sciml.data.case(dataset, 0)[0].geometry, Box)
-    ):
-        return {}
-    found: dict[str, Any] = {}
-    for share in SHARES:
-        counts = tuple(max(4, round(n * share / 4) * 4) for n in space)
-        if counts != tuple(space):
-            name = f"reference {' × '.join(str(n) for n in reversed(counts))}"
-            found[name] = IncompressibleFlow((counts[0], counts[1]), tendencies=False) if flow else FiniteVolume(counts)
-    return found
-
-
 def _compared(
-    groups: Mapping[str, list[Any]], solvers: Mapping[str, Any], dataset: Any, split: str, steps: int, say: Tell
-) -> dict[str, Any]:
+    groups: Mapping[str, list[Any]], solvers: Mapping[str, Any], dataset: Any, split: str, steps: int, say: Tell,
+    progress: bool,
+) -> dict[str, Any]:  # fmt: skip
     from sciml.evaluation import evaluate
+    from sciml.solvers.baselines import Persistence
     from sciml.training.samples import table
 
     say("evaluating all rows on held-out cases")
     solved = {**{name: [solver] for name, solver in solvers.items()}, **groups}
-    found = evaluate(solved, dataset, split=split, steps=steps, examples=0)
+    with contextlib.redirect_stdout(sys.stderr) if progress else contextlib.nullcontext():  # answers alone go to stdout
+        found = evaluate(solved, dataset, split=split, steps=steps, examples=0, progress=progress)
     errors = found.errors
     any_surrogate = next(iter(groups.values()))[0]
     held = table(dataset, split, any_surrogate.encoding.fields)
@@ -140,15 +134,17 @@ def _compared(
         more[model] = _more(summary, found.summary["divergence_of_truth"], last)
     position = {int(n): i for i, n in enumerate(held.number)}
     cases = [held.cases[position[int(n)]] for n in errors["case"].values]
-    numbers = [gather.features(c) for c in cases]
+    numbers = [c.problem.shown(c) for c in cases]
     subsets = [str(s) for s in errors["subset"].values]
     shares = ", ".join(str(s) for s in found.summary["starts"])
     starts = f"They start at these shares of each held-out case: {shares}; {len(held.cases)} cases."
     return {
-        "rows": rows, "subsets": _subsets(subsets), "square": np.stack(square),
+        "rows": rows, "subsets": gather.subsets_in_order(dataset, subsets), "square": np.stack(square),
         "label": errors["label_square"].values.sum(axis=-1), "rollout_subset": subsets,
         "rollout_features": {k: np.array([n[k] for n in numbers]) for k in numbers[0]} if numbers else {},
         "rollout_case": [int(n) for n in errors["case"].values], "more": more,
+        "still": next((r.model for r in rows if r.kind == "baseline" and r.model == Persistence.name), None),
+        "every": int(found.summary.get("every") or 1),
         "starts": starts if shares else f"{len(held.cases)} held-out cases.",
     }  # fmt: skip
 
@@ -199,15 +195,8 @@ def _more(summary: Mapping[str, Any], of_truth: Mapping[str, Any], last: str) ->
     return found
 
 
-def _subsets(found: Sequence[str]) -> list[str]:
-    """Return the subsets in their usual order: the published ones first, initial states last."""
-    usual = ["bc", "prop", "geo", "ic"]
-    names = list(dict.fromkeys(found))
-    return sorted(names, key=lambda n: (usual.index(n) if n in usual else len(usual), n))
-
-
 def _detailed(
-    study: Study, groups: Mapping[str, list[Any]], dataset: Any, problem: Any, steps: int, say: Tell
+    study: Study, groups: Mapping[str, list[Any]], dataset: Any, problem: Any, steps: int, every: int, say: Tell
 ) -> Study:
     import dataclasses
 
@@ -218,13 +207,16 @@ def _detailed(
     order = {name: i for i, name in enumerate(study.subsets)}
     chosen.sort(key=lambda i: order.get(study.rollout_subset[i], 0))
     first = {model: seeds[0] for model, seeds in groups.items()}
-    samples = [gather.sample_of(dataset, study.rollout_case[i], study.rollout_subset[i], first, steps) for i in chosen]
-    benchmarks: list[Benchmark] = []
-    if problem.name == "lid_driven_cavity":
-        from sciml.reporting.ghia import benchmarks as published
+    samples = [
+        gather.sample_of(dataset, study.rollout_case[i], study.rollout_subset[i], first, steps, every) for i in chosen
+    ]
+    published = problem.published()
+    benchmarks = []
+    if published:
+        from sciml.reporting.published import benchmarks as beside
 
-        say("the reference solver against Ghia, Ghia and Shin (1982)")
-        benchmarks = published()
+        say(f"the reference solver against {published[0].source}")
+        benchmarks = beside(problem)
     return dataclasses.replace(study, samples=[s for s in samples if s is not None], benchmarks=benchmarks)
 
 

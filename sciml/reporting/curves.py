@@ -23,6 +23,7 @@ from sciml.reporting._style import (
     label_lines,
     label_points,
     number,
+    style,
     svg,
 )
 
@@ -40,6 +41,7 @@ class Line:
     high: np.ndarray | None = None
 
 
+@style()
 def error_growth(lines: Sequence[Line], looks: Mapping[str, Look], title: str, ylabel: str = "NMSE") -> str:
     """Draw error against rollout step, logarithmic, every row named at the end of its line."""
     made, axes = figure(4.0, 3.3)
@@ -62,6 +64,7 @@ def error_growth(lines: Sequence[Line], looks: Mapping[str, Look], title: str, y
     return svg(made, f"{title}: error against rollout step for {', '.join(line.name for line in lines)}")
 
 
+@style()
 def learning_curve(lines: Sequence[Line], looks: Mapping[str, Look], xlabel: str = "step", title: str = "") -> str:
     """Draw training (thin) and validation (thick, band = seeds) losses; names carry `training` or `validation`."""
     made, axes = figure(4.0, 3.0)
@@ -83,6 +86,7 @@ def learning_curve(lines: Sequence[Line], looks: Mapping[str, Look], xlabel: str
     return svg(made, f"{title or 'Learning curves'}: loss against {xlabel}")
 
 
+@style()
 def dots(
     rows: Sequence[tuple[str, Sequence[float] | np.ndarray]], looks: Mapping[str, Look], title: str, xlabel: str
 ) -> str:
@@ -115,6 +119,7 @@ def dots(
     return svg(made, f"{title}: {xlabel} by row")
 
 
+@style()
 def profile(
     lines: Sequence[Line], looks: Mapping[str, Look], title: str, xlabel: str, ylabel: str,
     points: tuple[np.ndarray, np.ndarray, str] | None = None, upright: bool = False,
@@ -136,6 +141,7 @@ def profile(
     return svg(made, f"{title}: {ylabel} against {xlabel}")
 
 
+@style()
 def parameter_scatter(
     x: np.ndarray, y: np.ndarray, group: Sequence[str], xlabel: str, ylabel: str, title: str,
     other: np.ndarray | None = None,
@@ -169,6 +175,7 @@ def parameter_scatter(
     return svg(made, f"{title}: {ylabel} against {xlabel}")
 
 
+@style()
 def spectrum(lines: Sequence[Line], looks: Mapping[str, Look], title: str, xlabel: str, ylabel: str) -> str:
     """Draw energy against wavenumber, both logarithmic; `truth` is a thick dark line."""
     made, axes = figure(4.0, 3.3)
@@ -192,6 +199,7 @@ def spectrum(lines: Sequence[Line], looks: Mapping[str, Look], title: str, xlabe
     return svg(made, f"{title}: energy against wavenumber")
 
 
+@style()
 def speed_accuracy(
     points: Sequence[tuple[str, float, float, str]], looks: Mapping[str, Look], title: str, xlabel: str, ylabel: str,
 ) -> str:  # fmt: skip

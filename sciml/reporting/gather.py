@@ -6,60 +6,35 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sciml.reporting.names import flattened
 from sciml.reporting.study import Run, Sample
+from sciml.support import Support
 
-_TITLES = {"fno": "FNO", "unet": "U-Net", "identity": "identity"}
 _VERSIONS = ("sciml", "numpy", "torch", "jax", "xarray", "h5py", "matplotlib")
-
-
-def operator_title(name: str) -> str:
-    """Return an operator's name as people write it."""
-    return _TITLES.get(name, name)
-
-
-def model_names(surrogates: Sequence[Any], paths: Sequence[str]) -> list[str]:
-    """Return one name a surrogate, shared by those that differ in their seed alone.
-
-    Where two different set-ups share an operator, the folder's name is added.
-    """
-    keys = [_set_up(s) for s in surrogates]
-    titles = [operator_title(s.operator_name) for s in surrogates]
-    names = []
-    for key, title, path in zip(keys, titles, paths, strict=True):
-        rivals = {k for k, t in zip(keys, titles, strict=True) if t == title}
-        first = next(p for k, p in zip(keys, paths, strict=True) if k == key)
-        names.append(title if len(rivals) == 1 else f"{title} ({Path(first or path).name or 'unsaved'})")
-    return names
-
-
-def _set_up(surrogate: Any) -> str:
-    """Return everything that makes a run what it is, but for its seed and what came out of it."""
-    outcome = ("seconds", "steps", "steps_planned", "stopped", "threads", "encoding")
-    training = {k: v for k, v in dict(surrogate.training).items() if k not in outcome}
-    settings = {k: v for k, v in dict(training.get("settings") or {}).items() if k != "seed"}
-    whole = training | {"settings": settings, "operator": surrogate.operator_name, "options": surrogate.options}
-    return json.dumps(whole, sort_keys=True, default=str)
 
 
 def seed_of(surrogate: Any) -> int | None:
     """Return the seed that a surrogate was trained with, where its record has one."""
-    seed = dict(dict(surrogate.training).get("settings") or {}).get("seed")
+    seed = (surrogate.training.get("recipe") or {}).get("seed")
     return int(seed) if isinstance(seed, int) else None
 
 
 def run_of(surrogate: Any, model: str, path: str) -> Run:
-    """Return a run's settings and history for the page."""
-    training = dict(surrogate.training)
+    """Return a run's settings (the whole recipe among them) and history for the page."""
     settings: dict[str, Any] = {"operator": surrogate.operator_name}
-    settings |= {f"operator.{k}": v for k, v in surrogate.options.items()}
-    details = training.pop("settings", None) or {}
-    settings |= {k: v for k, v in training.items() if v not in (None, "", {}, [])}
-    settings |= {f"training.{k}": v for k, v in details.items() if v is not None}
+    chosen = surrogate.settings
+    settings |= flattened({k: chosen.get(k) for k in ("options", "stepping", "fields", "subset")})
+    settings |= flattened({"recipe": chosen.get("recipe") or {}})
+    outcome = {k: v for k, v in surrogate.training.items() if k not in ("operator", "options", "recipe", "subset")}
+    settings |= {f"training.{k}": v for k, v in outcome.items()}
+    settings |= {k: chosen[k] for k in ("parameters", "weights") if k in chosen}
+    settings = {k: v for k, v in settings.items() if v not in (None, "", {}, [])}
     seed = seed_of(surrogate)
     name = model if seed is None else f"{model}, seed {seed}"
     return Run(name, model, path, surrogate.operator_name, settings, list(surrogate.metrics), command_of(path))
@@ -116,9 +91,18 @@ def data_facts(dataset: Any, name: str, split: str) -> list[tuple[str, str]]:
     facts.append(
         ("frames", f"{int(rows.sum())}" + (f", {int(rows.max())} a case" if rows.min() == rows.max() > 1 else ""))
     )
-    grid = [f"{dataset.sizes[d]}" for d in ("x", "y", "z") if d in dataset.sizes]
+    nodes = np.asarray(dataset["node_row_size"].values) if "node_row_size" in dataset.variables else None
+    if nodes is not None:
+        least, most = int(nodes.min(initial=0)), int(nodes.max(initial=0))
+        cells = any(str(v).startswith("connectivity") for v in dataset.variables)
+        count = f"{least}" if least == most else f"{least} to {most}"
+        facts.append(("nodes", f"{count} a case, {'joined by cells' if cells else 'loose'}"))
+    grid = [f"{dataset.sizes[d]}" for d in ("x", "y", "z") if d in dataset.sizes] if nodes is None else []
     if grid:
-        facts.append(("grid", " × ".join(grid)))
+        stretched = any(f"{d}_coordinate" in dataset.variables for d in "xyz")
+        masked = "mask" in dataset.variables
+        more = [w for w, there in (("stretched", stretched), ("masked", masked)) if there]
+        facts.append(("grid", ", ".join([" × ".join(grid), *more])))
     facts.append(("fields", ", ".join(
         f"{n} ({pretty_unit(dataset[n].attrs.get('units', ''))})" for n in schema.field_names(dataset)
     )))  # fmt: skip
@@ -126,47 +110,19 @@ def data_facts(dataset: Any, name: str, split: str) -> list[tuple[str, str]]:
         values = np.asarray(dataset[parameter].values, float)
         if np.ptp(values) > 0:
             unit = pretty_unit(dataset[parameter].attrs.get("units", ""))
-            facts.append((parameter.replace("_", " "), f"{values.min():.3g} to {values.max():.3g} {unit}"))
+            unit = "" if unit == "–" else f" {unit}"
+            facts.append((parameter.replace("_", " "), f"{values.min():.3g} to {values.max():.3g}{unit}"))
     for key in ("solver", "profile", "seed", "resolution"):
         if key in dataset.attrs:
             facts.append((key, str(dataset.attrs[key]).replace("_", " ")))
     return facts
 
 
-def shown_parameters(case: Any) -> dict[str, float]:
-    """Return the numbers that say which case this is: those that differ from the defaults, and the Reynolds number."""
-    from sciml._repr_html import pretty_unit
-
-    specs = {p.name: p for p in case.problem.parameters}
-    found = {
-        f"{name.replace('_', ' ')} ({pretty_unit(specs[name].unit)})".replace(" (–)", ""): float(value)
-        for name, value in case.parameters.items()
-        if value != specs[name].default
-    }
-    reynolds: Any = getattr(case.problem, "reynolds", None)
-    return {"Reynolds number": float(reynolds(case))} | found if reynolds is not None else found
-
-
-def features(case: Any) -> dict[str, float]:
-    """Return the numbers to draw errors over: those of the problem for a flow, else its parameters."""
-    problem = case.problem
-    found: dict[str, float] = {}
-    reynolds: Any = getattr(problem, "reynolds", None)
-    if reynolds is not None:
-        found["Reynolds number"] = float(reynolds(case))
-    names = [p.name for p in problem.parameters]
-    if {"width", "height"} <= set(names):
-        found["aspect ratio, height / width"] = case.parameters["height"] / case.parameters["width"]
-    if "lid_velocity" in names:
-        found["lid speed (m s⁻¹)"] = abs(case.parameters["lid_velocity"])
-    if found:
-        return found
-    from sciml._repr_html import pretty_unit
-
-    return {
-        f"{p.name.replace('_', ' ')} ({pretty_unit(p.unit)})": float(case.parameters[p.name])
-        for p in problem.parameters
-    }
+def subsets_in_order(dataset: Any, found: Sequence[str]) -> list[str]:
+    """Return the subsets that occur, in the order of the data set's own flag meanings."""
+    meanings = str(dataset["subset"].attrs.get("flag_meanings", "")).split() if "subset" in dataset.variables else []
+    present = list(dict.fromkeys(found))
+    return [m for m in meanings if m in present] + [p for p in present if p not in meanings]
 
 
 def representative(number: Sequence[int], subset: Sequence[str], level: Sequence[float]) -> list[int]:
@@ -180,90 +136,118 @@ def representative(number: Sequence[int], subset: Sequence[str], level: Sequence
 
 
 def sample_of(
-    dataset: Any, number: int, subset: str, surrogates: Mapping[str, Any], steps: int = 20, start: int = 0
+    dataset: Any, number: int, subset: str, surrogates: Mapping[str, Any], steps: int = 20, every: int = 1
 ) -> Sample | None:
-    """Return a case's truth, each surrogate's rollout from frame `start` on, and the audits of both."""
+    """Return a case's truth, each surrogate's rollout from its first frame on, and the audits of all.
+
+    Args:
+        every: frames of the data that one step of the rollout spans.
+    """
     import sciml.data
     from sciml.data import schema
 
     case, solution = sciml.data.case(dataset, number)
-    steady = "time" not in solution.dims
-    names = schema.field_names(dataset)
-    axes = [d for d in ("z", "y", "x") if d in solution.dims]
-    if not axes:
+    support = case.support
+    if support is None:
         return None
-    if steady:
-        frames, times = slice(None), np.zeros(1)
-    else:
-        frames = slice(start, min(start + steps + 1, solution.sizes["time"]))
-        times = np.asarray(solution["time"].values, float)[frames]
-        solution = solution.isel(time=frames)
-    truth = {n: np.asarray(solution[n].values, float) for n in names if n in solution}
-    if steady:
-        truth = {n: v[None] for n, v in truth.items()}
-    predictions, audits = {}, _reference_audit(case, solution, times, axes) or {"truth": _audit(solution)}
+    steady = "time" not in solution.dims
+    names = [n for n in schema.field_names(dataset) if n in solution and set(support.dims) <= set(solution[n].dims)]
+    times = np.zeros(1)
+    if not steady:
+        solution = solution.isel(time=slice(0, steps * every + 1, every))
+        times = np.asarray(solution["time"].values, float)
+    truth = {n: _array(solution[n], support, steady) for n in names}
+    moving = any("time" in solution[a].dims for a in "xyz" if a in solution.variables)
+    if moving:
+        support = sciml.data.support(dataset, number, None, (len(times) - 1) * every)
+    predictions: dict[str, Any] = {}
+    audits: dict[str, list[dict[str, Any]]] = {}
+    notes: dict[str, None] = {}
+
+    def note(who: str, solved: Any) -> None:
+        rows, remarks = _audit(solved)
+        if rows:
+            audits[who] = rows
+        notes.update(dict.fromkeys(remarks if not case.problem.balances() else ()))
+
+    reference = _reference(case, support, times, steady)
+    known = next((s.encoding.problem for s in surrogates.values() if s.encoding.problem.same(case.problem)), None)
+    if reference is not None:
+        note(*reference)
+    elif not moving:
+        note("truth", _labelled(case, known, truth, times, support, steady))
     for model, surrogate in surrogates.items():
         made = _predict(surrogate, case, truth, times, steady)
         predictions[model] = made
-        audits[model] = _audit(_labelled(case, made, times, solution, axes, steady))
-    box = dict(zip("xyz", case.geometry.extents, strict=False))
-    extents = {a: (float(box[a][0]), float(box[a][1])) for a in axes}
-    around = [a for a, p in zip("xyz", getattr(case.geometry, "periodic", ()), strict=False) if p]
-    mask = np.asarray(solution["mask"].values) if "mask" in solution else None
+        if not moving:
+            note(model, _labelled(case, surrogate.encoding.problem, made, times, support, steady))
     return Sample(
-        case.label or f"case {number}", "" if subset == "all" else subset, times,
-        {a: np.asarray(solution[a].values, float) for a in axes}, extents,
-        truth, predictions, shown_parameters(case), {k: v for k, v in audits.items() if v}, mask, start, around,
+        case.label or f"case {number}", "" if subset == "all" else subset, times, support, truth, predictions,
+        case.problem.shown(case), audits, list(notes), 0, moving,
     )  # fmt: skip
 
 
-def _reference_audit(case: Any, solution: Any, times: np.ndarray, axes: list[str]) -> dict[str, list[dict[str, Any]]]:
-    """Return the audit of the reference solver's own solution, where it can solve this case: unlike a stored one it
-    has face velocities and rates of change, so that the audit sees what the solver conserves."""
-    from sciml.errors import InputError, SolverError
-    from sciml.solvers import IncompressibleFlow
+def _array(variable: Any, support: Support, steady: bool) -> np.ndarray:
+    """(T, *shape) of a field, a steady one as a single frame."""
+    dims = support.dims if steady else ("time", *support.dims)
+    values = np.asarray(variable.transpose(*dims).values, float)
+    return values[None] if steady else values
 
-    shape = tuple(solution.sizes[a] for a in axes)
-    if len(shape) != 2 or min(shape) < 4 or "time" not in solution.dims:
-        return {}
-    solver = IncompressibleFlow((int(shape[0]), int(shape[1])), dtype="float64")
-    if not solver.supports(case.problem):
-        return {}
+
+def _reference(case: Any, support: Support, times: np.ndarray, steady: bool) -> tuple[str, Any] | None:
+    """Return the reference solver's own solution on the same grid, where one can solve this case in time: unlike a
+    stored one it has face velocities and rates of change, so that the audit sees what the solver conserves."""
+    from sciml.errors import InputError, SolverError
+    from sciml.solvers.references import reference, sized
+    from sciml.support import Grid
+
+    if steady or not isinstance(support, Grid) or not support.uniform_cells or support.inside is not None:
+        return None
+    solver = reference(case.problem, support.shape, full=True)
+    if solver is None:
+        return None
     try:
-        solved = solver.solve(case, times[times >= 0])
+        return f"reference {sized(support.shape)}", solver.solve(case, times[times >= 0])
     except (InputError, SolverError):
-        return {}
-    return {f"reference {shape[1]} × {shape[0]}": _audit(solved)}
+        return None
 
 
 def _predict(surrogate: Any, case: Any, truth: Mapping[str, np.ndarray], times: np.ndarray, steady: bool) -> dict:
+    """field -> (T, *shape), from the first true frame on."""
+    from sciml.solver import Start
+
     names = list(surrogate.encoding.fields)
     if steady:
         solved = surrogate.solve(case)
-        return {n: np.asarray(solved[n].values, float)[None] for n in names}
+        return {n: _array(solved[n], case.support, True) for n in names}
     first = np.stack([truth[n][0] for n in names])
-    made = surrogate.rollout(first[None], [case], float(times[0]), len(times) - 1)[0]
-    return {n: np.concatenate([truth[n][:1], np.asarray(made[:, i], float)]) for i, n in enumerate(names)}
+    start = Start(case, case.support, first[None], float(times[0]))
+    frames = [first, *(frame[0] for frame in surrogate.rollout([start], times[None, 1:]))]
+    return {n: np.stack([np.asarray(f[i], float) for f in frames]) for i, n in enumerate(names)}
 
 
 def _labelled(
-    case: Any, made: Mapping[str, np.ndarray], times: np.ndarray, like: Any, axes: list[str], steady: bool
+    case: Any, problem: Any, made: Mapping[str, np.ndarray], times: np.ndarray, support: Support, steady: bool
 ) -> Any:
+    """The solution with these values; `problem` knows what its training data keep."""
     import sciml.data
 
-    dims = tuple(axes) if steady else ("time", *axes)
+    if problem is not None and problem.same(case.problem):
+        case = replace(case, problem=problem, parameters=dict(case.parameters), inputs=dict(case.inputs))
+    dims = support.dims if steady else ("time", *support.dims)
     fields = {n: (dims, v[0] if steady else v) for n, v in made.items()}
-    coords = {a: np.asarray(like[a].values) for a in axes}
-    whole = all(np.isfinite(v).all() for v in made.values())
-    return sciml.data.solution(case, None if steady else times, fields, coords, status="ok" if whole else "not finite")
+    inside = support.inside
+    whole = all(np.isfinite(v if inside is None else v[..., inside]).all() for v in made.values())
+    return sciml.data.solution(case, None if steady else times, fields, support, status="ok" if whole else "not finite")
 
 
-def _audit(solution: Any) -> list[dict[str, Any]]:
-    """Return the audit's rows; none where the audit cannot be made of this solution."""
+def _audit(solution: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the audit's rows and notes; none where the audit cannot be made of this solution."""
     import sciml
     from sciml.errors import InputError
 
     try:
-        return sciml.audit(solution).to_dict()["rows"]
+        found = sciml.audit(solution).to_dict()
     except InputError:
-        return []
+        return [], []
+    return found["rows"], found["notes"]

@@ -1,21 +1,24 @@
-"""Field pictures and the animation: pure functions from arrays to SVG strings and PNG data addresses."""
+"""Field pictures: values on any support, drawn where they live, as SVG strings."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
+from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
 
-from sciml.reporting._style import DIVERGING, INK, SEQUENTIAL, caption, data_uri, figure, svg
+from sciml.reporting._style import DIVERGING, INK, SEQUENTIAL, caption, figure, style, svg
+from sciml.support import Grid, Mesh, Support
+
+GREY = "#d5d9de"  # where there is nothing to have a value
+SLAB = 0.1  # thickness of the slab of 3-D nodes that is drawn, as a share of the extent
+Scale = tuple[float, float, str]
 
 
-def limits(*arrays: np.ndarray, signed: bool | None = None) -> tuple[float, float, str]:
+def limits(*arrays: np.ndarray, signed: bool | None = None) -> Scale:
     """Return (low, high, colour map) that show all `arrays` on one scale.
 
     Values of both signs get a map that is white at zero and symmetric limits; others run from least to largest.
@@ -34,6 +37,12 @@ def limits(*arrays: np.ndarray, signed: bool | None = None) -> tuple[float, floa
     return low, high, SEQUENTIAL
 
 
+def inside(values: np.ndarray, support: Support) -> np.ndarray:
+    """Values (..., *shape) as floats, NaN where the support has none."""
+    values = np.asarray(values, float)
+    return values if support.inside is None else np.where(support.inside, values, np.nan)
+
+
 def _panel(shape: float) -> tuple[Figure, Axes, Axes]:
     """Return a figure with axes of height / width = `shape` and a colour bar of the same height beside them."""
     width = 2.25 if shape <= 1.3 else max(2.25 * 1.3 / shape, 0.9)
@@ -47,25 +56,36 @@ def _panel(shape: float) -> tuple[Figure, Axes, Axes]:
     return made, axes, bar_axes
 
 
+@style()
 def field(
-    values: np.ndarray, extent: tuple[float, float, float, float], scale: tuple[float, float, str],
-    title: str, unit: str, length_unit: str = "m", mask: np.ndarray | None = None,
+    values: np.ndarray, support: Support, scale: Scale, title: str, unit: str, length_unit: str = "m",
+    names: tuple[str, str] = ("x", "y"),
 ) -> str:  # fmt: skip
-    """Draw a field (y, x), first row at the bottom, over `extent` (x_min, x_max, y_min, y_max) with its colour bar.
+    """Draw a field (*shape) on a two-dimensional support, with its colour bar.
 
-    Cells where `mask` is 0 are left grey: there is no fluid there.
+    Cells of a grid are drawn as they are, stretched or not; between the nodes of a mesh colours run linearly over its
+    triangles; loose points are dots. Where there is no value (a mask, outside of a mesh) it is left grey.
+
+    Args:
+        names: of the axes.
     """
-    shown = np.ma.masked_invalid(np.asarray(values, float))
-    if mask is not None:
-        shown = np.ma.masked_where(np.asarray(mask) == 0, shown)
-    made, axes, bar_axes = _panel((extent[3] - extent[2]) / (extent[1] - extent[0]))
+    (left, right), (low, high) = support.extents
+    ratio = ((high - low) or 1e-9) / ((right - left) or 1e-9)
+    slender = not 0.1 <= ratio <= 4.0  # too much so to be drawn true to scale
+    made, axes, bar_axes = _panel((1 / 3 if ratio < 1 else 2.0) if slender else ratio)
     axes.grid(False)
-    axes.set_facecolor("#d5d9de")
-    image = axes.imshow(
-        shown, origin="lower", extent=extent, vmin=scale[0], vmax=scale[1], cmap=scale[2], aspect="equal",
-        interpolation="nearest",
-    )  # fmt: skip
-    bar = made.colorbar(image, cax=bar_axes)
+    axes.set_facecolor(GREY)
+    shown = np.ma.masked_invalid(inside(values, support))
+    if isinstance(support, Grid):
+        drawn = _cells(axes, support, shown, scale)
+    elif isinstance(support, Mesh) and len(support.simplices()):
+        drawn = _triangles(axes, support, shown, scale)
+    else:
+        drawn = _dots(axes, support.points(), shown, scale)
+    axes.set_aspect("auto" if slender else "equal")
+    axes.set_xlim(*_ends(left, right, isinstance(support, Grid)))
+    axes.set_ylim(*_ends(low, high, isinstance(support, Grid)))
+    bar = made.colorbar(drawn, cax=bar_axes)
     bar_axes.tick_params(labelsize=9)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     bar.locator = MaxNLocator(5)
@@ -77,24 +97,103 @@ def field(
         spine.set_linewidth(0.8)
     axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.yaxis.set_major_locator(MaxNLocator(3))
-    caption(axes, title, f"x ({length_unit})", f"y ({length_unit})")
+    caption(axes, title, f"{names[0]} ({length_unit})", f"{names[1]} ({length_unit})")
     return svg(made, f"{title}, scale from {scale[0]:.3g} to {scale[1]:.3g} {unit}")
 
 
+def _ends(low: float, high: float, cells: bool) -> tuple[float, float]:
+    """Limits of an axis: those of cells, or with some room for nodes on the edge."""
+    room = 0.0 if cells else 0.02 * (high - low)
+    return (low - room, high + room) if high > low else (low - 0.5, high + 0.5)
+
+
+def _cells(axes: Axes, grid: Grid, shown: Any, scale: Scale) -> Any:
+    if grid.uniform_cells:
+        (left, right), (low, high) = grid.extents
+        return axes.imshow(
+            shown, origin="lower", extent=(left, right, low, high), vmin=scale[0], vmax=scale[1], cmap=scale[2],
+            aspect="auto", interpolation="nearest",
+        )  # fmt: skip
+    return axes.pcolormesh(
+        *grid.faces[:2], shown, vmin=scale[0], vmax=scale[1], cmap=scale[2], shading="flat", rasterized=True
+    )
+
+
+def _triangles(axes: Axes, mesh: Mesh, shown: Any, scale: Scale) -> Any:
+    triangles = mesh.simplices()
+    missing = np.ma.getmaskarray(shown)
+    whole = triangles[~missing[triangles].any(axis=1)]
+    x, y = mesh.points().T
+    if not len(whole):  # nothing is finite: grey, with the colour bar all the same
+        return _dots(axes, mesh.points(), shown, scale)
+    return axes.tripcolor(
+        x, y, np.ma.filled(shown, 0.0), triangles=whole, shading="gouraud", vmin=scale[0], vmax=scale[1],
+        cmap=scale[2], rasterized=True,
+    )  # fmt: skip
+
+
+def _dots(axes: Axes, points: np.ndarray, shown: Any, scale: Scale) -> Any:
+    """Dots that about touch where there are many, and can be seen where there are few."""
+    size = float(np.clip(2.0e4 / max(len(points), 1), 4.0, 60.0))
+    return axes.scatter(
+        points[:, 0], points[:, 1], s=size, c=shown, vmin=scale[0], vmax=scale[1], cmap=scale[2], linewidths=0,
+        rasterized=len(points) > 400, plotnonfinite=False,
+    )  # fmt: skip
+
+
+def slices(grid: Grid) -> list[tuple[str, tuple[str, str], tuple[Any, ...], Grid]]:
+    """The three central slices of a 3-D grid: (title, names of the axes, index into the array, grid of the slice).
+
+    Where the number of cells along an axis is even, the slice is the layer just above the middle.
+    """
+    found = []
+    for normal in (2, 1, 0):  # xy, xz, yz
+        first, second = (a for a in range(3) if a != normal)
+        k = grid.shape[2 - normal] // 2
+        index: list[Any] = [slice(None)] * 3
+        index[2 - normal] = k
+        at = grid.centres[normal][k]
+        mask = None if grid.mask is None else grid.mask[tuple(index)]
+        if mask is not None and not mask.any():
+            mask = None
+        flat = Grid((grid.faces[first], grid.faces[second]), (grid.periodic[first], grid.periodic[second]), mask)
+        found.append((f"{'xyz'[normal]} = {at:.3g}", ("xyz"[first], "xyz"[second]), tuple(index), flat))
+    return found
+
+
+def slab(points: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Which 3-D points lie in a slab in the middle of z: (bool (N,), least z, largest z).
+
+    It is a tenth of the extent thick, or as thick as it must be to hold fifty points.
+    """
+    z = points[:, 2]
+    middle = (z.min() + z.max()) / 2
+    off = np.abs(z - middle)
+    half = max(SLAB / 2 * np.ptp(z), float(np.sort(off)[min(49, len(off) - 1)]))
+    return off <= half, float(middle - half), float(middle + half)
+
+
+@style()
 def line_field(
-    x: np.ndarray, curves: Sequence[tuple[str, np.ndarray, str]], title: str, xlabel: str, ylabel: str
+    support: Support, curves: Sequence[tuple[str, np.ndarray, str]], title: str, xlabel: str, ylabel: str
 ) -> str:
-    """Draw one-dimensional fields: `curves` are (name, values, colour) over `x`."""
+    """Draw fields on a one-dimensional support: `curves` are (name, values, colour). Cells outside a mask are gaps."""
     made, axes = figure(4.0, 3.0)
+    x = support.points()[:, 0]
+    order = np.argsort(x, kind="stable")
+    marker = "" if isinstance(support, Grid) else "."
     for name, values, colour in curves:
-        axes.plot(x, values, color=colour, label=name, linestyle="-" if name == "truth" else (0, (4, 2)))
+        y = inside(values, support)[order]
+        dash = "-" if name == "truth" else (0, (4, 2))
+        axes.plot(x[order], y, color=colour, label=name, linestyle=dash, marker=marker, markersize=4)
     caption(axes, title, xlabel, ylabel)
     if len(curves) > 1:
         axes.legend(frameon=False)
     return svg(made, f"{title}: {ylabel} against {xlabel}")
 
 
-def colour_bar(scale: tuple[float, float, str], unit: str, width: float = 2.3) -> str:
+@style()
+def colour_bar(scale: Scale, unit: str, width: float = 2.3) -> str:
     """Draw a horizontal colour bar alone, for pictures that carry no axes of their own (the animation)."""
     made, axes = figure(width, 0.64)
     axes.grid(False)
@@ -104,32 +203,3 @@ def colour_bar(scale: tuple[float, float, str], unit: str, width: float = 2.3) -
     axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.set_xlabel(unit)
     return svg(made, f"colour scale from {scale[0]:.3g} to {scale[1]:.3g} {unit}")
-
-
-def strip(frames: np.ndarray, scale: tuple[float, float, str]) -> str:
-    """Pack the frames of an animation (time, y, x), side by side, into one picture with the 256 colours of its map.
-
-    The page's script copies one frame at a time to a canvas, so a film is one small PNG and needs no video decoder.
-    The first row of a field is drawn at the bottom; what is not finite is grey.
-    """
-    low, high, name = scale
-    values = np.asarray(frames, float)[:, ::-1]
-    level = np.clip((values - low) / ((high - low) or 1.0), 0.0, 1.0)
-    index = np.where(np.isfinite(level), 1 + np.round(254 * np.nan_to_num(level)), 0).astype(np.uint8)
-    picture = Image.fromarray(np.concatenate(list(index), axis=1), mode="L")
-    colours = matplotlib.colormaps[name](np.linspace(0.0, 1.0, 255), bytes=True)[:, :3]
-    picture.putpalette([0xD5, 0xD9, 0xDE, *colours.ravel().tolist()])
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
-    return data_uri(buffer.getvalue())
-
-
-def shrink(frames: np.ndarray, most: int = 96) -> np.ndarray:
-    """Average (time, y, x) frames down by a whole factor until the longer side has at most `most` cells."""
-    frames = np.asarray(frames, float)
-    factor = int(np.ceil(max(frames.shape[1:]) / most))
-    if factor <= 1:
-        return frames
-    height, width = (n // factor * factor for n in frames.shape[1:])
-    cut = frames[:, :height, :width]
-    return cut.reshape(len(cut), height // factor, factor, width // factor, factor).mean(axis=(2, 4))

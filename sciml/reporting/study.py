@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from sciml.support import Support
+
 ALL = "all"
 
 
@@ -39,26 +41,24 @@ class Sample:
 
     Args:
         times: (T,) in `time_unit`, the first one being the start of the rollout.
-        coords: axis -> positions, in the order of the space axes, for instance {"y": ..., "x": ...}.
-        extents: axis -> (low, high) of the domain.
-        truth: field -> (T, *space).
-        predictions: model -> field -> (T, *space).
-        audits: model or "truth" -> rows of `sciml.audit(...).to_dict()`.
-        periodic: axes along which the domain is.
+        support: where the values live; of nodes that move, at the last of the times.
+        truth: field -> (T, *support.shape).
+        predictions: model -> field -> (T, *support.shape).
+        audits: model or "truth" -> rows of `sciml.audit(...).to_dict()`; `notes` what these could not check.
+        moving: whether nodes move from frame to frame.
     """
 
     label: str
     subset: str
     times: np.ndarray
-    coords: Mapping[str, np.ndarray]
-    extents: Mapping[str, tuple[float, float]]
+    support: Support
     truth: Mapping[str, np.ndarray]
     predictions: Mapping[str, Mapping[str, np.ndarray]]
     parameters: Mapping[str, float] = field(default_factory=dict)
     audits: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
-    mask: np.ndarray | None = None
+    notes: Sequence[str] = ()
     start: int = 0
-    periodic: Sequence[str] = ()
+    moving: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,9 @@ class Study:
         rollout_features: name -> (rollout,) numbers to draw the error over (Reynolds number, aspect ratio, ...).
         facts: about the data, (name, value) as text.
         settings, versions: as text; command: what makes this page again.
+        velocity: fields that are the components of a velocity, in the order x, y, z.
+        still: the row that repeats the last state, where there is one.
+        equations: whether the problem states any, so that an audit holds solutions against them.
         more: model -> name -> text: further figures for a table of their own.
     """
 
@@ -137,6 +140,9 @@ class Study:
     starts: str = ""
     threads: int = 0
     more: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    velocity: Sequence[str] = ()
+    equations: bool = True
+    still: str | None = None
 
     @property
     def models(self) -> list[tuple[str, str]]:
@@ -182,6 +188,19 @@ class Study:
     def unlearned(self) -> list[str]:
         """Models that need neither training nor a solver."""
         return [model for model, kind in self.models if kind == "baseline"]
+
+    @property
+    def references(self) -> list[str]:
+        """Numerical solvers."""
+        return [model for model, kind in self.models if kind == "reference"]
+
+    @property
+    def hardest(self) -> str:
+        """The subset in which repeating the last state (else the first row without training) errs most."""
+        bar = self.still or next(iter(self.unlearned), None)
+        scores = {s: self.score(bar, s) for s in self.subsets} if bar is not None else {}
+        scores = {s: v for s, v in scores.items() if np.isfinite(v)}
+        return max(scores, key=lambda s: scores[s]) if scores else ALL
 
     @property
     def best(self) -> str | None:

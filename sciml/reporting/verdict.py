@@ -70,8 +70,8 @@ def cost_at_equal_error(study: Study, model: str) -> tuple[float, str]:
 
 
 def verdict(study: Study) -> tuple[str, Tone]:
-    """Return the sentence and its tone. Good: better than every row without training in every subset, and cheaper
-    than the reference solver at equal error. Poor: better in no subset. Mixed: in between."""
+    """Return the sentence and its tone. Good: better than every row without training in every subset, and no numerical
+    solver that was run is as accurate at no greater cost. Poor: better in no subset. Mixed: in between."""
     model = study.best
     if model is None:
         return "No surrogate was given: the page compares only what needs no training.", "plain"
@@ -88,16 +88,49 @@ def verdict(study: Study) -> tuple[str, Tone]:
     if speed:
         parts.append(speed)
     if not won and not lost:
-        return f"The best surrogate is {model}; there is no row without training to hold it against. " + " ".join(
-            parts[1:]
-        ), "plain"
-    tone: Tone = "poor" if not won else "good" if not lost and cheaper is not False else "mixed"
+        head = f"The best surrogate is {model}; there is no row without training to hold it against."
+        return " ".join([head, *parts[1:], *_said(study, model)]), "plain"
+    parts += _said(study, model)
+    rivals = cheaper_references(study, model)
+    tone: Tone = "poor" if not won else "good" if not lost and not rivals and cheaper is not False else "mixed"
     head = {
         "good": f"Worth its training: {model} ",
         "mixed": f"Worth its training in part: {model} ",
         "poor": f"Not worth its training: {model} ",
     }[tone]
     return head + " ".join(parts), tone
+
+
+def cheaper_references(study: Study, model: str) -> list[str]:
+    """Return the numerical solvers that are at least as accurate over all rollouts and take no more time, the most
+    accurate first."""
+    error, cost = study.score(model), study.cost(model)
+    found = [n for n in study.references if study.score(n) <= error and study.cost(n) <= cost]
+    return sorted(found, key=study.score)
+
+
+def _said(study: Study, model: str) -> list[str]:
+    """What numerical solvers do better, in words; none where they do not."""
+    rivals = cheaper_references(study, model)
+    if rivals:
+        return [_rivals(study, model, rivals)]
+    better = [n for n in study.references if study.score(n) < study.score(model)]
+    if not better:
+        return []
+    named = sorted(better, key=study.score)
+    verb = "is" if len(named) == 1 else "are"
+    return [f"More accurate, but slower, {verb} {_listed(named)}."]
+
+
+def _rivals(study: Study, model: str, rivals: list[str]) -> str:
+    """What a numerical solver does better, in words."""
+    best = rivals[0]
+    ratio = study.score(model) / study.score(best) if study.score(best) > 0 else float("inf")
+    more = f", as {'is' if len(rivals) == 2 else 'are'} {_listed(rivals[1:])}" if len(rivals) > 1 else ""
+    return (
+        f"A numerical solver, {best}, is both more accurate (its error is {times(ratio)} smaller) and no slower "
+        f"({milliseconds(study.cost(best))}){more}."
+    )
 
 
 def _accuracy(study: Study, model: str, won: list[tuple[str, str]], lost: list[tuple[str, str]]) -> str:
@@ -169,15 +202,15 @@ def highlights(study: Study) -> list[tuple[str, str]]:
     if model is None:
         return []
     found: list[tuple[str, str]] = []
-    persistence = next((name for name in study.unlearned if "persist" in name.lower()), None)
+    persistence = study.still
     if persistence is not None:
         value = gain(study, model, persistence)
         if np.isfinite(value):
             found.append((times(value), f"persistence’s one-step error (NMSE) over that of {model}"))
-    hardest = "ic" if "ic" in study.subsets else None
-    won, of = steps_won(study, model, hardest or ALL)
+    hardest = study.hardest
+    won, of = steps_won(study, model, hardest)
     if of > 1:
-        where = f" in subset {hardest}" if hardest else ""
+        where = f" in subset {hardest}, the hardest" if hardest != ALL and len(study.subsets) > 1 else ""
         found.append((f"{won} of {of}", f"rollout steps at which {model} beats every row without training{where}"))
     cost = study.cost(model)
     if np.isfinite(cost):

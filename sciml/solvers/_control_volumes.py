@@ -15,7 +15,7 @@ import numpy as np
 from sciml.boundary import BoundaryCondition
 from sciml.derivatives import jax as provider
 from sciml.geometry import AXES
-from sciml.problem import Case, PDEProblem
+from sciml.problem import Case, Problem
 from sciml.support import Grid
 
 Data = Mapping[str, Any]
@@ -33,7 +33,7 @@ class ControlVolumes:
         kinds: boundary -> "dirichlet" or "neumann".
     """
 
-    def __init__(self, problem: PDEProblem, grid: Grid, kinds: Mapping[str, str]):
+    def __init__(self, problem: Problem, grid: Grid, kinds: Mapping[str, str]):
         self.grid, self.kinds = grid, dict(kinds)
         self.field = problem.fields[0].name
         (self.balance,) = problem.balances().values()

@@ -1,15 +1,16 @@
 """Answers without learning: what a surrogate has to beat to be worth its training.
 
-Each is a solver with `fit(data)` and the same `rollout` as `Surrogate`, so that one evaluation serves all. A steady
-problem has one frame, the answer, and no rollouts.
+Each is a solver with `fit(data)` that goes on from any given frame, as `Surrogate` does, so that one evaluation serves
+all; on grids, on nodes, for problems in time and steady ones. A steady problem has one frame, the answer, and no
+rollouts.
 """
 
 from __future__ import annotations
 
 import itertools
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Self
 
 import numpy as np
 import xarray as xr
@@ -17,36 +18,26 @@ import xarray as xr
 from sciml import data as _data
 from sciml import registry
 from sciml.errors import InputError
-from sciml.problem import Case, PDEProblem
-from sciml.solver import Solver, as_cases, times_for
-from sciml.support import Grid
-from sciml.training.samples import (
-    CaseTable,
-    TimeStep,
-    feature_names,
-    feature_table,
-    open_data,
-    static_inputs,
-    table,
-    time_step,
-)
+from sciml.problem import Case, Problem
+from sciml.solver import Restartable, Start, as_cases, check_times, times_for
+from sciml.solvers._alignment import Clock, Layout, Map
+from sciml.solvers._frames import labelled, start_of
+from sciml.support import Grid, Points, Support
+from sciml.training.samples import CaseTable, feature_table, features, open_data, static_inputs, table
 
 
-class Baseline(Solver):
-    """Common to the baselines: training cases in the problem's scales, at equal numbers of steps."""
+class Baseline(Restartable):
+    """Abstract: what the baselines share. They answer on the support of the case, else on that of the training data."""
 
-    history = 1
     steady = True  # whether it has an answer to steady problems
-    aligned = True  # whether it needs training cases that begin at the same step
+    sees_start = True  # whether the answer depends on how a case begins
 
     def __init__(self) -> None:
-        self.problem: PDEProblem | None = None
+        self.problem: Problem | None = None
         self.fields: tuple[str, ...] = ()
-        self.space: tuple[int, ...] = ()
-        self.step: TimeStep | None = None
         self.cases = 0
 
-    def fit(self, data: Any, split: str | None = "train", fields: Sequence[str] | None = None) -> Baseline:
+    def fit(self, data: Any, split: str | None = "train", fields: Sequence[str] | None = None) -> Self:
         """Take what is needed from the training split.
 
         Args:
@@ -57,86 +48,97 @@ class Baseline(Solver):
             raise InputError(f"split: no case of the data set is in split {split!r}")
         if train.problem.steady and not self.steady:
             raise InputError(f"{self.name}: {train.problem.name} is steady, expected a problem in time")
-        self.problem, self.fields, self.space = train.problem, train.fields, train.space
-        self.step, self.cases = None if train.problem.steady else time_step(train), len(train.cases)
-        self.first = self._first(train)
+        self.fields, self.cases, self.layout = train.fields, len(train.cases), Layout.of(train)
         self._learn(train)
+        self.problem = train.problem
         return self
 
     def _learn(self, train: CaseTable) -> None: ...
 
-    def _first(self, train: CaseTable) -> int:
-        """The number of the step at which the training cases begin."""
-        if self.step is None or train.times is None:
-            return 0
-        found = {round(float(t[0]) / self.step.of(c)) for c, t in zip(train.cases, train.times, strict=True)}
-        if len(found) > 1 and self.aligned:
-            raise InputError(f"{self.name}: training cases begin at steps {min(found)} to {max(found)}, expected one")
-        return min(found)
+    def supports(self, problem: Problem) -> bool:
+        return self.problem is None or problem.same(self.problem)
 
-    def _known(self, case: Case) -> Any:
-        """What is computed once for all rollouts of a case."""
-
-    @abstractmethod
-    def _predict(self, initial: np.ndarray, case: Case, known: Any, first: int, steps: int) -> np.ndarray:
-        """(steps, field, *space) in the problem's scales, after frame number `first`, whose fields are `initial`."""
-
-    def _answer(self, case: Case) -> np.ndarray:
-        """(field, *space) in the problem's scales: the solution of a steady problem."""
-        raise InputError(f"{self.name}: {case.problem.name} is steady, expected a problem in time")
-
-    def supports(self, problem: PDEProblem) -> bool:
-        return self.problem is None or problem.name == self.problem.name
-
-    def _fitted(self) -> tuple[PDEProblem, TimeStep | None]:
+    def _fitted(self) -> Problem:
         if self.problem is None:
             raise InputError(f"{self.name}: has seen no data; call fit first")
-        return self.problem, self.step
+        return self.problem
 
-    def rollout(self, initial: Any, cases: Sequence[Case], start: Any, steps: int) -> np.ndarray:
-        """As `Surrogate.rollout`: (case, steps, field, *space) float32 in physical units."""
-        problem, step = self._fitted()
-        if step is None:
+    # -- answers ------------------------------------------------------------------------------------------------
+
+    def rollout(self, starts: Sequence[Start], times: np.ndarray) -> Iterator[list[np.ndarray]]:
+        problem = self._fitted()
+        if problem.steady:
             raise InputError(f"rollout: {problem.name} is steady; use solve")
-        d = problem.dimensions
-        initial = np.asarray(initial, dtype=np.float64)
-        if initial.ndim == d + 3:
-            initial = initial[:, -1]
-        starts = np.broadcast_to(np.asarray(start, dtype=np.float64), len(cases))
-        found = np.empty((len(cases), steps, *initial.shape[1:]), dtype=np.float32)
-        known = {id(case): self._known(case) for case in {id(c): c for c in cases}.values()}
-        for i, case in enumerate(cases):
-            first = int(step.index(case, starts[i : i + 1])[0]) - self.first
-            scale = self._scale(case)
-            found[i] = self._predict(initial[i] / scale, case, known[id(case)], first, steps) * scale
-        return found
+        times = np.asarray(times, dtype=np.float64).reshape(len(starts), -1)
+        for start, asked in zip(starts, times, strict=True):
+            if asked.size and asked[0] < start.time - 1e-6 * abs(start.time):
+                raise InputError(f"times: expected times from that of the frame on, {start.time:g}, got {asked[0]:g}")
+        return self._rollout(starts, times)
+
+    @abstractmethod
+    def _rollout(self, starts: Sequence[Start], times: np.ndarray) -> Iterator[list[np.ndarray]]: ...
+
+    def _answer(self, case: Case, support: Support) -> np.ndarray:
+        """(field, *shape): the solution of a steady problem."""
+        raise InputError(f"{self.name}: {case.problem.name} is steady, expected a problem in time")
+
+    def resume(self, case: Case, frame: Any, times: Any) -> xr.Dataset:
+        """The solution at `times` from a given state on; see `Restartable.resume`."""
+        self.require(case)
+        self._fitted()
+        return self._labelled(start_of(case, frame, self.fields), check_times(case.problem, times), None)
 
     def _solve(self, case: Case, times: np.ndarray | None, points: np.ndarray | None) -> xr.Dataset:
-        problem, step = self._fitted()
-        if points is not None:
-            raise InputError(f"points: {self.name} answers on the grid of its data")
-        grid = Grid.uniform(case.geometry, self.space)
-        dims = ("z", "y", "x")[-problem.dimensions :]
-        if step is None or times is None:
-            frames = (self._answer(case) * self._scale(case)).astype(np.float32)
-        else:
-            index = step.index(case, times)
-            values = problem.initial_state(case, grid)
-            initial = np.stack([np.broadcast_to(values[n], grid.shape) for n in self.fields])[None]
-            frames = np.concatenate([initial, self.rollout(initial, [case], 0.0, int(index[-1]))[0]])[index]
-            frames, dims = np.moveaxis(frames, 1, 0), ("time", *dims)
-        fields = {n: (dims, np.ascontiguousarray(frames[i], np.float32)) for i, n in enumerate(self.fields)}
-        coords = dict(zip("xyz", grid.centres, strict=False))
-        return _data.solution(case, times, fields, coords, solver=self.name, settings=self.settings)
+        self._fitted()
+        support = self.layout.support(case, self.name)
+        none = np.zeros((0, len(self.fields), *support.shape))
+        if times is None:
+            return self._labelled(Start(case, support, none), None, points)
+        try:
+            start = Start(case, support, self._initial(case, support)[None], 0.0)
+        except InputError:
+            if self.sees_start:
+                raise
+            start = Start(case, support, none, float(times[0]))
+        return self._labelled(start, times, points)
 
-    def _scale(self, case: Case) -> np.ndarray:
-        """(field, 1, ...) the problem's scales."""
-        return np.array([case.scales.fields.get(n, 1.0) for n in self.fields]).reshape(-1, *[1] * len(self.space))
+    def _labelled(self, start: Start, times: np.ndarray | None, points: np.ndarray | None) -> xr.Dataset:
+        case, support = start.case, start.support
+        if times is None:
+            frames = self._answer(case, support)
+        else:
+            frames = np.stack([frame[0] for frame in self.rollout([start], times[None])])
+        if points is not None:
+            frames, support = support.sample(frames, points), Points(points)
+        return labelled(
+            case, times, frames.astype(np.float32), self.fields, support, solver=self.name, settings=self.settings
+        )
 
     def solve_many(self, cases: Iterable[Case], times: Any = None, progress: bool = True) -> xr.Dataset:
         cases = as_cases(cases)
         each = times_for(cases, times)
         return _data.pack([self.solve(c, t) for c, t in zip(cases, each, strict=True)])
+
+    # -- cases --------------------------------------------------------------------------------------------------
+
+    def _initial(self, case: Case, support: Support) -> np.ndarray:
+        """(field, *shape) at time zero, physical.
+
+        Raises:
+            InputError: the problem does not say how its cases begin.
+        """
+        if not isinstance(support, Grid):
+            raise InputError(
+                f"{self.name}: {case.problem.name} does not say how a case begins on nodes; use resume(case, frame, "
+                "times) from a known frame"
+            )
+        values = case.problem.initial_state(case, support)
+        return np.stack([np.broadcast_to(values[n], support.shape) for n in self.fields]).astype(np.float64)
+
+    def _scale(self, case: Case, support: Support) -> np.ndarray:
+        """(field, 1, ...) the problem's scales."""
+        found = case.scales.fields
+        return np.array([found.get(n, 1.0) for n in self.fields]).reshape(-1, *[1] * len(support.shape))
 
 
 @registry.solvers.register("persistence")
@@ -144,82 +146,196 @@ class Persistence(Baseline):
     """Nothing changes: û(t) = u(start)."""
 
     name = "persistence"
+    title = "persistence"
     steady = False
-    aligned = False
 
-    def _predict(self, initial: np.ndarray, case: Case, known: Any, first: int, steps: int) -> np.ndarray:
-        return np.broadcast_to(initial, (steps, *initial.shape))
+    def _rollout(self, starts: Sequence[Start], times: np.ndarray) -> Iterator[list[np.ndarray]]:
+        for _ in range(times.shape[1]):
+            yield [np.array(s.frames[-1]) for s in starts]
+
+
+class Trajectories(Baseline):
+    """Abstract: made from whole training trajectories in the problem's scales, at the same times and places.
+
+    Between frames of the training data answers are linear in time; beyond the longest training case its last frame
+    stays.
+    """
+
+    clock: Clock | None  # None for steady problems
+
+    def _aligned(self, train: CaseTable) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Of each training case (frame, field, *template.shape), as far as it goes, and where it has values."""
+        for i, case in enumerate(train.cases):
+            support, layout = train.support(i), self.layout
+            frames = layout.into(support)(train.frames(i))
+            if self.clock is not None and train.times is not None:
+                frames = self.clock.sampled(case, train.times[i], frames)
+            yield frames, support.inside if layout.alike(support) else layout.template.inside
+
+    def _learn(self, train: CaseTable) -> None:
+        self.clock = None if train.times is None else Clock.common(train, self.name)
+        self._take(train)
+
+    @abstractmethod
+    def _take(self, train: CaseTable) -> None: ...
+
+    @abstractmethod
+    def _known(self, starts: Sequence[Start]) -> Any:
+        """What is computed once for several starts."""
+
+    @abstractmethod
+    def _frame(self, known: Any, rows: np.ndarray, number: int) -> np.ndarray:
+        """(row, field, *template.shape) in the problem's scales: frame `number` of the trajectories of these starts."""
+
+    def _fade(self, case: Case) -> np.ndarray | None:
+        """c_k: the share of what was missed at the start that is still missed k frames later; None for nothing."""
+        return None
+
+    def _estimate(self, known: Any, back: Sequence[Map], positions: np.ndarray) -> list[np.ndarray]:
+        """(field, *shape) of each start at a fractional number of frames, in the problem's scales."""
+        assert self.clock is not None
+        last = len(self.clock.times) - 1
+        at = np.clip(positions, 0, last)
+        lower = np.floor(at).astype(int)
+        found: list[np.ndarray] = [np.empty(0)] * len(at)
+        for number in np.unique(lower):
+            rows = np.flatnonzero(lower == number)
+            frames = self._frame(known, rows, int(number))
+            share = (at[rows] - number).reshape(-1, *[1] * (frames.ndim - 1))
+            if share.any():
+                frames = frames * (1 - share) + share * self._frame(known, rows, min(int(number) + 1, last))
+            for r, frame in zip(rows.tolist(), frames, strict=True):
+                found[r] = back[r](frame)
+        return found
+
+    def _rollout(self, starts: Sequence[Start], times: np.ndarray) -> Iterator[list[np.ndarray]]:
+        assert self.clock is not None
+        supports = {id(s.support): s.support for s in starts}
+        moves = {key: self.layout.back(support) for key, support in supports.items()}
+        back = [moves[id(s.support)] for s in starts]
+        scales = [self._scale(s.case, s.support) for s in starts]
+        known = self._known(starts)
+        begin = np.array([float(self.clock.positions(s.case, np.array([s.time]))[0]) for s in starts])
+        fades = [self._fade(s.case) if len(s.frames) else None for s in starts]
+        missed: list[np.ndarray | None] = [None] * len(starts)
+        if any(f is not None for f in fades):
+            guess = self._estimate(known, back, begin)
+            missed = [
+                None if f is None else s.frames[-1] / scale - g
+                for f, s, scale, g in zip(fades, starts, scales, guess, strict=True)
+            ]
+        asked = np.stack([self.clock.positions(s.case, t) for s, t in zip(starts, times, strict=True)])
+        for j in range(times.shape[1]):
+            found = self._estimate(known, back, asked[:, j])
+            for i, start in enumerate(starts):
+                lag, fade, gap = asked[i, j] - begin[i], fades[i], missed[i]
+                if len(start.frames) and lag <= 0:
+                    found[i] = np.array(start.frames[-1], dtype=np.float64)
+                    continue
+                if fade is not None and gap is not None:
+                    found[i] = found[i] + np.interp(lag, np.arange(len(fade)), fade) * gap
+                found[i] = found[i] * scales[i]
+            yield found
+
+    def _answer(self, case: Case, support: Support) -> np.ndarray:
+        start = Start(case, support, np.zeros((0, len(self.fields), *support.shape)))
+        frame = self._frame(self._known([start]), np.zeros(1, int), 0)[0]
+        return self.layout.back(support)(frame) * self._scale(case, support)
 
 
 @registry.solvers.register("mean_field")
-class MeanField(Baseline):
-    """The mean of the training cases at the same number of steps, in the problem's scales; it knows nothing of the case
-    but its scales. Beyond the longest training case the last mean stays."""
+class MeanField(Trajectories):
+    """The mean of the training cases at the same time, in the problem's scales; it knows nothing of the case but its
+    scales. A cell has the mean over the cases that have a value there."""
 
     name = "mean field"
+    title = "mean field"
+    sees_start = False
 
-    def _learn(self, train: CaseTable) -> None:
-        longest = int(train.length.max())
-        total = np.zeros((longest, len(self.fields), *self.space))
-        count = np.zeros(longest)
-        for i in range(len(train.cases)):
-            frames = train.frames(i)
-            total[: len(frames)] += frames
-            count[: len(frames)] += 1
-        self.mean = total / count.reshape(-1, *[1] * (total.ndim - 1))
+    def _take(self, train: CaseTable) -> None:
+        frames = 1 if self.clock is None else len(self.clock.times)
+        shape = self.layout.template.shape
+        total, count = np.zeros((frames, len(train.fields), *shape)), np.zeros((frames, 1, *shape))
+        for values, inside in self._aligned(train):
+            total[: len(values)] += values
+            count[: len(values)] += 1.0 if inside is None else inside
+        self.mean = total / np.maximum(count, 1.0)
 
-    def _predict(self, initial: np.ndarray, case: Case, known: Any, first: int, steps: int) -> np.ndarray:
-        return self.mean[np.clip(first + 1 + np.arange(steps), 0, len(self.mean) - 1)]
+    def _known(self, starts: Sequence[Start]) -> None:
+        return None
 
-    def _answer(self, case: Case) -> np.ndarray:
-        return self.mean[0]
+    def _frame(self, known: None, rows: np.ndarray, number: int) -> np.ndarray:
+        return np.broadcast_to(self.mean[number], (len(rows), *self.mean.shape[1:]))
 
 
 @registry.solvers.register("parameter_interpolation")
-class ParameterInterpolation(Baseline):
+class ParameterInterpolation(Trajectories):
     """A smooth interpolant of whole training trajectories over the space of cases, corrected by the given frame.
 
     A case is described by z: its dimensionless features (the mean in time), the course of those that change in time,
-    its coefficient and source fields, and its initial field, each block reduced to its principal components. With a
-    Matérn-5/2 kernel k over d² = Σ_block |Δz_block|² / ℓ_block² the trajectory is
+    its coefficient and source fields (and the places of its nodes, where they differ), and its initial field, each
+    block reduced to its principal components. With a Matérn-5/2 kernel k over d² = Σ_block |Δz_block|² / ℓ_block² the
+    trajectory is
 
         û(t; z) = ū(t) + Σ_i w_i(z) (u_i(t) − ū(t)),    w = (K + λI)⁻¹ k(z),
 
-    at equal numbers of steps. ℓ and λ minimise the leave-one-out error on the training cases (in closed form; for each
-    subset of the benchmark its own, with all cases in the sum): nothing is set by hand, and nothing held out is used.
+    at equal times. ℓ and λ minimise the leave-one-out error on the training cases, weighted by quadrature (in closed
+    form; for each subset of the benchmark its own, with all cases in the sum): nothing is set by hand, and nothing held
+    out is used.
 
     A rollout also knows the frame that it starts from. What the interpolant misses there is carried on, faded by
     c_k, the regression of leave-one-out residuals k steps apart:
 
         û(s + k) = û(s + k; z) + c_k (u(s) − û(s; z)).
 
+    How a case begins is what the problem says of it, else the frame that the start gives as its beginning.
+
     Source: C. E. Rasmussen, C. K. I. Williams, Gaussian Processes for Machine Learning (2006), sections 2.2, 5.4.2.
     """
 
     name = "interpolation"
+    title = "interpolation"
     LENGTHS = (0.3, 0.6, 1.2, 2.5, 5.0, 10.0, 20.0)
     RIDGES = (1e-11, 1e-8, 1e-5, 1e-3, 3e-2)
 
-    def _learn(self, train: CaseTable) -> None:
-        self.names = feature_names(train.cases[0], self.step)
-        longest = int(train.length.max())
-        self.frames = np.empty((len(train.cases), longest, len(self.fields), *self.space), dtype=np.float32)
-        for i in range(len(train.cases)):
-            frames = train.frames(i)
-            self.frames[i, : len(frames)] = frames
-            self.frames[i, len(frames) :] = frames[-1]
-        first = [None if self.step is None else f[0] for f in self.frames]
-        if self.first:  # what is known of a case is how it begins, not what the data begin with
-            first = [self._initial(c) for c in train.cases]
-        raw = [self._describe(c, f) for c, f in zip(train.cases, first, strict=True)]
+    def _take(self, train: CaseTable) -> None:
+        cases, clock = train.cases, self.clock
+        longest = 1 if clock is None else len(clock.times)
+        # for each time all cases, so that a rollout reads what it needs in one piece
+        self.frames = np.empty((longest, len(cases), len(train.fields), *self.layout.template.shape), dtype=np.float32)
+        for i, (frames, _) in enumerate(self._aligned(train)):
+            self.frames[: len(frames), i] = frames
+            self.frames[len(frames) :, i] = frames[-1]
+        self.mean = self.frames.mean(axis=1)
+        self.names = tuple(features(cases[0], self._times(cases[0])[:1], self._step(cases[0]))[0])
+        self.says = clock is not None and self._says(train)
+        supports = [train.support(i) for i in range(len(cases))]
+        # what is known of a case is how it begins, not what the data begin with
+        late = clock is not None and self.says and clock.times[0] > 0.5 * clock.step
+        raw = []
+        for i, (case, support) in enumerate(zip(cases, supports, strict=True)):
+            first = None if clock is None else self._said(case, support) if late else self.frames[0, i]
+            raw.append([*self._described(case, support), np.zeros(0) if first is None else _flat(first)])
         self.blocks = [_Block(np.stack(column)) for column in zip(*raw, strict=True)]
         self.z = [block(np.stack(column)) for block, column in zip(self.blocks, zip(*raw, strict=True), strict=True)]
-        self.mean = self.frames.mean(axis=0)
-        coarse = self.frames[(slice(None), slice(None), slice(None), *[slice(None, None, 2)] * len(self.space))]
-        centred = (coarse - coarse.mean(axis=0)).reshape(len(coarse), -1).astype(np.float64)
+        self._choose(train.subsets, *self._centred())
+
+    def _centred(self) -> tuple[np.ndarray, int]:
+        """(case, value) deviations from the mean on a thinned support, by the roots of quadrature weights, and the
+        number of frames."""
+        template = self.layout.template
+        d, axes = template.dimensions, len(template.shape)
+        cut = (slice(None, None, 2),) * axes if axes == d else (slice(None, None, 2**d),)
+        weights = template.weights()[cut]
+        root = np.sqrt(weights / weights[weights > 0].mean())
+        coarse = np.moveaxis(self.frames[(slice(None), slice(None), slice(None), *cut)], 1, 0)
+        centred = (coarse - coarse.mean(axis=0)).astype(np.float64) * root
+        return centred.reshape(len(coarse), -1), len(self.frames)
+
+    def _choose(self, subsets: np.ndarray, centred: np.ndarray, longest: int) -> None:
+        """Lengths and ridge of each subset, by the leave-one-out error of its cases."""
         gram = centred @ centred.T
-        subsets = train.subsets
-        groups = {"": np.arange(len(coarse))}
+        groups = {"": np.arange(len(centred))}
         groups |= {str(s): np.flatnonzero(subsets == s) for s in np.unique(subsets) if (subsets == s).sum() >= 4}
         self.choice: dict[str, tuple[tuple[float, ...], float]] = {}
         self.inverse: dict[str, np.ndarray] = {}
@@ -245,64 +361,109 @@ class ParameterInterpolation(Baseline):
                         self.choice[name] = (chosen, ridge)
         for name, rows in groups.items():
             lengths, ridge = self.choice[name]
-            inverse = np.linalg.inv(self._kernel(self.z, lengths) + ridge * np.eye(len(coarse)))
+            inverse = np.linalg.inv(self._kernel(self.z, lengths) + ridge * np.eye(len(centred)))
             self.inverse[name] = inverse
             residual = (inverse[rows] @ centred) / np.diag(inverse)[rows, None]
             self.carry[name] = _fading(residual.reshape(len(rows), longest, -1))
 
-    def _describe(self, case: Case, initial: np.ndarray | None) -> tuple[np.ndarray, ...]:
-        """Static features, their course in time, input fields that act throughout, initial field."""
-        grid = Grid.uniform(case.geometry, self.space)
-        numbers = self.first + np.arange(self.frames.shape[1])
-        times = np.zeros(1) if self.step is None else self.step.of(case) * numbers
-        course = feature_table(case, times, self.step, self.names)
-        given = [np.zeros(0), *(case.input_on(name, grid).ravel() for name in static_inputs(case.problem))]
-        start = np.zeros(0) if initial is None else np.asarray(initial, float).ravel()
-        return course.mean(axis=0), (course - course.mean(axis=0)).ravel(), np.concatenate(given), start
+    # -- what a case is -----------------------------------------------------------------------------------------
+
+    def _times(self, case: Case) -> np.ndarray:
+        return np.zeros(1) if self.clock is None else self.clock.times * self.clock.unit(case)
+
+    def _step(self, case: Case) -> float:
+        return 0.0 if self.clock is None else self.clock.step * self.clock.unit(case)
+
+    def _described(self, case: Case, support: Support) -> tuple[np.ndarray, ...]:
+        """Static features, their course in time, input fields that act throughout."""
+        course = feature_table(case, self._times(case), self._step(case), self.names)
+        layout, on_grid = self.layout, isinstance(support, Grid)
+        place = layout.place(support) if on_grid and not layout.alike(support) else support
+        into = _flat if on_grid else layout.into(support)
+        given = [np.zeros(0), *(into(case.input_on(n, place)).ravel() for n in static_inputs(case.problem))]
+        if not on_grid and not layout.shared and not layout.mixed and layout.alike(support):
+            given.append(support.points().ravel())
+        return course.mean(axis=0), (course - course.mean(axis=0)).ravel(), np.concatenate(given)
+
+    def _says(self, train: CaseTable) -> bool:
+        """Whether the problem itself says how its cases begin."""
+        try:
+            self._said(train.cases[0], train.support(0))
+        except InputError:
+            return False
+        return True
+
+    def _said(self, case: Case, support: Support) -> np.ndarray:
+        """(field, *template.shape) at time zero, in the problem's scales."""
+        place = support if self.layout.alike(support) else self.layout.place(support)
+        return self._initial(case, place) / self._scale(case, place)
+
+    def _begins(self, start: Start) -> np.ndarray | None:
+        """(field, *template.shape) how the case begins, in the problem's scales; None where nothing says so."""
+        assert self.clock is not None
+        case, support = start.case, start.support
+        if self.says:
+            return self._said(case, support)
+        if start.first is None and not len(start.frames):
+            return None
+        values, time = start.beginning
+        if abs(float(self.clock.positions(case, np.array([time]))[0])) > 0.5:
+            return None
+        return self.layout.into(support)(values / self._scale(case, support))
+
+    @property
+    def sees_start(self) -> bool:  # type: ignore[override]
+        return self.blocks[-1].size > 0
+
+    # -- answers ------------------------------------------------------------------------------------------------
 
     def _kernel(self, z: Sequence[np.ndarray], lengths: Sequence[float]) -> np.ndarray:
         parts = [_squares(a, b) / h**2 for a, b, h in zip(z, self.z, lengths, strict=True)]
         return _matern(np.sum(parts, axis=0))
 
-    def trajectory(self, case: Case, initial: np.ndarray | None = None) -> np.ndarray:
-        """(frame, field, *space) in the problem's scales, from what is known of the case at its beginning."""
-        _, step = self._fitted()
-        if initial is None and step is not None:
-            initial = self._initial(case)
-        z = [block(part[None]) for block, part in zip(self.blocks, self._describe(case, initial), strict=True)]
+    def _known(self, starts: Sequence[Start]) -> np.ndarray:
+        """(start, case) weights w."""
+        found: dict[tuple[int, int, int], np.ndarray] = {}
+        rows = []
+        for s in starts:
+            origin = 0 if self.says else id(s.frames if s.first is None else s.first[0])
+            key = (id(s.case), id(s.support), origin)
+            if key not in found:
+                found[key] = self._weights(s)
+            rows.append(found[key])
+        return np.stack(rows)
+
+    def _weights(self, start: Start) -> np.ndarray:
+        case = start.case
+        begins = None if self.clock is None else self._begins(start)
+        parts = [*self._described(case, start.support), None if begins is None else _flat(begins)]
+        # of what is not known, the mean of the training cases is taken
+        z = [np.zeros((1, b.size)) if p is None else b(p[None]) for b, p in zip(self.blocks, parts, strict=True)]
         key = self._key(case)
-        weights = (self._kernel(z, self.choice[key][0]) @ self.inverse[key])[0]
+        return (self._kernel(z, self.choice[key][0]) @ self.inverse[key])[0]
+
+    def _frame(self, known: np.ndarray, rows: np.ndarray, number: int) -> np.ndarray:
         # Σ w (u_i − ū) = Σ w u_i − (Σ w) ū, which spares a copy of all trajectories
-        flat = self.frames.reshape(len(self.frames), -1)
-        return (weights.astype(np.float32) @ flat).reshape(self.mean.shape) + (1 - weights.sum()) * self.mean
+        frames, mean = self.frames[number], self.mean[number]
+        w = known[rows]
+        made = (w.astype(np.float32) @ frames.reshape(len(frames), -1)).reshape(len(rows), *mean.shape)
+        return made + (1 - w.sum(1)).reshape(-1, *[1] * mean.ndim) * mean
 
-    def _initial(self, case: Case) -> np.ndarray:
-        """(field, *space) at time zero, in the problem's scales."""
-        grid = Grid.uniform(case.geometry, self.space)
-        values = case.problem.initial_state(case, grid)
-        return np.stack([np.broadcast_to(values[n], grid.shape) for n in self.fields]) / self._scale(case)
-
-    def _known(self, case: Case) -> np.ndarray:
-        return self.trajectory(case)
-
-    def _answer(self, case: Case) -> np.ndarray:
-        return self.trajectory(case)[0]
+    def _fade(self, case: Case) -> np.ndarray:
+        return self.carry[self._key(case)]
 
     def _key(self, case: Case) -> str:
         return case.subset if case.subset in self.choice else ""
-
-    def _predict(self, initial: np.ndarray, case: Case, known: Any, first: int, steps: int) -> np.ndarray:
-        path, last = known, len(known) - 1
-        fade = self.carry[self._key(case)]
-        at = path[np.clip(first + 1 + np.arange(steps), 0, last)]
-        c = fade[np.minimum(1 + np.arange(steps), len(fade) - 1)].reshape(-1, *[1] * initial.ndim)
-        return at + c * (initial - path[np.clip(first, 0, last)])
 
     @property
     def settings(self) -> dict[str, Any]:
         if self.problem is None:
             return {}
         return {k or "all": {"lengths": list(h), "ridge": r} for k, (h, r) in self.choice.items()}
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values, dtype=np.float64).ravel()
 
 
 class _Block:

@@ -18,6 +18,7 @@ from sciml.registry import solvers
 from sciml.solver import Solver, check_times
 from sciml.solvers import _many
 from sciml.solvers._control_volumes import ControlVolumes, assemble, boundary_values, cell_inputs
+from sciml.solvers._promotion import standard
 from sciml.solvers._sparse_jacobian import Pattern
 from sciml.support import Grid
 
@@ -103,6 +104,7 @@ class FiniteVolume(Solver):
             faces.append(f if p else np.concatenate([f[:1], inner[1:-1], f[-1:]]))
         return Grid(tuple(faces), grid.periodic)
 
+    @standard
     def substeps(self, case: Case, times: np.ndarray) -> list[int]:
         """Equal sub-steps from each requested time (at first: from 0) to the next."""
         step = self.time_step
@@ -113,6 +115,7 @@ class FiniteVolume(Solver):
         # from a sparse list of counts, so that few different loops are compiled
         return [0 if g == 0 else next(n for n in _SUBSTEPS if n >= g / step * (1 - 1e-9)) for g in gaps]
 
+    @standard
     def simulate(self, parameters: Mapping[str, Any], inputs: Mapping[str, Any], times: Any, case: Case) -> dict:
         """The same discrete solution in JAX alone: pure, and differentiable in parameters and cell inputs.
 
@@ -172,6 +175,7 @@ class FiniteVolume(Solver):
     def solve_many(self, cases: Iterable[Case], times: Any = None, progress: bool = True) -> xarray.Dataset:
         return _many.solve_many(self, self._attempt, cases, times, progress)
 
+    @standard
     def _attempt(self, case: Case, times: np.ndarray | None) -> xarray.Dataset:
         from sciml.data import solution
 

@@ -15,6 +15,7 @@ from sciml.problem import Case, PDEProblem
 from sciml.registry import solvers
 from sciml.solver import Solver, as_cases
 from sciml.solvers import _flow_batches, _flow_setup, _many, _march, _poisson, _stabilised, _staggered
+from sciml.solvers._promotion import standard
 from sciml.support import Grid
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ class IncompressibleFlow(Solver):
         """
         return self._simulate(parameters, inputs, times, periodic, self.derivative)
 
+    @standard
     def _simulate(self, parameters: Any, inputs: Any, times: Any, periodic: Any, derivative: str) -> dict[str, Any]:
         real = jnp.zeros(()).dtype
         parameters = {k: jnp.asarray(v, real) for k, v in parameters.items()}

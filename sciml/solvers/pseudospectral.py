@@ -18,6 +18,7 @@ from sciml.problem import Case, PDEProblem
 from sciml.registry import solvers
 from sciml.solver import Solver
 from sciml.solvers import _many, _spectral
+from sciml.solvers._promotion import standard
 from sciml.support import Grid
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class PseudoSpectral(Solver):
         """
         return self._simulate(parameters, inputs, times, "taylor_green" if problem is None else problem.name)
 
+    @standard
     def _simulate(self, parameters: Any, inputs: Any, times: Any, name: str, derivative: str = "") -> Any:
         system, initial = _SYSTEMS[name]
         dimensions = 1 if name == "burgers" else 2

@@ -81,7 +81,7 @@ class Surrogate(TrainableSolver, Restartable):
         return self.operator_class.name
 
     @property
-    def title(self) -> str:
+    def title(self) -> str:  # type: ignore[override]
         """What people call the operator."""
         return self.operator_class.title
 
@@ -114,6 +114,10 @@ class Surrogate(TrainableSolver, Restartable):
     @property
     def history(self) -> int:  # type: ignore[override]
         return max(self.encoding.stepping.past, 1)
+
+    @property
+    def every(self) -> int:  # type: ignore[override]
+        return self.encoding.stepping.every
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -256,7 +260,10 @@ class Surrogate(TrainableSolver, Restartable):
 
     def _solve(self, case: Case, times: np.ndarray | None, points: np.ndarray | None) -> xr.Dataset:
         e = self.encoding
-        begin = self._begin(case, e.support(case), times)
+        support = e.support(case)
+        if case.problem.needs_extents and case.extents is None:
+            case = replace(case, extents=support.extents, parameters=dict(case.parameters), inputs=dict(case.inputs))
+        begin = self._begin(case, support, times)
         _warn(case, e.doubts(case, np.array([begin.time]) if times is None else np.append(begin.time, times)))
         answer = self._answer(begin, times, points)
         if answer.attrs["status"] != "ok":

@@ -108,10 +108,8 @@ class Batch:
             return pick(values, moved.reshape(shape))
 
         g = self.given
-        moved = {
-            n: None if (v := getattr(g, n)) is None else pick(v, symmetry.move(v))
-            for n in ("static", "mask", "weights")
-        }
+        each = {n: getattr(g, n) for n in ("static", "mask", "weights")}
+        moved = {n: None if v is None else pick(v, symmetry.move(v)) for n, v in each.items()}
         assert self.images is not None
         return replace(
             self,
@@ -136,9 +134,8 @@ class Batch:
         if points >= n:
             return self
         pick = torch.from_numpy(np.sort(generator.choice(n, points, replace=False))).to(coords.device)
-        few = {
-            name: v[..., pick] for name in ("coords", "mask", "weights") if (v := getattr(self.given, name)) is not None
-        }
+        each = {name: getattr(self.given, name) for name in ("coords", "mask", "weights")}
+        few = {name: v[..., pick] for name, v in each.items() if v is not None}
         return replace(self, target=self.target[..., pick], given=replace(self.given, **few))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from sciml import arrays
 from sciml import data as _data
 from sciml.data import schema
 from sciml.errors import InputError, suggest
@@ -198,7 +199,7 @@ def table(
     """The cases of a split that were solved without failure.
 
     Args:
-        split: a name stored in the data set ("train", or "fold_1:train" for the variable split_fold_1), or None for all
+        split: a name stored in the data set ("train", or "fold_1/train" for the variable split_fold_1), or None for all
             cases. A data set without splits is all "train".
         fields: by default the problem's state fields (steady problems: all its fields).
 
@@ -206,7 +207,7 @@ def table(
         InputError: an unknown split or field.
     """
     count = dataset.sizes["case"]
-    which, _, part = split.rpartition(":") if split is not None else ("", "", "")
+    which, _, part = split.rpartition("/") if split is not None else ("", "", "")
     variable = f"split_{which}" if which else "split"
     if split is None:
         chosen = np.arange(count)
@@ -250,7 +251,7 @@ def cases_of(
         raise InputError("fields: the data set holds none of the problem's fields")
     times = None
     if "time" in dataset.variables and not problem.steady:
-        clock = np.asarray(dataset["time"].values, dtype=np.float64)
+        clock = arrays.clock("data: time", dataset["time"].values, problem.time_unit)
         times = [clock[start[i] : start[i] + length[i]] for i in chosen]
     return CaseTable(dataset, problem, chosen, cases, start[chosen], length[chosen], times, fields)
 
@@ -299,9 +300,7 @@ def _round(value: float) -> float:
 def static_inputs(problem: Problem) -> tuple[str, ...]:
     """Input fields that act throughout: coefficients and sources, not initial or boundary values."""
     return tuple(
-        s.name
-        for s in problem.inputs
-        if s.kind in ("coefficient", "source") and set(s.dims) <= {"x", "y", "z", "node"}
+        s.name for s in problem.inputs if s.kind in ("coefficient", "source") and set(s.dims) <= {"x", "y", "z", "node"}
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import sciml
 from sciml.cli import main
+from sciml.support import Points
 
 GRID, FRAMES = 16, 7
 
@@ -26,7 +27,8 @@ def vortex(case: sciml.Case, times: np.ndarray) -> sciml.data.Dataset:  # type: 
     u = decay * np.sin(np.pi * xx) ** 2 * np.sin(2 * np.pi * yy)
     v = -decay * np.sin(np.pi * yy) ** 2 * np.sin(2 * np.pi * xx) * height / width
     fields = {"u": (("time", "y", "x"), u), "v": (("time", "y", "x"), v)}
-    return sciml.data.solution(case, times, fields, {"x": x, "y": y}, solver="made up", settings={"note": "test"})
+    grid = sciml.Grid.uniform(case.geometry, GRID)
+    return sciml.data.solution(case, times, fields, grid, solver="made up", settings={"note": "test"})
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +44,24 @@ def data_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         solutions.append(vortex(case, np.arange(FRAMES) * 0.25 * case.scales.time))
     path = tmp_path_factory.mktemp("data") / "vortices.h5"
     splits = sciml.data.splits.by_case([("bc", "prop")[i % 2] for i in range(20)], (0.6, 0.2, 0.2), 0)
+    sciml.data.write(sciml.data.pack(solutions, splits=splits), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def node_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight cases of somebody's own data on loose points."""
+    rng = np.random.default_rng(1)
+    problem = sciml.problems.DataProblem("smoke", ["c"], ["rate"])
+    nodes = Points(rng.uniform(0, 1, (40, 2)))
+    times = np.linspace(0, 1, 5)
+    solutions = []
+    for i in range(8):
+        case = problem.case(label=f"case {i}", rate=rng.uniform(0.5, 2))
+        c = np.exp(-case.rate * times)[:, None] * np.sin(np.pi * nodes.position[:, 0])
+        solutions.append(sciml.data.solution(case, times, {"c": (("time", "node"), c)}, nodes, solver="made up"))
+    path = tmp_path_factory.mktemp("data") / "nodes.h5"
+    splits = sciml.data.splits.by_case(["all"] * 8, (0.5, 0.25, 0.25), 0)
     sciml.data.write(sciml.data.pack(solutions, splits=splits), path)
     return path
 

@@ -66,10 +66,24 @@ def test_info_of_data(cli, data_file):
 def test_info_of_a_run(cli, run_folder):
     shown = cli("info", run_folder)
     assert shown.code == 0
-    for part in ("fno", "lid_driven_cavity", "u, v", "vortices.h5", "30 steps", "last validation"):
+    for part in (
+        "fno",
+        "lid_driven_cavity",
+        "u, v",
+        "vortices.h5",
+        "30 steps",
+        "last validation",
+        "Autoregressive(history=1,",
+        "0.25 time scales of the case",
+        f"grid of {GRID} × {GRID} cells",
+        "Steps(value=30)",
+        "AdamW(lr=",
+        "recipe.optimiser.lr",
+    ):
         assert part in shown.out
     facts = json.loads(cli("info", run_folder, "--json").out)
     assert facts["complete"] is True
+    assert facts["support"] == {"kind": "grid", "cells": {"x": GRID, "y": GRID}, "masked": False}
     import torch
 
     import sciml
@@ -101,6 +115,37 @@ def test_training_prints_json(cli, data_file, tmp_path):
                 "--set", "operator.modes=4,4", "--set", "operator.layers=1", "--steps", 4, "--overwrite",
                 "--json")  # fmt: skip
     assert json.loads(again.out)["seed"] == 0
+
+
+def test_training_goes_on_from_another_run(cli, data_file, run_folder, tmp_path):
+    """The weights of the run are where it starts; --fresh keeps its set-up alone."""
+    import sciml
+
+    words = ("train", data_file, "--from", run_folder, "--steps", 1, "--set", "optimiser.lr=1e-9", "--json")
+    before = sciml.load(run_folder)
+    for out, fresh in ((tmp_path / "on", ()), (tmp_path / "new", ("--fresh",))):
+        outcome = cli(*words, "--out", out, *fresh)
+        assert outcome.code == 0, outcome.err
+        made = sciml.load(out)
+        assert made.options == before.options and made.training["continued"] == (not fresh)
+        gaps = [float((a - b).detach().abs().max()) for a, b in
+                zip(made.operator.parameters(), before.operator.parameters(), strict=True)]  # fmt: skip
+        assert (max(gaps) < 1e-6) == (not fresh)
+
+
+def test_home_folders(cli, data_file, run_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(data_file.parent)
+    (tmp_path / "data.h5").symlink_to(data_file)
+    assert cli("info", "~/data.h5").code == 0
+    trained = cli("train", "~/data.h5", "--operator", "fno", "--set", "operator.width=4", "--set", "operator.modes=2,2",
+                  "--steps", 1, "--out", "~/runs/a")  # fmt: skip
+    assert trained.code == 0, trained.err
+    assert (tmp_path / "runs" / "a" / "support.safetensors").is_file()
+    again = cli("train", "~/data.h5", "--from", "~/runs/a", "--steps", 1, "--out", "~/runs/a", "--overwrite")
+    assert again.code == 0, again.err  # read before it is replaced
+    cli("info", "~nobody_of_this_name/x").refused("~nobody_of_this_name")
+    assert not any(p.name.startswith("~") for p in data_file.parent.iterdir())
 
 
 def test_import_and_export_give_the_same_bytes(cli, tmp_path):

@@ -68,7 +68,7 @@ def test_the_numbers_are_those_of_evaluate(made):
 
     folder, record = made
     found = sciml.evaluate([folder / "fno"], folder / "cavity.h5", steps=4)
-    row = found.row("fno")
+    row = found.row("FNO")
     mine = next(r for r in record["results"]["rows"] if r["model"] == "FNO")
     for subset in ("all", "bc", "ic"):
         assert mine["rollout_nmse"][subset] == pytest.approx(row["rollout"][subset]["joint"]["nmse"]["mean"], rel=1e-5)

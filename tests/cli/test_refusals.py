@@ -36,7 +36,7 @@ def test_unknown_command(cli):
         (("export", "cfdbench", "a.h5"), "DIR"),
         (("info",), "FILE_OR_RUN"),
         (("train",), "FILE"),
-        (("train", "a.h5"), "--operator"),
+        (("train", "a.h5", "--out", "run"), "--operator"),
         (("train", "a.h5", "--operator", "fno"), "--out"),
         (("evaluate",), "RUN..."),
         (("evaluate", "a"), "--data"),
@@ -182,6 +182,10 @@ def test_every_way_a_run_can_be_wrong(cli, run_folder, data_file, tmp_path):
     (broken_json / "config.json").write_text('{"operator": "fno", ')
     a_list = variant("a_list")
     (a_list / "config.json").write_text("[1, 2]")
+    no_support = variant("no_support")
+    (no_support / "support.safetensors").unlink()
+    short_support = variant("short_support")
+    (short_support / "support.safetensors").write_bytes(b"\x10" + b"\0" * 7 + b"{}")
     short_weights = variant("short_weights")
     whole = (run_folder / "weights.safetensors").read_bytes()
     (short_weights / "weights.safetensors").write_bytes(whole[: len(whole) // 2])
@@ -190,12 +194,40 @@ def test_every_way_a_run_can_be_wrong(cli, run_folder, data_file, tmp_path):
     unknown = variant("unknown")
     config = json.loads((unknown / "config.json").read_text())
     (unknown / "config.json").write_text(json.dumps(config | {"operator": "os.system"}))
-    for folder in (no_config, cut_short, no_weights, broken_json, a_list, short_weights, empty, unknown):
+    broken = (no_config, cut_short, no_weights, broken_json, a_list, short_weights, empty, unknown, no_support,
+              short_support)  # fmt: skip
+    for folder in broken:
         cli("evaluate", folder, "--data", data_file).refused(folder.name if folder != unknown else "os.system")
         cli("report", folder, "--data", data_file, "--out", tmp_path / "p.html").refused("")
-    for folder in (no_config, cut_short, broken_json, a_list, short_weights, empty):
+    for folder in (no_config, cut_short, broken_json, a_list, short_weights, empty, short_support):
         cli("info", folder).refused(folder.name)
     assert not (tmp_path / "p.html").exists()
+
+
+def test_starting_from_another_run(cli, data_file, run_folder, tmp_path):
+    words = ("train", data_file, "--out", tmp_path / "run", "--steps", 2)
+    cli(*words, "--fresh").refused("--fresh", "--from RUN")
+    cli(*words, "--from", tmp_path / "no").refused("--from", "does not exist")
+    cli(*words, "--from", run_folder, "--operator", "unet").refused("--operator", "expected fno", "got unet")
+    cli(*words, "--from", run_folder, "--set", "operator.width=9").refused("operator.width", "8", "9", "--fresh")
+    cli(*words, "--from", run_folder, "--set", "stepping=Autoregressive(history=2)").refused("stepping", "--fresh")
+    cli(*words, "--operator", "fno", "--from", run_folder, "--device", "tpu").refused("device", "'tpu'")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_data_that_the_operator_does_not_take(cli, node_file, tmp_path):
+    """One line that says which operators do; settings that are wrong are not mistaken for that."""
+    words = ("train", node_file, "--out", tmp_path / "run", "--steps", 2)
+    for name in ("fno", "unet"):
+        cli(*words, "--operator", name).refused(f"--operator {name}", "grid", "operators that take these data",
+                                                "deeponet")  # fmt: skip
+    cli(*words, "--operator", "deeponet", "--set", "operator.width=0").refused("width", "0")
+    assert not (tmp_path / "run").exists()
+
+
+def test_devices_are_named(cli, data_file, run_folder, tmp_path):
+    cli("evaluate", run_folder, "--data", data_file, "--device", "tpu").refused("--device", "'tpu'")
+    cli("report", run_folder, "--data", data_file, "--out", tmp_path / "p.html", "--device", "tpu").refused("--device")
 
 
 def test_existing_outputs_are_kept_unless_told(cli, data_file, run_folder, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -10,11 +11,14 @@ import torch
 import sciml
 from sciml import data, metrics
 from sciml.errors import InputError, SolverError
-from sciml.evaluation import evaluate
+from sciml.evaluation import _held, evaluate
 from sciml.operators import FNO
 from sciml.problems import Burgers, Darcy, TaylorGreen
-from sciml.solver import Solver
+from sciml.solver import Restartable, Solver
 from sciml.solvers import FiniteVolume, Persistence, Surrogate
+from sciml.solvers._frames import support_of
+from sciml.training import AdamW, Autoregressive
+from sciml.training.samples import CaseTable
 
 N = 32
 
@@ -35,7 +39,7 @@ def packed():
 
 
 class Scaled(Solver):
-    """Knows the answer and gives it times a constant: an error of known size. Has no `rollout`."""
+    """Knows the answer and gives it times a constant: an error of known size. Cannot be restarted."""
 
     name = "scaled"
 
@@ -49,6 +53,12 @@ class Scaled(Solver):
         x = (np.arange(self.n) + 0.5) / self.n
         fields = {"u": (("time", "x"), self.factor * case.exact(times, (x,))["u"])}
         return data.solution(case, times, fields, {"x": x})
+
+
+def trained(packed, steps, seed=0, width=8, lr=4e-3, stepping=None, modes=(6,)):
+    recipe = sciml.Recipe(length=sciml.Steps(steps), batch=8, optimiser=AdamW(lr=lr), seed=seed)
+    made = Surrogate(FNO, stepping, width=width, modes=modes, layers=1)
+    return made.fit(packed, recipe, validation=None, running=sciml.Running(progress=False))
 
 
 def truths(packed):
@@ -110,25 +120,21 @@ def test_arrays_hold_what_the_summary_says(packed):
 
 def test_seeds_make_one_row_with_spread(packed):
     torch.set_num_threads(1)
-    runs = [
-        Surrogate(FNO, width=8, modes=(6,), layers=1).fit(
-            packed, steps=30, batch_size=8, seed=s, progress=False, validation=None
-        )
-        for s in (0, 1)
-    ]
+    runs = [trained(packed, 30, seed=s) for s in (0, 1)]
     found = evaluate(runs, packed, steps=3)
-    row = found.row("fno")
+    row = found.row("FNO")
+    assert row["title"] == "FNO" and row["restarts"] is True
     assert row["runs"] == 2 and row["kind"] == "learned" and len(row["training"]) == 2
-    each = [evaluate(r, packed, steps=3, baselines=False).row("fno") for r in runs]
+    each = [evaluate(r, packed, steps=3, baselines=False).row("FNO") for r in runs]
     figures = [e["one_step"]["all"]["joint"]["nmse"]["mean"] for e in each]
     assert row["one_step"]["all"]["joint"]["nmse"]["mean"] == pytest.approx(np.mean(figures))
     assert row["one_step"]["all"]["joint"]["nmse"]["std"] == pytest.approx(np.std(figures)) and figures[0] != figures[1]
     assert 0 < row["seconds_per_step"]["alone"] < 1
-    other = Surrogate(FNO, width=6, modes=(6,), layers=1).fit(
-        packed, steps=2, batch_size=8, progress=False, validation=None
-    )
-    names = [r["name"] for r in evaluate([runs[0], other], packed, steps=2, baselines=False).summary["rows"]]
-    assert names == ["fno", "fno 2"]  # not the same model, so not a seed of it
+    # another size, another length of training: not the same model, so no seed of it
+    others = [trained(packed, 2, width=6), trained(packed, 2, width=8), trained(packed, 2, width=8, lr=1e-3)]
+    found = evaluate([runs[0], *others, runs[1]], packed, steps=2, baselines=False)
+    assert [r["name"] for r in found.summary["rows"]] == ["FNO", "FNO 2", "FNO 3", "FNO 4"]
+    assert [r["runs"] for r in found.summary["rows"]] == [2, 1, 1, 1]
 
 
 def test_other_grids_are_interpolated(packed):
@@ -293,14 +299,21 @@ def test_steady_answers_on_other_grids_and_failures(steady):
     assert one_step["soft"]["p"]["nmse"]["mean"] == pytest.approx(0.01)
 
 
-def test_steady_answers_on_stretched_grids_are_taken_cell_by_cell():
-    """All cases are the same in units of their source, so the mean of the training cases is the answer."""
+def test_steady_answers_on_stretched_grids():
+    """All cases are the same in units of their source, so the mean of the training cases is the answer; that of another
+    grid is interpolated to the cells where they are."""
     solver = FiniteVolume(16, stretching=2.0)
     solved = [solver.solve(Darcy().case(source=s)) for s in (1.0, 2.0, 3.0, 1.5)]
     packed = data.pack(solved, splits=["train"] * 3 + ["test"], dtype=None)
     found = evaluate({"known": Known()}, packed)
     assert found.row("mean field")["one_step"]["all"]["p"]["nmse"]["mean"] < 1e-10
-    assert 1e-8 < found.row("known")["one_step"]["all"]["p"]["nmse"]["mean"] < 0.02  # another grid: interpolated
+    other, same = Known(n=16).solve(data.case(packed, 3)[0]), solved[3].p.values
+    p = support_of(data.case(packed, 3)[0], other).onto(other.p.values, data.case(packed, 3)[0].support)
+    w = data.case(packed, 3)[0].support.weights()
+    by_hand = (w * (p - same) ** 2).sum() / (w * same**2).sum()
+    assert found.row("known")["one_step"]["all"]["p"]["nmse"]["mean"] == pytest.approx(by_hand)
+    assert by_hand < 0.02 and found.summary["support"] == "grid of 16 × 16 cells, stretched"
+    assert np.isnan(found.row("known")["spectrum_error"]["all"]["mean"]).all()  # of uniform grids alone
 
 
 def test_a_row_that_failed_gains_nothing(steady):
@@ -341,19 +354,125 @@ def test_steady_errors_leave_solid_cells_out():
     assert found.row("known")["one_step"]["all"]["p"]["nmse"]["mean"] == pytest.approx(0.01)
 
 
-def test_a_steady_surrogate_from_training_to_report(steady, tmp_path):
+def test_a_steady_surrogate(steady, tmp_path):
     torch.set_num_threads(1)
-    made = Surrogate(FNO, width=8, modes=(4, 4), layers=1).fit(
-        steady, steps=60, batch_size=6, progress=False, validation=None
-    )
-    made.save(tmp_path / "fno")
+    trained(steady, 60, modes=(4, 4)).save(tmp_path / "fno")
+    made = sciml.load(tmp_path / "fno")
     found = evaluate(tmp_path / "fno", steady)
+    row = found.row("FNO")
     own = made.solve(data.case(steady, 27)[0]).p.values - data.case(steady, 27)[1].p.values
     soft = (own**2).sum() / (data.case(steady, 27)[1].p.values ** 2).sum()
-    assert found.row("fno")["one_step"]["soft"]["p"]["nmse"]["mean"] == pytest.approx(soft, rel=1e-4)
-    sciml.report([tmp_path / "fno"], data=steady, out=tmp_path / "page.html")
-    page = (tmp_path / "page.html").read_text()
-    for row in ("mean field", "interpolation", "reference 4 × 4", "reference 12 × 12", "FNO"):
-        assert row in page
-    text = page.split("<body", 1)[1]
-    assert "the rollout" not in text and "one step" not in text and "persistence" not in text.lower()
+    assert row["one_step"]["soft"]["p"]["nmse"]["mean"] == pytest.approx(soft, rel=1e-4)
+    assert row["restarts"] is None and row["title"] == "FNO" and len(row["training"]) == 1
+
+
+# -- steps of several frames, and streams -----------------------------------------------------------------------------
+
+
+def test_a_step_spans_as_many_frames_as_all_rows_can(packed):
+    """The step of one model spans two frames, that of the other three: all rows are held against every sixth."""
+    two, three = (trained(packed, 3, stepping=Autoregressive(step=n, history=n)) for n in (2, 3))
+    found = evaluate([two, three], packed, steps=5, starts=[0])
+    assert found.summary["every"] == 6 and found.summary["steps"] == 1
+    assert found.summary["rollouts"] == {"all": 2, "a": 1, "b": 1}  # one case has five frames
+    u = truths(packed)
+    still = ((u[0][0] - u[0][6]) ** 2).mean() + ((u[2][0] - u[2][6]) ** 2).mean()
+    label = (u[0][6] ** 2).mean() + (u[2][6] ** 2).mean()
+    assert found.row("persistence")["one_step"]["all"]["u"]["nmse"]["mean"] == pytest.approx(still / label)
+    case, truth = data.case(packed, 8)
+    own = two.resume(case, truth.isel(time=slice(0, 1)), truth.time.values[[2, 4, 6]]).u.values[-1]
+    error = found.errors.error_square.sel(row="FNO").values[0, 0, 0, 0]
+    assert error == pytest.approx(((own - u[0][6]) ** 2).mean(), rel=1e-4)
+    alone = evaluate([two], packed, steps=5, baselines=False)
+    assert alone.summary["every"] == 2 and alone.summary["steps"] == 4
+    every = alone.row("FNO")["every_frame"]["all"]["joint"]["nmse"]["mean"]
+    assert np.isfinite(every)
+
+
+class Stub(Restartable):
+    """Answers frame by frame, the truth plus a constant, and looks at what it is given and what others hold of it."""
+
+    name = "stub"
+    title = "A stub"
+    history = 3
+
+    def __init__(self):
+        self.alive, self.most, self.starts = weakref.WeakSet(), 0, []
+
+    def supports(self, problem):
+        return True
+
+    def _solve(self, case, times, points):
+        raise AssertionError("a solver that can be restarted is restarted")
+
+    resume = _solve
+
+    def rollout(self, starts, times):
+        self.starts += list(starts)
+        for j in range(times.shape[1]):
+            frames = [Frame(s.case.exact(t[j : j + 1], s.support.centres)["u"] + 0.5 * s.case.velocity)
+                      for s, t in zip(starts, times, strict=True)]  # fmt: skip
+            self.alive.update(frames)
+            if times.shape[1] > 1:
+                self.most = max(self.most, len(self.alive) // len(starts))
+            yield frames
+            del frames
+
+
+class Frame(np.ndarray):
+    """An array that can be counted."""
+
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+
+    def __new__(cls, values):
+        return np.array(values).view(cls)
+
+
+def test_rollouts_are_streamed(monkeypatch):
+    """Sixty steps, of which never more than one or two are alive; of the truth no more than a frame is read at once."""
+    long = [burgers(r, 61, "a") for r in (20, 40, 80)]
+    packed = data.pack(long, splits=["train", "test", "test"], dtype=None)
+    monkeypatch.setattr(_held, "LIMIT", 2**14)
+    read = []
+    frames = CaseTable.frames
+
+    def counted(self, i, rows=None):
+        found = frames(self, i, rows)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(CaseTable, "frames", counted)
+    stub = Stub()
+    found = evaluate(stub, packed, steps=60, starts=[0], examples=0, baselines=False)
+    row = found.row("A stub")
+    assert stub.most <= 2 and set(read) == {1} and found.summary["steps"] == 60
+    np.testing.assert_allclose(row["rollout"]["all"]["u"]["mse"]["mean"], 0.25)
+    first, last = stub.starts[0], stub.starts[-1]
+    u = data.case(packed, 2)[1].u.values
+    np.testing.assert_array_equal(first.frames[:, 0], data.case(packed, 1)[1].u.values[[0, 0, 0]])
+    np.testing.assert_array_equal(last.frames[:, 0], u[57:60])  # from every frame but the last: three frames up to it
+    assert last.time == pytest.approx(59 * 0.05) and last.beginning[1] == 0
+    np.testing.assert_array_equal(last.beginning[0][0], u[0])
+
+
+def test_what_became_infinite_is_lost_there(packed):
+    class Breaks(Stub):
+        def rollout(self, starts, times):
+            for j in range(times.shape[1]):
+                yield [s.case.exact(t[j : j + 1], s.support.centres)["u"] * (np.nan if j > 1 else 1.0)
+                       for s, t in zip(starts, times, strict=True)]  # fmt: skip
+
+    row = evaluate(Breaks(), packed, steps=4, starts=[0], baselines=False).row("A stub")
+    nmse = row["rollout"]["all"]["joint"]["nmse"]["mean"]
+    assert nmse[0] == pytest.approx(0, abs=1e-20) and np.isnan(nmse[2:]).all()
+    assert row["correlation_time"]["all"] == {"median": pytest.approx(0.15), "never": 0.0}
+
+
+def test_baselines_that_do_not_suit_the_data_are_left_out():
+    """Training cases that begin at different times have no mean at equal times."""
+    made = [burgers(10, 9, "a"), burgers(20, 9, "a").isel(time=slice(4, None)), burgers(15, 9, "a")]
+    packed = data.pack(made, splits=["train", "train", "test"], dtype=None)
+    with pytest.warns(UserWarning, match="no row .*training cases begin at 0 to 0.2"):
+        found = evaluate(Scaled(1.1), packed, steps=2)
+    assert [r["name"] for r in found.summary["rows"]] == ["persistence", "scaled"]

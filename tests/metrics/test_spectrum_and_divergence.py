@@ -134,3 +134,27 @@ def test_cell_divergence_at_walls_and_bodies():
     assert value == pytest.approx(0.5 * np.sqrt((metrics.divergence((u, v), (x, y), wall=True) ** 2).mean()))
     with pytest.raises(InputError, match="uniform"):
         metrics.divergence((u, v), (x**2, y))
+
+
+def test_cell_divergence_on_stretched_grids():
+    """Linear fields exactly, closed boxes to rounding by cell areas, second order on a smoothly stretched grid."""
+    x, y = np.array([0.0, 0.1, 0.4, 0.5, 1.0]), np.array([0.0, 0.2, 0.3, 1.0])
+    X, Y = np.meshgrid((x[1:] + x[:-1]) / 2, (y[1:] + y[:-1]) / 2)
+    area = np.diff(y)[:, None] * np.diff(x)
+    assert metrics.divergence((2 * X + Y, 5 * Y - X), (x, y)) == pytest.approx(np.full((3, 4), 7.0))
+    u, v = np.random.default_rng(0).normal(size=(2, 3, 4))
+    for how in ({"wall": True}, {"periodic": True}):
+        div = metrics.divergence((u, v), (x, y), **how)
+        assert (area * div).sum() == pytest.approx(0, abs=1e-12)
+        error = metrics.divergence_error((u, v), (x, y), weights=area, **how)
+        assert error == pytest.approx(np.sqrt((area * div**2).sum()))
+    errors = []
+    for n in (32, 64):
+        x = np.linspace(0, 1, n + 1) + 0.05 * np.sin(2 * np.pi * np.linspace(0, 1, n + 1))
+        c = (x[1:] + x[:-1]) / 2
+        u = np.sin(2 * np.pi * c) * np.ones((3, 1))
+        div = metrics.divergence((u, 0 * u), (x, np.arange(4.0)), periodic=True)
+        errors.append(np.abs(div - 2 * np.pi * np.cos(2 * np.pi * c)).max())
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.2)
+    with pytest.raises(InputError, match="faces that increase"):
+        metrics.divergence((u, u), (x[::-1], np.arange(4.0)))

@@ -106,7 +106,7 @@ def test_dimensions_go_by_their_names():
         (lambda a: a.isel(y=0), "prediction: expected the dimensions of target"),
         (lambda a: a.isel(x=slice(0, 3)), "prediction: expected 4 values along x"),
         (lambda a: a.values.T, "expected equal shapes"),
-        (lambda a: np.ma.masked_less(a.values, 3), "got masked values"),
+        (lambda a: np.ma.masked_less(a.values, 3), "are masked"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(change, message):

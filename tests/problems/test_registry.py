@@ -1,5 +1,9 @@
 """Names to classes."""
 
+import importlib
+import subprocess
+import sys
+
 import pytest
 
 from sciml import errors, registry
@@ -69,3 +73,19 @@ def test_problem_names_are_those_of_the_classes():
     for name in registry.problems.names():
         assert registry.problems.get(name).name == name
     assert Burgers.name == "burgers"
+
+
+def test_solver_names_are_all_there_before_any_is_imported():
+    """In a process of its own: what other tests import would hide what is missing."""
+    code = (
+        "import sys; from sciml import registry; names = registry.solvers.names(); "
+        "assert 'torch' not in sys.modules and 'jax' not in sys.modules; print(*names)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names = done.stdout.split()
+    assert {"persistence", "mean_field", "parameter_interpolation", "surrogate", "finite_volume"} <= set(names)
+    for module in ("baselines", "finite_volume", "incompressible", "pseudospectral", "surrogate"):
+        importlib.import_module(f"sciml.solvers.{module}")
+    assert tuple(names) == registry.solvers.names()
+    for name in names:
+        assert registry.solvers.name_of(registry.solvers.get(name)) == name

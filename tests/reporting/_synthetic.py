@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sciml.reporting.study import Benchmark, Row, Run, Sample, Study
+from sciml.support import Grid
 
 SUBSETS = ("bc", "prop", "geo", "ic")
 STEPS = 20
@@ -37,8 +38,8 @@ def sample(subset: str, seed: int, cells: int = 48) -> Sample:
             "floor": 5e-4, "size": 1, "length": 0.02}  # fmt: skip
     audits = {"truth": [line | {"rms": 1e-15, "relative": 1e-15}, line | {"name": "momentum", "unit": "N m-3"}],
               "FNO": [line, line | {"name": "momentum", "unit": "N m-3", "rms": 1e-2}]}  # fmt: skip
-    box = {"x": (0.0, 1.0), "y": (0.0, 1.0)}
-    return Sample(f"case {seed}", subset, times, {"y": x, "x": x}, box, truth, predictions,
+    faces = np.linspace(0.0, 1.0, cells + 1)
+    return Sample(f"case {seed}", subset, times, Grid((faces, faces)), truth, predictions,
                   {"lid_velocity (m s⁻¹)": 1.0, "Reynolds number": 100.0 * (seed + 1)}, audits)  # fmt: skip
 
 
@@ -75,6 +76,7 @@ def study(**changes) -> Study:
         "benchmarks": [benchmark], "facts": [("data", "cavity.h5"), ("cases", "96")], "settings": [("steps", "20")],
         "versions": [("sciml", "0.1.0"), ("torch", "2.13.0")], "command": "sciml report runs/fno --data cavity.h5",
         "starts": "Started at frame 0, a quarter and a half of each case.", "threads": 2,
+        "velocity": ("u", "v"), "still": "persistence",
     }  # fmt: skip
     return Study(**(values | changes))
 

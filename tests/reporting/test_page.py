@@ -6,6 +6,7 @@ import dataclasses
 import re
 from html.parser import HTMLParser
 
+import matplotlib
 import numpy as np
 import pytest
 from _browser import browser, find
@@ -15,6 +16,7 @@ from sciml.errors import InputError
 from sciml.reporting import write_page
 from sciml.reporting.page import render
 from sciml.reporting.sections import build
+from sciml.support import Grid
 
 ANCHORS = ("setting", "comparison", "growth", "fields", "animation", "profiles", "parameters", "spectra", "cost",
            "audit", "reproduce")  # fmt: skip
@@ -77,6 +79,23 @@ def test_has_every_section_and_loads_nothing(page):
     for words in ("persistence", "mean field", "interpolation", "reference 16²", "FNO", "U-Net", "Ghia et al. (1982)",
                   "sciml report runs/fno --data cavity.h5", "torch", "m s⁻¹", "± "):  # fmt: skip
         assert words in shown, words
+
+
+def test_drawings_do_not_depend_on_the_users_settings():
+    wanted = render(build(small()))
+    own = {
+        "text.usetex": True,
+        "axes.grid": False,
+        "figure.facecolor": "black",
+        "lines.linewidth": 9.0,
+        "savefig.bbox": "tight",
+        "axes.titlesize": 30.0,
+    }
+    with matplotlib.rc_context(own):
+        found = render(build(small()))
+        assert all(matplotlib.rcParams[name] == value for name, value in own.items())
+    # each drawing's identifiers have a number of their own
+    assert re.sub(r"\bf\d+-", "", found) == re.sub(r"\bf\d+-", "", wanted)
 
 
 def test_text_from_data_is_escaped():
@@ -151,7 +170,7 @@ def _one_dimensional():
     times, x = np.linspace(0, 1, 6), np.linspace(0.05, 0.95, 10)
     truth = {"u": np.sin(2 * np.pi * x)[None] * np.exp(-times)[:, None]}
     return dataclasses.replace(
-        sample("", 0), times=times, coords={"x": x}, extents={"x": (0.0, 1.0)}, truth=truth,
+        sample("", 0), times=times, support=Grid((np.linspace(0, 1, 11),)), truth=truth,
         predictions={"FNO": {"u": truth["u"] * 1.05}}, audits={},
     )  # fmt: skip
 
@@ -161,7 +180,7 @@ def _one_dimensional():
     [
         {"samples": []},
         {"benchmarks": [], "runs": [], "rollout_features": {}},
-        {"fields": {"u": "1"}, "samples": [_one_dimensional()], "benchmarks": []},
+        {"fields": {"u": "1"}, "velocity": (), "samples": [_one_dimensional()], "benchmarks": []},
         {"subsets": ["all"], "rollout_subset": ["all"] * 24, "samples": [sample("", 0)]},
         {"facts": [], "settings": [], "versions": [], "command": "", "more": {}},
     ],

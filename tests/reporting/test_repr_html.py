@@ -30,9 +30,12 @@ class Matched(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
-@pytest.mark.parametrize("name", sciml.problems.__all__)
+OWN = sciml.problems.DataProblem("smoke", ["c", "u"], ["rate"], periodic=(True, False))
+
+
+@pytest.mark.parametrize("name", sciml.registry.problems.names())
 def test_every_problem(name):
-    problem = getattr(sciml.problems, name)()
+    problem = OWN if name == "data" else sciml.registry.problems.get(name)()
     text = problem._repr_html_()
     Matched(text)
     for spec in (*problem.fields, *problem.parameters, *problem.inputs):
@@ -50,6 +53,12 @@ def test_case_with_inputs_and_a_hostile_label():
     assert "<img" not in text and "&lt;img" in text
     for part in ("0.0025", "Pa s", "Reynolds number", "400", "3 knots", "9 × 9", "<svg"):
         assert part in text
+
+
+def test_case_of_own_data():
+    text = OWN.case(label="one", rate=2.5)._repr_html_()
+    Matched(text)
+    assert text.count("rate") == 1 and "2.5" in text  # the parameter is not said twice
 
 
 def test_solver_shows_its_settings():

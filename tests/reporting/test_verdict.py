@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from _synthetic import STEPS, SUBSETS, study
 
-from sciml.reporting import _style, gather, images
+from sciml.reporting import _style, films, gather, images
 from sciml.reporting.study import ALL, Row
 from sciml.reporting.verdict import cost_at_equal_error, gain, highlights, milliseconds, steps_won, times, verdict
 
@@ -140,7 +140,7 @@ def test_film_strip_holds_the_colours_of_its_map():
     from PIL import Image
 
     frames = np.stack([np.linspace(0, 1, 12).reshape(3, 4), np.full((3, 4), np.nan)])
-    picture = Image.open(io.BytesIO(base64.b64decode(images.strip(frames, (0.0, 1.0, "viridis")).split(",")[1])))
+    picture = Image.open(io.BytesIO(base64.b64decode(films.strip(frames, (0.0, 1.0, "viridis")).split(",")[1])))
     assert picture.size == (8, 3)
     pixels = np.asarray(picture.convert("RGB")).astype(int)
     expected = matplotlib.colormaps["viridis"](frames[0][::-1], bytes=True)[..., :3].astype(int)
@@ -150,10 +150,10 @@ def test_film_strip_holds_the_colours_of_its_map():
 
 def test_shrinking_keeps_means():
     frames = np.random.default_rng(0).normal(size=(2, 200, 100))
-    small = images.shrink(frames, 96)
+    small = films.shrink(frames, 96)
     assert small.shape == (2, 66, 33)
     np.testing.assert_allclose(small[0, 0, 0], frames[0, :3, :3].mean())
-    assert images.shrink(frames[:, :50, :50]).shape == (2, 50, 50)
+    assert films.shrink(frames[:, :50, :50]).shape == (2, 50, 50)
 
 
 def test_a_representative_of_every_subset():

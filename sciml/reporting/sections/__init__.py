@@ -27,7 +27,7 @@ def build(study: Study) -> Page:
         Section("parameters", "Error over parameter space", parameters(study)),
         Section("spectra", "Energy spectra", spectra(study)),
         Section("cost", "Speed against accuracy", cost(study)),
-        Section("audit", "Audit: what the equations say", audits(study)),
+        Section("audit", f"Audit: what the {'equations' if study.equations else 'training data'} say", audits(study)),
         Section("reproduce", "Versions, settings, and how to make this again", reproduce(study)),
     ]
     sections = [s for s in sections if s.blocks]

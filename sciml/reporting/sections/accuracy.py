@@ -52,7 +52,7 @@ def comparison(study: Study) -> list[object]:
     blocks: list[object] = [Note(" ".join(text))]
     if study.steps:
         head = ["row", "runs", f"{what}, all", *(c for c in columns[1:])]
-        persistence = next((n for n in study.unlearned if "persist" in n.lower()), None)
+        persistence = study.still
         if persistence:
             head.insert(3, "gain over persistence")
         rows = []

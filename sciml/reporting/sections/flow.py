@@ -13,8 +13,9 @@ from sciml.reporting import curves
 from sciml.reporting._style import INK, Look, number
 from sciml.reporting.blocks import Cell, Figures, Note, Table, Tabs
 from sciml.reporting.sections.accuracy import styles
-from sciml.reporting.sections.pictures import at_the_end, describe, labelled
+from sciml.reporting.sections.pictures import at_the_end, describe, labelled, unit_text
 from sciml.reporting.study import Sample, Study
+from sciml.support import Grid, Mesh, Points, Support
 
 _TRUTH = Look(INK, "-", "o", 3.0)
 
@@ -30,7 +31,7 @@ def profiles(study: Study) -> list[object]:
         items = [i for i, m in sorted(zip(items, study.benchmarks, strict=True), key=lambda pair: not pair[1].upright)]
         worst = "; ".join(f"{m.title}: {m.deviation:.4f}" for m in study.benchmarks)
         blocks.append(Figures(items, f"The reference solver beside the published table. Largest deviations: {worst}."))
-    flows = [s for s in study.samples if {"u", "v"} <= set(s.truth) and s.truth["u"].ndim == 3 and s.predictions]
+    flows = [s for s in study.samples if s.predictions and _has_centre_lines(study, s)]
     if flows:
         tabs = [(s.subset or s.label, [Note(describe(study, s)), Figures(_centre_lines(study, s))]) for s in flows]
         lead = Note(f"Velocities on the centre lines{at_the_end(study)}, truth beside every surrogate.")
@@ -42,56 +43,84 @@ def profiles(study: Study) -> list[object]:
     return blocks
 
 
+def _has_centre_lines(study: Study, sample: Sample) -> bool:
+    """Whether there is a plane velocity with something between its points."""
+    known = set(study.velocity) <= set(sample.truth) and len(study.velocity) == 2
+    return known and sample.support.dimensions == 2 and not isinstance(sample.support, Points)
+
+
 def _centre_lines(study: Study, sample: Sample) -> list[str]:
     look = {"truth": _TRUTH} | styles(study)
-    unit = pretty_unit(study.fields["u"])
-    x, y = np.asarray(sample.coords["x"]), np.asarray(sample.coords["y"])
-    sets = {"truth": sample.truth} | {m: p for m, p in sample.predictions.items() if {"u", "v"} <= set(p)}
-    vertical = [curves.Line(n, y, _middle(v["u"][-1], 1)) for n, v in sets.items()]
-    horizontal = [curves.Line(n, x, _middle(v["v"][-1], 0)) for n, v in sets.items()]
-    return [
-        curves.profile(vertical, look, "u on the vertical centre line", f"u ({unit})", f"y ({study.length_unit})",
-                       upright=True),
-        curves.profile(horizontal, look, "v on the horizontal centre line", f"x ({study.length_unit})", f"v ({unit})"),
-    ]  # fmt: skip
+    u, v = study.velocity
+    sets = {"truth": sample.truth} | {m: p for m, p in sample.predictions.items() if {u, v} <= set(p)}
+    items = []
+    for name, along, upright in ((u, 1, True), (v, 0, False)):
+        where, points = _line(sample.support, along)
+        curves_ = [curves.Line(n, where, _on_line(f[name][-1], sample.support, points)) for n, f in sets.items()]
+        value = labelled(name, unit_text(study.fields.get(name, "1")))
+        place = f"{'xy'[along]} ({study.length_unit})"
+        title = f"{name} on the {'vertical' if upright else 'horizontal'} centre line"
+        words = (value, place) if upright else (place, value)
+        items.append(curves.profile(curves_, look, title, *words, upright=upright))
+    return items
 
 
-def _middle(values: np.ndarray, axis: int) -> np.ndarray:
-    """Return the values midway along `axis`: the mean of the two middle cells where their number is even."""
-    n = values.shape[axis]
-    return np.take(values, [(n - 1) // 2, n // 2], axis=axis).mean(axis=axis)
+def _line(support: Support, along: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions along x or y through the middle of a plane support, and the points there: a grid's own cells."""
+    (low, high), middle = support.extents[along], [(a + b) / 2 for a, b in support.extents]
+    where = support.centres[along] if isinstance(support, Grid) else np.linspace(low, high, 101)
+    points = np.tile(np.array(middle), (len(where), 1))
+    points[:, along] = where
+    return where, points
+
+
+def _on_line(values: np.ndarray, support: Support, points: np.ndarray) -> np.ndarray:
+    """Values at points of a line; NaN, a gap, where a mask or the edge of a mesh leaves nothing."""
+    flat = np.asarray(values, float).reshape(-1)
+    stencil = support.stencil(points)
+    if support.inside is not None:
+        solid = ~support.inside.reshape(-1)
+        touched = (solid[stencil.index] & (np.abs(stencil.weight) > 1e-9)).any(axis=1) | (stencil.weight.sum(1) < 0.5)
+        return np.where(touched, np.nan, stencil(np.where(solid, 0.0, flat)))
+    found = stencil(flat)
+    if isinstance(support, Mesh):  # beyond a mesh its stencil is one node alone
+        found = np.where((stencil.index == stencil.index[:, :1]).all(axis=1), np.nan, found)
+    return found
 
 
 def spectra(study: Study) -> list[object]:
-    usable = [s for s in study.samples if s.predictions and s.mask is None]
+    usable = [s for s in study.samples if s.predictions and isinstance(s.support, Grid)
+              and s.support.uniform_cells and s.support.inside is None]  # fmt: skip
     items = []
     look = {"truth": _TRUTH} | styles(study)
     name_of = "energy"
+    around: set[bool] = set()
     for sample in usable:
-        names = [n for n in ("u", "v", "w") if n in sample.truth] or [n for n in study.fields if n in sample.truth][:1]
-        axes = list(sample.coords)
+        grid = sample.support
+        assert isinstance(grid, Grid)
+        names = [n for n in study.velocity if n in sample.truth] or [n for n in study.fields if n in sample.truth][:1]
         if not names or any(n not in p for p in sample.predictions.values() for n in names):
             continue
-        if sample.truth[names[0]].ndim != 1 + len(axes):
-            continue
-        extents = [sample.extents[a][1] - sample.extents[a][0] for a in axes]
-        cutoff = min(np.pi * len(sample.coords[a]) / length for a, length in zip(axes, extents, strict=True))
+        extents = [b - a for a, b in reversed(grid.extents)]
+        periodic = list(reversed(grid.periodic))
+        cutoff = min(np.pi * n / length for n, length in zip(grid.shape, extents, strict=True))
         lines = []
         for label, values in {"truth": sample.truth, **sample.predictions}.items():
             stack = np.stack([np.asarray(values[n][-1], float) for n in names])
-            wavenumber, energy = metrics.energy_spectrum(stack, extents, periodic=[a in sample.periodic for a in axes])
+            if not np.isfinite(stack).all():
+                continue
+            wavenumber, energy = metrics.energy_spectrum(stack, extents, periodic=periodic)
             # Beyond the largest wavenumber of the coarsest axis, shells are cut by the corners of the grid.
             keep = slice(1, int(np.searchsorted(np.asarray(wavenumber), cutoff, side="right")))
             lines.append(curves.Line(label, np.asarray(wavenumber)[keep], np.asarray(energy)[keep]))
-        unit = pretty_unit(study.fields.get(names[0], "1"))
-        name_of = "kinetic energy" if names[0] == "u" and len(names) > 1 else f"energy of {names[0]}"
-        shown = labelled("E", "" if unit == "–" else _squared(unit))
+        around |= set(periodic)
+        name_of = "kinetic energy" if len(names) > 1 else f"energy of {names[0]}"
+        unit = unit_text(study.fields.get(names[0], "1"))
         title = (sample.subset or sample.label) + ("" if study.steady else ", last step")
-        items.append(curves.spectrum(lines, look, title,
-                                     f"wavenumber (rad/{study.length_unit})", shown))  # fmt: skip
+        items.append(curves.spectrum(lines, look, title, f"wavenumber (rad/{study.length_unit})",
+                                     labelled("E", _squared(unit) if unit else "")))  # fmt: skip
     if not items:
         return []
-    around = {a in s.periodic for s in usable for a in s.coords}
     kinds = " and ".join(
         (["cosine transform between walls"] if False in around else [])
         + (["Fourier transform along periodic axes"] if True in around else [])
@@ -109,26 +138,46 @@ def _squared(unit: str) -> str:
     return {"m s⁻¹": "m² s⁻²"}.get(unit, f"({unit})²")
 
 
+_LAWS = (
+    "What each solution violates, computed from the problem's own equations on control volumes of growing size: "
+    "the root mean square defect and, in brackets, the floor of the audit's own discretisation. A defect near its "
+    "floor says no more than “as right as this grid can tell”. Hover over a figure for it in parts of the law's "
+    "natural magnitude. Laws that need pressure or rates of change are left out where a solution has none. Where "
+    "the data themselves jump, as the velocity does in the corners under a moving lid, the floor is an estimate "
+    "from too coarse a grid: there the reference solver stands above it, too."
+)
+_DATA = (
+    "No equation is known for these data, so solutions are held against what the training data keep: the range of "
+    "their values, integrals that stay constant, and how free of divergence a velocity is. In brackets stands the "
+    "floor: what the training data themselves show. Hover over a figure for it in parts of its natural magnitude."
+)
+
+
 def audits(study: Study) -> list[object]:
     usable = [s for s in study.samples if s.audits]
     if not usable:
         return [Note("No audit: the solutions shown here do not carry what it needs.", quiet=True)]
-    lead = Note(
-        "What each solution violates, computed from the problem's own equations on control volumes of growing size: "
-        "the root mean square defect and, in brackets, the floor of the audit's own discretisation. A defect near its "
-        "floor says no more than “as right as this grid can tell”. Hover over a figure for it in parts of the law's "
-        "natural magnitude. Laws that need pressure or rates of change are left out where a solution has none. Where "
-        "the data themselves jump, as the velocity does in the corners under a moving lid, the floor is an estimate "
-        "from too coarse a grid: there the reference solver stands above it, too."
-    )
-    tabs = [(s.subset or s.label, [Note(describe(study, s)), *_audit_tables(s)]) for s in usable]
+    lead = Note(_LAWS if study.equations else _DATA)
+    tabs = []
+    for s in usable:
+        remarks: list[object] = [Note(". ".join(n[:1].upper() + n[1:] for n in s.notes) + ".", True)] if s.notes else []
+        tabs.append((s.subset or s.label, [Note(describe(study, s)), *_audit_tables(s), *remarks]))
     return [lead, Tabs(tabs)] if len(tabs) > 1 else [lead, *tabs[0][1]]
 
 
+_CHECKS = (
+    ("balance", "Balances: defect (floor)"),
+    ("boundary", "Boundary conditions: defect (floor)"),
+    ("invariant", "Invariants: drift (floor)"),
+    ("divergence", "Divergence: root mean square (floor)"),
+    ("bounds", "Bounds: share of values beyond those of the training data (floor)"),
+)
+
+
 def _audit_tables(sample: Sample) -> list[Table]:
-    """Return one table for balances and invariants, one for boundaries; a column for every solution."""
+    """Return one table for each kind of check; a column for every solution."""
     tables = []
-    for check, title in (("balance", "Balances"), ("boundary", "Boundary conditions"), ("invariant", "Invariants")):
+    for check, title in _CHECKS:
         found = {who: {(x["name"], x.get("size")): x for x in lines if x["check"] == check}
                  for who, lines in sample.audits.items()}  # fmt: skip
         keys = list(dict.fromkeys(key for lines in found.values() for key in lines))
@@ -142,7 +191,7 @@ def _audit_tables(sample: Sample) -> list[Table]:
             volume = "–" if size is None else "domain" if size == 0 else f"{size} cell{'s' if size > 1 else ''}"
             cells = [Cell(str(name)), *([Cell(volume)] if sized else []), Cell(pretty_unit(unit))]
             rows.append(("plain", [*cells, *(_defect(lines.get((name, size))) for lines in found.values())]))
-        tables.append(Table(head, rows, f"{title}: defect (floor)."))
+        tables.append(Table(head, rows, f"{title}."))
     return tables
 
 

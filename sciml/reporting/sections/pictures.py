@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from sciml._repr_html import pretty_unit
-from sciml.reporting import images
-from sciml.reporting._style import DIVERGING, LEARNED, number
+from sciml.reporting import films, images
+from sciml.reporting._style import DIVERGING, INK, LEARNED, number
 from sciml.reporting.blocks import Figures, Film, Note, Tabs
-from sciml.reporting.study import Sample, Study
+from sciml.reporting.study import ALL, Sample, Study
+from sciml.support import Grid, Points
 
 
 def unit_text(unit: str) -> str:
@@ -28,11 +29,31 @@ def fields(study: Study) -> list[object]:
         return [Note("No sample solutions were kept, so there are no fields to show.", quiet=True)]
     tabs = [(_tab(sample, shown), _fields_of(study, sample)) for sample in shown]
     model = study.best or next(iter(shown[0].predictions))
-    lead = Note(
-        f"Held-out cases: truth, prediction of {model} and error{at_the_end(study)}, all on one scale, and the error "
-        "once more on a scale of its own, symmetric about zero."
-    )
+    lead = Note(f"Held-out cases: truth, prediction of {model} and error{at_the_end(study)}.{_how(shown[0])}")
     return [lead, Tabs(tabs)] if len(tabs) > 1 else [lead, *tabs[0][1]]
+
+
+def _how(sample: Sample) -> str:
+    """How fields on this kind of support are drawn."""
+    support = sample.support
+    if support.dimensions == 1:
+        return ""
+    if support.dimensions == 3:
+        return (
+            " Truth and prediction share one scale; that of the error is its own, symmetric about zero. "
+            + ("Three slices through the middle are drawn." if isinstance(support, Grid) else
+               "The nodes of a thin slab in the middle of z are drawn, projected along z.")
+        )  # fmt: skip
+    where = ""
+    if isinstance(support, Points):
+        where = " Values live on loose points, which are drawn as dots."
+    elif not isinstance(support, Grid):
+        where = " Values live on the nodes of a mesh; colours run linearly over its triangles."
+    elif not support.uniform_cells:
+        where = " Cells of the stretched grid are drawn as they are."
+    return (
+        " All are on one scale, and the error is shown once more on a scale of its own, symmetric about zero." + where
+    )
 
 
 def _tab(sample: Sample, all_of_them: list[Sample]) -> str:
@@ -48,44 +69,92 @@ def _model(study: Study, sample: Sample) -> str:
 
 def _fields_of(study: Study, sample: Sample) -> list[object]:
     model = _model(study, sample)
-    prediction = sample.predictions[model]
+    prediction, support = sample.predictions[model], sample.support
     blocks: list[object] = [Note(describe(study, sample))]
     for name, unit in study.fields.items():
         if name not in sample.truth or name not in prediction:
             continue
-        true, made = sample.truth[name][-1], prediction[name][-1]
-        shown_unit = unit_text(unit)
+        true, made = (images.inside(v[name][-1], support) for v in (sample.truth, prediction))
+        shown = unit_text(unit)
         error = made - true
-        total = float(np.nansum(np.square(true)))
-        nmse = float(np.nansum(np.square(error))) / total if total > 0 else float("nan")
-        largest = f"{number(float(np.nanmax(np.abs(error))))} {shown_unit}".strip()
-        caption = f"{name}: NMSE {number(nmse)}, largest error {largest}."
-        if true.ndim == 1:
-            ((axis, x),) = sample.coords.items()
-            items = [images.line_field(x, [("truth", true, "#1b1f24"), (model, made, LEARNED[0])], f"{name}",
-                                       f"{axis} ({study.length_unit})", labelled(name, shown_unit)),
-                     images.line_field(x, [("error", error, LEARNED[1])], f"{name}, error",
-                                       f"{axis} ({study.length_unit})", labelled(name, shown_unit))]  # fmt: skip
-            blocks.append(Figures(items, caption))
-            continue
-        if true.ndim != 2:
-            blocks.append(Note(f"{name} has {true.ndim} space dimensions; only one and two are drawn.", quiet=True))
-            continue
-        extent = (*sample.extents["x"], *sample.extents["y"])
-        scale = images.limits(true, made)
-        bound = float(np.nanmax(np.abs(error))) or 1.0
-        most = max(abs(scale[0]), abs(scale[1]))
-        items = [
-            images.field(values, extent, scaled, title, shown_unit, study.length_unit, sample.mask)
-            for values, scaled, title in (
-                (true, scale, f"{name}, truth"),
-                (made, scale, f"{name}, {model}"),
-                (error, (-most, most, DIVERGING), f"{name}, error on the same scale"),
-                (error, (-bound, bound, DIVERGING), f"{name}, error enlarged (±{number(bound)})"),
-            )
-        ]
-        blocks.append(Figures(items, caption, pairs=True))
+        caption = _figures_of(name, error, true, support.weights(), shown)
+        draw = (_lines, _plane, _space)[support.dimensions - 1]
+        blocks += draw(study, sample, model, name, shown, (true, made, error), caption)
     return blocks
+
+
+def _figures_of(name: str, error: np.ndarray, true: np.ndarray, weights: np.ndarray, unit: str) -> str:
+    """The errors of one field in words, by the quadrature of its support."""
+    weights = np.broadcast_to(weights, true.shape)
+    total = float(np.nansum(weights * np.square(true)))
+    nmse = float(np.nansum(weights * np.square(error))) / total if total > 0 else float("nan")
+    if np.isnan(error).all() or not np.isfinite(error[~np.isnan(error)]).all():
+        return f"{name}: the prediction is not finite."
+    return f"{name}: NMSE {number(nmse)}, largest error {number(float(np.nanmax(np.abs(error))))} {unit}".strip() + "."
+
+
+def _bound(error: np.ndarray) -> float:
+    finite = error[np.isfinite(error)]
+    return float(np.abs(finite).max(initial=0.0)) or 1.0
+
+
+Values = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def _lines(
+    study: Study, sample: Sample, model: str, name: str, unit: str, values: Values, caption: str
+) -> list[Figures]:
+    true, made, error = values
+    place = f"x ({study.length_unit})"
+    return [Figures([
+        images.line_field(sample.support, [("truth", true, INK), (model, made, LEARNED[0])], name, place,
+                          labelled(name, unit)),
+        images.line_field(sample.support, [("error", error, LEARNED[1])], f"{name}, error", place,
+                          labelled(name, unit)),
+    ], caption)]  # fmt: skip
+
+
+def _plane(
+    study: Study, sample: Sample, model: str, name: str, unit: str, values: Values, caption: str
+) -> list[Figures]:
+    true, made, error = values
+    scale = images.limits(true, made)
+    bound, most = _bound(error), max(abs(scale[0]), abs(scale[1]))
+    items = [
+        images.field(shown, sample.support, scaled, title, unit, study.length_unit)
+        for shown, scaled, title in (
+            (true, scale, f"{name}, truth"),
+            (made, scale, f"{name}, {model}"),
+            (error, (-most, most, DIVERGING), f"{name}, error on the same scale"),
+            (error, (-bound, bound, DIVERGING), f"{name}, error enlarged (±{number(bound)})"),
+        )
+    ]
+    return [Figures(items, caption, pairs=True)]
+
+
+def _space(
+    study: Study, sample: Sample, model: str, name: str, unit: str, values: Values, caption: str
+) -> list[Figures]:
+    """Truth, prediction and error on three slices of a grid, or on the nodes of a slab."""
+    true, made, error = values
+    bound = _bound(error)
+    scale = images.limits(true, made)
+    rows = ((true, scale, "truth"), (made, scale, model), (error, (-bound, bound, DIVERGING), "error"))
+    if isinstance(sample.support, Grid):
+        return [
+            Figures([images.field(v[index], plane, s, f"{name}, {who}, {at}", unit, study.length_unit, names)
+                     for v, s, who in rows], caption if last else "")
+            for last, (at, names, index, plane) in zip((False, False, True), images.slices(sample.support), strict=True)
+        ]  # fmt: skip
+    points = sample.support.points()
+    near, low, high = images.slab(points)
+    flat = Points(points[near, :2])
+    items = [images.field(v[near], flat, s, f"{name}, {who}", unit, study.length_unit) for v, s, who in rows]
+    caption += (
+        f" Drawn are the {int(near.sum())} of {len(points)} nodes with z from {low:.3g} to {high:.3g} "
+        f"{study.length_unit}; figures are over all nodes."
+    )
+    return [Figures(items, caption)]
 
 
 def at_the_end(study: Study) -> str:
@@ -107,34 +176,54 @@ def describe(study: Study, sample: Sample) -> str:
 def film(study: Study) -> list[object]:
     if study.steady:
         return []
-    usable = [s for s in study.samples if s.predictions and len(s.times) > 2
-              and all(v.ndim == 3 for v in s.truth.values())]  # fmt: skip
+    usable = [s for s in study.samples if s.predictions and len(s.times) > 2 and not s.moving
+              and films.raster(s.support) is not None]  # fmt: skip
     if not usable:
         return []
-    sample = next((s for s in usable if s.subset == "ic"), usable[-1])
-    name, unit, true, made = _speed(study, sample)
+    sample = _liveliest(study, usable)
+    name, unit, true, made = _shown(study, sample)
     model = _model(study, sample)
-    error = made - true
-    rows = [images.shrink(values) for values in (true, made, error)]
-    low, high, colours = images.limits(true)
-    bound = float(np.nanmax(np.abs(error))) or 1.0
+    raster = films.raster(sample.support)
+    assert raster is not None
+    picture, note = raster
+    rows = [films.frames_on(values, sample.support, picture) for values in (true, made, made - true)]
+    low, high, colours = images.limits(rows[0])
+    bound = _bound(rows[2])
     scales = [(low, high, colours), (low, high, colours), (-bound, bound, DIVERGING)]
     times = [f"step {i}, t = {t:.3g} {study.time_unit}" for i, t in enumerate(sample.times)]
-    pictures = [images.strip(values, scale) for values, scale in zip(rows, scales, strict=True)]
+    pictures = [films.strip(values, scale) for values, scale in zip(rows, scales, strict=True)]
     shown = unit_text(unit)
     width, height = rows[0].shape[2], rows[0].shape[1]
     return [
         Film(pictures, ["Truth", model, "Error"], width, height, times,
              [images.colour_bar(s, labelled(name if i < 2 else "error", shown)) for i, s in enumerate(scales)],
-             f"{name.capitalize()}. {describe(study, sample)}")
+             f"{name.capitalize()}. {describe(study, sample)} {note}".strip())
     ]  # fmt: skip
 
 
-def _speed(study: Study, sample: Sample) -> tuple[str, str, np.ndarray, np.ndarray]:
+def _liveliest(study: Study, usable: list[Sample]) -> Sample:
+    """The sample of the subset in which repeating the last state errs most; without subsets, the one that is predicted
+    worst."""
+    hardest = study.hardest
+    found = [s for s in usable if s.subset == hardest and hardest != ALL]
+    return max(found or usable, key=lambda s: _median_error(study, s))
+
+
+def _median_error(study: Study, sample: Sample) -> float:
+    """Median over the frames of the relative square error of what the film shows."""
+    _, _, true, made = _shown(study, sample)
+    axes = tuple(range(1, true.ndim))
+    size = np.nansum(np.square(true), axis=axes)
+    error = np.nansum(np.square(made - true), axis=axes) / np.where(size > 0, size, np.inf)
+    return float(np.median(np.where(np.isfinite(error), error, np.inf)))
+
+
+def _shown(study: Study, sample: Sample) -> tuple[str, str, np.ndarray, np.ndarray]:
     """Return (name, unit, truth, prediction) of what the film shows: the speed of a flow, or else the first field."""
     made = sample.predictions[_model(study, sample)]
-    if "u" in sample.truth and "v" in sample.truth and "u" in made and "v" in made:
-        return ("speed", study.fields.get("u", "m s-1"), np.hypot(sample.truth["u"], sample.truth["v"]),
-                np.hypot(made["u"], made["v"]))  # fmt: skip
+    names = [n for n in study.velocity if n in sample.truth and n in made]
+    if len(names) > 1 and len(names) == len(study.velocity):
+        speeds = (np.sqrt(sum(np.square(np.asarray(v[n], float)) for n in names)) for v in (sample.truth, made))
+        return ("speed", study.fields.get(names[0], "1"), *speeds)  # type: ignore[return-value]
     name = next(n for n in study.fields if n in sample.truth and n in made)
-    return name, study.fields[name], sample.truth[name], made[name]
+    return name, study.fields[name], np.asarray(sample.truth[name], float), np.asarray(made[name], float)

@@ -102,6 +102,10 @@ class Encoding(ABC):
         names = static_inputs(problem)
         static = FieldScaler.fit(names, _statics(table, names, supports), centred=True) if names else _nothing()
         given = [value for c in table.cases for n in names if isinstance(value := c.inputs.get(n), np.ndarray)]
+        problem = problem.informed(
+            table.fields, ((s, t, table.frames(i) * table.scales(i).reshape(1, -1, *[1] * len(s.shape)))
+                           for i, (s, t) in enumerate(zip(supports, _clocks(table), strict=True)))
+        )  # fmt: skip
         first = supports[0]
         shared = all(s.same(first) for s in supports[1:])
         times = [stepping.feature_times(t, step, c) for c, t in zip(table.cases, _clocks(table), strict=True)]

@@ -1,4 +1,4 @@
-"""Fields at points, of a grid or of scattered nodes: functions at sensors, answers wherever they are asked for."""
+"""Fields at points, of a grid or scattered: input functions at sensors, answers wherever they are asked for."""
 
 from __future__ import annotations
 

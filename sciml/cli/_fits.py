@@ -1,0 +1,43 @@
+"""Which operators take some data: tried on two of its cases, so that nothing here knows an operator by its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sciml.errors import InputError
+
+
+def explained(error: InputError, name: str, data: str | Path, split: str | None) -> InputError:
+    """What to say of an error in training: where the operator itself does not take such data, which ones do."""
+    from sciml import registry
+    from sciml.training.samples import open_data, table
+
+    try:
+        cases = table(open_data(data)[0], split)
+        cases = cases.keep(list(range(min(2, len(cases.cases)))))  # type: ignore[arg-type]
+        if not cases.cases:
+            return error
+        why = refusal(registry.operators.get(name), cases)
+    except InputError:  # the data themselves are at fault
+        return error
+    if why is None:
+        return error
+    others = [n for n in registry.operators.names() if n != name and refusal(registry.operators.get(n), cases) is None]
+    known = f"operators that take these data: {', '.join(others)}" if others else "no operator takes these data"
+    return InputError(f"--operator {name}: {why}; {known}")
+
+
+def refusal(operator: Any, cases: Any) -> str | None:
+    """Why an operator does not take these cases, with its default options; None where it does."""
+    from sciml.contracts import build
+    from sciml.training.encoding import encoding_for
+    from sciml.training.fitting import default_stepping
+
+    try:
+        how = default_stepping(operator, cases.problem.steady)
+        encoding = encoding_for(operator.takes).fit(cases, how, sensors=operator.sensors)
+        made = build(operator, encoding.signature(), {})
+    except InputError as error:
+        return str(error)
+    return None if any(p.requires_grad for p in made.parameters()) else "it has no weights to train"

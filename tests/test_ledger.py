@@ -1,0 +1,82 @@
+"""The benchmark ledger and the tables made of it."""
+
+import json
+import math
+
+import pytest
+
+ledger = pytest.importorskip("benchmarks._ledger")
+readme = pytest.importorskip("benchmarks.readme")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(ledger, "WORK", tmp_path / "work")
+    return tmp_path / "results" / "speed.json"
+
+
+def test_every_goal_of_the_section_is_listed(place):
+    part = ledger.Ledger("speed", part="import")
+    part.check("import_seconds", 10.0, "a slow machine", spread=ledger.extremes([9.0, 11.0], "2 runs"), note="bare")
+    part.write()
+    checks = json.loads(place.read_text())["checks"]
+    assert [c["id"] for c in checks] == list(ledger.goals("speed"))
+    for check in checks:
+        assert check["status"] in ledger.STATUSES
+        assert check["reason"] or check["status"] == "holds"
+    by_id = {c["id"]: c for c in checks}
+    assert by_id["import_seconds"]["status"] == "missed"
+    assert by_id["fno_parity_float32"]["status"] == "not_run"
+    assert "make bench-speed" in by_id["fno_parity_float32"]["reason"]
+    text = readme.table(json.loads(place.read_text()))
+    assert "| import seconds | 10 (9 … 11) | ≤ 0.5 | aim | **missed**" in text
+    assert "bare; a slow machine" in text and "least and most of 2 runs" in text
+
+
+def test_a_part_replaces_its_own_checks_alone(place):
+    first = ledger.Ledger("speed", part="import")
+    first.check("import_seconds", 0.1)
+    first.write()
+    second = ledger.Ledger("speed", part="fno")
+    second.check("fno_parity_float32", math.nan)
+    second.row(section="parity", time_seconds=1.0)
+    path = second.write()
+    record = json.loads(path.read_text())
+    by_id = {c["id"]: c for c in record["checks"]}
+    assert by_id["import_seconds"]["status"] == "holds"
+    assert by_id["fno_parity_float32"]["status"] == "not_run"
+    assert "nan" in by_id["fno_parity_float32"]["reason"]
+    assert set(record["parts"]) == {"import", "fno"}
+    assert all(part["commit"] for part in record["parts"].values())
+
+
+def test_a_renewed_goal_is_held_against_what_was_measured(place, monkeypatch):
+    part = ledger.Ledger("speed", part="import")
+    part.check("import_seconds", 0.3)
+    part.write()
+    stricter = {**ledger.goals("speed"), "import_seconds": ("<=", 0.2, "must")}
+    monkeypatch.setattr(ledger, "goals", lambda section: stricter)
+    ledger.Ledger("speed", part="fno").write()
+    check = next(c for c in json.loads(place.read_text())["checks"] if c["id"] == "import_seconds")
+    assert (check["status"], check["weight"], check["goal"]) == ("missed", "must", "<= 0.2")
+
+
+def test_finished_pieces_are_found_again(place):
+    made = []
+
+    def make():
+        made.append(1)
+        return {"seconds": 1.5}
+
+    kept = ledger.Kept("darcy")
+    assert kept(make, row="FNO", seed=0) == kept(make, row="FNO", seed=0) == {"seconds": 1.5}
+    assert len(made) == 1
+    kept(make, row="FNO", seed=1)
+    ledger.Kept("darcy", dry=True)(make, row="FNO", seed=0)
+    assert len(made) == 3
+
+
+def test_quantiles_lie_between_the_values():
+    spread = ledger.quantiles([3.0, 1.0, 2.0], "3 values")
+    assert (spread["low"], spread["high"]) == pytest.approx((1.2, 2.8))
