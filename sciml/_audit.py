@@ -122,6 +122,8 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
         raise InputError(f"audit: expected a solution (xarray.Dataset), got {type(solution).__name__}")
     if "row_size" in solution.variables:
         raise InputError("audit: got a data set of many cases, expected one solution; take sciml.data.case(ds, i)[1]")
+    if "time" in solution.coords and "time" not in solution.dims:  # cut down to a single time
+        solution = solution.expand_dims("time")
     solution = _in_order(solution)
     case = Case.from_parts(solution.attrs, {str(k): v.values for k, v in solution.variables.items()})
     if not case.problem.balances():

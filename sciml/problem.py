@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from sciml.arrays import plain
+from sciml.arrays import plain, unmasked
 from sciml.boundary import BoundaryCondition, Series
 from sciml.errors import InputError, suggest
 from sciml.expressions import Balance, Coordinates, Field, Input, Names, Operators, Parameter
@@ -513,7 +513,7 @@ def _shape_of(value: Any) -> str:
 
 def _parameter(problem: str, spec: ParameterSpec, value: Any) -> float:
     try:
-        number = float(value)
+        number = float(unmasked(f"{problem}: {spec.name}", value))
     except (TypeError, ValueError):
         raise InputError(f"{problem}: {spec.name} is {value!r}, expected a number in {spec.unit}") from None
     below = number <= spec.minimum if spec.open_minimum else number < spec.minimum

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from sciml.arrays import plain
 from sciml.errors import InputError
 from sciml.geometry import Geometry
 
@@ -37,7 +38,7 @@ class Stencil:
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """(..., N) -> (..., M)."""
-        return (np.asarray(values)[..., self.index] * self.weight).sum(-1)
+        return (plain("values", values)[..., self.index] * self.weight).sum(-1)
 
 
 class Support(ABC):
@@ -97,9 +98,9 @@ class Support(ABC):
 
     def sample(self, values: np.ndarray, points: np.ndarray) -> np.ndarray:
         """Values (..., *shape) at points (M, D): (..., M), by linear interpolation."""
-        values = np.asarray(values)
+        values = plain("values", values)
         lead = values.shape[: values.ndim - len(self.shape)]
-        return self.stencil(np.asarray(points, dtype=np.float64))(values.reshape(*lead, -1))
+        return self.stencil(points)(values.reshape(*lead, -1))
 
     def onto(self, values: np.ndarray, other: Support) -> np.ndarray:
         """Values (..., *shape) on another support of the same domain: (..., *other.shape)."""
@@ -135,14 +136,16 @@ class Grid(Support):
         faces: for each axis x, y, z the (n + 1,) increasing face coordinates.
         periodic: for each axis, whether its ends are identified.
         mask: (*shape) 1 where a cell belongs to the domain; None where all do.
+        at: for each axis the (n,) places within the cells that values belong to; None where these are the middles.
     """
 
     faces: tuple[np.ndarray, ...]
     periodic: tuple[bool, ...] = ()
     mask: np.ndarray | None = None
+    at: tuple[np.ndarray, ...] | None = None
 
     def __post_init__(self) -> None:
-        faces = tuple(np.asarray(f, dtype=np.float64) for f in self.faces)
+        faces = tuple(plain("grid: faces", f).astype(np.float64) for f in self.faces)
         object.__setattr__(self, "faces", faces)
         if not self.periodic:
             object.__setattr__(self, "periodic", (False,) * len(faces))
@@ -152,12 +155,20 @@ class Grid(Support):
             if f.ndim != 1 or len(f) < 2 or not np.all(np.isfinite(f)) or np.any(np.diff(f) <= 0):
                 raise InputError(f"grid: faces along {axis}: expected strictly increasing finite numbers")
         if self.mask is not None:
-            mask = np.asarray(self.mask) != 0
+            mask = plain("grid: mask", self.mask) != 0
             if mask.shape != self.shape:
                 raise InputError(f"grid: the mask has shape {mask.shape}, expected {self.shape}")
             if not mask.any():
                 raise InputError("grid: the mask leaves no cell")
             object.__setattr__(self, "mask", None if mask.all() else mask.astype(np.uint8))
+        if self.at is not None:
+            at = tuple(plain("grid: at", c).astype(np.float64) for c in self.at)
+            if len(at) != len(faces):
+                raise InputError(f"grid: at: expected places along {len(faces)} axes, got {len(at)}")
+            for axis, c, f in zip("xyz", at, faces, strict=False):
+                if c.shape != (len(f) - 1,) or not (np.all(c >= f[:-1]) and np.all(c <= f[1:])):
+                    raise InputError(f"grid: at: expected one place within each of the {len(f) - 1} cells along {axis}")
+            object.__setattr__(self, "at", at)
 
     @staticmethod
     def uniform(geometry: Geometry, shape: int | tuple[int, ...], masked: bool = False) -> Grid:
@@ -174,38 +185,55 @@ class Grid(Support):
         return Grid.of(geometry, faces, masked)
 
     @staticmethod
-    def of(geometry: Geometry, faces: tuple[np.ndarray, ...], masked: bool = False) -> Grid:
+    def of(
+        geometry: Geometry, faces: tuple[np.ndarray, ...], masked: bool = False, at: tuple[np.ndarray, ...] | None = None
+    ) -> Grid:
         """The grid with these faces, periodic where the geometry is."""
-        grid = Grid(faces, geometry.periodic)
-        return Grid(grid.faces, grid.periodic, geometry.mask(grid)) if masked else grid
+        grid = Grid(faces, geometry.periodic, None, at)
+        return Grid(grid.faces, grid.periodic, geometry.mask(grid), at) if masked else grid
 
     def over(self, geometry: Geometry, masked: bool = False, shift: tuple[float, ...] = ()) -> Grid:
-        """The grid whose faces lie at the same shares of the extents of `geometry`, moved by `shift` of them."""
-        shares = [(f - f[0]) / (f[-1] - f[0]) for f in self.faces]
-        by = shift or (0.0,) * len(shares)
-        faces = tuple(a + (b - a) * (s + d) for s, d, (a, b) in zip(shares, by, geometry.extents, strict=True))
-        return Grid.of(geometry, faces, masked)
+        """The same cells in another domain: faces, and places within cells, at the same shares of its extents, moved by
+        `shift` of them (on a periodic axis the first cell may begin beside the domain's end)."""
+        faces, places = [], []
+        by = shift or (0.0,) * self.dimensions
+        for f, c, (a, b), d in zip(self.faces, self.centres, geometry.extents, by, strict=True):
+            length = f[-1] - f[0]
+            faces.append(a + (b - a) * ((f - f[0]) / length + d))
+            places.append(np.clip(a + (b - a) * ((c - f[0]) / length + d), faces[-1][:-1], faces[-1][1:]))
+        return Grid.of(geometry, tuple(faces), masked, None if self.at is None else tuple(places))
 
     @staticmethod
     def from_centres(centres: tuple[np.ndarray, ...], geometry: Geometry, mask: np.ndarray | None = None) -> Grid:
         """The grid whose cell centres (x, y, z) are given: the faces of which they are the midpoints, ends on the
-        geometry's extents; where there are no such faces, faces midway between centres. On a periodic axis equally
-        spaced centres have equal cells, wherever the first one lies."""
-        faces = []
-        for c, (a, b), around in zip(centres, geometry.extents, geometry.periodic, strict=True):
-            c = np.asarray(c, dtype=np.float64)
+        geometry's extents; where there are no such faces, faces midway between centres, which then are places within
+        cells (`at`). A periodic axis has no ends: equally spaced centres have equal cells, wherever the first one lies,
+        and the first of the faces midway between centres is the one between the last centre and the first.
+
+        Raises:
+            InputError: centres that do not increase.
+        """
+        faces, places, middles = [], [], True
+        for axis, c, (a, b), around in zip("xyz", centres, geometry.extents, geometry.periodic, strict=False):
+            c = plain(f"grid: centres along {axis}", c).astype(np.float64)
+            if not np.all(np.diff(c) > 0):
+                raise InputError(f"grid: centres along {axis}: expected increasing coordinates, got {c}".replace("\n", " "))
             h = (b - a) / len(c)
             if around and len(c) > 1 and np.allclose(np.diff(c), h, rtol=0.0, atol=1e-6 * h):
                 faces.append(c[0] + (np.arange(len(c) + 1) - 0.5) * h)
+                places.append((faces[-1][1:] + faces[-1][:-1]) / 2)
                 continue
-            midway = np.concatenate([[a], (c[1:] + c[:-1]) / 2, [b]])
+            first = (c[0] + c[-1] - (b - a)) / 2 if around else a
+            midway = np.concatenate([[first], (c[1:] + c[:-1]) / 2, [first + (b - a) if around else b]])
             # f₀ = a, f₍ᵢ₊₁₎ = 2cᵢ − fᵢ; rounding does not grow along this, an error of the centres adds up
             sign = (-1.0) ** np.arange(len(c))
             f = np.concatenate([[a], (a + 2 * np.cumsum(-sign * c)) * -sign])
             smallest = np.diff(midway).min()
             exact = np.all(np.diff(f) > 1e-3 * smallest) and abs(f[-1] - b) < 1e-6 * smallest
             faces.append(np.concatenate([f[:-1], [b]]) if exact else midway)
-        return Grid(tuple(faces), geometry.periodic, mask)
+            places.append((faces[-1][1:] + faces[-1][:-1]) / 2 if exact else np.clip(c, midway[:-1], midway[1:]))
+            middles &= bool(exact)
+        return Grid(tuple(faces), geometry.periodic, mask, None if middles else tuple(places))
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -230,8 +258,8 @@ class Grid(Support):
 
     @property
     def centres(self) -> tuple[np.ndarray, ...]:
-        """Cell-centre coordinates for axes x, y, z."""
-        return tuple((f[1:] + f[:-1]) / 2 for f in self.faces)
+        """Where values are, for axes x, y, z: in the middle of cells, or `at`."""
+        return tuple((f[1:] + f[:-1]) / 2 for f in self.faces) if self.at is None else self.at
 
     @property
     def widths(self) -> tuple[np.ndarray, ...]:
@@ -264,7 +292,7 @@ class Grid(Support):
     def stencil(self, points: np.ndarray) -> Stencil:
         """Multilinear between cell centres: across the seam of a periodic axis, continued linearly to the boundary of
         others; cells outside the mask take no part."""
-        points = np.asarray(points, dtype=np.float64)
+        points = plain("points", points).astype(np.float64)
         lower, share = [], []
         for a, c in enumerate(self.centres):
             n, x = len(c), points[:, a]
@@ -361,7 +389,7 @@ class _Cloud(Support):
 
 
 def _position(value: Any, name: str) -> np.ndarray:
-    array = np.asarray(value, dtype=np.float64)
+    array = plain(name, value).astype(np.float64)
     if array.ndim != 2 or not 1 <= array.shape[1] <= 3 or not len(array):
         raise InputError(f"{name}: expected positions of shape (N, 1 to 3), got {array.shape}")
     if not np.isfinite(array).all():
@@ -384,7 +412,7 @@ class Points(_Cloud):
     def __post_init__(self) -> None:
         object.__setattr__(self, "position", _position(self.position, "points"))
         if self.volume is not None:
-            volume = np.asarray(self.volume, dtype=np.float64)
+            volume = plain("points: volume", self.volume).astype(np.float64)
             if volume.shape != (len(self.position),) or not np.all(volume > 0):
                 raise InputError(f"points: expected {len(self.position)} positive volumes, got shape {volume.shape}")
             object.__setattr__(self, "volume", volume)
@@ -397,7 +425,7 @@ class Points(_Cloud):
 
     def stencil(self, points: np.ndarray) -> Stencil:
         """From the D + 1 nearest points, by inverse squares of distances."""
-        return self._nearest(np.asarray(points, dtype=np.float64), self.dimensions + 1)
+        return self._nearest(plain("points", points).astype(np.float64), self.dimensions + 1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -418,7 +446,7 @@ class Mesh(_Cloud):
         for kind, given in self.cells.items():
             if kind not in CELLS:
                 raise InputError(f"mesh: no kind of cell is called {kind!r}; known: {', '.join(CELLS)}")
-            cells = np.asarray(given)
+            cells = plain(f"mesh: {kind} cells", given)
             if cells.ndim != 2 or cells.shape[1] != CELLS[kind] or cells.dtype.kind not in "iu":
                 raise InputError(f"mesh: expected {kind} cells as integers (C, {CELLS[kind]}), got {cells.shape}")
             if cells.size and (cells.min() < 0 or cells.max() >= len(self.position)):
@@ -465,7 +493,7 @@ class Mesh(_Cloud):
         loose points."""
         from scipy.spatial import KDTree
 
-        points = np.asarray(points, dtype=np.float64)
+        points = plain("points", points).astype(np.float64)
         simplices, d = self.simplices(), self.dimensions
         if simplices.shape[1] != d + 1:
             return self._nearest(points, d + 1)

@@ -84,7 +84,9 @@ class Lattice:
             raise InputError("method is 'spectral', expected a grid that is periodic on every axis")
         if not fields:
             raise InputError("fields: expected at least one field")
-        self.backend, self.grid, self.order, self.method = backend, grid, order, method
+        # the values are taken as means over cells, wherever in them they were found
+        self.grid = grid if grid.at is None else Grid(grid.faces, grid.periodic, grid.mask)
+        self.backend, self.order, self.method = backend, order, method
         self.fields, self.parameters, self.inputs = dict(fields), dict(parameters or {}), dict(inputs or {})
         self.rates, self.time = dict(rates or {}), time
         self.boundary, self.face_values = boundary or {}, dict(face_values or {})

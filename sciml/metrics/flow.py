@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sciml.arrays import plain
 from sciml.errors import InputError
 from sciml.geometry import AXES
 from sciml.metrics._array import align, floating, mean, namespace
@@ -27,7 +28,7 @@ def divergence_faces(face_velocities: Sequence[Any], faces: Sequence[Any]) -> An
     total = None
     for i, (u, face) in enumerate(zip(face_velocities, faces, strict=True)):
         u = floating(xp, u)
-        widths = np.diff(np.asarray(face, dtype=float))
+        widths = np.diff(plain(f"faces[{i}]", face).astype(float))
         if u.shape[-1 - i] != len(widths) + 1:
             raise InputError(
                 f"face_velocities[{i}]: expected {len(widths) + 1} faces on axis {-1 - i}, got {u.shape[-1 - i]}"
@@ -80,7 +81,7 @@ def divergence(
     total = None
     for i in range(d):
         u = xp.moveaxis(floating(xp, velocity[i]), -1 - i, -1)
-        x = np.asarray(coords[i], dtype=float)
+        x = plain(f"coords[{i}]", coords[i]).astype(float)
         h = xp.asarray(_widths(x, int(u.shape[-1]), i), dtype=u.dtype)
         inner = (h[:-1] * u[..., 1:] + h[1:] * u[..., :-1]) / (h[1:] + h[:-1])
         if wraps[i]:

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from sciml import data as _data
+from sciml.arrays import clock
 from sciml.errors import InputError, suggest
 from sciml.problem import Case, Problem
 from sciml.solver import Start
@@ -43,11 +44,16 @@ def start_of(case: Case, frame: Any, fields: Sequence[str]) -> Start:
     if "time" not in frame.dims:
         frame = frame.expand_dims("time")
     support = support_of(case, frame)
-    values = np.stack([np.asarray(frame[name].transpose("time", ...).values) for name in fields], axis=1)
+    for name in fields:
+        if set(frame[name].dims) != {"time", *support.dims}:
+            raise InputError(f"frame: {name!r} has dims {frame[name].dims}, expected {('time', *support.dims)}")
+    values = np.stack([np.asarray(frame[name].transpose("time", *support.dims).values) for name in fields], axis=1)
     if values.shape[2:] != support.shape or not np.isfinite(values).all():
         raise InputError(f"frame: fields have shape {values.shape[2:]}, expected finite values over {support.shape}")
-    clock = np.asarray(frame["time"].values, dtype=np.float64)
-    return Start(case, support, values, float(clock[-1]))
+    times = clock("frame: time", frame["time"].values, case.problem.time_unit)
+    if not np.isfinite(times).all() or np.any(np.diff(times) <= 0):
+        raise InputError(f"frame: time: expected increasing numbers, got {times}".replace("\n", " "))
+    return Start(case, support, values, float(times[-1]))
 
 
 def labelled(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from sciml import registry
 from sciml.contracts import Operator
@@ -19,17 +19,12 @@ from sciml.errors import FileFormatError, InputError
 from sciml.support import CELLS, Grid, Mesh, Points, Support
 from sciml.training.callbacks import read_metrics
 from sciml.training.checkpoint import digest, load_weights, read_tensors, replace_bytes, write_tensors
-from sciml.training.devices import borrowed, to_float64
+from sciml.training.devices import unwrapped
 from sciml.training.encoding import encoding_named
-from sciml.training.fitting import Fitted
+from sciml.training.fitting import Fitted, anew
 from sciml.training.recipe import Recipe
 
 SCHEMA = 2
-
-
-def unwrapped(operator: nn.Module) -> nn.Module:
-    """The module itself where torch.compile has wrapped it: names of weights are those of the class."""
-    return getattr(operator, "_orig_mod", operator)
 
 
 def plain(value: Any) -> Any:
@@ -97,10 +92,7 @@ def load(directory: str | Path) -> tuple[type[Operator], dict[str, Any], Fitted]
         places, _ = read_tensors(folder / "support.safetensors")
         template, sensors = _template(places, str(folder / "support.safetensors"))
         encoding = named.from_json(config["encoding"], template, sensors, str(path))
-        with borrowed(torch.device("cpu"), 0):
-            operator = kind(**config["operator_config"])
-            if encoding.torch_dtype == torch.float64:
-                to_float64(operator)
+        operator = anew(kind, config["operator_config"], encoding)
         recipe = Recipe.from_json(config["training"]["recipe"])
         options, record = dict(config["options"]), dict(config["training"])
     except FileFormatError:
@@ -127,6 +119,8 @@ def _places(fitted: Fitted) -> dict[str, torch.Tensor]:
     if isinstance(template, Grid):
         for axis, faces in zip("xyz", template.faces, strict=False):
             found[f"faces_{axis}"] = faces
+        for axis, places in zip("xyz", template.at or (), strict=False):
+            found[f"at_{axis}"] = places
         found["periodic"] = np.array(template.periodic, dtype=np.int64)
         if template.mask is not None:
             found["mask"] = template.mask
@@ -150,7 +144,8 @@ def _template(tensors: Mapping[str, torch.Tensor], where: str) -> tuple[Support,
             position = arrays["position"]
             return (Mesh(position, cells) if cells else Points(position, arrays.get("volume"))), sensors
         faces = tuple(arrays[f"faces_{a}"] for a in "xyz" if f"faces_{a}" in arrays)
-        return Grid(faces, tuple(bool(p) for p in arrays["periodic"]), arrays.get("mask")), sensors
+        at = tuple(arrays[f"at_{a}"] for a in "xyz" if f"at_{a}" in arrays)
+        return Grid(faces, tuple(bool(p) for p in arrays["periodic"]), arrays.get("mask"), at or None), sensors
     except (KeyError, InputError) as error:
         raise FileFormatError(f"{where}: no support as expected: {error}") from None
 
@@ -170,9 +165,9 @@ def read_config(directory: str | Path) -> dict[str, Any]:
     """
     folder = folder_of(directory)
     path = folder / "config.json"
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"{folder}: expected the directory of a trained model, but there is none")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"{folder}: expected the directory of a trained model, but it holds no config.json")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,27 +20,20 @@ from safetensors.torch import load as _load
 from safetensors.torch import save as _save
 from torch import Tensor, nn
 
+from sciml.data._files import replacing
 from sciml.errors import FileFormatError, InputError
 
 
 def replace_bytes(path: str | Path, content: bytes) -> None:
-    """Write a file so that it holds either its former or the whole new content, whenever the process dies."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the name, too, must survive a power cut
-    finally:
-        os.close(folder)
+    """Write a file so that it holds either its former or the whole new content, whenever the process dies.
+
+    A symbolic link stays, and the file behind it is replaced; a file that was there before hands on its permissions.
+
+    Raises:
+        InputError: a place that cannot be written, or a full disk.
+    """
+    with replacing(path) as part:
+        part.write_bytes(content)
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any] | None = None) -> None:

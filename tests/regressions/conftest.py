@@ -52,4 +52,4 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], P
 
 def one_line(error: BaseException) -> bool:
     """Whether a message is one line of a length that people read."""
-    return "\n" not in str(error) and 0 < len(str(error)) < 400
+    return "\n" not in str(error) and 0 < len(str(error)) < 1000

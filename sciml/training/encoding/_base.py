@@ -266,7 +266,7 @@ class Encoding(ABC):
             return Grid.uniform(geometry, shape, self.masked)
         grid = template.over(geometry, self.masked, self.shift)
         keeps = grid.mask is None and self.shared and case.problem.needs_extents
-        return Grid(grid.faces, grid.periodic, template.mask) if keeps else grid
+        return Grid(grid.faces, grid.periodic, template.mask, grid.at) if keeps else grid
 
     # -- tensors ------------------------------------------------------------------------------------------------
 
