@@ -186,7 +186,10 @@ class Grid(Support):
 
     @staticmethod
     def of(
-        geometry: Geometry, faces: tuple[np.ndarray, ...], masked: bool = False, at: tuple[np.ndarray, ...] | None = None
+        geometry: Geometry,
+        faces: tuple[np.ndarray, ...],
+        masked: bool = False,
+        at: tuple[np.ndarray, ...] | None = None,
     ) -> Grid:
         """The grid with these faces, periodic where the geometry is."""
         grid = Grid(faces, geometry.periodic, None, at)
@@ -217,7 +220,9 @@ class Grid(Support):
         for axis, c, (a, b), around in zip("xyz", centres, geometry.extents, geometry.periodic, strict=False):
             c = plain(f"grid: centres along {axis}", c).astype(np.float64)
             if not np.all(np.diff(c) > 0):
-                raise InputError(f"grid: centres along {axis}: expected increasing coordinates, got {c}".replace("\n", " "))
+                raise InputError(
+                    f"grid: centres along {axis}: expected increasing coordinates, got {c}".replace("\n", " ")
+                )
             h = (b - a) / len(c)
             if around and len(c) > 1 and np.allclose(np.diff(c), h, rtol=0.0, atol=1e-6 * h):
                 faces.append(c[0] + (np.arange(len(c) + 1) - 0.5) * h)

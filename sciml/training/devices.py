@@ -62,9 +62,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 @contextlib.contextmanager
-def borrowed(
-    where: torch.device, seed: int, stream: int = 0, dtype: torch.dtype | None = None
-) -> Iterator[None]:
+def borrowed(where: torch.device, seed: int, stream: int = 0, dtype: torch.dtype | None = None) -> Iterator[None]:
     """What training needs of the process, given back as it was, however it ends.
 
     Inside, torch's random numbers are those of (seed, stream), gradients are on whatever the caller had switched off

@@ -220,9 +220,7 @@ def test_a_penalty_on_derivatives_changes_the_gradient(fused):
 
 
 def test_metrics_go_by_names_and_coordinates():
-    a = xr.DataArray(
-        np.arange(16.0).reshape(4, 4), dims=("y", "x"), coords={"x": np.arange(4), "y": np.arange(4)}
-    )
+    a = xr.DataArray(np.arange(16.0).reshape(4, 4), dims=("y", "x"), coords={"x": np.arange(4), "y": np.arange(4)})
     assert sciml.metrics.rmse(a.transpose("x", "y"), a) == 0
     with pytest.raises(InputError, match="coordinates along y"):
         sciml.metrics.rmse(a.isel(y=slice(None, None, -1)), a)
