@@ -351,8 +351,12 @@ class Case:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Case):
             return NotImplemented
-        same = self.to_attrs() == other.to_attrs() and self.inputs.keys() == other.inputs.keys()
-        return same and all(_same(self.inputs[k], other.inputs[k]) for k in self.inputs)
+        same = self.problem.same(other.problem) and self.to_attrs()["case_json"] == other.to_attrs()["case_json"]
+        return (
+            same
+            and self.inputs.keys() == other.inputs.keys()
+            and all(_same(self.inputs[k], other.inputs[k]) for k in self.inputs)
+        )
 
     def __hash__(self) -> int:
         return hash(self.to_attrs()["case_json"])

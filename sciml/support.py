@@ -196,17 +196,15 @@ class Grid(Support):
         return Grid(grid.faces, grid.periodic, geometry.mask(grid), at) if masked else grid
 
     def over(self, geometry: Geometry, masked: bool = False, shift: tuple[float, ...] = ()) -> Grid:
-        """The grid whose faces lie at the same shares of the extents of `geometry`, moved by `shift` of them."""
-        shares = [(f - f[0]) / (f[-1] - f[0]) for f in self.faces]
-        by = shift or (0.0,) * len(shares)
-        faces = tuple(a + (b - a) * (s + d) for s, d, (a, b) in zip(shares, by, geometry.extents, strict=True))
-        if self.at is None:
-            return Grid.of(geometry, faces, masked)
-        at = []
-        for c, old, new in zip(self.at, self.faces, faces, strict=True):
-            share = (c - old[:-1]) / np.diff(old)
-            at.append(np.clip(new[:-1] + share * np.diff(new), new[:-1], new[1:]))
-        return Grid.of(geometry, faces, masked, tuple(at))
+        """The same cells in another domain: faces, and places within cells, at the same shares of its extents, moved by
+        `shift` of them (on a periodic axis the first cell may begin beside the domain's end)."""
+        faces, places = [], []
+        by = shift or (0.0,) * self.dimensions
+        for f, c, (a, b), d in zip(self.faces, self.centres, geometry.extents, by, strict=True):
+            length = f[-1] - f[0]
+            faces.append(a + (b - a) * ((f - f[0]) / length + d))
+            places.append(np.clip(a + (b - a) * ((c - f[0]) / length + d), faces[-1][:-1], faces[-1][1:]))
+        return Grid.of(geometry, tuple(faces), masked, None if self.at is None else tuple(places))
 
     @staticmethod
     def from_centres(centres: tuple[np.ndarray, ...], geometry: Geometry, mask: np.ndarray | None = None) -> Grid:

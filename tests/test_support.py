@@ -255,7 +255,7 @@ SQUARE = np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]])
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Grid((np.array([0.0, 1.0, 0.5]),)), "increasing"),
+        (lambda: Grid((np.array([0.0, 1.0, 0.5]),)), "increas"),
         (lambda: Grid((np.array([0.0, np.nan]),)), "finite"),
         (lambda: Grid((np.array([0.0]),)), "faces along x"),
         (lambda: Grid((STRETCHED,), periodic=(True, False)), "periodic"),

@@ -93,7 +93,7 @@ def data_facts(dataset: Any, name: str, split: str) -> list[tuple[str, str]]:
     )
     nodes = np.asarray(dataset["node_row_size"].values) if "node_row_size" in dataset.variables else None
     if nodes is not None:
-        least, most = int(nodes.min(initial=0)), int(nodes.max(initial=0))
+        least, most = (int(nodes.min()), int(nodes.max())) if nodes.size else (0, 0)
         cells = any(str(v).startswith("connectivity") for v in dataset.variables)
         count = f"{least}" if least == most else f"{least} to {most}"
         facts.append(("nodes", f"{count} a case, {'joined by cells' if cells else 'loose'}"))
@@ -104,7 +104,8 @@ def data_facts(dataset: Any, name: str, split: str) -> list[tuple[str, str]]:
         more = [w for w, there in (("stretched", stretched), ("masked", masked)) if there]
         facts.append(("grid", ", ".join([" × ".join(grid), *more])))
     facts.append(("fields", ", ".join(
-        f"{n} ({pretty_unit(dataset[n].attrs.get('units', ''))})" for n in schema.field_names(dataset)
+        f"{n} ({pretty_unit(dataset[n].attrs.get('units', ''))})".removesuffix(" (–)")
+        for n in schema.field_names(dataset)
     )))  # fmt: skip
     for parameter in schema.parameter_names(dataset):
         values = np.asarray(dataset[parameter].values, float)

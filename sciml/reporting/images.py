@@ -136,8 +136,8 @@ def _dots(axes: Axes, points: np.ndarray, shown: Any, scale: Scale) -> Any:
     """Dots that about touch where there are many, and can be seen where there are few."""
     size = float(np.clip(2.0e4 / max(len(points), 1), 4.0, 60.0))
     return axes.scatter(
-        points[:, 0], points[:, 1], s=size, c=shown, vmin=scale[0], vmax=scale[1], cmap=scale[2], linewidths=0,
-        rasterized=len(points) > 400, plotnonfinite=False,
+        points[:, 0], points[:, 1], s=size, c=np.ma.filled(shown, np.nan), vmin=scale[0], vmax=scale[1],
+        cmap=scale[2], linewidths=0, rasterized=len(points) > 400, plotnonfinite=False,
     )  # fmt: skip
 
 

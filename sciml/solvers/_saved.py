@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from sciml import registry
 from sciml.contracts import Operator
@@ -20,17 +19,12 @@ from sciml.errors import FileFormatError, InputError
 from sciml.support import CELLS, Grid, Mesh, Points, Support
 from sciml.training.callbacks import read_metrics
 from sciml.training.checkpoint import digest, load_weights, read_tensors, replace_bytes, write_tensors
-from sciml.training.devices import borrowed, to_float64
+from sciml.training.devices import unwrapped
 from sciml.training.encoding import encoding_named
-from sciml.training.fitting import Fitted
+from sciml.training.fitting import Fitted, anew
 from sciml.training.recipe import Recipe
 
 SCHEMA = 2
-
-
-def unwrapped(operator: nn.Module) -> nn.Module:
-    """The module itself where torch.compile has wrapped it: names of weights are those of the class."""
-    return getattr(operator, "_orig_mod", operator)
 
 
 def plain(value: Any) -> Any:
@@ -98,10 +92,7 @@ def load(directory: str | Path) -> tuple[type[Operator], dict[str, Any], Fitted]
         places, _ = read_tensors(folder / "support.safetensors")
         template, sensors = _template(places, str(folder / "support.safetensors"))
         encoding = named.from_json(config["encoding"], template, sensors, str(path))
-        with borrowed(torch.device("cpu"), 0):
-            operator = kind(**config["operator_config"])
-            if encoding.torch_dtype == torch.float64:
-                to_float64(operator)
+        operator = anew(kind, config["operator_config"], encoding)
         recipe = Recipe.from_json(config["training"]["recipe"])
         options, record = dict(config["options"]), dict(config["training"])
     except FileFormatError:

@@ -260,12 +260,7 @@ class Surrogate(TrainableSolver, Restartable):
     # -- the solver interface -----------------------------------------------------------------------------------
 
     def _solve(self, case: Case, times: np.ndarray | None, points: np.ndarray | None) -> xr.Dataset:
-        e = self.encoding
-        support = e.support(case)
-        if case.problem.needs_extents and case.extents is None:
-            case = replace(case, extents=support.extents, parameters=dict(case.parameters), inputs=dict(case.inputs))
-        begin = self._begin(case, support, times)
-        _warn(case, e.doubts(case, np.array([begin.time]) if times is None else np.append(begin.time, times)))
+        begin = self._placed(case, times)
         answer = self._answer(begin, times, points)
         if answer.attrs["status"] != "ok":
             raise SolverError(f"surrogate: {answer.attrs['status']}")
@@ -291,13 +286,37 @@ class Surrogate(TrainableSolver, Restartable):
             self.require(case)
         if not several:
             raise InputError("cases: expected at least one, got none")
-        found = []
-        for case, t in zip(several, times_for(several, times), strict=True):
-            try:
-                found.append(self._solve(case, t, None))
-            except SolverError:
-                found.append(self._answer(self._begin(case, self.encoding.support(case), t), t, None))
-        return _data.pack(found, dtype=None)
+        each = times_for(several, times)
+        starts = [self._placed(case, t) for case, t in zip(several, each, strict=True)]
+        frames = self._together(starts, each)
+        return _data.pack([self._labelled(s, t, f) for s, t, f in zip(starts, each, frames, strict=True)], dtype=None)
+
+    def _together(self, starts: Sequence[Start], times: Sequence[np.ndarray | None]) -> list[np.ndarray]:
+        """The frames of every start, those on supports of one shape in batches."""
+        found: dict[int, np.ndarray] = {}
+        shapes = [s.support.shape for s in starts]
+        for shape in dict.fromkeys(shapes):
+            rows = [i for i, s in enumerate(shapes) if s == shape]
+            asked = [t for i in rows if (t := times[i]) is not None]
+            if not asked:
+                found |= {i: self._steady(starts[i]) for i in rows}
+                continue
+            longest = max(map(len, asked))
+            clock = np.stack([np.append(t, np.full(longest - len(t), t[-1])) for t in asked])
+            stream = list(self.rollout([starts[i] for i in rows], clock))
+            for k, (i, t) in enumerate(zip(rows, asked, strict=True)):
+                found[i] = np.stack([frames[k] for frames in stream[: len(t)]])
+        return [found[i] for i in range(len(starts))]
+
+    def _placed(self, case: Case, times: np.ndarray | None) -> Start:
+        """Where a case begins, on the support of its answer; warns of what training never saw."""
+        e = self.encoding
+        support = e.support(case)
+        if case.problem.needs_extents and case.extents is None:
+            case = replace(case, extents=support.extents, parameters=dict(case.parameters), inputs=dict(case.inputs))
+        begin = self._begin(case, support, times)
+        _warn(case, e.doubts(case, np.array([begin.time]) if times is None else np.append(begin.time, times)))
+        return begin
 
     def _begin(self, case: Case, support: Support, times: np.ndarray | None) -> Start:
         e = self.encoding
@@ -330,7 +349,7 @@ class Surrogate(TrainableSolver, Restartable):
 
     def _answer(self, start: Start, times: np.ndarray | None, points: np.ndarray | None) -> xr.Dataset:
         f = self._ready()
-        e, case, support = f.encoding, start.case, start.support
+        e, support = f.encoding, start.support
         if points is not None and e.sensors is not None and (times is None or e.stepping.queries):
             frames = self._asked(start, times, points)
             support, points = Points(points), None
@@ -340,9 +359,13 @@ class Surrogate(TrainableSolver, Restartable):
             frames = np.stack([frame[0] for frame in self.rollout([start], times[None])])
         if points is not None:
             frames, support = support.sample(frames, points), Points(points)
+        return self._labelled(replace(start, support=support), times, frames)
+
+    def _labelled(self, start: Start, times: np.ndarray | None, frames: np.ndarray) -> xr.Dataset:
+        e = self.encoding
         return labelled(
-            case, times, frames.astype(e.dtype), e.fields, support, solver=f"surrogate {self.operator_name}",
-            settings=self.settings, problem=e.problem,
+            start.case, times, frames.astype(e.dtype), e.fields, start.support, settings=self.settings,
+            solver=f"surrogate {self.operator_name}", problem=e.problem,
         )  # fmt: skip
 
     @torch.no_grad()
@@ -415,7 +438,7 @@ class _Back:
 def _warn(case: Case, doubts: Sequence[str]) -> None:
     """One warning for a case, which names it."""
     if doubts:
-        warnings.warn(f"surrogate: {title(case)}: {'; '.join(doubts)}; do not rely on this answer", stacklevel=4)
+        warnings.warn(f"surrogate: {title(case)}: {'; '.join(doubts)}; do not rely on this answer", stacklevel=5)
 
 
 def load(directory: str | Path, device: str = "auto") -> TrainableSolver:

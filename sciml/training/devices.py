@@ -56,8 +56,13 @@ def to_float64(model: nn.Module) -> nn.Module:
     return model._apply(lambda t: move(t, t.device, torch.float64))
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The module itself where torch.compile has wrapped it: names of weights are those of the class."""
+    return getattr(model, "_orig_mod", model)
+
+
 @contextlib.contextmanager
-def borrowed(where: torch.device, seed: int, stream: int = 0) -> Iterator[None]:
+def borrowed(where: torch.device, seed: int, stream: int = 0, dtype: torch.dtype | None = None) -> Iterator[None]:
     """What training needs of the process, given back as it was, however it ends.
 
     Inside, torch's random numbers are those of (seed, stream), gradients are on whatever the caller had switched off
@@ -68,17 +73,18 @@ def borrowed(where: torch.device, seed: int, stream: int = 0) -> Iterator[None]:
     Args:
         where: the device whose random numbers are borrowed beside the CPU's.
         stream: which of the independent sequences that a seed has.
+        dtype: of the numbers that torch makes where none is named.
     """
-    before, kind = flushes_denormals(), torch.get_default_dtype()
+    before, default = flushes_denormals(), torch.get_default_dtype()
     with torch.random.fork_rng(_cuda(where)), torch.inference_mode(False), torch.enable_grad():
         seed_all(where, seed, stream)
         torch.set_flush_denormal(True)
-        torch.set_default_dtype(torch.float32)
+        torch.set_default_dtype(dtype or default)
         try:
             yield
         finally:
             torch.set_flush_denormal(before)
-            torch.set_default_dtype(kind)
+            torch.set_default_dtype(default)
 
 
 def flushes_denormals() -> bool:

@@ -22,7 +22,7 @@ from sciml.training.augmentations import Augmented, Mirror
 from sciml.training.batches import LoaderBatches, MemoryBatches
 from sciml.training.callbacks import Callback, MetricsList, MetricsLog
 from sciml.training.checkpoint import replace_bytes
-from sciml.training.devices import borrowed, to_float64
+from sciml.training.devices import borrowed, to_float64, unwrapped
 from sciml.training.encoding import Encoding, encoding_for
 from sciml.training.model import Model
 from sciml.training.objectives import Objective, Supervised
@@ -173,14 +173,22 @@ def _encoding(
 def _operator(
     cls: type[Operator], options: Mapping[str, Any], encoding: Encoding, recipe: Recipe, former: Fitted | None
 ) -> Operator:
-    with borrowed(torch.device("cpu"), recipe.seed):
-        known: Any = None if former is None else getattr(former.operator, "_orig_mod", former.operator)  # compiled
-        operator: Any = build(cls, encoding.signature(), options) if known is None else type(known)(**known.config())
-        if encoding.torch_dtype == torch.float64:
-            to_float64(operator)
-        if known is not None:
-            operator.load_state_dict(known.state_dict())
-    return operator
+    if former is not None:
+        kept: Any = unwrapped(former.operator)
+        operator = anew(type(kept), kept.config(), encoding)
+        operator.load_state_dict(kept.state_dict())
+        return operator
+    with borrowed(torch.device("cpu"), recipe.seed, dtype=torch.float32):
+        operator = build(cls, encoding.signature(), options)
+        return to_float64(operator) if encoding.torch_dtype == torch.float64 else operator  # type: ignore[return-value]
+
+
+def anew(cls: type[Operator], config: Mapping[str, Any], encoding: Encoding) -> Operator:
+    """An operator as `config` says, in the precision of `encoding`, for weights that are known; the settings and the
+    random numbers of the process have no part in it."""
+    with borrowed(torch.device("cpu"), 0, dtype=torch.float32):
+        operator = cls(**config)
+        return to_float64(operator) if encoding.torch_dtype == torch.float64 else operator  # type: ignore[return-value]
 
 
 def _batches(

@@ -216,7 +216,9 @@ class Recipe(Settings):
         if isinstance(source, Path) or (source.strip().endswith(".toml") and "\n" not in source.strip()):
             name = f"{source}: "
             try:
-                source = Path(name.removesuffix(": ").strip()).expanduser().read_text(encoding="utf-8")
+                source = (
+                    Path(source.strip() if isinstance(source, str) else source).expanduser().read_text(encoding="utf-8")
+                )
             except (OSError, UnicodeDecodeError) as error:
                 reason = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
                 raise InputError(f"{name}cannot be read ({reason})") from None

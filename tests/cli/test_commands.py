@@ -77,7 +77,8 @@ def test_info_of_a_run(cli, run_folder):
         "0.25 time scales of the case",
         f"grid of {GRID} × {GRID} cells",
         "Steps(value=30)",
-        "AdamW(lr=",
+        "AdamW(",
+        "lr=0.004",
         "recipe.optimiser.lr",
     ):
         assert part in shown.out

@@ -71,7 +71,8 @@ def test_suggestions():
 
 def test_problem_names_are_those_of_the_classes():
     for name in registry.problems.names():
-        assert registry.problems.get(name).name == name
+        if name != "data":  # made from data, each with a name of its own
+            assert registry.problems.get(name).name == name
     assert Burgers.name == "burgers"
 
 

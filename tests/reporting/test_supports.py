@@ -108,7 +108,7 @@ def test_what_there_is_a_film_of(name):
     if made:
         (shown,) = made
         assert isinstance(shown, Film)
-        note = {"mesh": "nodes of the mesh", "stretched": "stretched grid", "masked": "speed"}[name]
+        note = {"mesh": "nodes of the mesh", "stretched": "stretched grid", "masked": "shown is speed"}[name]
         assert note in shown.caption.lower() and shown.frames == len(TIMES)
         png = Image.open(io.BytesIO(base64.b64decode(shown.strips[0].split(",")[1])))
         assert png.size == (shown.width * len(TIMES), shown.height)

@@ -85,6 +85,32 @@ def test_a_slower_surrogate_is_not_called_good():
     assert "slower" in sentence
 
 
+def test_solvers_that_are_better_are_named():
+    s = study()
+    square = s.square.copy()
+    square[3] = square[5] * 0.5  # reference 16²: half the error of its best seed, in 2 ms where FNO takes 3 ms
+    sentence, tone = verdict(study(square=square))
+    assert tone == "mixed" and "A numerical solver, reference 16², is both more accurate" in sentence
+    assert "2.4× smaller" in sentence and "no slower (2\u00a0ms)" in sentence
+    rows = [dataclasses.replace(r, seconds_per_step=1.0) if r.model == "reference 16²" else r for r in s.rows]
+    sentence, tone = verdict(study(square=square, rows=rows))
+    assert "More accurate, but slower, is reference 16²." in sentence and "both more accurate" not in sentence
+    alone = [i for i, r in enumerate(s.rows) if r.kind != "baseline"]
+    sentence, tone = verdict(study(rows=[s.rows[i] for i in alone], square=square[alone]))
+    assert tone == "plain" and "both more accurate" in sentence
+
+
+def test_the_hardest_subset_is_where_standing_still_errs_most():
+    s = study()
+    assert {s.hardest} <= set(SUBSETS)
+    square = s.square.copy()
+    square[0, np.array([x == "geo" for x in s.rollout_subset])] *= 1e3
+    made = study(square=square)
+    assert made.hardest == "geo"
+    assert any("in subset geo, the hardest" in label for _, label in highlights(made))
+    assert study(rollout_subset=["all"] * len(s.rollout_subset), subsets=["all"]).hardest == ALL
+
+
 def test_cost_at_equal_error_interpolates_and_never_extrapolates():
     def with_errors(surrogate: float, references: list[tuple[float, float]]):
         rows = [Row("s", "s", "surrogate", seconds_per_step=1e-3)]

@@ -333,7 +333,7 @@ def stored(tmp_path_factory):
 
 
 @pytest.mark.parametrize("stepping", [Autoregressive(2, 2), Window(3, 2), Window(2, 1, step=2), Autoregressive()])
-@pytest.mark.parametrize("split", ["train", "fold_1:train", None])
+@pytest.mark.parametrize("split", ["train", "fold_1/train", None])
 def test_read_from_the_file_as_from_memory(stored, stepping, split):
     t = table(data.open(stored), split)
     e = encode(GridBatch, t, stepping)

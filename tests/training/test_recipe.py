@@ -132,7 +132,7 @@ def test_from_the_readme():
         (lambda: Recipe(keep="first"), "keep"),
         (lambda: Recipe(seed=-1), "seed: expected a whole number >= 0"),
         (lambda: Recipe(seed=2**63), "seed"),
-        (lambda: Recipe(augmentations=(3,)), r"augmentations\[0\]: expected one of Mirror, Noise, got 3"),
+        (lambda: Recipe(augmentations=(3,)), r"augmentations\[0\]: expected one of Mirror, Noise, Subsample, got 3"),
         (lambda: optimisers.AdamW(lr=-1.0), "lr: expected a number > 0, got -1"),
         (lambda: optimisers.AdamW(lr=float("nan")), "lr"),
         (lambda: optimisers.AdamW(average=1.0), "average: expected a number >= 0 and < 1"),
@@ -174,7 +174,7 @@ class Values:
     def __len__(self):
         return len(self.values)
 
-    def mirrored(self, which):
+    def mirrored(self, which, generator):
         return Values(np.where(which, -self.values, self.values), (*self.done, "mirrored"))
 
     def disturbed(self, level, generator):

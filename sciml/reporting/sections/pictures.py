@@ -197,7 +197,7 @@ def film(study: Study) -> list[object]:
     return [
         Film(pictures, ["Truth", model, "Error"], width, height, times,
              [images.colour_bar(s, labelled(name if i < 2 else "error", shown)) for i, s in enumerate(scales)],
-             f"{name.capitalize()}. {describe(study, sample)} {note}".strip())
+             f"Shown is {name}. {describe(study, sample)} {note}".strip())
     ]  # fmt: skip
 
 

@@ -86,7 +86,7 @@ def cost(study: Study) -> list[object]:
     what = "seconds for one problem" if study.steady else "seconds for one step of one case"
     error = "NMSE" if study.steps <= 1 else f"NMSE, mean of {study.steps} steps"
     drawing = curves.speed_accuracy(usable, styles(study), "Lower left is better", what, error)
-    threads = f" on {study.threads} threads" if study.threads else ""
+    threads = f" on {study.threads} thread{'s' if study.threads > 1 else ''}" if study.threads else ""
     caption = f"Wall-clock time{threads}."
     reference = any(kind == "reference" for _, _, _, kind in usable)
     if reference:
