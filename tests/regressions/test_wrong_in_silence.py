@@ -81,6 +81,7 @@ def test_durations_are_seconds_in_baselines_and_evaluation():
     found = [sciml.evaluate([m], sciml.data.pack(q, splits=splits), steps=2).errors for q in (s, as_xarray)]
     np.testing.assert_allclose(found[1]["error_square"].values, found[0]["error_square"].values)
     baseline = sciml.solvers.Persistence()
+    baseline.fit(sciml.data.pack(s, splits=splits))
     again = baseline.resume(BURGERS.case(viscosity=0.1), as_xarray[0].isel(time=[1]), ms[2:])
     np.testing.assert_allclose(again.time.values, [0.2])
 
