@@ -18,7 +18,7 @@ import numpy as np
 
 from sciml.arrays import plain
 from sciml.errors import InputError
-from sciml.geometry import Geometry
+from sciml.geometry import Geometry, faces_of
 
 Variable = tuple[tuple[str, ...], np.ndarray]
 CELLS = {"line": 2, "triangle": 3, "quadrilateral": 4, "tetrahedron": 4, "hexahedron": 8}
@@ -230,7 +230,7 @@ class Grid(Support):
                 continue
             first = (c[0] + c[-1] - (b - a)) / 2 if around else a
             midway = np.concatenate([[first], (c[1:] + c[:-1]) / 2, [first + (b - a) if around else b]])
-            exact = _faces(c, a, b - a, around, 1e-6 * np.diff(midway).min())
+            exact = faces_of(c, a, b - a, around, 1e-6 * np.diff(midway).min())
             faces.append(midway if exact is None else exact)
             places.append(np.clip(c, midway[:-1], midway[1:]) if exact is None else (exact[1:] + exact[:-1]) / 2)
             middles &= exact is not None
@@ -344,25 +344,6 @@ class Grid(Support):
 
     def variables(self) -> dict[str, Variable]:
         return {} if self.mask is None else {"mask": (self.dims, self.mask)}
-
-
-def _faces(centres: np.ndarray, low: float, length: float, periodic: bool, slack: float) -> np.ndarray | None:
-    """The faces of which `centres` are the midpoints, from `low` on; None where there are none.
-
-    f₍ᵢ₊₁₎ = 2cᵢ − fᵢ, so faces follow from the first one: rounding does not grow along this, an error of the centres
-    adds up. On a periodic axis the first face may lie elsewhere: an odd number of cells leaves one place for it, an
-    even number any, of which the one is taken that makes wide and narrow cells alternate least.
-    """
-    sign = (-1.0) ** np.arange(len(centres))
-    f = np.concatenate([[low], (low + 2 * np.cumsum(-sign * centres)) * -sign])
-    turn = (-1.0) ** np.arange(len(f))
-    if periodic and len(centres) % 2:
-        f = f + turn * (f[-1] - low - length) / 2
-    elif periodic and abs(alternation := float(np.sum(sign * np.diff(f)))) > 0.05 * length:
-        f = f + turn * alternation / (2 * len(centres))
-    if np.any(np.diff(f) <= 1e3 * slack) or abs(f[-1] - f[0] - length) >= slack:
-        return None
-    return np.concatenate([f[:-1], [f[0] + length]])
 
 
 class _Cloud(Support):
