@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_supports import annulus
+from test_pictures_on_supports import annulus
 
 import sciml
 from sciml.reporting import compare

@@ -153,7 +153,9 @@ def test_solve_many_equals_solve(trained):
     assert many.row_size.values.tolist() == [3, 6, 1]
     for i, case in enumerate(cases):
         alone = surrogate.solve(case, times[i])
-        np.testing.assert_array_equal(data.case(many, i)[1].u.values, alone.u.values)
+        # a batch is summed in another order: a few roundings of float32 in each of at most five steps, values up to one
+        slack = 5 * 4 * float(np.finfo(np.float32).eps)
+        np.testing.assert_allclose(data.case(many, i)[1].u.values, alone.u.values, rtol=0, atol=slack)
 
 
 def test_what_training_never_saw_is_told(trained):

@@ -77,11 +77,12 @@ def _line(support: Support, along: int) -> tuple[np.ndarray, np.ndarray]:
 def _on_line(values: np.ndarray, support: Support, points: np.ndarray) -> np.ndarray:
     """Values at points of a line; NaN, a gap, where a mask or the edge of a mesh leaves nothing."""
     flat = np.asarray(values, float).reshape(-1)
-    stencil = support.stencil(points)
-    if support.inside is not None:
+    if isinstance(support, Grid) and support.inside is not None:  # its own stencil would reach for cells inside
+        stencil = Grid(support.faces, support.periodic, None, support.at).stencil(points)
         solid = ~support.inside.reshape(-1)
-        touched = (solid[stencil.index] & (np.abs(stencil.weight) > 1e-9)).any(axis=1) | (stencil.weight.sum(1) < 0.5)
+        touched = (solid[stencil.index] & (np.abs(stencil.weight) > 1e-9)).any(axis=1)
         return np.where(touched, np.nan, stencil(np.where(solid, 0.0, flat)))
+    stencil = support.stencil(points)
     found = stencil(flat)
     if isinstance(support, Mesh):  # beyond a mesh its stencil is one node alone
         found = np.where((stencil.index == stencil.index[:, :1]).all(axis=1), np.nan, found)
