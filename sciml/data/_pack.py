@@ -12,6 +12,7 @@ import xarray as xr
 from sciml.arrays import cast, clock, storable
 from sciml.data import _inputs, _nodes, schema
 from sciml.data import splits as _splits
+from sciml.data._axes import positions, uniform
 from sciml.data._decoded import CODING
 from sciml.data._solution import VOLATILE, _plain
 from sciml.data._support import support
@@ -182,13 +183,6 @@ def _axes(solution: xr.Dataset, case: Case, fields: list[str]) -> dict[str, Any]
             note = {"units": unit, "long_name": f"positions along {dim}"}
             found[f"{dim}_coordinate"] = (("case", str(dim)), points[None], note)
     return found
-
-
-def uniform(dim: str, n: int, low: float, high: float) -> np.ndarray:
-    """Positions along a uniform axis: n cell centres for "x", n points from end to end for "x_face" and "x_node"."""
-    if dim in schema.SPACE:
-        return low + (np.arange(n) + 0.5) * ((high - low) / n)
-    return np.linspace(low, high, n)
 
 
 def concat(
@@ -400,15 +394,6 @@ def case_solution(dataset: xr.Dataset, i: int) -> xr.Dataset:
     failed = "status" in dataset.variables and int(dataset["status"].values[i]) != 0
     attrs["status"] = (message or "failed") if failed else "ok"
     return xr.Dataset(data, coords, attrs)
-
-
-def positions(dataset: xr.Dataset, i: int, dim: str) -> np.ndarray:
-    """Positions along a grid axis of case i."""
-    if f"{dim}_coordinate" in dataset.variables:
-        return np.asarray(dataset[f"{dim}_coordinate"].values[i], dtype=np.float64)
-    axis = schema.axis_of(dim)
-    low, high = (float(dataset[f"{axis}_{end}"].values[i]) for end in ("min", "max"))
-    return uniform(dim, dataset.sizes[dim], low, high)
 
 
 def _axis_note(dataset: xr.Dataset, dim: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sciml.data import schema
+from sciml.data._axes import positions
 from sciml.errors import InputError
 from sciml.geometry import Geometry
 from sciml.support import CELLS, Grid, Mesh, Points, Support, kind_of
@@ -21,7 +22,6 @@ def support(dataset: Any, i: int, geometry: Geometry | None = None, frame: int =
     """
     if "node_row_size" in dataset.variables:
         return _nodes(dataset, i, frame)
-    from sciml.data._pack import positions
     from sciml.geometry import Box
 
     name = schema.field_names(dataset)[0]

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from sciml.derivatives import central
-from sciml.problems.own_data import Observed
 from sciml.support import Grid, Support
 
 CONSTANT = 1e-3  # drift of an integral, as a share of the integral of |field|, up to which it counts as kept
 MARGIN = 2.0  # on the largest drift and on none of the others: it comes from a finite number of cases
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the training data keep: audits hold predictions against it.
+
+    Args:
+        bounds: field -> (least, largest) value seen.
+        conserved: fields whose integral over the domain stayed as it was in every case, up to `tolerance` of its mean
+            absolute value.
+        tolerance: the largest drift seen among these, with a margin.
+        divergence: root mean square divergence of the velocity in the data, over velocity scale and length; None where
+            there is no velocity on a grid.
+    """
+
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    conserved: tuple[str, ...] = ()
+    tolerance: float = 0.0
+    divergence: float | None = None
 
 
 def observe(

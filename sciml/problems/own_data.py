@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,29 +12,11 @@ import numpy as np
 from sciml.errors import InputError, is_number
 from sciml.geometry import Box
 from sciml.problem import Case, FieldSpec, InputSpec, Invariant, ParameterSpec, Problem, Scales
+from sciml.problems._observe import Observed, observe
 from sciml.registry import problems
 from sciml.support import Support
 
 _VELOCITIES = (("u", "v", "w"), ("u", "v"), ("vx", "vy", "vz"), ("vx", "vy"), ("ux", "uy", "uz"), ("ux", "uy"))
-
-
-@dataclass(frozen=True)
-class Observed:
-    """What the training data keep: audits hold predictions against it.
-
-    Args:
-        bounds: field -> (least, largest) value seen.
-        conserved: fields whose integral over the domain stayed as it was in every case, up to `tolerance` of its mean
-            absolute value.
-        tolerance: the largest drift seen among these, with a margin.
-        divergence: root mean square divergence of the velocity in the data, over velocity scale and length; None where
-            there is no velocity on a grid.
-    """
-
-    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    conserved: tuple[str, ...] = ()
-    tolerance: float = 0.0
-    divergence: float | None = None
 
 
 @problems.register("data")
@@ -132,8 +114,6 @@ class DataProblem(Problem):
         return DataProblem(**content)
 
     def informed(self, fields: tuple[str, ...], frames: Iterable[tuple[Support, Any, np.ndarray]]) -> DataProblem:
-        from sciml.problems._observe import observe
-
         velocity = self.velocity if set(self.velocity) <= set(fields) else ()
         return self.with_observed(observe(frames, fields, velocity))
 
