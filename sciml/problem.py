@@ -469,7 +469,8 @@ class Case:
     def __repr__(self) -> str:
         values = ", ".join(f"{k}={v:g}" for k, v in self.parameters.items())
         inputs = "".join(f", {k}={_shape_of(v)}" for k, v in self.inputs.items())
-        return f"{type(self.problem).__name__}().case({values}{inputs})"
+        name = repr(self.problem.name) if self.problem.needs_extents else ""
+        return f"{type(self.problem).__name__}({name}).case({values}{inputs})"
 
     def _repr_html_(self) -> str:
         from sciml._repr_html import case_html
@@ -511,17 +512,21 @@ def _shape_of(value: Any) -> str:
     return repr(value) if isinstance(value, Series) else "array" + str(value.shape)
 
 
+def _in(spec: ParameterSpec, word: str = " in ") -> str:
+    return "" if spec.unit in ("", "1") else f"{word}{spec.unit}"
+
+
 def _parameter(problem: str, spec: ParameterSpec, value: Any) -> float:
     try:
         number = float(unmasked(f"{problem}: {spec.name}", value))
     except (TypeError, ValueError):
-        raise InputError(f"{problem}: {spec.name} is {value!r}, expected a number in {spec.unit}") from None
+        raise InputError(f"{problem}: {spec.name} is {value!r}, expected a number{_in(spec)}") from None
     below = number <= spec.minimum if spec.open_minimum else number < spec.minimum
     if not math.isfinite(number) or below or number > spec.maximum:
         left = "(" if spec.open_minimum or spec.minimum == -math.inf else "["
         right = ")" if spec.maximum == math.inf else "]"
         interval = f"{left}{spec.minimum:g}, {spec.maximum:g}{right}"
-        raise InputError(f"{problem}: {spec.name} is {number:g} {spec.unit}, expected a value in {interval}")
+        raise InputError(f"{problem}: {spec.name} is {number:g}{_in(spec, word=' ')}, expected a value in {interval}")
     return number
 
 

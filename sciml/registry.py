@@ -1,11 +1,15 @@
 """Names for classes: what a file or a command line may call by name.
 
-A name in a file is looked up here and nowhere else: a file can never cause a module to be imported.
+A name in a file is looked up here and nowhere else: a file can never cause a module to be imported. What is not part of
+the package is imported by whoever uses it, or named in the environment variable SCIML_PLUGINS.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import os
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -77,7 +81,37 @@ class Registry:
 
     def _load(self) -> None:
         importlib.import_module(self._home)
+        plugins()
 
+
+def plugins() -> None:
+    """Import the modules and files that the environment variable SCIML_PLUGINS names (`sciml --plugin`), separated as
+    in PATH, each once: they register classes of their own.
+
+    Raises:
+        InputError: one that cannot be imported.
+    """
+    for name in filter(None, os.environ.get("SCIML_PLUGINS", "").split(os.pathsep)):
+        if name in _PLUGINS:
+            continue
+        _PLUGINS.add(name)  # at once: what is imported may look names up itself
+        try:
+            if not name.endswith(".py"):
+                importlib.import_module(name)
+                continue
+            path = os.path.abspath(os.path.expanduser(name))
+            key = os.path.basename(path).removesuffix(".py")
+            spec = importlib.util.spec_from_file_location(key, path)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            sys.modules.setdefault(key, module)
+            spec.loader.exec_module(module)
+        except Exception as error:
+            _PLUGINS.discard(name)
+            raise InputError(f"plugin: {name} cannot be imported ({type(error).__name__}: {error})") from None
+
+
+_PLUGINS: set[str] = set()
 
 problems = Registry("problem", "sciml.problems")
 operators = Registry("operator", "sciml.operators")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from sciml.cli.bench import bench
@@ -37,8 +39,22 @@ def _version(value: bool) -> None:
 @app.callback()
 def root(
     show: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version and stop."),
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plugin", metavar="FILE.py", help="File or module with operators of one's own; may be repeated."
+        ),
+    ] = None,
 ) -> None:
     """Surrogates and solvers for PDEs: generate data, train, evaluate, report."""
+    if plugin:
+        import os
+
+        from sciml.registry import plugins
+
+        several = [os.path.abspath(p) if p.endswith(".py") else p for p in plugin]
+        os.environ["SCIML_PLUGINS"] = os.pathsep.join(filter(None, [os.environ.get("SCIML_PLUGINS"), *several]))
+        plugins()
 
 
 for _name, _command in (

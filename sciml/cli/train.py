@@ -102,7 +102,7 @@ def train(
     else:
         validation = last.get("validation")
         tail = f", validation loss {validation:.3g}" if isinstance(validation, float) else ""
-        _show.note(f"{folder}: {operator} with {weights:,} weights, {last.get('step', '?')} steps{tail}")
+        _show.note(f"{folder}: {operator} with {weights:,} weights, {surrogate.training.get('steps', '?')} steps{tail}")
 
 
 def _former(path: str) -> Any:

@@ -56,7 +56,8 @@ def solution(
             node positions, or (T, N) where nodes move.
         solver, settings: what computed it; settings are stored as JSON.
         status: "ok", or one line that says what failed; the frames up to the failure are then given.
-        mask: (y, x) 1 where fluid, 0 elsewhere; None where everything is fluid.
+        mask: (y, x) 1 where fluid, 0 elsewhere; None where everything is fluid. What is not finite outside of it
+            becomes 0.
         connectivity: (cell, vertex) 0-based node numbers, for node fields; where there are several kinds of cells, a
             mapping from the kinds ("triangle", "quadrilateral", see `sciml.data.schema.KINDS`) to such arrays.
         node_count: (T,) number of nodes in each frame, where nodes come and go: of the N entries of a frame the first
@@ -71,7 +72,7 @@ def solution(
     Raises:
         InputError: a name, shape or value that does not fit; the message names the argument.
     """
-    problem = case.problem
+    problem, given = case.problem, coords
     if isinstance(coords, Support):
         if case.extents is None and problem.needs_extents:
             case = replace(case, extents=coords.extents, parameters=dict(case.parameters), inputs=dict(case.inputs))
@@ -80,6 +81,9 @@ def solution(
         cells = {n.removeprefix(head).lstrip("_"): v for n, v in extra.items() if n.startswith(head)}
         mask, connectivity = extra.get("mask", mask), cells or connectivity
         coords = {name: array for name, (_, array) in coords.coordinates().items()}
+    if isinstance(given, Support) and given.dimensions != problem.dimensions:
+        raise InputError(f"coords: {given!r}, but {problem.name} has {problem.dimensions} dimensions of space")
+    outside = None if mask is None else plain("mask", mask) == 0
     values: dict[str, Any] = {}
     time = _times(times, problem)
     known = [spec.name for spec in problem.fields]
@@ -113,6 +117,8 @@ def solution(
             axes = f"{problem.dimensions} axes of space"
             raise InputError(f"fields: {name!r} has dims {dims}, expected {axes} for {problem.name}")
         data = data if count is None else _padded(data, count)
+        if outside is not None and outside.shape == data.shape[data.ndim - outside.ndim :]:
+            data = np.where(outside & ~np.isfinite(data), np.zeros((), data.dtype), data)
         holes = ~np.isfinite(data) if count is None else ~np.isfinite(data) & _inside(data, count)
         if status == "ok" and holes.any():
             place = np.argwhere(holes)[0]
@@ -156,6 +162,8 @@ def _times(times: Any, problem: Any) -> np.ndarray | None:
         if not problem.steady:
             raise InputError(f"times: {problem.name} is transient, expected an array of times, got None")
         return None
+    if problem.steady:
+        raise InputError(f"times: {problem.name} is steady, expected None, got {times!r:.80}")
     time = np.atleast_1d(clock("times", times, schema.units_in_time(problem)))
     if time.ndim != 1 or not np.isfinite(time).all() or np.any(np.diff(time) <= 0):
         raise InputError(f"times: expected finite, increasing numbers, got {np.array2string(time, threshold=8)}")

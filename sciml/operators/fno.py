@@ -92,7 +92,7 @@ class FNO(GridOperator):
         in_channels: int,
         out_channels: int,
         width: int = 32,
-        modes: Sequence[int] = (12, 12),
+        modes: int | Sequence[int] = (12, 12),
         layers: int = 4,
         n_params: int = 0,
         padding: float | Sequence[float] = 0.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,6 +17,8 @@ from sciml.problems._observe import Observed, observe
 from sciml.registry import problems
 from sciml.support import Support
 
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}\Z")  # what files take
+_TAKEN = ("time", "x", "y", "z", "mask", "node", "case", "obs", "frame", "row_size", "status", "split", "subset")
 _VELOCITIES = (("u", "v", "w"), ("u", "v"), ("vx", "vy", "vz"), ("vx", "vy"), ("ux", "uy", "uz"), ("ux", "uy"))
 
 
@@ -71,6 +74,13 @@ class DataProblem(Problem):
         self.box = tuple(bool(p) for p in periodic) or (False,) * dimensions
         if len(self.box) != dimensions:
             raise InputError(f"periodic: expected {dimensions} entries, got {len(self.box)}")
+        given = [s.name for s in (*self.fields, *self.parameters, *self.inputs)]
+        for n in given:
+            if not isinstance(n, str) or not _NAME.match(n) or n in _TAKEN:
+                raise InputError(f"fields, parameters, inputs: {n!r:.60} cannot be a name: expected letters, digits, "
+                                 f"_ and none of {', '.join(_TAKEN)}")  # fmt: skip
+            if given.count(n) > 1:
+                raise InputError(f"fields, parameters, inputs: {n!r} is given {given.count(n)} times, expected once")
         names = {f.name for f in self.fields}
         guess = next((v for v in _VELOCITIES if len(v) == dimensions and set(v) <= names), ())
         self.velocity = tuple(guess if velocity is None else velocity)
@@ -196,10 +206,11 @@ def _spec(kind: Any, given: Any, defaults: Mapping[str, Any]) -> Any:
     """A spec from itself, from its JSON, or from a name alone."""
     if isinstance(given, kind):
         return given
-    if isinstance(given, str):
+    if isinstance(given, str) and defaults:
         return kind(given, **defaults)
     if not isinstance(given, Mapping):
-        raise InputError(f"{kind.__name__}: expected a name or a {kind.__name__}, got {given!r:.60}")
+        wanted = f"a name or a {kind.__name__}" if defaults else f"a {kind.__name__}"
+        raise InputError(f"{kind.__name__}: expected {wanted}, got {given!r:.60}")
     content = dict(given)
     for name in ("minimum", "maximum"):
         if name in content and not is_number(content[name]):

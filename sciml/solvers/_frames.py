@@ -48,11 +48,15 @@ def start_of(case: Case, frame: Any, fields: Sequence[str]) -> Start:
         if set(frame[name].dims) != {"time", *support.dims}:
             raise InputError(f"frame: {name!r} has dims {frame[name].dims}, expected {('time', *support.dims)}")
     values = np.stack([np.asarray(frame[name].transpose("time", *support.dims).values) for name in fields], axis=1)
+    if support.inside is not None and values.shape[2:] == support.shape:
+        values = np.where(support.inside, values, np.zeros((), values.dtype))
     if values.shape[2:] != support.shape or not np.isfinite(values).all():
         raise InputError(f"frame: fields have shape {values.shape[2:]}, expected finite values over {support.shape}")
     times = clock("frame: time", frame["time"].values, case.problem.time_unit)
     if not np.isfinite(times).all() or np.any(np.diff(times) <= 0):
         raise InputError(f"frame: time: expected increasing numbers, got {times}".replace("\n", " "))
+    if case.problem.needs_extents and case.extents is None:
+        case = replace(case, extents=support.extents, parameters=dict(case.parameters), inputs=dict(case.inputs))
     return Start(case, support, values, float(times[-1]))
 
 

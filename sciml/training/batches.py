@@ -17,6 +17,7 @@ from torch import Tensor
 from sciml.data.loader import Loader, order
 from sciml.data.windows import Windows
 from sciml.errors import InputError
+from sciml.problem import Case
 from sciml.support import Grid
 from sciml.symmetry import Symmetry
 from sciml.training.encoding import Encoding, Given
@@ -38,6 +39,9 @@ class Batch:
         images: (batch, symmetry, horizon, feature) parameters of the images under each symmetry.
         symmetries: with their action on the fields.
         field_names: of the fields.
+        unit: (2, field) scales and offsets of the normalised fields.
+        cases: the case of each sample, for objectives that ask for its parameters and scales.
+        start: (batch,) times of the present frames, in the time unit of the cases; None for steady problems.
     """
 
     target: Tensor
@@ -49,6 +53,9 @@ class Batch:
     images: Tensor | None = None
     symmetries: tuple[Symmetry, ...] = ()
     field_names: tuple[str, ...] = ()
+    unit: np.ndarray | None = None
+    cases: tuple[Case, ...] = ()
+    start: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -91,7 +98,10 @@ class Batch:
 
     def _mapped(self, symmetry: Symmetry, k: int, chosen: Tensor) -> Batch:
         names = self.field_names
-        source, sign = symmetry.sources(names), symmetry.signs(names)
+        source, sign = symmetry.sources(names), np.array(symmetry.signs(names))
+        scale, offset = (np.ones(len(names)), np.zeros(len(names))) if self.unit is None else self.unit
+        # fields that change places, or their sign, have scales and offsets of their own
+        gain, shift = sign * scale[source] / scale, (sign * offset[source] - offset) / scale
 
         def pick(values: Tensor, image: Tensor) -> Tensor:
             if len(values) == 1 and len(chosen) > 1:
@@ -102,9 +112,16 @@ class Batch:
         def of_fields(values: Tensor, lead: int) -> Tensor:
             shape = values.shape
             split = values.reshape(*shape[:lead], -1, len(names), *shape[lead + 1 :])
-            factor = torch.tensor(sign, dtype=values.dtype, device=values.device)
-            moved = symmetry.move(split.index_select(lead + 1, torch.tensor(source, device=values.device)))
-            moved = moved * factor.reshape(-1, *[1] * (len(shape) - lead - 1))
+            factor, term = (
+                torch.tensor(v, dtype=values.dtype, device=values.device).reshape(-1, *[1] * (len(shape) - lead - 1))
+                for v in (gain, shift)
+            )
+            moved = symmetry.move(split.index_select(lead + 1, torch.tensor(source, device=values.device))) * factor
+            if shift.any():
+                moved = moved + term
+                if self.given.mask is not None:
+                    inside = symmetry.move(self.given.mask)
+                    moved = moved * inside.reshape(len(inside), *[1] * (lead + 1), *inside.shape[2:])
             return pick(values, moved.reshape(shape))
 
         g = self.given
@@ -117,6 +134,7 @@ class Batch:
             state=None if self.state is None else of_fields(self.state, 2),
             last=None if self.last is None else of_fields(self.last, 1),
             params=pick(self.params, self.images[:, k]),
+            cases=tuple(symmetry.case(c) if i else c for c, i in zip(self.cases, chosen.tolist(), strict=False)),
             given=replace(g, **moved),
         )
 
@@ -160,6 +178,7 @@ class MemoryBatches:
         e, stepping = encoding, encoding.stepping
         self.e, self.horizon, self.seed, self.shuffle = e, horizon, seed, shuffle
         self.symmetries = tuple(symmetries)
+        self.cases, self.clocks = table.cases, table.times
         supports = [table.support(i) for i in range(len(table.cases))]
         _check_symmetries(self.symmetries, supports, e.flat)
         longest = max(s.size for s in supports)
@@ -226,7 +245,10 @@ class MemoryBatches:
             state=self.frames[past] if s.past else None,
             time=None if self.time is None else self.time[starts],
             images=None if self.images is None else self.images[starts].movedim(1, 2),
-            symmetries=self.symmetries, field_names=self.e.fields,
+            symmetries=self.symmetries, field_names=self.e.fields, unit=_unit(self.e),
+            cases=tuple(self.cases[i] for i in case),
+            start=None if self.clocks is None else np.array(
+                [self.clocks[i][k] for i, k in zip(case, present, strict=True)]),
         )  # fmt: skip
 
 
@@ -272,6 +294,7 @@ class LoaderBatches:
         again = np.repeat(np.arange(len(first)), (repeats(first) if repeats else np.ones(len(first), int)) - 1)
         batch_size = min(batch_size, len(first) + len(again))
         self.loader = Loader(self.windows, batch_size, seed=seed, workers=workers, drop_last=True, again=again)
+        self.cases, self.clocks = table.cases, table.times
         self.number = {int(n): i for i, n in enumerate(table.number)}
         supports = [table.support(i) for i in range(len(table.cases))]
         _check_symmetries(self.symmetries, supports, e.flat)
@@ -314,8 +337,15 @@ class LoaderBatches:
             yield Batch(
                 target.reshape(shape), torch.from_numpy(params), given, state=state if s.past else None,
                 images=None if images is None else images.movedim(1, 2), symmetries=self.symmetries,
-                field_names=self.e.fields,
+                field_names=self.e.fields, unit=_unit(self.e), cases=tuple(self.cases[r] for r in rows),
+                start=None if self.clocks is None else np.array(
+                    [self.clocks[r][k] for r, k in zip(rows, present, strict=True)]),
             )  # fmt: skip
+
+
+def _unit(encoding: Encoding) -> np.ndarray:
+    """(2, field) scales and offsets of the normalised fields."""
+    return np.stack([encoding.state.scale, encoding.state.offset])
 
 
 def _check_symmetries(symmetries: Sequence[Symmetry], supports: Sequence[Any], flat: bool) -> None:

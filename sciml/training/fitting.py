@@ -95,7 +95,10 @@ def fit_operator(
                          f"{former.encoding.problem.name!r}; fresh=True begins anew")  # fmt: skip
     held = None
     if validation:
-        held = table(dataset, validation, train.fields, train.problem).select(None)
+        try:
+            held = table(dataset, validation, train.fields, train.problem).select(None)
+        except InputError as error:
+            raise InputError(f"validation: {error}") from None
         if subset is not None and held.cases:
             wanted = [subset] if isinstance(subset, str) else list(subset)
             held = held.keep(np.flatnonzero(np.isin(held.subsets, wanted)))

@@ -17,7 +17,9 @@ from sciml import data as _data
 from sciml.data import schema
 from sciml.errors import InputError, suggest
 from sciml.problem import Case, Problem
-from sciml.support import Support
+from sciml.support import Grid, Support
+
+_SIZES = ("size_x", "size_y", "size_z")
 
 
 @dataclass(frozen=True)
@@ -304,6 +306,16 @@ def static_inputs(problem: Problem) -> tuple[str, ...]:
     )
 
 
+def sizes(supports: Sequence[Support], problem: Problem) -> tuple[str, ...]:
+    """Names of features for the lengths of the domain, where a problem does not know them and they differ between
+    cases: positions reach operators as shares of these lengths. The box around nodes is not that sharp a size."""
+    if not problem.needs_extents:
+        return ()
+    lengths = np.array([[b - a for a, b in s.extents] for s in supports])
+    enough = 1e-3 if all(isinstance(s, Grid) for s in supports) else 0.25
+    return _SIZES[: lengths.shape[1]] if (np.ptp(lengths, axis=0) > enough * lengths.max(0)).any() else ()
+
+
 def features(case: Case, times: np.ndarray, dt: float) -> list[dict[str, float]]:
     """The problem's dimensionless numbers for the step of length `dt` that starts at each time."""
     return [case.problem.features(case, float(t), dt) for t in times]
@@ -312,6 +324,9 @@ def features(case: Case, times: np.ndarray, dt: float) -> list[dict[str, float]]
 def feature_table(case: Case, times: np.ndarray, dt: float, names: Sequence[str]) -> np.ndarray:
     """(time, feature), in the order of `names`."""
     rows = features(case, times, dt)
+    if any(n in _SIZES for n in names):
+        lengths = dict(zip(_SIZES, (b - a for a, b in case.geometry.extents), strict=False))
+        rows = [row | lengths for row in rows]
     for row in rows:
         for name in row.keys() ^ set(names):
             raise InputError(f"{case.problem.name}: feature {name!r} is not common to all cases")

@@ -136,6 +136,8 @@ class Trainer:
             )
         if self.recipe.keep == "best" and validate is None:
             raise InputError("keep: 'best' needs a validation split, got none")
+        if self.recipe.patience and validate is None:
+            raise InputError(f"patience: {self.recipe.patience} needs a validation split, got none")
         if self.out is not None:
             (self.out / "checkpoints").mkdir(parents=True, exist_ok=True)
         with borrowed(self.device, self.recipe.seed, stream=1):

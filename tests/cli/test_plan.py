@@ -38,7 +38,7 @@ def test_every_path_finds_its_place():
     assert (mine.stepping.step, mine.stepping.history, mine.fields, mine.subset) == (1, 3, ("u",), ("bc", "ic"))
     assert (mine.split, mine.validation) == ("train", None)
     assert running == Running(workers=2)
-    assert read("operator.modes=12")[0].options == {"modes": (12,)}
+    assert read("operator.modes=12")[0].options == {"modes": 12}  # for every axis
 
 
 @pytest.mark.parametrize(

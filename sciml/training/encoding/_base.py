@@ -20,7 +20,7 @@ from sciml.support import Grid, Support
 from sciml.symmetry import Symmetry
 from sciml.training.encoding.given import Given, collate
 from sciml.training.normalisation import FeatureScaler, FieldScaler, magnitudes
-from sciml.training.samples import CaseTable, TimeStep, feature_table, features, static_inputs
+from sciml.training.samples import CaseTable, TimeStep, feature_table, features, sizes, static_inputs
 from sciml.training.stepping import Stepping
 
 
@@ -114,7 +114,7 @@ class Encoding(ABC):
         shared = all(s.same(first) for s in supports[1:])
         times = [stepping.feature_times(t, step, c) for c, t in zip(table.cases, _clocks(table), strict=True)]
         dts = [stepping.feature_step(step, c) for c in table.cases]
-        known = tuple(features(table.cases[0], times[0][:1], dts[0])[0])
+        known = (*features(table.cases[0], times[0][:1], dts[0])[0], *sizes(supports, problem))
         rows = [feature_table(c, t, dt, known) for c, t, dt in zip(table.cases, times, dts, strict=True)]
         for symmetry in symmetries:
             images = [symmetry.case(c) for c in table.cases]
