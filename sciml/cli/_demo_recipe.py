@@ -18,7 +18,7 @@ from sciml.training.recipe import Minutes, Recipe, Starts
 from sciml.training.schedules import Linear
 
 _TRAINING = Recipe(
-    length=Minutes(4),
+    length=Minutes(3.8),
     batch=8,
     objective=Rollout(Nmse(), steps=3, after=0.8, gradient="last"),
     augmentations=(Mirror(), Noise(level=0.02)),
