@@ -101,7 +101,7 @@ def picture(folder: Path, results: dict[str, Any], out: Path) -> None:
         shown.append((off, [np.hypot(u, v), np.hypot(p, q), np.hypot(p - u, q - v)]))
     size = sorted(shown, key=lambda pair: pair[0])[len(shown) // 2][1]
 
-    figure = Figure(figsize=(11, 2.9), dpi=110, layout="constrained")
+    figure = Figure(figsize=(12.4, 2.9), dpi=110, layout="constrained")
     axes = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.5))
     titles = ("solver, |u| / U", f"{best['model']}, {steps} steps on", "error, same scale")
     for ax, values, title in zip(axes, size, titles, strict=False):
@@ -118,7 +118,7 @@ def picture(folder: Path, results: dict[str, Any], out: Path) -> None:
     axes[3].set_xlabel("step of 0.25 L/U")
     axes[3].set_ylabel("NMSE")
     axes[3].set_xlim(0.5, steps)
-    axes[3].legend(fontsize=6.5)
+    axes[3].legend(fontsize=7.5, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     figure.savefig(out)
 
 
