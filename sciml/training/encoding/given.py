@@ -25,7 +25,7 @@ class Given:
         lengths: (batch, D) of the domain, in array order for grids.
         sensors: (index, weight), each (batch, sensor, corner): how values at sensors come from values at the points.
         edges: for each sample (2, edge) of its graph; one entry if all are the same.
-        periodic: in array order.
+        periodic: in the order of `lengths`.
     """
 
     static: Tensor | None = None
