@@ -162,6 +162,8 @@ class GraphBatch(Batch):
         nodes: (node, channel), the fields at the nodes of all samples, one sample after another.
         points: (node, dimension), where the nodes are.
         edges: (2, edge), the numbers of sender and receiver of every edge.
+        offsets: (edge, dimension), from sender to receiver, in units of the domain's longest extent: true to scale, and
+            the short way across a periodic seam.
         graph: (node,), the number of the sample that a node belongs to.
         params: (graph, n_params); None where there are none.
         mask: (node,), 1 where a node is one, 0 where it fills up the batch; None where all are.
@@ -170,6 +172,7 @@ class GraphBatch(Batch):
     nodes: Float[Tensor, "node channel"]
     points: Float[Tensor, "node dimension"]
     edges: Int64[Tensor, "2 edge"]
+    offsets: Float[Tensor, "edge dimension"]
     graph: Int64[Tensor, " node"]
     params: Float[Tensor, "graph n_params"] | None = None
     mask: Shaped[Tensor, " node"] | None = None

@@ -70,6 +70,8 @@ class InputSpec:
         default: function (parameters, *coordinates x, y, ...) -> values for cell fields; None means that the problem
             says itself what absence means.
         positive: whether every value must be > 0.
+        at: for a function given at points of its own: the input (N, D) that holds them; "" for one that lives where
+            the solution does.
     """
 
     name: str
@@ -79,6 +81,7 @@ class InputSpec:
     default: Callable[..., Any] | None = None
     positive: bool = False
     description: str = ""
+    at: str = ""
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,45 @@ class Restartable(Solver):
 
 
 class TrainableSolver(Solver):
-    """A solver that learns from data, and lives in a directory."""
+    """A solver that learns, and lives in a directory.
+
+    What evaluation, report and command line ask of it beside its answers are the properties below.
+    """
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it has learned anything yet."""
+        return True
+
+    @property
+    def problem(self) -> Problem | None:
+        """The problem that it was trained on; None where it is not bound to one."""
+        return None
+
+    @property
+    def predicted(self) -> tuple[str, ...] | None:
+        """The fields that it answers with; None for all that the problem has."""
+        return None
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """The record of its training, JSON values: recipe, seconds."""
+        return {}
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """Losses and validation figures on the way: records with "step", "loss", "validation"."""
+        return []
+
+    @property
+    def weights(self) -> int:
+        """Number of trained numbers."""
+        return 0
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that makes it the model that it is, but its seed, JSON values: equal for runs that are seeds of one."""
+        return self.settings
 
     @abstractmethod
     def fit(

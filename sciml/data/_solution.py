@@ -131,6 +131,8 @@ def solution(
         data = plain("mask", mask).astype(np.uint8)
         if data.shape != tuple(sizes[d] for d in dims):
             raise InputError(f"mask: shape {data.shape}, expected {tuple(sizes[d] for d in dims)} over {dims}")
+        if not data.any():
+            raise InputError("mask: expected at least one cell that is fluid, got none")
         values["mask"] = (dims, data, {"units": "1", **schema.flag_attrs(("solid", "fluid"), "cells that are fluid")})
     if count is not None:
         if connectivity is not None or node_attributes:

@@ -51,7 +51,11 @@ CONVENTIONS = "CF-1.10"
 SPACE = ("z", "y", "x")
 SPLITS = ("train", "validation", "test", "unused")
 STATUSES = ("ok", "failed")
-DERIVED = ("_face", "_tendency", "_std")
+DERIVED = ("_face", "_tendency", "_std", "_lower", "_upper")
+_DERIVED_TEXT = (
+    "normal to the faces", "rate of change", "standard deviation", "lower end of the interval",
+    "upper end of the interval",
+)  # fmt: skip
 TEXT = ("case_json", "source_json", "source_layout", "status_message", "case_attrs_json")
 KINDS = {"line": 2, "triangle": 3, "quadrilateral": 4, "tetrahedron": 4, "hexahedron": 8}  # vertices of each cell
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}\Z")
@@ -71,7 +75,7 @@ def units_of(problem: Any, name: str) -> tuple[str, str]:
     specs = {spec.name: spec for spec in problem.fields}
     if name in specs:
         return specs[name].unit, specs[name].description or name
-    for suffix, text in zip(DERIVED, ("normal to the faces", "rate of change", "standard deviation"), strict=True):
+    for suffix, text in zip(DERIVED, _DERIVED_TEXT, strict=True):
         base = name.removesuffix(suffix)
         if name.endswith(suffix) and base in specs:
             unit = specs[base].unit

@@ -36,11 +36,12 @@ from typing import Any
 import xarray as xr
 
 from sciml.errors import InputError, is_whole
+from sciml.evaluation._statistic import Statistic
 from sciml.evaluation._summary import Row
 from sciml.evaluation._work import Comparison, check_fields
-from sciml.solver import Solver
+from sciml.solver import Solver, TrainableSolver
 from sciml.solvers.baselines import Baseline, MeanField, ParameterInterpolation, Persistence
-from sciml.solvers.surrogate import Surrogate, load
+from sciml.solvers.surrogate import load
 from sciml.training.checkpoint import replace_bytes
 from sciml.training.samples import CaseTable, open_data, table
 
@@ -89,6 +90,7 @@ def evaluate(
     train_split: str = "train",
     examples: int = 1,
     progress: bool = False,
+    statistics: Sequence[Statistic] = (),
 ) -> Evaluation:
     """Compare solvers on held-out cases (see the module for the protocol).
 
@@ -101,6 +103,7 @@ def evaluate(
         baselines: whether to add persistence (in time), mean field and interpolation, learnt from `train_split`
             (left out with a warning where that has no case); or such, fitted.
         examples: per subset, how many cases' rollouts from frame 0 to keep for pictures.
+        statistics: what else to gather from the frames of every row and of the truth; see `Statistic`.
 
     Raises:
         InputError: no held-out case, a wrong argument, or a solver that does not fit the data.
@@ -114,8 +117,8 @@ def evaluate(
     named = [(str(s), _share(s)) for s in starts]
     groups = _groups(solvers)
     dataset = open_data(data)[0]
-    first = next((r for runs in groups.values() for r in runs if isinstance(r, Surrogate)), None)
-    held = table(dataset, split, None if first is None else first.encoding.fields)
+    learned = [r for runs in groups.values() for r in runs if isinstance(r, TrainableSolver)]
+    held = table(dataset, split, next((r.predicted for r in learned if r.predicted is not None), None))
     if "all" in held.subsets and len(set(held.subsets)) > 1:
         raise InputError("subset: one is called 'all', which stands for all of them; expected another name")
     held = held.select(subset)
@@ -130,8 +133,13 @@ def evaluate(
     if not rows:
         raise InputError("solvers: expected at least one, got none")
     check_fields(rows, held.fields)
-    summary, errors, pictures = Comparison(held, rows, named, steps, examples, progress).run()
-    return Evaluation({"protocol": PROTOCOL, **summary}, errors, pictures)
+    for statistic in statistics:
+        if not isinstance(statistic, Statistic):
+            raise InputError(f"statistics: expected objects of sciml.evaluation.Statistic, got {statistic!r:.60}")
+    comparison = Comparison(held, rows, named, steps, examples, progress, statistics)
+    summary, errors, pictures = comparison.run()
+    gathered = {s.name: s.result() for s in statistics}
+    return Evaluation({"protocol": PROTOCOL, **summary, "statistics": gathered}, errors, pictures)
 
 
 def _baselines(
@@ -169,8 +177,8 @@ def _baseline(solver: Baseline) -> Row:
 
 
 def _row(name: str, runs: list[Any]) -> Row:
-    if isinstance(runs[0], Surrogate):
-        return Row(name, "learned", runs, lambda run: run.encoding.fields, lambda run: run.training)
+    if isinstance(runs[0], TrainableSolver):
+        return Row(name, "learned", runs, lambda run: run.predicted, lambda run: run.training)
     return Row(name, "solver", runs)
 
 
@@ -198,7 +206,7 @@ def _groups(solvers: Any) -> dict[str, list[Any]]:
     kinds: dict[str, str] = {}
     for number, run in enumerate(map(_solver, several)):
         name = run.title or run.name
-        kind = json.dumps(run.identity, sort_keys=True) if isinstance(run, Surrogate) else str(number)
+        kind = json.dumps(run.identity, sort_keys=True) if isinstance(run, TrainableSolver) else str(number)
         if kind not in kinds:
             taken, k = name, 2
             while taken in found:
@@ -225,4 +233,4 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "Statistic", "evaluate"]

@@ -15,6 +15,7 @@ from sciml import metrics
 from sciml.errors import InputError, SolverError
 from sciml.evaluation import _flow
 from sciml.evaluation._held import Held
+from sciml.evaluation._statistic import TRUTH, Statistic
 from sciml.evaluation._summary import Row, summary
 from sciml.metrics import Sums
 from sciml.metrics.pointwise import time_below
@@ -60,7 +61,9 @@ class Comparison:
         steps: int,
         examples: int,
         progress: bool,
+        statistics: Sequence[Statistic] = (),
     ):
+        self.statistics = tuple(statistics)
         solvers = [s for row in rows for s in row.runs]
         every = int(np.lcm.reduce([s.every for s in solvers if isinstance(s, Restartable)] or [1]))
         self.held = Held(table, 1 if table.problem.steady else every)
@@ -181,6 +184,9 @@ class Comparison:
                         self.divergence_of_truth[n, k] = _flow.divergence(held, r.case, t)
                 if n in kept:
                     kept[n].append(p * held.scale(r.case))
+                self._gather(row.name, b, n, k, p)
+                if a == b == 0:
+                    self._gather(TRUTH, 0, n, k, t)
             spectrum[members, k] = _flow.spectrum_errors(held, several, frames, truths)
         row.spectrum_error.append(spectrum)
         row.divergence.append(div)
@@ -188,6 +194,15 @@ class Comparison:
         row.batched.append(meter.each)
         row.alone.append(self._alone(solver))
         row.every_frame.append(self._every_frame(solver))
+
+    def _gather(self, row: str, run: int, n: int, k: int, frame: np.ndarray) -> None:
+        if not self.statistics:
+            return
+        r, held = self.rollouts[n], self.held
+        time = 0.0 if held.steady else float(held.times(r)[k])
+        support = held.support(r.case, held.at(r, k))
+        for statistic in self.statistics:
+            statistic.add(row, run, n, k, time, frame * held.scale(r.case), held.table.cases[r.case], support)
 
     def _lost(self, n: int, course: np.ndarray) -> float:
         """Time until the correlation falls below 0.9, in the case's time scales."""

@@ -47,6 +47,8 @@ def compare(
     Raises:
         InputError: runs or data that cannot be used.
     """
+    from sciml.data import case as case_of
+    from sciml.data import support
     from sciml.solvers.references import references
     from sciml.training.samples import open_data
 
@@ -60,15 +62,16 @@ def compare(
     groups: dict[str, list[Any]] = {}
     for name, surrogate in zip(names, surrogates, strict=True):
         groups.setdefault(name, []).append(surrogate)
-    encoding = surrogates[0].encoding
-    problem = encoding.problem
+    example = case_of(dataset, 0)[0]
+    problem = surrogates[0].problem or example.problem
     own = str(dataset.attrs.get("problem"))
     if problem.name != own:
         raise InputError(f"data: holds {own!r}, but the run was trained on {problem.name!r}")
-    solvers = references(problem, encoding.template) if reference else {}
+    solvers = references(problem, support(dataset, 0)) if reference else {}
     parts = _compared(groups, solvers, dataset, split, steps, say, progress)
     every = parts.pop("every")
-    fields = {f.name: f.unit for f in problem.fields if f.name in encoding.fields}
+    predicted = surrogates[0].predicted
+    fields = {f.name: f.unit for f in problem.fields if predicted is None or f.name in predicted}
     runs_ = [gather.run_of(s, n, p) for s, n, p in zip(surrogates, names, paths, strict=True)]
     name = path.name if path is not None else "a data set in memory"
     length = [("rollout steps", str(parts["square"].shape[-1]))]
@@ -84,7 +87,8 @@ def compare(
 
 
 def _load(runs: Any, device: str) -> tuple[list[Any], list[str]]:
-    from sciml.solvers.surrogate import Surrogate, load
+    from sciml.solver import TrainableSolver
+    from sciml.solvers.surrogate import load
 
     several = list(runs) if isinstance(runs, list | tuple) else [runs]
     if not several:
@@ -93,13 +97,14 @@ def _load(runs: Any, device: str) -> tuple[list[Any], list[str]]:
     for run in several:
         paths.append(str(run) if isinstance(run, str | Path) else "")
         loaded.append(load(run, device=device) if isinstance(run, str | Path) else run)
-        if not isinstance(loaded[-1], Surrogate) or not loaded[-1].fitted:
-            what = f"an untrained {loaded[-1].name}" if isinstance(loaded[-1], Surrogate) else type(run).__name__
+        if not isinstance(loaded[-1], TrainableSolver) or not loaded[-1].fitted:
+            trainable = isinstance(loaded[-1], TrainableSolver)
+            what = f"an untrained {loaded[-1].name}" if trainable else type(run).__name__
             raise InputError(f"runs: expected folders of runs or trained surrogates, got {what}")
-    first = loaded[0].encoding.problem
+    first = loaded[0].problem
     for surrogate in loaded[1:]:
-        other = surrogate.encoding.problem
-        if not first.same(other):
+        other = surrogate.problem
+        if first is not None and other is not None and not first.same(other):
             raise InputError(f"runs: expected runs on one problem, got {first.name} and {other.name}")
     return loaded, paths
 
@@ -118,7 +123,7 @@ def _compared(
         found = evaluate(solved, dataset, split=split, steps=steps, examples=0, progress=progress)
     errors = found.errors
     any_surrogate = next(iter(groups.values()))[0]
-    held = table(dataset, split, any_surrogate.encoding.fields)
+    held = table(dataset, split, any_surrogate.predicted)
     rows, square, more = [], [], {}
     for index, summary in enumerate(found.summary["rows"]):
         model = str(summary["name"])
@@ -154,8 +159,8 @@ def _row(model: str, kind: str, surrogate: Any, cost: float, runs: int) -> Row:
         return Row(model, model, kind, seconds_per_step=cost)
     seed = gather.seed_of(surrogate)
     name = model if runs == 1 or seed is None else f"{model}, seed {seed}"
-    weights = sum(p.numel() for p in surrogate.operator.parameters())
-    return Row(name, model, kind, seed, cost, float(surrogate.training.get("seconds", np.nan)), weights)
+    seconds = float(surrogate.training.get("seconds", np.nan))
+    return Row(name, model, kind, seed, cost, seconds, surrogate.weights)
 
 
 def _cost(solver: Any, held: Any) -> float:

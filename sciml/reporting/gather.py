@@ -27,8 +27,9 @@ def seed_of(surrogate: Any) -> int | None:
 
 def run_of(surrogate: Any, model: str, path: str) -> Run:
     """Return a run's settings (the whole recipe among them) and history for the page."""
-    settings: dict[str, Any] = {"operator": surrogate.operator_name}
     chosen = surrogate.settings
+    operator = str(chosen.get("operator", surrogate.name))
+    settings: dict[str, Any] = {"operator": operator}
     settings |= flattened({k: chosen.get(k) for k in ("options", "stepping", "fields", "subset")})
     settings |= flattened({"recipe": chosen.get("recipe") or {}})
     outcome = {k: v for k, v in surrogate.training.items() if k not in ("operator", "options", "recipe", "subset")}
@@ -37,7 +38,7 @@ def run_of(surrogate: Any, model: str, path: str) -> Run:
     settings = {k: v for k, v in settings.items() if v not in (None, "", {}, [])}
     seed = seed_of(surrogate)
     name = model if seed is None else f"{model}, seed {seed}"
-    return Run(name, model, path, surrogate.operator_name, settings, list(surrogate.metrics), command_of(path))
+    return Run(name, model, path, operator, settings, list(surrogate.metrics), command_of(path))
 
 
 def command_of(path: str) -> str:
@@ -172,7 +173,7 @@ def sample_of(
         notes.update(dict.fromkeys(remarks if not case.problem.balances() else ()))
 
     reference = _reference(case, support, times, steady)
-    known = next((s.encoding.problem for s in surrogates.values() if s.encoding.problem.same(case.problem)), None)
+    known = next((p for s in surrogates.values() if (p := s.problem) is not None and p.same(case.problem)), None)
     if reference is not None:
         note(*reference)
     elif not moving:
@@ -181,7 +182,7 @@ def sample_of(
         made = _predict(surrogate, case, truth, times, steady)
         predictions[model] = made
         if not moving:
-            note(model, _labelled(case, surrogate.encoding.problem, made, times, support, steady))
+            note(model, _labelled(case, surrogate.problem, made, times, support, steady))
     return Sample(
         case.label or f"case {number}", "" if subset == "all" else subset, times, support, truth, predictions,
         case.problem.shown(case), audits, list(notes), 0, moving,
@@ -215,12 +216,12 @@ def _reference(case: Any, support: Support, times: np.ndarray, steady: bool) -> 
 
 def _predict(surrogate: Any, case: Any, truth: Mapping[str, np.ndarray], times: np.ndarray, steady: bool) -> dict:
     """field -> (T, *shape), from the first true frame on."""
-    from sciml.solver import Start
+    from sciml.solver import Restartable, Start
 
-    names = list(surrogate.encoding.fields)
-    if steady:
-        solved = surrogate.solve(case)
-        return {n: _array(solved[n], case.support, True) for n in names}
+    names = [n for n in (surrogate.predicted or truth) if n in truth]
+    if steady or not isinstance(surrogate, Restartable):
+        solved = surrogate.solve(case) if steady else surrogate.solve(case, times)
+        return {n: _array(solved[n], case.support, steady) for n in names}
     first = np.stack([truth[n][0] for n in names])
     start = Start(case, case.support, first[None], float(times[0]))
     frames = [first, *(frame[0] for frame in surrogate.rollout([start], times[None, 1:]))]

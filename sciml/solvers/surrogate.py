@@ -95,6 +95,14 @@ class Surrogate(TrainableSolver, Restartable):
         return self._ready().encoding
 
     @property
+    def problem(self) -> Problem | None:
+        return None if self.fitted_as is None else self.fitted_as.encoding.problem
+
+    @property
+    def predicted(self) -> tuple[str, ...] | None:
+        return None if self.fitted_as is None else self.fitted_as.encoding.fields
+
+    @property
     def operator(self) -> torch.nn.Module:
         return self._ready().operator
 
@@ -113,6 +121,10 @@ class Surrogate(TrainableSolver, Restartable):
         return [] if self.fitted_as is None else self.fitted_as.metrics
 
     @property
+    def weights(self) -> int:
+        return 0 if self.fitted_as is None else sum(p.numel() for p in self.fitted_as.operator.parameters())
+
+    @property
     def history(self) -> int:  # type: ignore[override]
         return max(self.encoding.stepping.past, 1)
 
@@ -127,7 +139,7 @@ class Surrogate(TrainableSolver, Restartable):
             f = self.fitted_as
             found |= {"stepping": f.encoding.stepping.to_json(), "fields": list(f.encoding.fields)}
             found |= {"recipe": f.record.get("recipe"), "subset": f.record.get("subset")}
-            found["parameters"] = sum(p.numel() for p in f.operator.parameters())
+            found["parameters"] = self.weights
             found["weights"] = digest(_saved.unwrapped(f.operator).state_dict())[:16]
         return found
 

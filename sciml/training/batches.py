@@ -63,7 +63,9 @@ class Batch:
     @property
     def on(self) -> On:
         g = self.given
-        return On(g.mask, g.weights, g.axes, g.periodic, g.lengths if g.axes is not None else None)
+        if g.axes is None:  # lengths and seams along axes are a grid's
+            return On(g.mask, g.weights)
+        return On(g.mask, g.weights, g.axes, g.periodic, g.lengths)
 
     def to(self, device: Any, dtype: Any = None) -> Batch:
         moved = {}

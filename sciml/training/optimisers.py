@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sciml.errors import InputError
 from sciml.training.parts import Part
@@ -25,6 +25,9 @@ class Optimiser(Part, family="optimiser"):
         average: decay of the running average of the weights, which is what is validated and kept (0: none); see
             `ExponentialMovingAverage`.
     """
+
+    #: whether a step asks for loss and gradient again, at other weights (quasi-Newton methods with a line search)
+    asks_again: ClassVar[bool] = False
 
     lr: float = 1e-3
     weight_decay: float = 0.0

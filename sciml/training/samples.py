@@ -316,6 +316,27 @@ def sizes(supports: Sequence[Support], problem: Problem) -> tuple[str, ...]:
     return _SIZES[: lengths.shape[1]] if (np.ptp(lengths, axis=0) > enough * lengths.max(0)).any() else ()
 
 
+def function_inputs(problem: Problem) -> dict[str, str]:
+    """Inputs that are functions at points of their own, with the inputs that hold the points."""
+    return {s.name: s.at for s in problem.inputs if s.at}
+
+
+def function_of(case: Case, name: str, at: str) -> tuple[np.ndarray, np.ndarray]:
+    """Values (N,) and points (N, D) of an input function of a case.
+
+    Raises:
+        InputError: the case lacks one of them, or they do not fit each other.
+    """
+    for needed in (name, at):
+        if needed not in case.inputs:
+            raise InputError(f"{case.problem.name}: the case has no input {needed!r}, which the model sees")
+    values, points = np.asarray(case.inputs[name]), np.asarray(case.inputs[at])
+    if values.ndim != 1 or points.shape != (len(values), case.problem.dimensions):
+        expected = f"(N,) values and (N, {case.problem.dimensions}) points"
+        raise InputError(f"{name}: expected {expected}, got {values.shape} and {points.shape}")
+    return values, points
+
+
 def features(case: Case, times: np.ndarray, dt: float) -> list[dict[str, float]]:
     """The problem's dimensionless numbers for the step of length `dt` that starts at each time."""
     return [case.problem.features(case, float(t), dt) for t in times]

@@ -212,12 +212,24 @@ class Trainer:
             raise self._failure("gradient norm", norm, batch)
         if optimiser.clip:
             nn.utils.clip_grads_with_norm_(self.model.parameters(), optimiser.clip, total)
-        self.optimizer.step()
+        if optimiser.asks_again:  # line searches want loss and gradient at other weights
+            self.optimizer.step(lambda: self._again(batch))
+        else:
+            self.optimizer.step()
         if self.ema is not None:
             self.ema.update(self.model)
         epoch = self.step / self.steps_per_epoch
         self.step += 1
         return {"step": self.step, "epoch": round(epoch, 4), "loss": value, "lr": lr, "gradient_norm": norm}
+
+    def _again(self, batch: Batch) -> float:
+        """Loss and gradient of a batch that is on the device, at the weights as they are now."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.enable_grad():
+            with self._autocast():
+                loss = self.loss(self.model, batch, self.step / self.total_steps)
+            loss.backward()
+        return float(loss.detach())
 
     def _numbers(self, *values: Tensor) -> list[float]:
         """Scalars as numbers; from a CUDA device all at once, for each time it is asked it must finish first."""

@@ -39,6 +39,8 @@ def box(rng, frames, n, stretched, series):
     z = 2 + case.depth * (faces[1:] + faces[:-1]) / 2 / faces[-1] if stretched else centres(2, 2 + case.depth, 3)
     values = rng.standard_normal((frames, 3, n, 2))
     mask = rng.integers(0, 2, (3, n, 2)) if series else None
+    if mask is not None:
+        mask[0, 0, 0] = 1  # a domain has at least one cell
     coords = {"x": centres(0, 1, 2), "y": centres(-1, 1, n), "z": z}
     times = np.cumsum(rng.random(frames) + 0.1)
     return data.solution(case, times, {"c": (("time", "z", "y", "x"), values)}, coords, mask=mask)

@@ -111,13 +111,15 @@ def test_batches_hold_what_their_annotations_say():
     make(PointBatch, r(2, 7, 2), r(2, 1), (Function(r(2, 5, 1), r(2, 5, 2)),), torch.ones(2, 7, dtype=torch.bool))
     edges = torch.zeros(2, 6, dtype=torch.int64)
     graph = torch.zeros(4, dtype=torch.int64)
-    make(GraphBatch, r(4, 3), r(4, 2), edges, graph, r(1, 2), torch.ones(4))
+    offsets = r(6, 2)
+    make(GraphBatch, r(4, 3), r(4, 2), edges, offsets, graph, r(1, 2), torch.ones(4))
     for wrong in (
         lambda: make(GridBatch, r(2, 3, 4, 5), r(1, 1)),
         lambda: make(GridBatch, r(2, 3, 4, 5), mask=torch.ones(2, 1, 4, 4)),
         lambda: make(PointBatch, r(2, 7, 2), mask=torch.ones(2, 6)),
-        lambda: make(GraphBatch, r(4, 3), r(5, 2), edges, graph),
-        lambda: make(GraphBatch, r(4, 3), r(4, 2), edges.float(), graph),
+        lambda: make(GraphBatch, r(4, 3), r(5, 2), edges, offsets, graph),
+        lambda: make(GraphBatch, r(4, 3), r(4, 2), edges, r(5, 2), graph),
+        lambda: make(GraphBatch, r(4, 3), r(4, 2), edges.float(), offsets, graph),
     ):
         with pytest.raises((TypeCheckError, BeartypeCallHintViolation)):
             wrong()

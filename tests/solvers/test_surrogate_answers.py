@@ -497,9 +497,9 @@ class Messages(Operator):
     def config(self) -> dict[str, Any]:
         return self._config
 
-    def forward(self, nodes, points, edges, graph, params=None, mask=None):
+    def forward(self, nodes, points, edges, offsets, graph, params=None, mask=None):
         sender, receiver = edges
-        message = self.message(torch.cat([nodes[receiver], nodes[sender], points[sender] - points[receiver]], 1))
+        message = self.message(torch.cat([nodes[receiver], nodes[sender], -offsets], 1))
         total = message.new_zeros(len(nodes), message.shape[1]).index_add(0, receiver, message)
         count = message.new_zeros(len(nodes)).index_add(0, receiver, torch.ones_like(message[:, 0]))
         parts = [nodes, total / count.clamp(min=1)[:, None]] + ([] if params is None else [params[graph]])

@@ -417,9 +417,33 @@ def test_graphs_are_joined_one_after_another():
         nodes = seen["nodes"][9 * k : 9 * k + s.size]
         np.testing.assert_array_equal(nodes, batch.state[k, ..., : s.size].flatten(0, 1).T)
     assert seen["mask"].reshape(4, 9).sum(1).tolist() == [5, 5, 9, 9]
+    for k in range(4):
+        s = supports[k // 2]
+        mine = seen["graph"][seen["edges"][1]] == k
+        sender, receiver = (seen["edges"][:, mine] - 9 * k).numpy()
+        longest = max(b - a for a, b in s.extents)
+        np.testing.assert_allclose(
+            seen["offsets"][mine].numpy(), (s.points()[receiver] - s.points()[sender]) / longest, atol=1e-6
+        )
     shared = cases(*(solution(TRIANGLES, 3, drive=float(k)) for k in range(2)))
     e = encode(GraphBatch, shared, Autoregressive())
     batch = only(MemoryBatches(shared, e, batch_size=9, shuffle=False))
     assert len(batch.given.edges) == 1
     e.apply(operator, batch.state, batch.given, batch.params[:, 0], None)
     assert operator.seen["edges"].shape[1] == 4 * 14 and operator.seen["edges"].max() == 19
+
+
+def test_offsets_go_the_short_way_across_a_seam():
+    around = Grid((np.linspace(0.0, 2.0, 5), np.linspace(0.0, 1.0, 4)), (True, False))
+    t = cases(*(solution(around, 3, drive=float(k)) for k in range(2)))
+    t.cases[0].problem.box = (True, False)
+    for i, case in enumerate(t.cases):
+        t.cases[i] = case.on(around)
+    e = encode(GraphBatch, t, Autoregressive())
+    batch = only(MemoryBatches(t, e, batch_size=4, shuffle=False))
+    operator = Recorder()
+    e.apply(operator, batch.state, batch.given, batch.params[:, 0], None)
+    sizes = operator.seen["offsets"].abs()
+    # cells are 0.5 × 1/3 and the longest extent is 2: no edge is longer than one cell
+    assert sizes.max(0).values.tolist() == pytest.approx([0.25, 1 / 6], abs=1e-6)
+    assert operator.seen["edges"].shape[1] == 4 * 2 * (3 * 4 + 2 * 4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -20,7 +20,16 @@ from sciml.support import Grid, Support
 from sciml.symmetry import Symmetry
 from sciml.training.encoding.given import Given, collate
 from sciml.training.normalisation import FeatureScaler, FieldScaler, magnitudes
-from sciml.training.samples import CaseTable, TimeStep, feature_table, features, sizes, static_inputs
+from sciml.training.samples import (
+    CaseTable,
+    TimeStep,
+    feature_table,
+    features,
+    function_inputs,
+    function_of,
+    sizes,
+    static_inputs,
+)
 from sciml.training.stepping import Stepping
 
 
@@ -41,6 +50,7 @@ class Encoding(ABC):
         follows: whether the input fields of all training cases lay on the supports of their solutions; then answers to
             a case lie on the grid of its input fields.
         masked: whether some training case leaves cells out.
+        given_functions: scaler of input functions at points of their own.
         state, static, features: scalers of fields, of static input fields, and of dimensionless numbers.
         increment: (ahead, field) root mean square increments of the normalised fields.
         span: first and last time of the training cases, in units of `step`'s kind.
@@ -68,9 +78,12 @@ class Encoding(ABC):
     sensors: np.ndarray | None = None
     sees_start: bool = True
     shift: tuple[float, ...] = ()
+    given_functions: FieldScaler = field(default_factory=lambda: _nothing())
 
     #: whether fields are flattened to (field, point)
     flat: ClassVar[bool] = False
+    #: whether input functions at points of their own have a place in its batches
+    takes_functions: ClassVar[bool] = False
 
     # -- from training data -------------------------------------------------------------------------------------
 
@@ -119,6 +132,7 @@ class Encoding(ABC):
         for symmetry in symmetries:
             images = [symmetry.case(c) for c in table.cases]
             rows += [feature_table(c, t, dt, known) for c, t, dt in zip(images, times, dts, strict=True)]
+        functions = cls._functions(table.cases, problem)
         feature = FeatureScaler.fit(known, np.concatenate(rows)) if known else FeatureScaler((), *[np.zeros(0)] * 4)
         unit = [1.0 if step is None or step.kind == "physical" else c.scales.time for c in table.cases]
         ends = [(t[0] / s, t[-1] / s) for t, s in zip(_clocks(table), unit, strict=True)]
@@ -127,8 +141,21 @@ class Encoding(ABC):
             any(s.inside is not None for s in supports), state, increment, static, feature,
             (min(a for a, _ in ends), max(b for _, b in ends)), dtype,
             None if sensors is None else _spread(first, sensors),
-            stepping.sees_start(lambda: _starts_differ(table, state)), _shift(table.cases[0], first),
+            stepping.sees_start(lambda: _starts_differ(table, state)), _shift(table.cases[0], first), functions,
         )  # fmt: skip
+
+    @classmethod
+    def _functions(cls, cases: Sequence[Case], problem: Problem) -> FieldScaler:
+        """Scales of the input functions at points of their own; refused where the operator's batches have no place."""
+        names = function_inputs(problem)
+        if names and not cls.takes_functions:
+            raise InputError(f"data: {', '.join(names)} have points of their own, which only operators on points take")
+        each = [
+            FieldScaler.fit((n,), ((function_of(c, n, at)[0][None, None], None) for c in cases), centred=True)
+            for n, at in names.items()
+        ]
+        offset, scale = (np.concatenate([getattr(s, k) for s in each] or [np.zeros(0)]) for k in ("offset", "scale"))
+        return FieldScaler(tuple(names), offset, scale)
 
     # -- sizes --------------------------------------------------------------------------------------------------
 
@@ -288,7 +315,7 @@ class Encoding(ABC):
         places = []
         for case, support in zip(cases, supports, strict=True):
             key = id(support)
-            if key not in known or self.static.names:
+            if key not in known or self.static.names or self.given_functions.names:
                 known[key] = (case, self.place(case, support))
             places.append(known[key][1])
         self.agree(places, supports)
@@ -357,6 +384,7 @@ class Encoding(ABC):
             "dtype": self.dtype,
             "sees_start": self.sees_start,
             "shift": list(self.shift),
+            "functions": self.given_functions.to_json(),
         }
 
     @classmethod
@@ -380,6 +408,7 @@ class Encoding(ABC):
                 sensors,
                 bool(c["sees_start"]),
                 tuple(float(s) for s in c["shift"]),
+                FieldScaler.from_json(c["functions"]),
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise FileFormatError(f"{where}: entry {error} is missing or cannot be used") from None

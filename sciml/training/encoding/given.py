@@ -24,8 +24,10 @@ class Given:
         axes: for grids the positions of the cells along each axis, in array order, (batch, n).
         lengths: (batch, D) of the domain, in array order for grids.
         sensors: (index, weight), each (batch, sensor, corner): how values at sensors come from values at the points.
+        functions: for each input function at points of its own (values (batch, N, 1), points (batch, N, D), mask
+            (batch, N) where numbers of points differ).
         edges: for each sample (2, edge) of its graph; one entry if all are the same.
-        periodic: in array order.
+        periodic: in the order of `lengths`.
     """
 
     static: Tensor | None = None
@@ -35,6 +37,7 @@ class Given:
     axes: tuple[Tensor, ...] | None = None
     lengths: Tensor | None = None
     sensors: tuple[Tensor, Tensor] | None = None
+    functions: tuple[tuple[Tensor, Tensor, Tensor | None], ...] = ()
     edges: tuple[Tensor, ...] = ()
     periodic: tuple[bool, ...] = field(default=())
 
@@ -59,7 +62,7 @@ def _moved(value: Any, device: Any) -> Any:
 def _rows(value: Any, index: Tensor) -> Any:
     if isinstance(value, Tensor):
         return value if len(value) == 1 else value[index]
-    if isinstance(value, tuple) and value and isinstance(value[0], Tensor):
+    if isinstance(value, tuple) and value and isinstance(value[0], Tensor | tuple):
         return tuple(_rows(v, index) for v in value)
     return value
 
@@ -83,11 +86,26 @@ def collate(places: Sequence[dict[str, Any]], dtype: torch.dtype, points: int = 
         elif name == "edges":
             same = all(v is values[0] or np.array_equal(v, values[0]) for v in values)
             found[name] = tuple(torch.from_numpy(v) for v in (values[:1] if same else values))
+        elif name == "functions":
+            found[name] = tuple(_functions([v[k] for v in values], dtype) for k in range(len(values[0])))
         elif isinstance(values[0], tuple):
             found[name] = tuple(_stack([v[k] for v in values], dtype) for k in range(len(values[0])))
         else:
             found[name] = _stack(values, dtype)
     return Given(**found)
+
+
+def _functions(given: Sequence[tuple[np.ndarray, np.ndarray]], dtype: torch.dtype) -> tuple[Any, Any, Any]:
+    """One input function of several samples: (values, points, mask), filled up where they differ in length."""
+    longest = max(len(v) for v, _ in given)
+    values = np.zeros((len(given), longest, 1))
+    points = np.zeros((len(given), longest, given[0][1].shape[1]))
+    mask = np.zeros((len(given), longest))
+    for i, (v, p) in enumerate(given):
+        values[i, : len(v), 0], points[i, : len(v)], mask[i, : len(v)] = v, p, 1
+        points[i, len(v) :] = p[:1]
+    found = [torch.from_numpy(a).to(dtype) for a in (values, points, mask)]
+    return found[0], found[1], None if mask.all() else found[2]
 
 
 def _stack(values: Sequence[np.ndarray], dtype: torch.dtype) -> Tensor:

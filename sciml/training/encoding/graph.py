@@ -45,6 +45,7 @@ class GraphEncoding(Encoding):
             "coords": support.unit().reshape(-1, support.dimensions).T.copy(),
             "lengths": np.array([b - a for a, b in support.extents]),
             "edges": edges(support),
+            "periodic": support.periodic,
         }  # fmt: skip
 
     def apply(
@@ -63,13 +64,23 @@ class GraphEncoding(Encoding):
         several = given.edges if len(given.edges) == n else given.edges * n
         joined = torch.cat([e.to(points.device) + i * count for i, e in enumerate(several)], dim=1)
         mask = None if given.mask is None else given.mask[:, 0].expand(n, -1).reshape(-1)
+        places = points.movedim(1, 2).reshape(n * count, -1)
         batch = GraphBatch(
-            nodes.movedim(1, 2).reshape(n * count, -1), points.movedim(1, 2).reshape(n * count, -1), joined,
+            nodes.movedim(1, 2).reshape(n * count, -1), places, joined, self._offsets(places, joined, given, count),
             torch.arange(n, device=points.device).repeat_interleave(count),
             params if params.shape[1] else None, mask,
         )  # fmt: skip
         out = operator(**batch.arguments())
         return out.reshape(n, count, -1).movedim(2, 1)
+
+    def _offsets(self, places: Tensor, joined: Tensor, given: Given, count: int) -> Tensor:
+        """(edge, D) from sender to receiver, in units of the domain's longest extent."""
+        assert given.lengths is not None
+        share = places[joined[1]] - places[joined[0]]
+        around = torch.tensor([float(p) for p in given.periodic], dtype=share.dtype, device=share.device)
+        share = share - torch.round(share) * around  # the short way round
+        scale = given.lengths / given.lengths.amax(dim=1, keepdim=True)
+        return share * (scale if len(scale) == 1 else scale[joined[1] // count])
 
 
 def edges(support: Support) -> np.ndarray:

@@ -13,6 +13,7 @@ from sciml.problem import Case
 from sciml.support import Grid, Support
 from sciml.training.encoding._base import Encoding
 from sciml.training.encoding.given import Given
+from sciml.training.samples import function_inputs, function_of
 
 
 class PointEncoding(Encoding):
@@ -20,10 +21,11 @@ class PointEncoding(Encoding):
 
     With fixed sensors the function is given at these, by linear interpolation from the points of the case's own
     support; without, at all of its points. With `Query` the function is how the case begins, and is left out where
-    all training cases begin alike.
+    all training cases begin alike. Inputs at points of their own are further functions, each of any length.
     """
 
     flat: ClassVar[bool] = True
+    takes_functions: ClassVar[bool] = True
 
     @property
     def _function(self) -> int:
@@ -36,6 +38,7 @@ class PointEncoding(Encoding):
         channels = self._function
         count = None if self.sensors is None else len(self.sensors)
         functions = (FunctionSignature("state", channels, d, count),) if channels else ()
+        functions += tuple(FunctionSignature(n, 1, d) for n in self.given_functions.names)
         return Signature(
             0, self.channels_out, d + self.stepping.queries, n_params=len(self.features.names),
             masked=self.masked or not self.shared, periodic=self.template.periodic,
@@ -58,7 +61,16 @@ class PointEncoding(Encoding):
             "coords": support.unit().reshape(-1, support.dimensions).T.copy(),
             "lengths": np.array([b - a for a, b in (reversed(support.extents) if grid else support.extents)]),
             "sensors": sensors,
+            "functions": tuple(self._given(case, support, n) for n in self.given_functions.names),
         }  # fmt: skip
+
+    def _given(self, case: Case, support: Support, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) normalised values and (N, D) positions, as shares of the support's extents, of an input function."""
+        values, points = function_of(case, name, function_inputs(case.problem)[name])
+        i = self.given_functions.names.index(name)
+        low, high = np.array(support.extents, dtype=np.float64).T
+        scaled = (values - self.given_functions.offset[i]) / self.given_functions.scale[i]
+        return scaled, (points - low) / np.where(high > low, high - low, 1.0)
 
     def apply(
         self, operator: nn.Module, state: Tensor | None, given: Given, params: Tensor, time: Tensor | None
@@ -82,6 +94,7 @@ class PointEncoding(Encoding):
                 assert self.sensors is not None
                 places = torch.as_tensor(self.sensors, dtype=points.dtype, device=points.device)
                 functions = (Function(_sampled(values, *given.sensors), places.expand(n, -1, -1), None),)
+        functions += tuple(Function(v, p, m) for v, p, m in given.functions)
         mask = None if given.mask is None else given.mask[:, 0].expand(n, -1)
         batch = PointBatch(points, params if params.shape[1] else None, functions, mask)
         return operator(**batch.arguments()).movedim(2, 1)

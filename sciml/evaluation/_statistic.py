@@ -1,0 +1,42 @@
+"""What is gathered from rollouts beside errors: profiles, spectra over time, forces."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from sciml.problem import Case
+from sciml.support import Support
+
+TRUTH = "truth"
+
+
+class Statistic(ABC):
+    """Fed every frame of every rollout of every row, and once the frames of the truth, as they come.
+
+    Args:
+        name: under which its result stands in the summary.
+    """
+
+    name: str
+
+    @abstractmethod
+    def add(
+        self, row: str, run: int, rollout: int, step: int, time: float, frame: np.ndarray, case: Case, support: Support
+    ) -> None:
+        """Take in one frame.
+
+        Args:
+            row: name of the row, or "truth" (run 0).
+            run: which of the row's runs (seeds).
+            rollout, step: numbers from 0; step 0 is the first predicted frame.
+            time: of the frame, in the problem's time unit; 0 for steady problems.
+            frame: (field, *shape) in physical units; what diverged is not finite.
+            case, support: which case it is of, and where its values live.
+        """
+
+    @abstractmethod
+    def result(self) -> Any:
+        """What was gathered, as JSON values."""
