@@ -122,15 +122,16 @@ def options_of(operator: type) -> dict[str, inspect.Parameter]:
     return {n: p for n, p in parameters.items() if n not in GIVEN_BY_DATA and p.kind in wanted}
 
 
-def read(name: str, operator: type, recipe: Recipe, running: Running, texts: Sequence[str]) -> tuple[Plan, Running]:
-    """A plan from a recipe and `PATH=VALUE` texts: `operator.width=48`, `running.workers=2`, `stepping=Query()`,
+def read(base: Plan, operator: type, running: Running, texts: Sequence[str]) -> tuple[Plan, Running]:
+    """A plan from another one and `PATH=VALUE` texts: `operator.width=48`, `running.workers=2`, `stepping=Query()`,
     `fields=u,v`, `split=train`, and all paths of the recipe.
 
     Raises:
         InputError: a path that leads nowhere, or a value that does not fit.
     """
-    known, options = options_of(operator), {}
-    mine, changed = None, [n for n in hints(Running) if n not in GIVEN_BY_OPTIONS]
+    name, recipe, mine = base.operator, base.recipe, base.surrogate
+    known, options = options_of(operator), dict(base.options)
+    changed = [n for n in hints(Running) if n not in GIVEN_BY_OPTIONS]
     for path, text in pairs(texts, "--set").items():
         head, _, rest = path.partition(".")
         try:

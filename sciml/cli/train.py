@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shlex
@@ -9,11 +10,14 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sciml.errors import InputError
+
+if TYPE_CHECKING:
+    from sciml.cli._plan import Plan
 
 COMMAND_FILE = "command.json"
 
@@ -34,7 +38,7 @@ def train(
     device: str = typer.Option("auto", "--device", metavar="NAME", help="auto, cpu or cuda."),
     former: str | None = typer.Option(None, "--from", metavar="RUN", help="Start from the weights of a trained run."),
     fresh: bool = typer.Option(False, "--fresh", help="Of --from, keep only how it is set up: new weights."),
-    resume: bool = typer.Option(False, "--resume", help="Go on with a run that was cut short, or to a longer length."),
+    resume: bool = typer.Option(False, "--resume", help="Go on with the run in RUN, set as it was, or to a longer length."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Remove what RUN holds, and start anew."),
     show_settings: bool = typer.Option(False, "--settings", help="List every PATH of --set, and stop."),
     as_json: bool = typer.Option(False, "--json", help="Print the outcome as JSON."),
@@ -48,13 +52,15 @@ def train(
         raise InputError("--resume and --overwrite: expected at most one of them")
     if fresh and former is None:
         raise InputError("--fresh: expected --from RUN beside it; without --from, weights are new anyway")
-    if operator is None and former is None:
-        raise InputError("train: --operator is missing; see sciml train --help")
-    start = None if former is None else _former(former)
-    operator = str(start.operator_name if operator is None and start is not None else operator)
     typed = list(set_ or [])
     typed += _flags(typed, epochs=epochs, steps=steps, minutes=minutes, seed=seed)
-    recipe = Recipe()
+    begun = _begun(_arguments.place("--out", out)) if resume else None
+    if operator is None and former is None and begun is None:
+        raise InputError("train: --operator is missing; see sciml train --help")
+    start = None if former is None else _former(former)
+    if operator is None:
+        operator = str(start.operator_name) if start is not None else begun.operator if begun is not None else ""
+    recipe = begun.recipe if begun is not None else Recipe()
     if recipe_file is not None:
         recipe = Recipe.from_toml(_arguments.readable_file("--recipe", recipe_file))
     if show_settings:
@@ -65,11 +71,14 @@ def train(
     try:
         _arguments.new_folder("--out", out, may_exist=resume or overwrite)
     except InputError as error:
-        begun = (folder / "checkpoints").is_dir()
-        raise InputError(f"{error}, or --resume to go on with this run" if begun else str(error)) from None
+        more = ", or --resume to go on with this run" if (folder / "checkpoints").is_dir() else ""
+        raise InputError(f"{error}{more}") from None
     cls = registry.operators.get(operator)
     running = Running(out=folder, resume=resume, device=device)
-    plan, running = _plan.read(operator, cls, recipe, running, typed)
+    base = _plan.Plan(operator, {}, recipe)
+    if begun is not None and begun.operator == operator:
+        base = dataclasses.replace(begun, recipe=recipe)
+    plan, running = _plan.read(base, cls, running, typed)
     if device != "auto":
         from sciml.training.devices import device as available
 
@@ -79,18 +88,18 @@ def train(
     if overwrite and folder.is_dir():
         remove_run(folder)
     new = not folder.exists()
+    _note_command(folder, data, plan)
     try:
         surrogate = plan.train(data, running, start, fresh)
-        _note_command(folder, data)
     except InputError as error:
+        _forget(folder, new)
         from sciml.cli._fits import explained
 
         split: Any = None if plan.surrogate is None else plan.surrogate
         raise explained(error, operator, data, "train" if split is None else split.split) from None
     except OSError as error:
         error.filename = error.filename or str(folder)
-        if new and folder.is_dir() and not (folder / "checkpoints" / "last.safetensors").exists():
-            shutil.rmtree(folder)  # nothing to go on from
+        _forget(folder, new)
         raise
     weights = surrogate.settings.get("parameters", 0)
     last: dict[str, Any] = {}
@@ -131,11 +140,41 @@ def _flags(typed: list[str], **flags: float | None) -> list[str]:
     return [f"length={n.capitalize()}({given[n]})" if n in lengths else f"{n}={given[n]}" for n in given]
 
 
-def _note_command(out: Path, file: Path) -> None:
+def _note_command(out: Path, file: Path, plan: Plan) -> None:
+    """What was typed, on what data, and what it comes to, so that --resume need not be told again."""
     from sciml.reporting._files import write_text
 
-    record = {"command": shlex.join(["sciml", *sys.argv[1:]]), "data": os.path.abspath(file)}
+    out.mkdir(parents=True, exist_ok=True)
+    former = _noted(out).get("command")
+    typed = shlex.join(["sciml", *sys.argv[1:]])
+    command = f"{former} && {typed}" if isinstance(former, str) and former != typed else typed
+    record = {"command": command, "data": os.path.abspath(file), "plan": plan.to_json()}
     write_text(out / COMMAND_FILE, json.dumps(record, indent=1) + "\n")
+
+
+def _noted(out: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((out / COMMAND_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _begun(out: Path) -> Plan | None:
+    """The plan of the run in a folder; None where it was not begun on the command line."""
+    from sciml.cli._plan import Plan
+
+    content = _noted(out).get("plan")
+    try:
+        return None if content is None else Plan.from_json(content)
+    except (KeyError, TypeError, AttributeError, InputError) as error:
+        raise InputError(f"--resume: {out / COMMAND_FILE}: cannot be read as the plan of a run: {error}") from None
+
+
+def _forget(folder: Path, new: bool) -> None:
+    """Remove the folder of a run that came to nothing: there is nothing to go on from."""
+    if new and folder.is_dir() and not (folder / "checkpoints" / "last.safetensors").exists():
+        shutil.rmtree(folder)
 
 
 def remove_run(folder: Path) -> None:

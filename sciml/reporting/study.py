@@ -175,6 +175,17 @@ class Study:
         total = np.where(reached, self.label, 0.0).sum(axis=1)
         return np.where(total > 0, square.mean(axis=0) / np.where(total > 0, total, 1.0), np.nan)
 
+    def each_case(self, model: str, subset: str = ALL) -> np.ndarray:
+        """(case,) NMSE pooled over all rollouts of a case and their steps, the mean over seeds."""
+        pick = np.array([subset in (ALL, s) for s in self.rollout_subset], dtype=bool)
+        owner = np.asarray(self.rollout_case) if len(self.rollout_case) else np.arange(len(pick))
+        _, owner = np.unique(owner[pick], return_inverse=True)
+        reached = np.isfinite(self.label[pick])
+        square = np.where(reached, self.square[self.members(model)][:, pick], 0.0).sum(axis=2).mean(axis=0)
+        total = np.where(reached, self.label[pick], 0.0).sum(axis=1)
+        square, total = np.bincount(owner, weights=square), np.bincount(owner, weights=total)
+        return np.where(total > 0, square / np.where(total > 0, total, 1.0), np.nan)
+
     @property
     def steps(self) -> int:
         """Steps of the rollouts; 1 for a steady problem."""

@@ -10,6 +10,7 @@ from sciml.reporting._style import number
 from sciml.reporting.study import ALL, Study
 
 Tone = Literal["good", "mixed", "poor", "plain"]
+Standing = Literal["won", "level", "lost"]
 
 
 def times(value: float) -> str:
@@ -49,6 +50,27 @@ def best_unlearned(study: Study, subset: str = ALL) -> str | None:
     return min(scores, key=lambda name: scores[name]) if scores else None
 
 
+def standing(study: Study, model: str, other: str, subset: str = ALL) -> Standing:
+    """Return whether `model` has a smaller error than `other`, and the cases can tell.
+
+    "won": its score is smaller, and so is its error on the cases one by one: the 95 % interval (Student's t) of the
+    mean log ratio of the two errors lies below 0. "lost": both the other way round. "level": anything else; so are
+    any two models on fewer than two cases.
+    """
+    from scipy.stats import t
+
+    mine, theirs = study.each_case(model, subset), study.each_case(other, subset)
+    kept = np.isfinite(mine) & np.isfinite(theirs) & (mine > 0) & (theirs > 0)
+    ahead = study.score(model, subset) < study.score(other, subset)
+    ratio, n = np.log(mine[kept] / theirs[kept]), int(kept.sum())
+    if n < 2:
+        return "level"
+    half = float(t.ppf(0.975, n - 1)) * float(ratio.std(ddof=1)) / np.sqrt(n)
+    if ahead and ratio.mean() + half < 0:
+        return "won"
+    return "lost" if not ahead and ratio.mean() - half > 0 else "level"
+
+
 def cost_at_equal_error(study: Study, model: str) -> tuple[float, str]:
     """Return (seconds that the reference solver needs for the surrogate's error, how that is known).
 
@@ -71,33 +93,31 @@ def cost_at_equal_error(study: Study, model: str) -> tuple[float, str]:
 
 def verdict(study: Study) -> tuple[str, Tone]:
     """Return the sentence and its tone. Good: better than every row without training in every subset, and no numerical
-    solver that was run is as accurate at no greater cost. Poor: better in no subset. Mixed: in between."""
+    solver that was run is as accurate at no greater cost. Poor: worse in every subset. Mixed: in between. What counts
+    as better is said in `standing`."""
     model = study.best
     if model is None:
         return "No surrogate was given: the page compares only what needs no training.", "plain"
     names = list(study.subsets) or [ALL]
-    won, lost = [], []
+    found: dict[Standing, list[tuple[str, str]]] = {"won": [], "level": [], "lost": []}
     for subset in names:
         bar = best_unlearned(study, subset)
-        mine = study.score(model, subset)
-        if bar is None or not np.isfinite(mine):
-            continue
-        (won if mine < study.score(bar, subset) else lost).append((subset, bar))
-    parts = [_accuracy(study, model, won, lost)]
+        if bar is not None and np.isfinite(study.score(model, subset)):
+            found[standing(study, model, bar, subset)].append((subset, bar))
     speed, cheaper = _speed(study, model)
-    if speed:
-        parts.append(speed)
-    if not won and not lost:
+    if not any(found.values()):
         head = f"The best surrogate is {model}; there is no row without training to hold it against."
-        return " ".join([head, *parts[1:], *_said(study, model)]), "plain"
-    parts += _said(study, model)
-    rivals = cheaper_references(study, model)
-    tone: Tone = "poor" if not won else "good" if not lost and not rivals and cheaper is not False else "mixed"
-    head = {
-        "good": f"Worth its training: {model} ",
-        "mixed": f"Worth its training in part: {model} ",
-        "poor": f"Not worth its training: {model} ",
-    }[tone]
+        return " ".join([head, *([speed] if speed else []), *_said(study, model)]), "plain"
+    parts = [_accuracy(study, model, found), *([speed] if speed else []), *_said(study, model)]
+    beyond_doubt = bool(found["won"]) and not found["level"] and not found["lost"]
+    if not found["won"] and not found["level"]:
+        tone, head = "poor", f"Not worth its training: {model} "
+    elif not found["won"]:
+        tone, head = "mixed", f"Not shown to be worth its training: {model} "
+    elif beyond_doubt and not cheaper_references(study, model) and cheaper is not False:
+        tone, head = "good", f"Worth its training: {model} "
+    else:
+        tone, head = "mixed", f"Worth its training in part: {model} "
     return head + " ".join(parts), tone
 
 
@@ -133,30 +153,37 @@ def _rivals(study: Study, model: str, rivals: list[str]) -> str:
     )
 
 
-def _accuracy(study: Study, model: str, won: list[tuple[str, str]], lost: list[tuple[str, str]]) -> str:
+def _accuracy(study: Study, model: str, found: dict[Standing, list[tuple[str, str]]]) -> str:
     over = f" over rollouts of {study.steps} steps" if study.steps > 1 else ""
     everywhere = len(study.subsets) <= 1
-    if won and not lost:
+    won, level, lost = found["won"], found["level"], found["lost"]
+    clauses = []
+    if won and not level and not lost:
         ratios = [study.score(bar, subset) / study.score(model, subset) for subset, bar in won]
         low, high = times(min(ratios)), times(max(ratios))
         span = low if low == high else f"{low} to {high}"
         where = "" if everywhere else f" in each of the subsets {_listed([s for s, _ in won])}"
-        text = (
+        return (
             f"beats everything that needs no training{where}: its error{over} is {span} smaller than the best "
             "such row's."
         )
-    elif won:
-        text = (
-            f"beats everything that needs no training in {_listed([s for s, _ in won])}, but not in "
-            f"{_listed([f'{s} (where {b} is better)' for s, b in lost])}."
-        )
+    if won:
+        clauses.append(f"beats everything that needs no training in {_listed([s for s, _ in won])}")
+    if lost and won:
+        clauses.append(f"does not in {_listed([f'{s} (where {b} is better)' for s, b in lost])}")
     elif lost:
         named = sorted({b for _, b in lost})
+        where = f" in {_listed([s for s, _ in lost])}" if level else ""
         need = "needs" if len(named) == 1 else "need"
-        text = f"has a larger error{over} than {_listed(named)}, which {need} no training."
-    else:
-        text = "could be compared with nothing."
-    return text
+        clauses.append(f"has a larger error{over} than {_listed(named)}, which {need} no training{where}")
+    if level:
+        told = []
+        for subset, bar in level:
+            n = len(study.each_case(model, subset))
+            of = "one case" if n == 1 else f"{n} cases"
+            told.append(f"{bar} on the {of}" + ("" if everywhere else f" of {subset}"))
+        clauses.append(f"cannot be told apart from {_listed(told)}")
+    return (clauses[0] if len(clauses) == 1 else ", ".join(clauses[:-1]) + " and " + clauses[-1]) + "."
 
 
 def _speed(study: Study, model: str) -> tuple[str, bool | None]:

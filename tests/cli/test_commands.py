@@ -118,6 +118,28 @@ def test_training_prints_json(cli, data_file, tmp_path):
     assert json.loads(again.out)["seed"] == 0
 
 
+def test_a_run_is_gone_on_with_in_two_words(cli, data_file, tmp_path):
+    out = tmp_path / "r"
+    words = ("train", data_file, "--out", out)
+    settings = ("operator.width=8", "operator.modes=2,2", "operator.layers=1", "optimiser.lr=1e-3", "batch=3")
+    done = cli(*words, "--operator", "fno", "--steps", 2, "--seed", 5, *(w for s in settings for w in ("--set", s)))
+    assert done.code == 0, done.err
+    again = json.loads(cli(*words, "--resume", "--steps", 4, "--json").out)
+    assert again["operator"] == "fno" and again["seed"] == 5 and again["last"]["step"] == 4
+    from sciml.solvers import Surrogate
+
+    recipe = Surrogate.load(out).training["recipe"]
+    assert recipe["batch"] == 3 and recipe["optimiser"]["lr"] == 1e-3
+    cli(*words, "--resume", "--set", "batch=4").refused("batch")
+    (out / "command.json").write_text('{"plan": {"operator": "fno"}}')
+    cli(*words, "--resume").refused("--resume", "command.json")
+
+
+def test_what_came_to_nothing_leaves_no_folder(cli, data_file, tmp_path):
+    cli("train", data_file, "--operator", "fno", "--out", tmp_path / "r", "--set", "fields=w").refused("w")
+    assert not (tmp_path / "r").exists()
+
+
 def test_training_goes_on_from_another_run(cli, data_file, run_folder, tmp_path):
     """The weights of the run are where it starts; --fresh keeps its set-up alone."""
     import sciml

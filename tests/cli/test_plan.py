@@ -18,7 +18,7 @@ FNO = registry.operators.get("fno")
 
 
 def read(*texts, recipe=None):
-    return _plan.read("fno", FNO, recipe or Recipe(), Running(), texts)
+    return _plan.read(_plan.Plan("fno", {}, recipe or Recipe()), FNO, Running(), texts)
 
 
 def test_every_path_finds_its_place():

@@ -10,7 +10,7 @@ from _synthetic import STEPS, SUBSETS, study
 
 from sciml.reporting import _style, films, gather, images
 from sciml.reporting.study import ALL, Row
-from sciml.reporting.verdict import cost_at_equal_error, gain, highlights, milliseconds, steps_won, times, verdict
+from sciml.reporting.verdict import cost_at_equal_error, gain, highlights, milliseconds, standing, steps_won, times, verdict
 
 
 def test_pooling_over_rollouts():
@@ -73,6 +73,30 @@ def test_verdict_follows_the_numbers():
     sentence, tone = verdict(study(rows=[s.rows[i] for i in only], square=s.square[only]))
     assert tone == "plain" and "No surrogate" in sentence
     assert highlights(study(rows=[s.rows[i] for i in only], square=s.square[only])) == []
+
+
+def test_few_cases_do_not_decide():
+    rows = [Row("s", "s", "surrogate"), Row("b", "b", "baseline")]
+
+    def of(mine: list[float], theirs: list[float]):
+        n = len(mine)
+        square = np.array([mine, theirs])[:, :, None]
+        return study(rows=rows, square=square, label=np.ones((n, 1)), rollout_subset=["all"] * n, subsets=["all"],
+                     rollout_features={}, rollout_case=list(range(n)))  # fmt: skip
+
+    assert standing(of([0.098, 0.10], [0.10, 0.10]), "s", "b") == "level"
+    sentence, tone = verdict(of([0.098, 0.10], [0.10, 0.10]))
+    assert tone == "mixed" and sentence.startswith("Not shown to be worth its training: s cannot be told apart from b")
+    assert "on the 2 cases" in sentence
+    assert standing(of([0.001], [1.0]), "s", "b") == "level"
+    assert standing(of([0.010, 0.011], [0.10, 0.11]), "s", "b") == "won"
+    assert standing(of([0.10, 0.11], [0.010, 0.011]), "s", "b") == "lost"
+    # a mean that one case decides against all others tells nothing
+    assert standing(of([0.1, 0.1, 0.1, 9.0], [0.2, 0.2, 0.2, 1.0]), "s", "b") == "level"
+    # rollouts of one case count once
+    many = of([0.09] * 6 + [0.11], [0.1] * 7)
+    assert standing(many, "s", "b") == "won"
+    assert standing(dataclasses.replace(many, rollout_case=[0] * 6 + [1]), "s", "b") == "level"
 
 
 def test_a_slower_surrogate_is_not_called_good():
