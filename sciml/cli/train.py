@@ -38,7 +38,9 @@ def train(
     device: str = typer.Option("auto", "--device", metavar="NAME", help="auto, cpu or cuda."),
     former: str | None = typer.Option(None, "--from", metavar="RUN", help="Start from the weights of a trained run."),
     fresh: bool = typer.Option(False, "--fresh", help="Of --from, keep only how it is set up: new weights."),
-    resume: bool = typer.Option(False, "--resume", help="Go on with the run in RUN, set as it was, or to a longer length."),
+    resume: bool = typer.Option(
+        False, "--resume", help="Go on with the run in RUN, set as it was, or to a longer length."
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Remove what RUN holds, and start anew."),
     show_settings: bool = typer.Option(False, "--settings", help="List every PATH of --set, and stop."),
     as_json: bool = typer.Option(False, "--json", help="Print the outcome as JSON."),

@@ -215,3 +215,36 @@ def depth_to_space(x: Tensor, side: int) -> Tensor:
     for i in range(d):
         order += [2 + d + i, 2 + i]
     return x.permute(order).reshape(batch, channels // side**d, *(n * side for n in space))
+
+
+def overlap_add(x: Tensor, side: int, periodic: Sequence[bool]) -> Tensor:
+    """What every patch of `side` points says of itself and of half a patch around, added up.
+
+        (batch, c · (2 side)^d, *space) -> (batch, c, *space · side)
+
+    As a transposed convolution with kernel 2·side and stride side whose products are formed already. With patches
+    that end at their edges (`depth_to_space`) nothing ties neighbours together, and an operator that is fed its own
+    answers grows their outlines into the fields. At the ends of a periodic axis the halves go around, on others they
+    are dropped. A side of 1 has no halves: x as it is.
+    """
+    if side == 1:
+        return x
+    batch, channels, *space = x.shape
+    d = len(space)
+    x = x.reshape(batch, channels // (2 * side) ** d, *[2 * side] * d, *space)
+    for i, around in enumerate(periodic):
+        x = x.movedim((2 + i, 2 + d + i), (-2, -1))
+        # block j of the result lies between the middles of patches j - 1 and j
+        x = nn.functional.pad(x[..., :side, :], (0, 1)) + nn.functional.pad(x[..., side:, :], (1, 0))
+        if around:
+            ends = x[..., :1] + x[..., -1:]
+            x = torch.cat((ends, x[..., 1:-1], ends), dim=-1)
+        x = x.movedim((-2, -1), (2 + i, 2 + d + i))
+    x = depth_to_space(x.reshape(batch, -1, *(n + 1 for n in space)), side)
+    before = side // 2
+    return x[(..., *(slice(before, before + n * side) for n in space))]
+
+
+def overlap_channels(channels: int, side: int, dimensions: int) -> int:
+    """How many channels `overlap_add` makes so many of."""
+    return channels * (2 * side if side > 1 else 1) ** dimensions

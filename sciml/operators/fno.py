@@ -30,9 +30,10 @@ from sciml.operators._fused_layers import (
 from sciml.operators._grid import (
     Embedding,
     GridOperator,
-    depth_to_space,
     extend,
     grid_arguments,
+    overlap_add,
+    overlap_channels,
     per_axis,
     space_to_depth,
 )
@@ -66,10 +67,10 @@ class FNO(GridOperator):
         lift, projection: hidden width of P and Q as a multiple of `width`.
         mlp: hidden width of the channel MLP as a multiple of `width`; 0 leaves it out.
         norm: "none", "group" (one group) or "instance", after K and after the channel MLP.
-        patch: side of the patches of points that the lift takes as channels and the projection gives back; 2 works on
-            a grid half as fine, at a quarter of the cost in two dimensions. The layers then see no scales below the
-            patch, and what the lift and projection do within it holds for one resolution: leave it at 1 where the grid
-            is to change.
+        patch: side of the patches of points that the lift takes as channels; 2 works on a grid half as fine, at a
+            quarter of the cost in two dimensions. The projection writes patches of twice the side, which overlap and
+            add up. The layers then see no scales below the patch, and what the lift and projection do within it holds
+            for one resolution: leave it at 1 where the grid is to change.
         coordinates, masked, sampling: see `GridOperator`.
         spectral: "auto", "matmul" or "fft": how the transforms are computed.
         fused: use the hand-written layers with their own backward pass wherever they apply (no norm, transforms by
@@ -140,12 +141,13 @@ class FNO(GridOperator):
         self.extension, self.padding_sides, self.norm = extension, padding_sides, norm
         self.lift_ratio, self.projection_ratio, self.mlp_ratio = float(lift), float(projection), float(mlp)
         self.spectral, self.fused, self.patch = spectral, bool(fused), positive("patch", patch)
-        self.cells = self.patch ** len(modes)  # points in a patch
+        cells = self.patch ** len(modes)  # points in a patch
+        self.written = overlap_channels(out_channels, self.patch, len(modes))
         self._pool = Pool()
 
         embedding = max(width, 32) if n_params else 0
         hidden = max(1, round(width * lift))
-        self.lift = Perceptron(self.assembled_channels * self.cells, hidden, width)
+        self.lift = Perceptron(self.assembled_channels * cells, hidden, width)
         self.embedding = Embedding(n_params, embedding) if n_params else None
         self.lift_shift = nn.Linear(embedding, hidden) if n_params else None
         period = tuple(1.0 + p for p in self.padding) if extension == "window" else 1.0
@@ -160,7 +162,7 @@ class FNO(GridOperator):
             )
             for i in range(layers)
         )
-        self.projection = Perceptron(width, max(1, round(width * projection)), out_channels * self.cells)
+        self.projection = Perceptron(width, max(1, round(width * projection)), self.written)
 
     @classmethod
     def for_signature(cls, signature: Signature, **options: Any) -> Self:
@@ -232,7 +234,9 @@ class FNO(GridOperator):
         coarse = None  # a patch is inside if any of its points is
         if mask is not None:
             coarse = space_to_depth(extend(mask.to(h.dtype), self.patch), self.patch).amax(dim=1, keepdim=True)
-        y = depth_to_space(self._apply_layers(h, params, coarse, plan), self.patch)
+        # axes that the layers take as periodic, for want of padding, are so here
+        y = self._apply_layers(h, params, coarse, plan)
+        y = overlap_add(y, self.patch, [p == 0 for p in self.padding])
         y = y[(..., *(slice(0, n) for n in fine))].contiguous()
         return y if mask is None else y * mask.to(y.dtype)
 
@@ -296,7 +300,7 @@ class FNO(GridOperator):
         space = tuple(x.shape[2:])
         points = math.prod(space)
         constant = [layer.operands(None, plan) for layer in self.fourier_layers()] if self.embedding is None else None
-        out = x.new_empty(x.shape[0], self.out_channels * self.cells, *space)
+        out = x.new_empty(x.shape[0], self.written, *space)
 
         def work(index: int, part: slice, ws: Workspace) -> None:
             size = samples_a_chunk(points, self.width, x)
@@ -312,7 +316,7 @@ class FNO(GridOperator):
                     operands = layer.operands(embedding, plan) if constant is None else constant[i]
                     layer_in_place(v, operands, plan, ws, layer.last)
                 v = self._unpad(v.view(n, *plan.points, self.width), space).reshape(n, -1, self.width)
-                y = ws("result", n, points, self.out_channels * self.cells)
+                y = ws("result", n, points, self.written)
                 perceptron_chunk(v, self.projection.operands(None), ws, y)
                 out[s] = self._leave(y, space, ms)
 
@@ -351,7 +355,7 @@ class FNO(GridOperator):
         return v[(slice(None), *(slice(p, p + n) for p, n in zip(before, space, strict=True)))]
 
     def _leave(self, y: Tensor, space: Sequence[int], mask: Tensor | None) -> Tensor:
-        y = y.reshape(y.shape[0], *space, self.out_channels * self.cells).movedim(-1, 1).contiguous()
+        y = y.reshape(y.shape[0], *space, self.written).movedim(-1, 1).contiguous()
         return y if mask is None else y * mask.to(y.dtype)
 
     def pads(self, space: Sequence[int]) -> tuple[list[int], list[int]]:

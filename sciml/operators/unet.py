@@ -20,6 +20,8 @@ from sciml.operators._grid import (
     depth_to_space,
     extend,
     grid_arguments,
+    overlap_add,
+    overlap_channels,
     space_to_depth,
 )
 
@@ -77,8 +79,8 @@ class UNet(GridOperator):
         width: channels at the finest level.
         multipliers: channels at each level as multiples of `width`; their number is the number of levels.
         blocks: residual blocks at each level, on the way down and on the way up.
-        patch: side of the patches that the first convolution takes and the last one writes; 2 works on a grid half as
-            fine, at about a quarter of the cost.
+        patch: side of the patches that the first convolution takes; 2 works on a grid half as fine, at about a quarter
+            of the cost. The last one writes patches of twice the side, which overlap and add up.
         n_params: scalar parameters a sample; they modulate every block.
         boundary: what the convolutions see outside: "zeros", "replicate" or "circular" (periodic domains).
         dimensions, coordinates, masked, sampling: see `GridOperator`.
@@ -154,7 +156,7 @@ class UNet(GridOperator):
                 more = [ResidualBlock(d, size, size, embedding, boundary) for _ in range(blocks - 1)]
                 self.up.append(nn.ModuleList([first, *more]))
         self.last_norm = group_norm(sizes[0])
-        self.head = convolution(d, sizes[0], out_channels * patch**d, 3, boundary)
+        self.head = convolution(d, sizes[0], overlap_channels(out_channels, patch, d), 3, boundary)
 
     @classmethod
     def for_signature(cls, signature: Signature, **options: Any) -> Self:
@@ -212,5 +214,6 @@ class UNet(GridOperator):
             for block in cast(nn.ModuleList, self.up[i]):
                 h = block(h, embedding)
         h = self.head(F.gelu(self.last_norm(h)))
-        y = depth_to_space(h, self.patch)[(..., *(slice(0, n) for n in space))].contiguous()
+        y = overlap_add(h, self.patch, [self.boundary == "circular"] * self.dimensions)
+        y = y[(..., *(slice(0, n) for n in space))].contiguous()
         return y if mask is None else y * mask.to(y.dtype)

@@ -3,11 +3,12 @@
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
 
 from sciml import registry
 from sciml.errors import InputError
-from sciml.operators import Identity, UNet
-from sciml.operators.unet import depth_to_space, space_to_depth
+from sciml.operators import FNO, Identity, UNet
+from sciml.operators._grid import depth_to_space, overlap_add, overlap_channels, space_to_depth
 
 KINDS = {
     "line": ({"dimensions": 1, "masked": True}, (13,)),
@@ -76,6 +77,36 @@ def test_patches_and_back():
         z = space_to_depth(x, 2)
         assert z.shape[1] == 3 * 2 ** (len(shape) - 2)
         assert torch.equal(depth_to_space(z, 2), x)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize("side", [2, 3])
+def test_overlapping_patches_are_a_transposed_convolution(d, side):
+    channels, space = 2, (4, 5, 3)[:d]
+    x = torch.randn(2, overlap_channels(channels, side, d), *space, dtype=torch.float64)
+    made = overlap_add(x, side, [False] * d)
+    kernel = torch.eye(x.shape[1], dtype=x.dtype).reshape(-1, channels, *[2 * side] * d)
+    convolved = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[d - 1](x, kernel, stride=side)
+    before = side // 2
+    inner = convolved[(..., *(slice(before, before + n * side) for n in space))]
+    torch.testing.assert_close(made, inner, rtol=0, atol=1e-14)
+    shift, dims = (2,) * d, tuple(range(2, 2 + d))
+    fine = tuple(side * s for s in shift)
+    around = overlap_add(torch.roll(x, shift, dims), side, [True] * d)
+    torch.testing.assert_close(around, torch.roll(overlap_add(x, side, [True] * d), fine, dims), rtol=0, atol=1e-14)
+    assert around.sum().item() == pytest.approx(x.sum().item())  # nothing is lost around the ends
+    assert overlap_add(x, 1, [False] * d) is x and overlap_channels(3, 1, d) == 3
+
+
+@pytest.mark.parametrize("net", [
+    UNet(1, 1, width=8, boundary="circular", coordinates=False, patch=2, multipliers=(1, 2)),
+    FNO(1, 1, width=8, modes=(3, 3), coordinates=False, patch=2, layers=2),
+])  # fmt: skip
+def test_periodic_networks_with_patches_commute_with_shifts(net):
+    net = net.double()
+    x = torch.randn(1, 1, 16, 16, dtype=torch.float64)
+    shift = {"shifts": (4, 8), "dims": (2, 3)}
+    torch.testing.assert_close(net(torch.roll(x, **shift)), torch.roll(net(x), **shift), rtol=0, atol=1e-12)
 
 
 def test_export_round_trip(tmp_path):

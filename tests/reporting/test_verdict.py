@@ -10,7 +10,16 @@ from _synthetic import STEPS, SUBSETS, study
 
 from sciml.reporting import _style, films, gather, images
 from sciml.reporting.study import ALL, Row
-from sciml.reporting.verdict import cost_at_equal_error, gain, highlights, milliseconds, standing, steps_won, times, verdict
+from sciml.reporting.verdict import (
+    cost_at_equal_error,
+    gain,
+    highlights,
+    milliseconds,
+    standing,
+    steps_won,
+    times,
+    verdict,
+)
 
 
 def test_pooling_over_rollouts():
