@@ -48,7 +48,7 @@ def stretched(stretching: float, seed: int, epochs: float) -> float:
     """Mean over held-out cases of the relative L² error over all times."""
     problem, times = sciml.problems.HeatEquation(), np.linspace(0, 1, 11)
     values = np.geomspace(0.02, 0.2, 32)
-    held = values[3::4]
+    held = values[2::4]  # none at the ends: no extrapolation
     train = [problem.case(diffusivity=v) for v in values if v not in held]
     data = FiniteVolume(32, stretching=stretching).solve_many(train, times, progress=False)
     model = Surrogate("fno", width=16, modes=(8,)).fit(

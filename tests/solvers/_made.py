@@ -3,11 +3,16 @@
 import numpy as np
 
 from sciml import data
+from sciml.operators import FNO
 from sciml.problems import DataProblem
+from sciml.solver import Start
+from sciml.solvers import Surrogate
 from sciml.support import Grid, Mesh
 from sciml.training import AdamW, Recipe, Running, Steps
 
 QUIET = Running(progress=False)
+FEW = {"validation": None, "running": QUIET}
+SPEEDS = (0.2, 0.3, 0.4)
 
 
 def recipe(steps=3, **more):
@@ -52,3 +57,20 @@ def triangles(n=5, seed=0):
     number = np.arange(n * n).reshape(n, n)
     a, b, c, d = number[:-1, :-1].ravel(), number[1:, :-1].ravel(), number[1:, 1:].ravel(), number[:-1, 1:].ravel()
     return Mesh(position.reshape(-1, 2), {"triangle": np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)])})
+
+
+def fno(*solutions, stepping=None, how=None, dimensions=1, **more):
+    model = Surrogate(FNO, stepping, width=6, modes=(3,) * dimensions, layers=1)
+    return model.fit(list(solutions), recipe(**({"steps": 3} | (how or {}))), **FEW, **more)
+
+
+def values(solution):
+    """(time, field, *shape)."""
+    axis = 1 if "time" in solution.dims else 0
+    return np.stack([solution["a"].values, solution["b"].values], axis)
+
+
+def started(solution, upto=0, history=1, support=None):
+    case = data.case(data.pack([solution], dtype=None), 0)[0]
+    frames = values(solution)[max(upto + 1 - history, 0) : upto + 1]
+    return Start(case, support or case.support, frames, float(solution.time.values[upto]))

@@ -72,12 +72,12 @@ def trained(burgers_set, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "fno"
     torch.set_num_threads(1)
     surrogate = Surrogate(FNO, width=16, modes=(12,), layers=2)
-    how = recipe(400, batch=16, lr=8e-3, average=0.99, seed=1, objective=Supervised(RelativeL2()))
+    how = recipe(800, batch=16, lr=8e-3, average=0.99, seed=1, objective=Supervised(RelativeL2()))
     return surrogate.fit(burgers_set, how, running=Running(out=out, progress=False)), out
 
 
 def test_burgers_is_learned(trained, burgers_set):
-    """Held-out viscosities, ten steps from the initial field: within two per cent where persistence is off by 30."""
+    """Held-out viscosities, ten steps from the initial field: within one per cent where persistence is off by 30."""
     surrogate, _ = trained
     ds = data.open(burgers_set)
     held = table(ds, "test")
@@ -89,8 +89,8 @@ def test_burgers_is_learned(trained, burgers_set):
         np.testing.assert_allclose(found.x, truth.x, rtol=1e-12)
         error = metrics.relative_l2(found.u.values[-1], truth.u.values[-1])
         still = metrics.relative_l2(truth.u.values[0], truth.u.values[-1])
-        assert error < 0.02 and still > 0.25
-    assert surrogate.metrics[-1]["validation_gain"] > 200
+        assert error < 0.01 and still > 0.25
+    assert surrogate.metrics[-1]["validation_gain"] > 1000
 
 
 def test_save_and_load_give_identical_answers(trained):
@@ -106,7 +106,7 @@ def test_save_and_load_give_identical_answers(trained):
         "checkpoints", "config.json", "metrics.jsonl", "run.json", "support.safetensors", "weights.safetensors",
     ]  # fmt: skip
     records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert records[-1]["step"] == 400 and {"loss", "lr", "gradient_norm"} <= records[0].keys()
+    assert records[-1]["step"] == 800 and {"loss", "lr", "gradient_norm"} <= records[0].keys()
     # what `solve` answers is a solution like any other
     packed = data.pack([a, b], dtype=None)
     data.validate(packed)

@@ -509,14 +509,15 @@ def test_devices():
         Trainer(model(), loss, recipe(1), Running(device="tpu"))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_on_cuda(tmp_path):
-    before = torch.cuda.get_rng_state()
+@pytest.mark.parametrize("place", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
+def test_on_every_device_of_the_machine(place, tmp_path):
+    before = torch.cuda.get_rng_state() if place == "cuda" else torch.get_rng_state()
     network = model()
-    moved = Trainer(network, loss, recipe(60), Running(out=tmp_path, progress=False, checkpoint_every=7))
+    running = Running(out=tmp_path, progress=False, checkpoint_every=7, device=place)
+    moved = Trainer(network, loss, recipe(60), running)
     trained = moved.fit(Batches())
-    assert moved.device.type == "cuda" and all(p.is_cuda for p in trained.parameters())
-    assert torch.equal(torch.cuda.get_rng_state(), before)
+    assert moved.device.type == place and all(p.device.type == place for p in trained.parameters())
+    assert torch.equal(torch.cuda.get_rng_state() if place == "cuda" else torch.get_rng_state(), before)
     assert validate(trained.cpu())["validation"] < validate(model().eval())["validation"]
     resumed = trainer(recipe(90), tmp_path, resume=True).fit(Batches())  # and on the CPU it goes on
     assert all(p.device.type == "cpu" and bool(torch.isfinite(p).all()) for p in resumed.parameters())
