@@ -207,22 +207,30 @@ class Grid(Support):
         return Grid.of(geometry, tuple(faces), masked, None if self.at is None else tuple(places))
 
     @staticmethod
-    def from_centres(centres: tuple[np.ndarray, ...], geometry: Geometry, mask: np.ndarray | None = None) -> Grid:
+    def from_centres(
+        centres: tuple[np.ndarray, ...], geometry: Geometry | None = None, mask: np.ndarray | None = None
+    ) -> Grid:
         """The grid whose cell centres (x, y, z) are given: the faces of which they are the midpoints, ends on the
         geometry's extents; where there are no such faces, faces midway between centres, which then are places within
-        cells (`at`). A periodic axis has no ends: equally spaced centres have equal cells, wherever the first one lies,
+        cells (`at`). Without a geometry the domain ends half a spacing beyond the outer centres. A periodic axis has no ends: equally spaced centres have equal cells, wherever the first one lies,
         and the first of the faces midway between centres is the one between the last centre and the first.
 
         Raises:
             InputError: centres that do not increase.
         """
         faces, places, middles = [], [], True
-        for axis, c, (a, b), around in zip("xyz", centres, geometry.extents, geometry.periodic, strict=False):
+        known = [(*e, p) for e, p in zip(geometry.extents, geometry.periodic, strict=True)] if geometry else []
+        if geometry is not None and len(known) != len(centres):
+            raise InputError(f"grid: centres: expected {len(known)} axes, as the geometry has, got {len(centres)}")
+        for i, (axis, c) in enumerate(zip("xyz", centres, strict=False)):
             c = plain(f"grid: centres along {axis}", c).astype(np.float64)
             if not np.all(np.diff(c) > 0):
                 raise InputError(
                     f"grid: centres along {axis}: expected increasing coordinates, got {c}".replace("\n", " ")
                 )
+            if geometry is None and len(c) < 2:
+                raise InputError(f"grid: centres along {axis}: expected a geometry, or two centres and more, got {c}")
+            a, b, around = known[i] if geometry else (1.5 * c[0] - 0.5 * c[1], 1.5 * c[-1] - 0.5 * c[-2], False)
             h = (b - a) / len(c)
             if around and len(c) > 1 and np.allclose(np.diff(c), h, rtol=0.0, atol=1e-6 * h):
                 faces.append(c[0] + (np.arange(len(c) + 1) - 0.5) * h)
@@ -234,7 +242,7 @@ class Grid(Support):
             faces.append(midway if exact is None else exact)
             places.append(np.clip(c, midway[:-1], midway[1:]) if exact is None else (exact[1:] + exact[:-1]) / 2)
             middles &= exact is not None
-        return Grid(tuple(faces), geometry.periodic, mask, None if middles else tuple(places))
+        return Grid(tuple(faces), geometry.periodic if geometry else (), mask, None if middles else tuple(places))
 
     @property
     def dims(self) -> tuple[str, ...]:

@@ -117,6 +117,18 @@ def test_cells_outside_the_mask_take_no_part():
     assert far.sample(np.ones((6, 6)), np.array([[0.5, 0.5]])).tolist() == [0.0]  # nothing inside around it
 
 
+def test_grid_from_centres_alone():
+    g = Grid.from_centres((np.array([0.5, 1.5, 2.5]), np.array([0.0, 1.0, 3.0])))
+    assert g.extents == ((0.0, 3.0), (-0.5, 4.0)) and g.periodic == (False, False) and g.shape == (3, 3)
+    np.testing.assert_allclose(g.points()[..., 0][0], [0.5, 1.5, 2.5])
+    np.testing.assert_allclose(g.points()[:, 0, 1], [0.0, 1.0, 3.0])
+    assert g.weights().sum() == pytest.approx(3.0 * 4.5)
+    with pytest.raises(InputError, match="two centres and more"):
+        Grid.from_centres((np.array([0.5]),))
+    with pytest.raises(InputError, match="1 axes, as the geometry has, got 2"):
+        Grid.from_centres((np.arange(3.0), np.arange(3.0)), Box((-1.0,), (3.0,)))
+
+
 def test_grid_from_centres():
     box = Box((0.0,), (1.0,))
     g = Grid.from_centres((np.diff(STRETCHED) / 2 + STRETCHED[:-1],), box)

@@ -39,9 +39,9 @@ RECIPE: dict[str, Any] = {
         "fno": Plan(
             "fno",
             {"width": 24, "modes": (12, 12), "layers": 4, "padding": 0.1, "patch": 2},
-            _TRAINING.replace(optimiser=AdamW(lr=9e-3, average=0.99)),
+            _TRAINING.replace(optimiser=AdamW(lr=5e-3, average=0.99)),
         ),
-        "unet": Plan("unet", {"width": 24, "patch": 2}, _TRAINING.replace(optimiser=AdamW(lr=8e-3, average=0.99))),
+        "unet": Plan("unet", {"width": 24, "patch": 2}, _TRAINING.replace(optimiser=AdamW(lr=3e-3, average=0.99))),
     },
     "evaluation": {"split": "test", "steps": 20},
 }

@@ -299,7 +299,8 @@ def _print_run(content: dict[str, Any]) -> None:
         head.append(("time", _part(encoding["stepping"])))
     step = encoding.get("step")
     if isinstance(step, dict):
-        unit = " time scales of the case" if step.get("kind") == "nondimensional" else ""
+        plain = problem.get("time_unit", "") if isinstance(problem, dict) else ""
+        unit = " time scales of the case" if step.get("kind") == "nondimensional" else f" {plain}".rstrip()
         head.append(("step", f"{step.get('value'):.6g}{unit}"))
     if "support" in content:
         head.append(("trained on", _support_text(content["support"], bool(encoding.get("shared", True)))))

@@ -125,6 +125,7 @@ def _compared(
     any_surrogate = next(iter(groups.values()))[0]
     held = table(dataset, split, any_surrogate.predicted)
     rows, square, more = [], [], {}
+    clock = "T" if any(c.scales.time != 1 for c in held.cases) else held.problem.time_unit
     for index, summary in enumerate(found.summary["rows"]):
         model = str(summary["name"])
         kind = "surrogate" if model in groups else "reference" if model in solvers else "baseline"
@@ -136,7 +137,7 @@ def _compared(
             rows.append(_row(model, kind, surrogate, cost, int(summary["runs"])))
             square.append(errors["error_square"].values[index, run].sum(axis=-1))
         last = ", last step" if found.summary["starts"] else ""
-        more[model] = _more(summary, found.summary["divergence_of_truth"], last)
+        more[model] = _more(summary, found.summary["divergence_of_truth"], last, clock)
     position = {int(n): i for i, n in enumerate(held.number)}
     cases = [held.cases[position[int(n)]] for n in errors["case"].values]
     numbers = [c.problem.shown(c) for c in cases]
@@ -179,14 +180,14 @@ def _cost(solver: Any, held: Any) -> float:
     return best if times is None else best / max(len(times) - 1, 1)
 
 
-def _more(summary: Mapping[str, Any], of_truth: Mapping[str, Any], last: str) -> dict[str, str]:
+def _more(summary: Mapping[str, Any], of_truth: Mapping[str, Any], last: str, clock: str) -> dict[str, str]:
     from sciml.reporting._style import number
 
     found = {}
     lost = summary["correlation_time"]["all"]
     if lost["never"] == lost["never"]:
         never = 100 * lost["never"]
-        middle = "never lost" if np.isinf(lost["median"]) else f"{lost['median']:.2g} T"
+        middle = "never lost" if np.isinf(lost["median"]) else f"{lost['median']:.2g} {clock}"
         found["correlation stays above 0.9 for (median)"] = middle
         found["rollouts that keep it"] = f"{never:.0f} %"
     spectrum = [v for v in summary["spectrum_error"]["all"]["mean"] if v is not None]

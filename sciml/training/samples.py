@@ -192,7 +192,12 @@ def open_data(data: Any) -> tuple[xr.Dataset, Path | None]:
         return (data if schema.is_packed(data) else _data.pack([data], dtype=None)), None
     if isinstance(data, Sequence) and data and all(isinstance(d, xr.Dataset) for d in data):
         return _data.pack(data, dtype=None), None
-    raise InputError(f"data: expected a path, a data set or solutions, got {type(data).__name__}")
+    if isinstance(data, Sequence) and not data:
+        raise InputError("data: expected at least one solution, got none")
+    found = type(data).__name__
+    if isinstance(data, Sequence):
+        found = f"a {found} with {next(type(d).__name__ for d in data if not isinstance(d, xr.Dataset))} in it"
+    raise InputError(f"data: expected a path, a data set or solutions (xarray.Dataset), got {found}")
 
 
 def table(
@@ -281,12 +286,14 @@ def time_step(cases: CaseTable, every: int = 1) -> TimeStep:
     if not steps:
         raise InputError("data: no case has two frames, so there is no step to learn")
     dt, scale = np.array(steps).T
+    scaled = bool((scale != 1).any())  # somebody's own data have no scale but the unit
     for kind, values in (("nondimensional", dt / scale), ("physical", dt)):
-        if np.ptp(values) <= 1e-3 * values.mean():
+        if (scaled or kind == "physical") and np.ptp(values) <= 1e-3 * values.mean():
             return TimeStep(kind, _round(float(np.median(values))))
+    relative = f" or {(dt / scale).min():g} to {(dt / scale).max():g} time scales" if scaled else ""
     raise InputError(
-        f"data: time steps differ between cases, {dt.min():g} to {dt.max():g} {cases.problem.time_unit} or "
-        f"{(dt / scale).min():g} to {(dt / scale).max():g} time scales; expected one step for all"
+        f"data: time steps differ between cases, {dt.min():g} to {dt.max():g} {cases.problem.time_unit}{relative}; "
+        "expected one step for all (stepping Query takes any)"
     )
 
 

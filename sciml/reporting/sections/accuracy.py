@@ -109,7 +109,7 @@ def _more(study: Study) -> Table:
         if model in study.more
     ]
     words = ["Further figures, over all subsets."]
-    if any("correlation" in name for name in names):
+    if any(text.endswith(" T") for found in study.more.values() for text in found.values()):
         words.append("T is the problem's time scale, which for flows is length over velocity.")
     if any("divergence" in name for name in names):
         words.append(
