@@ -59,3 +59,13 @@ def test_surrogate_of_the_concepts_page_answers():
     scope: dict = {}
     exec(compile(source, "concepts.md", "exec"), scope)
     assert scope["answer"]["T"].shape == (2, 1)
+
+
+def test_pages_on_own_data_run_in_order(tmp_path, monkeypatch):
+    """As printed, one after the other."""
+    monkeypatch.chdir(tmp_path)
+    scope: dict = {}
+    for source in blocks("docs/own_data.md"):
+        exec(compile(source, "own_data.md", "exec"), scope)
+    assert scope["model"].training["steps"] > 0 and (tmp_path / "plume.html").stat().st_size > 100_000
+    assert np.isfinite(scope["answer"]["T"].values).all()
