@@ -30,7 +30,7 @@ def version() -> str:
 def solution(
     case: Case,
     times: Any,
-    fields: Mapping[str, tuple[tuple[str, ...], Any]],
+    fields: Mapping[str, Any],
     coords: Mapping[str, Any] | Support,
     *,
     solver: str = "",
@@ -48,7 +48,8 @@ def solution(
         case: the case that was solved.
         times: (T,) strictly increasing times in the problem's time unit, or durations (timedelta64); None for steady
             problems.
-        fields: name -> (dims, array). Grid fields have dims ("time", ["z", ["y",]] "x") with "x_face" and the like for
+        fields: name -> (dims, array), or name -> array where `coords` is a `Support`: then its axes, after "time" unless
+            the problem is steady; or name -> DataArray, whose dims count. Grid fields have dims ("time", ["z", ["y",]] "x") with "x_face" and the like for
             face values; node or particle fields have ("time", "node"). Steady fields have no "time". Names are the
             problem's fields, or these with "_face", "_tendency" or "_std" appended.
         coords: a `Support`, which brings mask and connectivity along; or axis name -> (n,) increasing positions ("x",
@@ -83,6 +84,7 @@ def solution(
         coords = {name: array for name, (_, array) in coords.coordinates().items()}
     if isinstance(given, Support) and given.dimensions != problem.dimensions:
         raise InputError(f"coords: {given!r}, but {problem.name} has {problem.dimensions} dimensions of space")
+    fields = {name: _with_dims(name, value, given, problem) for name, value in fields.items()}
     outside = None if mask is None else plain("mask", mask) == 0
     values: dict[str, Any] = {}
     time = _times(times, problem)
@@ -157,6 +159,20 @@ def solution(
         **{key: _plain(key, value) for key, value in (attrs or {}).items()},
     }
     return xr.Dataset(values, positions, root)
+
+
+def _with_dims(name: str, value: Any, coords: Any, problem: Any) -> tuple[tuple[str, ...], Any]:
+    """(dims, array) of a field, however it was given."""
+    if isinstance(value, xr.DataArray):
+        return tuple(map(str, value.dims)), value.values
+    if isinstance(value, tuple) and len(value) == 2 and all(isinstance(d, str) for d in value[0]):
+        return tuple(value[0]), value[1]
+    if isinstance(value, np.ndarray) and isinstance(coords, Support):
+        return (coords.dims if problem.steady else ("time", *coords.dims)), value
+    raise InputError(
+        f'fields: {name!r}: expected (dims, array), as in {name!r}: (("time", "y", "x"), array), '
+        f"or an array beside a Support, got {type(value).__name__}"
+    )
 
 
 def _times(times: Any, problem: Any) -> np.ndarray | None:

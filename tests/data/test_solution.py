@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from _make import cavity, problems
 
+import sciml
 from sciml import data
 from sciml.errors import InputError
 from sciml.problem import Case
@@ -96,3 +97,17 @@ def test_steady_solutions_have_no_time():
     assert "time" not in found.variables
     with pytest.raises(InputError, match=re.escape("'p' has dims ('time', 'y', 'x')")):
         data.solution(case, None, {"p": (("time", "y", "x"), np.zeros((1, 2, 2)))}, {"x": X, "y": X})
+
+
+def test_fields_without_names_of_axes():
+    problem = sciml.problems.DataProblem("mine", ["a"])
+    grid = sciml.Grid.from_centres((np.arange(4.0), np.arange(3.0)))
+    a = np.arange(24.0).reshape(2, 3, 4)
+    named = sciml.data.solution(problem.case(), [0, 1], {"a": (("time", "y", "x"), a)}, grid)
+    assert sciml.data.solution(problem.case(), [0, 1], {"a": a}, grid).identical(named)
+    assert sciml.data.solution(problem.case(), [0, 1], {"a": named["a"]}, grid).identical(named)
+    nodes = sciml.Points(np.random.default_rng(0).random((12, 2)))
+    assert sciml.data.solution(problem.case(), [0, 1], {"a": a.reshape(2, 12)}, nodes)["a"].dims == ("time", "node")
+    for fields, coords in (({"a": a}, {"x": np.arange(4.0), "y": np.arange(3.0)}), ({"a": a.tolist()}, grid)):
+        with pytest.raises(InputError, match=r"fields: 'a': expected \(dims, array\), as in"):
+            sciml.data.solution(problem.case(), [0, 1], fields, coords)
