@@ -212,8 +212,9 @@ class Grid(Support):
     ) -> Grid:
         """The grid whose cell centres (x, y, z) are given: the faces of which they are the midpoints, ends on the
         geometry's extents; where there are no such faces, faces midway between centres, which then are places within
-        cells (`at`). Without a geometry the domain ends half a spacing beyond the outer centres. A periodic axis has no ends: equally spaced centres have equal cells, wherever the first one lies,
-        and the first of the faces midway between centres is the one between the last centre and the first.
+        cells (`at`). Without a geometry the domain ends half a spacing beyond the outer centres. A periodic axis has
+        no ends: equally spaced centres have equal cells, wherever the first one lies, and the first of the faces
+        midway between centres is the one between the last centre and the first.
 
         Raises:
             InputError: centres that do not increase.

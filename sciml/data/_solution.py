@@ -48,10 +48,10 @@ def solution(
         case: the case that was solved.
         times: (T,) strictly increasing times in the problem's time unit, or durations (timedelta64); None for steady
             problems.
-        fields: name -> (dims, array), or name -> array where `coords` is a `Support`: then its axes, after "time" unless
-            the problem is steady; or name -> DataArray, whose dims count. Grid fields have dims ("time", ["z", ["y",]] "x") with "x_face" and the like for
-            face values; node or particle fields have ("time", "node"). Steady fields have no "time". Names are the
-            problem's fields, or these with "_face", "_tendency" or "_std" appended.
+        fields: name -> (dims, array); name -> array where `coords` is a `Support`, which says the axes after "time";
+            or name -> DataArray, whose dims count. Grid fields have dims ("time", ["z", ["y",]] "x") with "x_face"
+            and the like for face values; node or particle fields have ("time", "node"). Steady fields have no "time".
+            Names are the problem's fields, or these with "_face", "_tendency" or "_std" appended.
         coords: a `Support`, which brings mask and connectivity along; or axis name -> (n,) increasing positions ("x",
             "y", "x_face", ...) in m, which cover the domain of the case; for nodes "x", "y", "z" are (N,)
             node positions, or (T, N) where nodes move.
