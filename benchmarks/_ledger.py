@@ -73,6 +73,26 @@ def commit() -> str:
     return name + "+changes" * bool(changed)
 
 
+def source() -> str:
+    """A digest of the package's source."""
+    digest = hashlib.sha256()
+    for path in sorted((HERE.parent / "sciml").rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def withdraw(name: str, ids: Sequence[str], reason: str) -> None:
+    """Take figures back that do not mean what they say: their checks become "not_run", their part keeps its record."""
+    path = RESULTS / f"{name}.json"
+    record = json.loads(path.read_text())
+    for id in ids:
+        check = next(c for c in record["checks"] if c["id"] == id)
+        check.update(value=None, status="not_run", reason=f"withdrawn: {reason}")
+        check.pop("spread", None)
+        check.pop("note", None)
+    _replace(path, record)
+
+
 def _git(*arguments: str) -> str:
     command = ["git", "-C", str(HERE.parent), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
@@ -157,7 +177,7 @@ class Ledger:
         self._seeds: list[int] = []
         self._machine = machine(threads)
         self._versions = versions(*packages)
-        self._commit = commit()  # when the measurement begins
+        self._commit, self._source = commit(), source()  # when the measurement begins
         self._load = round(os.getloadavg()[0], 2)
 
     def row(self, **columns: Any) -> None:
@@ -208,6 +228,8 @@ class Ledger:
             for row in self._rows:
                 print(json.dumps(row))
             return path
+        if source() != self._source:
+            self._commit += ", changed while it ran"
         RESULTS.mkdir(exist_ok=True)
         old: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         parts = old.get("parts", {})
@@ -242,7 +264,7 @@ class Ledger:
         for id, goal in self._goals.items():
             check = found.get(id)
             if check is None:
-                why = f"not measured yet: run `make bench-{self.name}`"
+                why = f"no program has measured this yet; `make bench-{self.name}` would"
                 check = {"part": None, "id": id, "value": None, **_judged(goal, None, None, why)}
             else:  # goals.toml may have been renewed since
                 same = check["value"] is None or check["goal"] == _text(goal)
@@ -280,3 +302,7 @@ def _short(check: dict[str, Any]) -> str:
 def _module() -> str:
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     return spec.name if spec is not None else Path(sys.argv[0]).stem
+
+
+if __name__ == "__main__":  # python -m benchmarks._ledger NAME REASON ID...
+    withdraw(sys.argv[1], sys.argv[3:], sys.argv[2])

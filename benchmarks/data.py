@@ -243,7 +243,7 @@ class RandomBlocks:
         return np.stack([np.roll(self.block[k % 256], k // 256) for k in numbers])
 
 
-def bench_memory(folder: Path, gigabytes: float = 8.0, steps: int = 300, dry: bool = False) -> None:
+def bench_memory(folder: Path, gigabytes: float = 8.0, steps: int = 1000, dry: bool = False) -> None:
     import dask.array
 
     ledger = Ledger("data", part="memory")
@@ -275,12 +275,19 @@ def bench_memory(folder: Path, gigabytes: float = 8.0, steps: int = 300, dry: bo
         section="Surrogate.fit of a Fourier neural operator from one file, default settings",
         file_gigabytes=round(path.stat().st_size / 1e9, 2),
         steps=told["steps"],
+        share_of_windows_read=round(told["steps"] * 16 / (0.98 * cases * (frames - 1)), 3),
+        passes_before_training="scales of fields and increments, over the training frames",
         steps_per_second=round(told["steps"] / told["seconds"], 2),
+        peak_resident_of_the_process_gigabytes=round(told["peak_resident"] / 1e9, 3),
         peak_pss_gigabytes=round(peak / 1e9, 3),
         peak_pss_of_each_process_gigabytes=[round(v / 1e9, 3) for v in sorted(at_peak.values(), reverse=True)],
     )
     ledger.seeds(0)
-    ledger.check("training_pss_gigabytes_on_8_gigabyte_file", round(peak / 1e9, 4), reason="sum over all processes")
+    ledger.check(
+        "training_pss_gigabytes_on_8_gigabyte_file", round(peak / 1e9, 4), reason="sum over all processes",
+        note="sum over all processes, seen every 0.1 s of one run; the main process, shared libraries included, was "
+        f"never above {told['peak_resident'] / 1e9:.2f} GB",
+    )  # fmt: skip
     ledger.write(dry=dry)
     path.unlink()
 
@@ -318,7 +325,9 @@ def train(path: str, steps: int) -> None:
         recipe=sciml.Recipe(length=sciml.Steps(steps), batch=16),
         running=sciml.Running(progress=False),
     )
-    print(json.dumps({"steps": steps, "seconds": time.perf_counter() - begin}))
+    status = Path("/proc/self/status").read_text()
+    most = float(status.split("VmHWM:")[1].split()[0]) * 1024
+    print(json.dumps({"steps": steps, "seconds": time.perf_counter() - begin, "peak_resident": most}))
 
 
 # ---- fuzz -----------------------------------------------------------------------------------------------------------
@@ -371,7 +380,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=12_000, help="fuzz: number of files")
     parser.add_argument("--gigabytes", type=float, default=8.0, help="memory: size of the file")
     parser.add_argument("--train", help=argparse.SUPPRESS)
-    parser.add_argument("--steps", type=int, default=300, help="memory: training steps")
+    parser.add_argument("--steps", type=int, default=1000, help="memory: training steps")
     parser.add_argument("--quick", action="store_true", help="small and short; no ledger is written")
     arguments = parser.parse_args()
     if arguments.train:

@@ -47,10 +47,13 @@ def table(record: dict[str, Any]) -> str:
         if "spread" in check:
             spreads.setdefault(check["spread"]["of"], []).append(name)
         lines.append(f"| {name} | {figure(check)} | {goal} | {check['weight']} | {status} |")
-    machines = {json.dumps(p["machine"], sort_keys=True): p["machine"] for p in record["parts"].values()}
-    where = "; ".join(f"{m['cpu']}, {m['cores']} cores" for m in machines.values())
-    commits = ", ".join(dict.fromkeys(p["commit"] for p in record["parts"].values() if "commit" in p))
-    head = f"**{record['name']}** (`{record['command']}`; {where}{'; ' * bool(commits)}{commits})"
+    parts = record["parts"]
+    machines = dict.fromkeys(f"{p['machine']['cpu']}, {p['machine']['cores']} cores" for p in parts.values())
+    made: dict[str, list[str]] = {}
+    for name, part in parts.items():
+        made.setdefault(f"{part.get('commit', 'commit not recorded')}, {part['date']}", []).append(name)
+    when = "; ".join(key if len(made) == 1 else f"{', '.join(names)}: {key}" for key, names in made.items())
+    head = f"**{record['name']}** (`{record['command']}`; {'; '.join(machines)}; {when})"
     below = [f"{superscript(k)} {note}" for k, note in enumerate(notes, 1)]
     below += [f"The report's own verdict: {row['row']}" for row in record["rows"] if row.get("section") == "verdict"]
     below += [f"Spread of {', '.join(names)}: {of}." for of, names in spreads.items()]
@@ -61,18 +64,21 @@ def superscript(value: int) -> str:
     return "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] for digit in str(value))
 
 
-def main() -> None:
+def body() -> str:
+    """All tables."""
     order = ("speed", "gpu", "data", "learned", "darcy", "demo")
     records = [json.loads((RESULTS / f"{n}.json").read_text()) for n in order if (RESULTS / f"{n}.json").exists()]
+    return "\n\n".join(table(r) for r in records)
+
+
+def main() -> None:
     text = (ROOT / "README.md").read_text()
     if START not in text or END not in text:
         raise SystemExit(f"README.md: the marks {START} and {END} are missing")
-    body = "\n\n".join(table(r) for r in records)
-    new = re.sub(
-        f"{re.escape(START)}.*?{re.escape(END)}", lambda _: f"{START}\n{body}\n{END}", text, count=1, flags=re.DOTALL
-    )
+    tables = f"{START}\n{body()}\n{END}"
+    new = re.sub(f"{re.escape(START)}.*?{re.escape(END)}", lambda _: tables, text, count=1, flags=re.DOTALL)
     (ROOT / "README.md").write_text(new)
-    print(f"README.md: {sum(len(r['checks']) for r in records)} figures from {len(records)} ledgers")
+    print(f"README.md: {tables.count(chr(10))} lines of tables")
 
 
 if __name__ == "__main__":

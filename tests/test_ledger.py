@@ -80,3 +80,26 @@ def test_finished_pieces_are_found_again(place):
 def test_quantiles_lie_between_the_values():
     spread = ledger.quantiles([3.0, 1.0, 2.0], "3 values")
     assert (spread["low"], spread["high"]) == pytest.approx((1.2, 2.8))
+
+
+def test_a_figure_is_taken_back(place):
+    part = ledger.Ledger("speed", part="import")
+    part.check("import_seconds", 0.3, spread=ledger.extremes([0.2, 0.4], "2 runs"), note="bare")
+    part.write()
+    ledger.withdraw("speed", ["import_seconds"], "the clock was wrong")
+    check = next(c for c in json.loads(place.read_text())["checks"] if c["id"] == "import_seconds")
+    assert check["status"] == "not_run" and check["value"] is None and "the clock was wrong" in check["reason"]
+    assert "spread" not in check and "note" not in check
+
+
+def test_a_source_that_changes_meanwhile_is_told(place, monkeypatch):
+    part = ledger.Ledger("speed", part="import")
+    part.check("import_seconds", 0.3)
+    monkeypatch.setattr(ledger, "source", lambda: "another")
+    part.write()
+    assert "changed while it ran" in json.loads(place.read_text())["parts"]["import"]["commit"]
+
+
+def test_the_tables_of_the_readme_are_those_of_the_ledgers():
+    text = (readme.ROOT / "README.md").read_text()
+    assert text.split(readme.START)[1].split(readme.END)[0].strip() == readme.body().strip()

@@ -1,8 +1,9 @@
 """What `sciml demo` makes and trains: chosen so that all of it takes about six minutes on two cores.
 
 `data` goes to `sciml.solvers.generate`, every model is a `Plan`. The models train at the same time, each on its share
-of the cores. In the last fifth of the run the loss is on the third of three steps in a row, which makes rollouts
-stable; first steps, in which a lid jumps, come six times as often as others.
+of the cores; their settings were chosen on the split "validation". In the last fifth of the run the loss is on the
+third of three steps in a row, which makes rollouts stable; first steps, in which a lid jumps, come six times as often
+as others.
 """
 
 from __future__ import annotations

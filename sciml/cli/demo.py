@@ -17,6 +17,7 @@ RECORD = "demo.json"
 
 def demo(
     out: str = typer.Option("runs/demo", "--out", metavar="DIR", help="Folder for data, runs and page."),
+    seed: int = typer.Option(0, "--seed", help="Seed of weights and of the order of batches; the data stay the same."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Do every stage anew."),
     as_json: bool = typer.Option(False, "--json", help="Print stages, times and the comparison as JSON."),
 ) -> None:
@@ -27,8 +28,10 @@ def demo(
     """
     from sciml.cli import _arguments, _show
 
+    if seed < 0:
+        raise InputError(f"--seed: expected a whole number >= 0, got {seed}")
     folder = _arguments.new_folder("--out", out, may_exist=True)
-    record = run_demo(folder, overwrite=overwrite)
+    record = run_demo(folder, seeded(seed), overwrite=overwrite)
     if as_json:
         _show.print_json(record)
         return
@@ -37,6 +40,16 @@ def demo(
     _show.console().print(_show.table("", ("stage", "time"), rows))
     _show.note(record["results"]["verdict"])
     _show.note(f"open {folder / 'report.html'}")
+
+
+def seeded(seed: int) -> dict[str, Any]:
+    """The recipe of the demo with another seed of its models."""
+    import dataclasses
+
+    from sciml.cli._demo_recipe import RECIPE
+
+    models = {n: dataclasses.replace(m, recipe=m.recipe.replace(seed=seed)) for n, m in RECIPE["models"].items()}
+    return RECIPE | {"models": models}
 
 
 def run_demo(folder: Path, recipe: Mapping[str, Any] | None = None, overwrite: bool = False) -> dict[str, Any]:

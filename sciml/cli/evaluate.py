@@ -67,8 +67,12 @@ def results(study: Any) -> dict[str, Any]:
     sentence, tone = verdict(study)
     best = study.best
     won = {s: steps_won(study, best, s) for s in [ALL, *study.subsets]} if best else {}
-    return {"data": study.data_name, "split": study.split, "steps": study.steps, "verdict": sentence, "tone": tone,
-            "best": best, "steps_won": {k: {"won": a, "of": b} for k, (a, b) in won.items()}, "rows": rows}  # fmt: skip
+    rollouts = list(zip(study.rollout_case, study.rollout_subset, strict=False))
+    cases = {s: len({c for c, own in rollouts if s in (ALL, own)}) for s in [ALL, *study.subsets]}
+    return {
+        "data": study.data_name, "split": study.split, "steps": study.steps, "verdict": sentence, "tone": tone,
+        "best": best, "cases": cases, "steps_won": {k: {"won": a, "of": b} for k, (a, b) in won.items()}, "rows": rows,
+    }  # fmt: skip
 
 
 def print_study(study: Any) -> None:

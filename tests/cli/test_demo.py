@@ -125,7 +125,8 @@ def test_ledger_is_filled_from_the_results(made, tmp_path, monkeypatch):
 
     monkeypatch.setattr(ledger, "RESULTS", tmp_path)
     folder, record = made
-    program.write(record["results"], json.loads((folder / "demo.json").read_text()), 1.0)
+    run = {"results": record["results"], "stages": json.loads((folder / "demo.json").read_text()), "minutes": 1.0}
+    program.write(ledger.Ledger("demo"), [run, run | {"minutes": 2.0}, run | {"minutes": 7.0}])
     content = json.loads((tmp_path / "demo.json").read_text())
     checks = {c["id"]: c for c in content["checks"]}
     assert len(checks) == 4
@@ -133,7 +134,9 @@ def test_ledger_is_filled_from_the_results(made, tmp_path, monkeypatch):
     gains = [rows["persistence"]["one_step_nmse"]["all"] / rows[m]["one_step_nmse"]["all"] for m in ("FNO", "U-Net")]
     assert checks["best_one_step_gain_over_persistence"]["value"] == pytest.approx(max(gains))
     assert checks["worst_one_step_gain_over_persistence"]["value"] == pytest.approx(min(gains))
-    assert checks["minutes_after_install"]["status"] == "holds"
+    minutes = checks["minutes_after_install"]
+    assert minutes["status"] == "holds" and minutes["value"] == 2.0 and minutes["spread"]["high"] == 7.0
+    assert "ic" in checks["ic_rollout_steps_where_best_beats_every_unlearned_row"]["note"]
     assert 0 <= checks["ic_rollout_steps_where_best_beats_every_unlearned_row"]["value"] <= 4
 
 
