@@ -333,6 +333,42 @@ def without_gradients(e: Any) -> Expression:
     return expression(e)
 
 
+def gradient_part(e: Any) -> dict[tuple[str, int], Expression] | None:
+    """The coefficients c of e = without_gradients(e) + Σ c[f, j] ∂_j f over fields f and axes j, where they are
+    constants of numbers and parameters; None where derivatives come in in any other way."""
+
+    def fixed(c: Expression) -> bool:
+        return all(isinstance(leaf, Constant | Parameter) for leaf in leaves(c))
+
+    match expression(e):
+        case Partial(Field(name), axis):
+            return {(name, axis): Constant(1.0)}
+        case Partial():
+            return None
+        case Operation("add" | "subtract" as name, a, b):
+            left, right = gradient_part(a), gradient_part(b)
+            if left is None or right is None:
+                return None
+            sign = 1.0 if name == "add" else -1.0
+            return left | {k: left.get(k, ZERO) + sign * c for k, c in right.items()}
+        case Operation("multiply" | "divide" as name, a, b):
+            left, right = gradient_part(a), gradient_part(b)
+            if left is None or right is None:
+                return None
+            if not left and not right:
+                return {}
+            if not right and fixed(b):
+                return {k: c * b if name == "multiply" else c / b for k, c in left.items()}
+            if name == "multiply" and not left and fixed(a):
+                return {k: a * c for k, c in right.items()}
+            return None
+        case Operation(_, a, b):
+            return {} if gradient_part(a) == gradient_part(b) == {} else None
+        case Function(_, a):
+            return {} if gradient_part(a) == {} else None
+    return {}
+
+
 def leaves(e: Expression) -> set[Expression]:
     """All leaves of an expression."""
     match e:

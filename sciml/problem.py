@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from sciml.expressions import Balance, Coordinates, Field, Input, Names, Operato
 from sciml.geometry import Geometry
 from sciml.support import Grid, Support
 from sciml.symmetry import Symmetry
+
+if TYPE_CHECKING:
+    from sciml.problems.designs import Design
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,14 @@ class Problem(ABC):
     @abstractmethod
     def geometry(self, case: Case) -> Geometry: ...
 
+    def design(self) -> Design:
+        """The cases that a benchmark makes of this problem.
+
+        Raises:
+            InputError: there are none.
+        """
+        raise InputError(f"{self.name}: has no design of cases of its own; give cases to solve_many instead")
+
     @abstractmethod
     def scales(self, case: Case) -> Scales: ...
 
@@ -287,6 +298,11 @@ class PDEProblem(Problem):
             for name, condition in conditions.items()
             if condition.kind == "dirichlet"
         }
+
+    def streamfunction(self, case: Case, grid: Grid) -> np.ndarray | None:
+        """The initial stream function ψ on cell corners (at a resolution of its own), u = ∂ψ/∂y, v = −∂ψ/∂x; None where
+        a case begins in another way."""
+        return None
 
     def balances(self) -> dict[str, Balance]:
         """`equations` with its symbols filled in."""

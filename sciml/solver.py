@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from sciml.arrays import clock, real
-from sciml.errors import InputError
+from sciml.errors import InputError, SolverError
 from sciml.problem import Case, Problem
+from sciml.progress import Bar
 from sciml.support import Support
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 class Solver(ABC):
     """Solves any case of the problems that it supports, and labels the answer.
 
-    Subclasses give `supports` and `_solve`; the public methods validate first, so that a wrong request fails before
+    Subclasses give `supports` and `_together`; the public methods validate first, so that a wrong request fails before
     anything is computed.
     """
 
@@ -35,12 +37,71 @@ class Solver(ABC):
         """Whether this solver can solve the cases of `problem`."""
 
     @abstractmethod
-    def _solve(self, case: Case, times: np.ndarray | None, points: np.ndarray | None) -> xarray.Dataset: ...
+    def _together(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[xarray.Dataset]:
+        """The solutions of the cases of one portion; what fails says so in its `status` and raises nothing."""
 
     @property
     def settings(self) -> dict[str, Any]:
         """What determines the answer beside the case, as JSON values; stored with every solution."""
         return {}
+
+    @property
+    def threads(self) -> int:
+        """Portions that are worked on at the same time."""
+        return 1
+
+    def portions(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[tuple[int, ...]]:
+        """Which cases (by number) are solved together. It depends on the list alone, so that equal requests have equal
+        answers.
+
+        Raises:
+            InputError: a case that cannot be solved, before anything is computed.
+        """
+        return [(i,) for i in range(len(cases))]
+
+    def work(
+        self, cases: Sequence[Case], times: Sequence[np.ndarray | None], portions: Iterable[tuple[int, ...]]
+    ) -> Iterator[tuple[int, xarray.Dataset]]:
+        """(number, solution) of the cases of these portions, in the order in which they are done."""
+
+        def one(portion: tuple[int, ...]) -> list[tuple[int, xarray.Dataset]]:
+            found = self._together([cases[i] for i in portion], [times[i] for i in portion])
+            return list(zip(portion, found, strict=True))
+
+        several = list(portions)
+        if self.threads == 1 or len(several) == 1:
+            for portion in several:
+                yield from one(portion)
+            return
+        with ThreadPoolExecutor(min(self.threads, len(several))) as pool:
+            jobs = [pool.submit(one, portion) for portion in several]
+            try:
+                for job in as_completed(jobs):
+                    yield from job.result()
+            finally:
+                for job in jobs:
+                    job.cancel()
+
+    def stream(self, cases: Iterable[Case], times: Any = None) -> Iterator[tuple[int, xarray.Dataset]]:
+        """(number, solution with its `status`) of every case, as they come; one failure does not stop the others.
+
+        Args:
+            times: one sequence for all cases, or one sequence for each case.
+
+        Raises:
+            InputError: no cases, one that the solver does not support, or unusable times.
+        """
+        several, each = self.prepared(cases, times)
+        return self.work(several, each, self.portions(several, each))
+
+    def prepared(self, cases: Iterable[Case], times: Any) -> tuple[list[Case], list[np.ndarray | None]]:
+        """Cases and their times, checked."""
+        several = as_cases(cases)
+        if not several:
+            raise InputError("cases: expected at least one, got none")
+        for case in several:
+            self.require(case)
+        return several, times_for(several, times)
 
     def solve(self, case: Case, times: Any = None, points: Any = None) -> xarray.Dataset:
         """Solve one case.
@@ -48,7 +109,7 @@ class Solver(ABC):
         Args:
             case: which case.
             times: requested times, increasing, in the case's time unit; None for steady problems.
-            points: (N, D) points to sample at instead of the solver's own grid, where the solver can.
+            points: (N, D) points to answer at instead of the solver's own grid.
 
         Returns:
             The solution at exactly these times (see DESIGN: "solution").
@@ -58,7 +119,18 @@ class Solver(ABC):
             SolverError: the computation failed.
         """
         self.require(case)
-        return self._solve(case, check_times(case.problem, times), check_points(case, points))
+        asked, places = check_times(case.problem, times), check_points(case, points)
+        found = self._together([case], [asked])[0] if places is None else self._at(case, asked, places)
+        status = found.attrs["status"]
+        if status != "ok":
+            raise SolverError(status if status.startswith(self.name) else f"{self.name}: {status}")
+        return found
+
+    def _at(self, case: Case, times: np.ndarray | None, points: np.ndarray) -> xarray.Dataset:
+        """The solution at points: that on the solver's own support, interpolated."""
+        from sciml.data import sampled
+
+        return sampled(case, self._together([case], [times])[0], points)
 
     def solve_many(self, cases: Iterable[Case], times: Any = None, progress: bool = True) -> xarray.Dataset:
         """Solve many cases into one ragged data set with a `status` for each; one failure does not stop the others.
@@ -66,7 +138,15 @@ class Solver(ABC):
         Args:
             times: one sequence for all cases, or one sequence for each case.
         """
-        raise InputError(f"{self.name}: solve_many is not available for this solver")
+        from sciml.data import pack
+
+        several, each = self.prepared(cases, times)
+        found: dict[int, xarray.Dataset] = {}
+        with Bar(self.name, len(several), progress) as step:
+            for i, solution in self.work(several, each, self.portions(several, each)):
+                found[i] = solution
+                step()
+        return pack([found[i] for i in range(len(several))], dtype=None)
 
     def require(self, case: Case) -> None:
         """Check that `case` is a case, and one that this solver supports."""
@@ -91,6 +171,7 @@ class Start:
         frames: (history, field, *shape) in physical units, the last one at `time`.
         time: of the last frame, in the problem's time unit; 0 for steady problems.
         first: (field, *shape) the frame at which the case begins, and its time; by default the last of `frames`.
+        fields: names of the fields of the frames; () for those of the solver that is asked.
     """
 
     case: Case
@@ -98,6 +179,7 @@ class Start:
     frames: np.ndarray
     time: float = 0.0
     first: tuple[np.ndarray, float] | None = None
+    fields: tuple[str, ...] = ()
 
     @property
     def beginning(self) -> tuple[np.ndarray, float]:

@@ -9,17 +9,15 @@ import typer
 
 from sciml.errors import InputError
 
-PROFILES = ("resolved", "published")
-
 
 def generate(
-    problem: str = typer.Argument(..., metavar="PROBLEM", help="Problem: cavity (lid_driven_cavity)."),
+    problem: str = typer.Argument(..., metavar="PROBLEM", help="Problem: cavity, burgers, darcy, heat_equation, ..."),
     out: str = typer.Option(..., "--out", metavar="FILE", help="Data set file to write."),
     cases: int = typer.Option(None, "--cases", metavar="N", help="Cases in all; those of the profile if left out."),
-    subset: str = typer.Option(None, "--subset", metavar="NAMES", help="Subsets out of bc,prop,geo,ic."),
+    subset: str = typer.Option(None, "--subset", metavar="NAMES", help="Subsets, as bc,prop,geo,ic of the cavity."),
     frames: int = typer.Option(None, "--frames", metavar="N", help="Frames of every case."),
     resolution: int = typer.Option(None, "--resolution", metavar="N", help="Cells along each side."),
-    profile: str = typer.Option("resolved", "--profile", help="Parameter axes: resolved or published."),
+    profile: str = typer.Option(None, "--profile", help="Parameter axes (cavity: resolved or published)."),
     seed: int = typer.Option(0, "--seed", help="Seed of random cases and of the splits."),
     solver: str = typer.Option(None, "--solver", metavar="NAME", help="Solver; the problem's own if left out."),
     scheduler: str = typer.Option(
@@ -31,7 +29,6 @@ def generate(
     """Solve cases of a problem and write them to a data set file. An interrupted command goes on where it stopped."""
     from sciml.cli import _arguments, _show
 
-    _arguments.choice("--profile", profile, PROFILES)
     for name, value, least in (("--cases", cases, 1), ("--frames", frames, 1), ("--resolution", resolution, 4)):
         _arguments.at_least(name, value, least)
     if seed < 0:
@@ -42,9 +39,12 @@ def generate(
     family = registry.problems.get(problem)
     if solver is not None:
         registry.solvers.get(solver)
-    given = {"cases": cases, "subset": subset, "frames": frames, "resolution": resolution, "solver": solver}
+    given = {
+        "cases": cases, "subset": subset, "frames": frames, "resolution": resolution, "solver": solver,
+        "profile": profile,
+    }  # fmt: skip
     made = run_generation(
-        family.name, target, profile=profile, seed=seed, scheduler=scheduler, overwrite=overwrite,
+        family.name, target, seed=seed, scheduler=scheduler, overwrite=overwrite,
         **{k: v for k, v in given.items() if v is not None},
     )  # fmt: skip
     if as_json:

@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
+    "sampled": "_solution",
     "solution": "_solution",
     "pack": "_pack",
     "concat": "_pack",
@@ -39,6 +40,7 @@ __all__ = [
     "importers",
     "open",
     "pack",
+    "sampled",
     "schema",
     "solution",
     "splits",
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from sciml.data._pack import concat as concat
     from sciml.data._pack import pack as pack
     from sciml.data._shards import ShardWriter as ShardWriter
+    from sciml.data._solution import sampled as sampled
     from sciml.data._solution import solution as solution
     from sciml.data._support import support as support
     from sciml.data._write import write as write

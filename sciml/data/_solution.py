@@ -15,7 +15,7 @@ from sciml.arrays import cast, clock, plain, storable
 from sciml.data import _nodes, schema
 from sciml.errors import InputError, suggest
 from sciml.problem import Case
-from sciml.support import Support
+from sciml.support import Points, Support, read
 
 VOLATILE = ("wall_time", "created", "host")  # root attributes that differ between equal runs: kept out of data files
 
@@ -159,6 +159,37 @@ def solution(
         **{key: _plain(key, value) for key, value in (attrs or {}).items()},
     }
     return xr.Dataset(values, positions, root)
+
+
+def sampled(case: Case, found: xr.Dataset, points: np.ndarray) -> xr.Dataset:
+    """A solution at points, by linear interpolation on its own support; values on faces are left out.
+
+    Args:
+        points: (N, D).
+    """
+    support = support_of(case, found)
+    steady = "time" not in found.dims
+    fields = {}
+    for name, field in found.data_vars.items():
+        if set(support.dims) <= set(field.dims) and set(field.dims) <= {"time", *support.dims} and name != "mask":
+            values = field.transpose(*([] if steady else ["time"]), *support.dims).values
+            fields[str(name)] = (("node",) if steady else ("time", "node"), support.sample(values, points))
+    times = None if steady else found["time"].values
+    settings = json.loads(found.attrs.get("settings", "{}"))
+    return solution(
+        case, times, fields, Points(points), solver=found.attrs.get("solver", ""), settings=settings,
+        status=found.attrs["status"],
+    )  # fmt: skip
+
+
+def support_of(case: Case, found: xr.Dataset) -> Support:
+    """Where the values of a solution live, at its last time."""
+    nodal = "node" in found.sizes
+    variables = {}
+    for name, var in found.variables.items():
+        if str(name) in ("x", "y", "z", "mask") or str(name).startswith("connectivity"):
+            variables[str(name)] = (var.isel(time=-1) if "time" in var.dims else var).values
+    return read(variables, None if nodal else case.geometry)
 
 
 def _with_dims(name: str, value: Any, coords: Any, problem: Any) -> tuple[tuple[str, ...], Any]:

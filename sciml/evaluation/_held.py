@@ -139,7 +139,11 @@ class Held:
                 firsts[i] = (self.frames(i, 0)[0] * scale, float(times[0]))
             at = np.maximum(frame + solver.every * np.arange(1 - solver.history, 1), 0)
             past = np.concatenate([self.frames(i, int(k)) for k in at]) * scale
-            found.append(Start(self.table.cases[i], self.support(i, frame), past, float(times[frame]), first=firsts[i]))
+            found.append(
+                Start(
+                    self.table.cases[i], self.support(i, frame), past, float(times[frame]), firsts[i], self.table.fields
+                )
+            )
         return found
 
     def portion(self, cases: Sequence[int]) -> int:

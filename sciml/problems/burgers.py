@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from sciml.geometry import Box
 from sciml.problem import Case, FieldSpec, InputSpec, Invariant, ParameterSpec, PDEProblem, Scales
 from sciml.registry import problems
 from sciml.support import Grid
+
+if TYPE_CHECKING:
+    from sciml.problems.designs import Design
 
 
 @problems.register("burgers")
@@ -46,6 +49,11 @@ class Burgers(PDEProblem):
 
     def equations(self, q: Any, d: Operators, theta: Any, x: Any) -> dict[str, Balance]:
         return {"momentum": Balance(storage=q.u, flux=q.u**2 / 2 - theta.viscosity * d.grad(q.u), unit="m s-2")}
+
+    def design(self) -> Design:
+        from sciml.problems.designs.burgers import BurgersDesign
+
+        return BurgersDesign()
 
     def scales(self, case: Case) -> Scales:
         return Scales(case.length, case.length / case.velocity, {"u": case.velocity}, velocity=case.velocity)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from sciml.problem import Case, FieldSpec, InputSpec, ParameterSpec, PDEProblem,
 from sciml.registry import problems
 
 WALLS = ("closed", "drained")
+
+if TYPE_CHECKING:
+    from sciml.problems.designs import Design
 
 
 def _homogeneous(parameters: Any, x: Any, y: Any) -> Any:
@@ -73,6 +76,11 @@ class Darcy(PDEProblem):
     def equations(self, q: Any, d: Operators, theta: Any, x: Any) -> dict[str, Balance]:
         flux = -1.0 * q.permeability * d.grad(q.p)
         return {"mass": Balance(flux=flux, source=theta.source, face_rule={"permeability": "harmonic"}, unit="m-2")}
+
+    def design(self) -> Design:
+        from sciml.problems.designs.darcy import DarcyDesign
+
+        return DarcyDesign()
 
     def scales(self, case: Case) -> Scales:
         # For a unit coefficient the pressure of the drained square peaks at 0.0737 of the source.

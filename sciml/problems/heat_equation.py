@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from sciml.geometry import Box
 from sciml.problem import Case, FieldSpec, InputSpec, ParameterSpec, PDEProblem, Scales
 from sciml.registry import problems
 from sciml.support import Grid
+
+if TYPE_CHECKING:
+    from sciml.problems.designs import Design
 
 
 @problems.register("heat_equation", "heat")
@@ -61,6 +64,11 @@ class HeatEquation(PDEProblem):
 
     def equations(self, q: Any, d: Operators, theta: Any, x: Any) -> dict[str, Balance]:
         return {"energy": Balance(storage=q.T, flux=-theta.diffusivity * d.grad(q.T), unit="K s-1")}
+
+    def design(self) -> Design:
+        from sciml.problems.designs.heat_equation import HeatDesign
+
+        return HeatDesign()
 
     def scales(self, case: Case) -> Scales:
         return Scales(case.length, 1.0 / case.frequency, {"T": abs(case.amplitude) or 1.0})

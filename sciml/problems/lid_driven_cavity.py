@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from sciml.problems._incompressible import navier_stokes, velocity_from_streamfu
 from sciml.registry import problems
 from sciml.support import Grid
 from sciml.symmetry import Symmetry
+
+if TYPE_CHECKING:
+    from sciml.problems.designs import Design
 
 
 @problems.register("lid_driven_cavity", "cavity")
@@ -91,6 +94,11 @@ class LidDrivenCavity(PDEProblem):
         """Re = ρ U L / μ with L the width and U the reference speed."""
         return case.density * self.scales(case).velocity * case.width / case.viscosity
 
+    def design(self) -> Design:
+        from sciml.problems.designs.lid_driven_cavity import CavityDesign
+
+        return CavityDesign()
+
     def scales(self, case: Case) -> Scales:
         speed = abs(case.lid_velocity)
         if speed == 0:  # a cavity at rest, or one that only spins down: the speed of its initial field
@@ -115,6 +123,10 @@ class LidDrivenCavity(PDEProblem):
             "lid_now": float(lid.at(time)) / s.velocity,
             "lid_next": float(lid.at(time + time_step)) / s.velocity,
         }
+
+    def streamfunction(self, case: Case, grid: Grid) -> np.ndarray | None:
+        psi = case.inputs.get("initial_streamfunction")
+        return psi if isinstance(psi, np.ndarray) else None
 
     def initial_state(self, case: Case, grid: Grid) -> dict[str, np.ndarray]:
         psi = case.inputs.get("initial_streamfunction")

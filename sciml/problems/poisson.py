@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from sciml.expressions import Balance, Operators
 from sciml.geometry import Box
 from sciml.problem import Case, FieldSpec, InputSpec, ParameterSpec, PDEProblem, Scales
 from sciml.registry import problems
+
+if TYPE_CHECKING:
+    from sciml.problems.designs import Design
 
 
 def _sine_source(parameters: Any, x: Any, y: Any) -> Any:
@@ -47,6 +50,11 @@ class Poisson(PDEProblem):
 
     def equations(self, q: Any, d: Operators, theta: Any, x: Any) -> dict[str, Balance]:
         return {"potential": Balance(flux=-1.0 * d.grad(q.p), source=q.source, unit="m-2")}
+
+    def design(self) -> Design:
+        from sciml.problems.designs.poisson import PoissonDesign
+
+        return PoissonDesign()
 
     def scales(self, case: Case) -> Scales:
         return Scales(1.0, 1.0, {"p": abs(case.amplitude) or 1.0})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from sciml.problem import Case, FieldSpec, InputSpec, Invariant, ParameterSpec, 
 from sciml.problems._incompressible import navier_stokes, velocity_from_streamfunction
 from sciml.registry import problems
 from sciml.support import Grid
+
+if TYPE_CHECKING:
+    from sciml.problems.designs import Design
 
 
 @problems.register("taylor_green")
@@ -58,6 +61,11 @@ class TaylorGreen(PDEProblem):
 
     def equations(self, q: Any, d: Operators, theta: Any, x: Any) -> dict[str, Balance]:
         return navier_stokes(q, d, theta)
+
+    def design(self) -> Design:
+        from sciml.problems.designs.taylor_green import TaylorGreenDesign
+
+        return TaylorGreenDesign()
 
     def scales(self, case: Case) -> Scales:
         u, length = case.velocity, case.length / (2 * math.pi)

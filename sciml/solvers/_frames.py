@@ -11,20 +11,11 @@ import xarray as xr
 
 from sciml import data as _data
 from sciml.arrays import clock
+from sciml.data._solution import support_of
 from sciml.errors import InputError, suggest
 from sciml.problem import Case, Problem
 from sciml.solver import Start
-from sciml.support import Support, read
-
-
-def support_of(case: Case, solution: xr.Dataset) -> Support:
-    """Where the values of a solution live, at its last time."""
-    nodal = "node" in solution.sizes
-    variables = {}
-    for name, var in solution.variables.items():
-        if str(name) in ("x", "y", "z", "mask") or str(name).startswith("connectivity"):
-            variables[str(name)] = (var.isel(time=-1) if "time" in var.dims else var).values
-    return read(variables, None if nodal else case.geometry)
+from sciml.support import Support
 
 
 def start_of(case: Case, frame: Any, fields: Sequence[str]) -> Start:

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import itertools
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
 import xarray as xr
 
-from sciml import data as _data
 from sciml import registry
 from sciml.errors import InputError
 from sciml.problem import Case, Problem
-from sciml.solver import Restartable, Start, as_cases, check_times, times_for
+from sciml.solver import Restartable, Start, check_times
 from sciml.solvers._alignment import Clock, Layout, Map
 from sciml.solvers._frames import labelled, start_of
 from sciml.support import Grid, Points, Support
@@ -88,19 +87,24 @@ class Baseline(Restartable):
         self._fitted()
         return self._labelled(start_of(case, frame, self.fields), check_times(case.problem, times), None)
 
-    def _solve(self, case: Case, times: np.ndarray | None, points: np.ndarray | None) -> xr.Dataset:
+    def _together(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[xr.Dataset]:
+        return [self._labelled(self._begins_at(c, t), t, None) for c, t in zip(cases, times, strict=True)]
+
+    def _at(self, case: Case, times: np.ndarray | None, points: np.ndarray) -> xr.Dataset:
+        return self._labelled(self._begins_at(case, times), times, points)
+
+    def _begins_at(self, case: Case, times: np.ndarray | None) -> Start:
         self._fitted()
         support = self.layout.support(case, self.name)
         none = np.zeros((0, len(self.fields), *support.shape))
         if times is None:
-            return self._labelled(Start(case, support, none), None, points)
+            return Start(case, support, none)
         try:
-            start = Start(case, support, self._initial(case, support)[None], 0.0)
+            return Start(case, support, self._initial(case, support)[None], 0.0)
         except InputError:
             if self.sees_start:
                 raise
-            start = Start(case, support, none, float(times[0]))
-        return self._labelled(start, times, points)
+            return Start(case, support, none, float(times[0]))
 
     def _labelled(self, start: Start, times: np.ndarray | None, points: np.ndarray | None) -> xr.Dataset:
         case, support = start.case, start.support
@@ -113,11 +117,6 @@ class Baseline(Restartable):
         return labelled(
             case, times, frames.astype(np.float32), self.fields, support, solver=self.name, settings=self.settings
         )
-
-    def solve_many(self, cases: Iterable[Case], times: Any = None, progress: bool = True) -> xr.Dataset:
-        cases = as_cases(cases)
-        each = times_for(cases, times)
-        return _data.pack([self.solve(c, t) for c, t in zip(cases, each, strict=True)])
 
     # -- cases --------------------------------------------------------------------------------------------------
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +15,9 @@ from sciml.errors import InputError, SolverError, is_number
 from sciml.geometry import AXES, Box
 from sciml.problem import Case, PDEProblem
 from sciml.registry import solvers
-from sciml.solver import Solver, check_times
-from sciml.solvers import _many
+from sciml.solver import Start, check_times
 from sciml.solvers._control_volumes import ControlVolumes, assemble, boundary_values, cell_inputs
+from sciml.solvers._numerical import Begin, GridSolver, cell_counts, title
 from sciml.solvers._promotion import standard
 from sciml.solvers._sparse_jacobian import Pattern
 from sciml.support import Grid
@@ -30,7 +30,7 @@ _SUBSTEPS = [1, 2, 3] + [m * 2**k for k in range(1, 24) for m in (2, 3)]
 
 
 @solvers.register("finite_volume")
-class FiniteVolume(Solver):
+class FiniteVolume(GridSolver):
     """Cells that balance exactly, straight from the problem's equation: any scalar balance on a box in 1-D, 2-D, 3-D.
 
     ∂t storage + ∇·flux = source is integrated over every cell with the second-order face fluxes of
@@ -59,7 +59,7 @@ class FiniteVolume(Solver):
         courant: float = 0.5,
         time_step: float | None = None,
     ):
-        self.resolution = _many.cell_counts(self.name, resolution, 3)
+        self.resolution = cell_counts(self.name, resolution, 3)
         numbers = (stretching, courant, 1.0 if time_step is None else time_step)
         for what, value in zip(("stretching", "courant", "time_step"), numbers, strict=True):
             if not is_number(value):
@@ -71,6 +71,10 @@ class FiniteVolume(Solver):
                 raise InputError(f"{self.name}: {what} is {value!r}, expected a number > 0")
         self.stretching, self.courant = float(stretching), float(courant)
         self.time_step = None if time_step is None else float(time_step)
+
+    @classmethod
+    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False) -> Self:
+        return cls(counts)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -105,13 +109,13 @@ class FiniteVolume(Solver):
         return Grid(tuple(faces), grid.periodic)
 
     @standard
-    def substeps(self, case: Case, times: np.ndarray) -> list[int]:
-        """Equal sub-steps from each requested time (at first: from 0) to the next."""
+    def substeps(self, case: Case, times: np.ndarray, start: float = 0.0) -> list[int]:
+        """Equal sub-steps from each requested time (at first: from the start) to the next."""
         step = self.time_step
         if step is None:
             sizes = [float(np.mean(w)) for w in self.grid(case).widths]
             step = self.courant * min(sizes) / case.scales.length * case.scales.time
-        gaps = np.diff(times, prepend=0.0)
+        gaps = np.diff(times, prepend=start)
         # from a sparse list of counts, so that few different loops are compiled
         return [0 if g == 0 else next(n for n in _SUBSTEPS if n >= g / step * (1 - 1e-9)) for g in gaps]
 
@@ -167,38 +171,45 @@ class FiniteVolume(Solver):
         boundary = {k: jnp.asarray(v, float) for k, v in values.items()}
         return {"parameters": theta, "inputs": cells, "boundary": boundary, "time": jnp.asarray(times, float)}
 
-    def _solve(self, case: Case, times: np.ndarray | None, points: np.ndarray | None) -> xarray.Dataset:
-        if points is not None:
-            raise InputError(f"{self.name}: points are not available, expected None; the answer is on cell centres")
-        return _many.checked(self._attempt(case, times))
-
-    def solve_many(self, cases: Iterable[Case], times: Any = None, progress: bool = True) -> xarray.Dataset:
-        return _many.solve_many(self, self._attempt, cases, times, progress)
-
     @standard
-    def _attempt(self, case: Case, times: np.ndarray | None) -> xarray.Dataset:
+    def run(
+        self, cases: Sequence[Case], times: Sequence[np.ndarray], begins: Sequence[Begin] | None = None
+    ) -> list[dict[str, Any]]:
+        """Fields and their rates of change up to the end or to a failure, and the "status"; see `GridSolver.run`."""
+        with jax.enable_x64(True):
+            starts = [None] * len(cases) if begins is None else begins
+            return [self._run(case, t, b) for case, t, b in zip(cases, times, starts, strict=True)]
+
+    def _run(self, case: Case, times: np.ndarray, begin: Begin | None) -> dict[str, Any]:
+        grid, name = self.grid(case), case.problem.fields[0].name
+        frames, rates, status = self._march(case, grid, None if case.problem.steady else times, begin)
+        missing = np.full((max(len(times) - len(frames), 0), *grid.shape), np.nan)
+        found = {name: np.concatenate([np.reshape(frames, (len(frames), *grid.shape)), missing]), "status": status}
+        if not case.problem.steady:
+            found[f"{name}_tendency"] = np.concatenate([np.reshape(rates, (len(rates), *grid.shape)), missing])
+        return found
+
+    def begin(self, start: Start) -> Begin:
+        name = start.case.problem.fields[0].name
+        return Begin({name: start.support.onto(self.given(start)[name], self.grid(start.case))}, start.time)
+
+    def label(self, case: Case, times: np.ndarray | None, found: Mapping[str, Any]) -> xarray.Dataset:
         from sciml.data import solution
 
-        grid = self.grid(case)
+        grid, name = self.grid(case), case.problem.fields[0].name
         dims = AXES[: grid.dimensions][::-1]
         coords = dict(zip(AXES, grid.centres, strict=False))
         if self.stretching:
             coords |= {f"{a}_face": f for a, f in zip(AXES, grid.faces, strict=False)}
-        with jax.enable_x64(True):
-            frames, rates, status = self._march(case, grid, times)
-        name = case.problem.fields[0].name
         if times is None:
-            fields = {name: (dims, frames[0] if frames else np.full(grid.shape, np.nan))}
+            fields: dict[str, Any] = {name: (dims, found[name][0])}
         else:
-            count = len(frames)
-            times, dims = times[:count], ("time", *dims)
-            shape = (count, *grid.shape)
-            fields = {
-                name: (dims, np.reshape(frames, shape)), f"{name}_tendency": (dims, np.reshape(rates, shape)),
-            }  # fmt: skip
-        return solution(case, times, fields, coords, solver=self.name, settings=self.settings, status=status)
+            count = int(np.isfinite(found[name].reshape(len(times), -1)).all(axis=1).sum())
+            times = times[:count]
+            fields = {n: (("time", *dims), found[n][:count]) for n in (name, f"{name}_tendency")}
+        return solution(case, times, fields, coords, solver=self.name, settings=self.settings, status=found["status"])
 
-    def _march(self, case: Case, grid: Grid, times: np.ndarray | None) -> tuple[list, list, str]:
+    def _march(self, case: Case, grid: Grid, times: np.ndarray | None, begin: Begin | None) -> tuple[list, list, str]:
         """Frames and rates of change up to the end, or to a failure; and the status."""
         volumes = assemble(case, grid)
         theta = {k: jnp.asarray(v) for k, v in case.parameters.items()}
@@ -207,25 +218,27 @@ class FiniteVolume(Solver):
         zero = jnp.zeros(grid.shape)
         frames: list[np.ndarray] = []
         rates: list[np.ndarray] = []
-        now = 0.0
+        now = start = 0.0 if begin is None else begin.time
         try:
             if times is None:
                 data = _at(self._data(case, volumes, theta, cells, np.zeros(1)), 0)
                 return [np.asarray(newton(zero, data, 0.0, 1.0, zero))], [], "ok"
-            q = jnp.asarray(case.problem.initial_state(case, grid)[volumes.field], float)
-            for start, stop, count in zip(np.r_[0.0, times[:-1]], times, self.substeps(case, times), strict=True):
+            state = case.problem.initial_state(case, grid) if begin is None else begin.state
+            q = jnp.asarray(state[volumes.field], float)
+            steps = self.substeps(case, times, start)
+            for before, stop, count in zip(np.r_[start, times[:-1]], times, steps, strict=True):
                 if count:
-                    tau = (stop - start) / count
-                    data = self._data(case, volumes, theta, cells, _stage_times(start, tau, count))
+                    tau = (stop - before) / count
+                    data = self._data(case, volumes, theta, cells, _stage_times(before, tau, count))
                     for k in range(count):
-                        now = start + k * tau
+                        now = before + k * tau
                         q = _step(volumes, newton, q, [_at(data, 2 * k + i) for i in (0, 1)], tau)
                 here = _at(self._data(case, volumes, theta, cells, np.array([stop])), 0)
                 frames.append(np.asarray(q))
                 rates.append(np.asarray(volumes.rate(q, here)))
         except SolverError as error:
             place = "" if times is None else f" at t = {now:.6g}"
-            return frames, rates, f"{self.name}: {_many.title(case)}: {error}{place}"
+            return frames, rates, f"{self.name}: {title(case)}: {error}{place}"
         return frames, rates, "ok"
 
 

@@ -1,4 +1,4 @@
-"""Data sets made by the reference solver."""
+"""Data sets made by numerical solvers, from the designs of problems."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sciml import registry
-from sciml.errors import InputError, is_whole
-from sciml.problem import Case
-from sciml.problems.lid_driven_cavity import LidDrivenCavity
-from sciml.solvers import _cavity_cases, _flow_batches, _many
-from sciml.solvers.incompressible import IncompressibleFlow
+from sciml.errors import InputError, is_whole, suggest
+from sciml.problem import Case, Problem
+from sciml.problems.designs import Request
+from sciml.progress import Bar
+from sciml.solvers._numerical import GridSolver
+from sciml.solvers.references import reference
 
 if TYPE_CHECKING:
     import xarray
@@ -33,12 +34,12 @@ class Summary:
         cases: number of cases, by subset.
         computed: cases computed in this run; the others were there from an interrupted one.
         failed: label -> what went wrong; these cases hold the frames before it.
-        under_resolved: label -> cell Reynolds number U Δx/ν, of cases whose wall layers the grid does not resolve.
+        under_resolved: label -> how far a case goes beyond what the grid shows, as its design says.
     """
 
     path: str
     profile: str
-    resolution: tuple[int, int]
+    resolution: tuple[int, ...]
     frames: int
     cases: dict[str, int]
     computed: int
@@ -50,14 +51,14 @@ class Summary:
         return asdict(self)
 
     def __str__(self) -> str:
-        ny, nx = self.resolution
+        cells = " x ".join(map(str, self.resolution))
         parts = ", ".join(f"{n} {s}" for s, n in self.cases.items())
-        lines = [f"{self.path}: {sum(self.cases.values())} cases ({parts}), {self.frames} frames of {ny} x {nx} cells"]
+        lines = [f"{self.path}: {sum(self.cases.values())} cases ({parts}), {self.frames} frames of {cells} cells"]
         if self.under_resolved:
             highest = max(self.under_resolved.values())
             lines.append(
-                f"{len(self.under_resolved)} cases are under-resolved (cell Reynolds numbers up to {highest:.3g}): "
-                "their wall layers are thinner than the grid shows"
+                f"{len(self.under_resolved)} cases are under-resolved (by up to {highest:.3g}, see the design of the "
+                "problem): they hold finer structures than the grid shows"
             )
         lines += [f"failed: {label}: {what}" for label, what in self.failed.items()]
         return "\n".join(lines)
@@ -67,39 +68,40 @@ def generate(
     problem_name: str,
     out: str | os.PathLike[str],
     cases: int | None = None,
-    subset: str | Sequence[str] = _cavity_cases.SUBSETS,
+    subset: str | Sequence[str] | None = None,
     frames: int = 21,
-    resolution: int | tuple[int, int] = 64,
-    profile: str = "resolved",
+    resolution: int | Sequence[int] = 64,
+    profile: str | None = None,
     seed: int = 0,
-    solver: str = "incompressible",
+    solver: str | None = None,
     scheduler: str = "local",
     progress: bool = True,
     overwrite: bool = False,
-    fields: Sequence[str] = ("u", "v", "p"),
+    fields: Sequence[str] | None = None,
     dtype: str = "float32",
 ) -> Summary:
-    """Make a data set of lid-driven cavity flows with splits by case.
+    """Make a data set of a problem's cases with splits by case.
 
-    The parameters are in `sciml.solvers._cavity_cases`. Frames are Δt = 0.25 width/U apart from t = 0 in profile
-    "resolved", 0.1 s apart from t = 0.1 s in profile "published". Finished cases are kept in `<out>.shards` until all
-    are done, so that the same call goes on after an interruption; equal calls give equal bytes.
+    Which cases, and at which times, the problem's design says (`sciml.problems.designs`). Finished cases are kept in
+    `<out>.shards` until all are done, so that the same call goes on after an interruption; equal calls give equal
+    bytes.
 
     Args:
-        problem_name: "lid_driven_cavity" or "cavity".
+        problem_name: registry name, for instance "lid_driven_cavity" or "cavity".
         out: the file to make.
-        cases: how many, spread over subsets and their axes; None for all (159 published ones and 100 of ic).
-        subset: names out of "bc", "prop", "geo", "ic", or one string with commas.
-        frames: frames of each case.
-        resolution: cells along both axes, or (ny, nx).
-        profile: "resolved" or "published".
-        seed: of the random starts and lids, and of the splits.
-        solver: registry name of the solver.
+        cases: how many, spread over subsets; None for all that the design has.
+        subset: names of the design's subsets, or one string with commas; None for all.
+        frames: frames of each case; steady problems have one.
+        resolution: cells along every axis, or counts in array order (ny, nx).
+        profile: one of the design's; None for its first.
+        seed: of what is random, and of the splits.
+        solver: registry name of the solver; None for the problem's reference.
         scheduler: "local" for threads of this process, or the address of a Dask scheduler.
         progress: whether to show a bar.
         overwrite: whether an existing file may be replaced.
-        fields: what to store; "u_face", "v_face", "u_tendency" and "v_tendency" are available too.
-        dtype: type to compute in; stored is float32.
+        fields: what to store; None for the problem's fields. Solvers also give "<field>_tendency", and
+            `IncompressibleFlow` "u_face" and "v_face".
+        dtype: "float32" or "float64": type to compute in, where the solver has a choice; stored is float32.
 
     Raises:
         InputError: an argument that does not fit; before anything is computed or written.
@@ -110,76 +112,101 @@ def generate(
     if not isinstance(out, str | os.PathLike):
         raise InputError(f"out: expected a path, got {out!r}")
     path = Path(os.fspath(out))
-    if registry.problems.get(problem_name) is not LidDrivenCavity:
-        raise InputError(f"problem: generation is available for 'lid_driven_cavity', got {problem_name!r}")
-    cls = registry.solvers.get(solver)
-    if cls is not IncompressibleFlow:
-        raise InputError(f"solver: {solver!r} does not solve the cavity, expected 'incompressible'")
+    problem: Problem = registry.problems.get(problem_name)()
+    design = problem.design()
     for name, value, least in (("frames", frames, 1), ("cases", 1 if cases is None else cases, 1), ("seed", seed, 0)):
         if not is_whole(value) or not least <= value < 2**63:
             raise InputError(f"{name}: expected an integer from {least} on, got {value!r}")
-    if not isinstance(subset, str | Sequence):
+    if subset is not None and not isinstance(subset, str | Sequence):
         raise InputError(f"subset: expected names, got {subset!r}")
-    names = [s.strip() for s in subset.split(",")] if isinstance(subset, str) else list(subset)
-    _check_fields(fields)
-    flow = IncompressibleFlow(resolution, dtype=dtype, tendencies=any(f.endswith("_tendency") for f in fields))
-    made = _cavity_cases.cases(names, cases, profile, flow.resolution, frames, seed)
-    times = [_times(case, frames, profile) for case in made]
+    chosen = design.subsets if subset is None else subset
+    names = tuple(s.strip() for s in chosen.split(",")) if isinstance(chosen, str) else tuple(chosen)
+    profile = design.profiles[0] if profile is None else profile
+    numerical = _solver(problem, resolution, solver, fields, dtype)
+    stored = _fields(problem, numerical, fields)
+    counts_of = _counts(problem, resolution)
+    frames = 1 if problem.steady else frames
+    request = Request(names, cases, profile, counts_of, frames, seed)
+    made = design.cases(request)
+    times = [design.times(case, request) for case in made]
     if os.path.isdir(path) or (os.path.exists(path) and not overwrite):
         what = "is a folder" if path.is_dir() else "exists; expected a new file, or overwrite"
         raise InputError(f"{path}: {what}")
 
     identity = {
-        "problem": LidDrivenCavity.name,
+        "problem": problem.name,
         "profile": profile,
-        "subset": names,
+        "subset": list(names),
         "cases": cases,
         "frames": frames,
         "seed": seed,
-        "fields": list(fields),
-        "solver": flow.name,
-        "settings": flow.settings,
+        "fields": list(stored),
+        "solver": numerical.name,
+        "settings": numerical.settings,
     }
-    batches = _flow_batches.plan(flow, made, times)
+    portions = numerical.portions(made, times)
     cluster = contextlib.nullcontext() if scheduler == "local" else _client(scheduler)
-    writer = _writer(ShardWriter, path, identity, fields, overwrite)
-    todo = [b for b in batches if not all(writer.done(i) for i in b.numbers)]
+    writer = _writer(ShardWriter, path, identity, stored, overwrite)
+    todo = [p for p in portions if not all(writer.done(i) for i in p)]
     computed = 0
-    with cluster as client, _many._bar("generate", len(made), progress) as step:
-        for _ in range(len(made) - sum(len(b.numbers) for b in todo)):
+    with cluster as client, Bar("generate", len(made), progress) as step:
+        for _ in range(len(made) - sum(len(p) for p in todo)):
             step()
-        for done in _run(flow, made, times, todo, client):
-            for i, solution in done:
-                if not writer.done(i):
-                    writer.write(i, solution)
-                    computed += 1
-                step()
+        for i, solution in _work(numerical, made, times, todo, client):
+            if not writer.done(i):
+                writer.write(i, solution)
+                computed += 1
+            step()
 
-    coarse = _under_resolved(made, flow.resolution)
+    coarse = design.under_resolved(made, counts_of)
     attrs = {"generator": "sciml generate", "profile": profile, "seed": seed, "under_resolved": json.dumps(coarse)}
     writer.merge(lambda subsets: splits.by_case(subsets, seed=seed), attrs, count=len(made))
     counts = {s: sum(c.subset == s for c in made) for s in names}
     failed = _failures(path, made)
-    return Summary(
-        str(path), profile, flow.resolution, frames, counts, computed, failed, coarse, time.monotonic() - begun
-    )
+    return Summary(str(path), profile, counts_of, frames, counts, computed, failed, coarse, time.monotonic() - begun)
 
 
-def _times(case: Case, frames: int, profile: str) -> np.ndarray:
-    if profile == "published":
-        return _cavity_cases.PUBLISHED_STEP * np.arange(1, frames + 1)
-    return 0.25 * case.scales.time * np.arange(frames)
+def _counts(problem: Problem, resolution: Any) -> tuple[int, ...]:
+    """Cells in array order."""
+    several = isinstance(resolution, Sequence) and not isinstance(resolution, str)
+    counts = tuple(resolution) if several else (resolution,) * problem.dimensions
+    if len(counts) != problem.dimensions or any(not is_whole(n) or n < 1 for n in counts):
+        raise InputError(f"resolution: expected a number of cells, or {problem.dimensions} of them, got {resolution!r}")
+    return tuple(int(n) for n in counts)
 
 
-def _check_fields(fields: Sequence[str]) -> None:
-    known = ("u", "v", "p", "u_face", "v_face", "u_tendency", "v_tendency")
+def _solver(
+    problem: Problem, resolution: Any, name: str | None, fields: Sequence[str] | None, dtype: str
+) -> GridSolver:
+    counts = _counts(problem, resolution)
+    if dtype not in ("float32", "float64"):
+        raise InputError(f"dtype: expected 'float32' or 'float64', got {dtype!r}")
+    rates = any(str(f).endswith("_tendency") for f in fields or ())
+    if name is None:
+        found = reference(problem, counts)
+        if found is None:
+            raise InputError(f"solver: no numerical solver of this package solves {problem.name!r} on {counts} cells")
+        return type(found).on(counts, dtype, rates)
+    cls = registry.solvers.get(name)
+    if not issubclass(cls, GridSolver):
+        raise InputError(f"solver: {name!r} is no numerical solver on a grid")
+    solver = cls.on(counts, dtype, rates)
+    if not solver.supports(problem):
+        raise InputError(f"solver: {name!r} does not solve {problem.name!r}")
+    return solver
+
+
+def _fields(problem: Problem, solver: GridSolver, fields: Sequence[str] | None) -> tuple[str, ...]:
+    """What is stored."""
+    if fields is None:
+        return tuple(f.name for f in problem.fields)
+    known = solver.answers(problem)
     if isinstance(fields, str) or not isinstance(fields, Sequence) or not fields or len(set(fields)) < len(fields):
         raise InputError(f"fields: expected names out of {', '.join(known)}, each once, got {fields!r}")
     for name in fields:
         if name not in known:
-            from sciml.errors import suggest
-
             raise InputError(f"fields: the solver gives no field {name!r}{suggest(name, known)}")
+    return tuple(fields)
 
 
 def _writer(cls: Any, path: Path, identity: Any, fields: Sequence[str], overwrite: bool) -> Any:
@@ -205,32 +232,24 @@ def _client(scheduler: str) -> Any:
         raise InputError(f"scheduler: cannot reach {scheduler!r}: {error}") from None
 
 
-def _run(
-    flow: IncompressibleFlow, cases: list[Case], times: list[np.ndarray], batches: list[Any], client: Any
-) -> Iterator[list[tuple[int, xarray.Dataset]]]:
+def _work(
+    solver: GridSolver, cases: list[Case], times: list[Any], portions: list[tuple[int, ...]], client: Any
+) -> Iterator[tuple[int, xarray.Dataset]]:
     if client is None:
-        yield from _flow_batches.run(flow, cases, times, batches)
+        yield from solver.work(cases, times, portions)
         return
     from distributed import as_completed
 
-    jobs = [client.submit(_remote, flow, cases, times, batch, pure=False) for batch in batches]
+    jobs = {}
+    for portion in portions:
+        mine = [cases[i] for i in portion], [times[i] for i in portion]
+        jobs[client.submit(_remote, solver, *mine, pure=False)] = portion
     for job in as_completed(jobs):
-        yield job.result()
+        yield from zip(jobs[job], job.result(), strict=True)
 
 
-def _remote(flow: IncompressibleFlow, cases: list[Case], times: list[np.ndarray], batch: Any) -> list[Any]:
-    return [(i, flow._label(cases[i], times[i], found)) for i, found in _flow_batches._solve(flow, cases, times, batch)]
-
-
-def _under_resolved(cases: list[Case], resolution: tuple[int, int]) -> dict[str, float]:
-    """Cell Reynolds numbers of the cases beyond `largest_reynolds`."""
-    limit = _cavity_cases.largest_reynolds(resolution)
-    found = {}
-    for case in cases:
-        reynolds = case.density * abs(case.lid_velocity) * case.width / case.viscosity
-        if reynolds > limit * (1 + 1e-9):
-            found[case.label] = round(reynolds / resolution[1], 3)
-    return found
+def _remote(solver: GridSolver, cases: list[Case], times: list[Any]) -> list[Any]:
+    return solver._together(cases, times)
 
 
 def _failures(path: Path, cases: list[Case]) -> dict[str, str]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from sciml.errors import InputError, is_number, is_whole
-from sciml.problem import Case, PDEProblem
+from sciml.problem import Case, PDEProblem, Problem
 from sciml.registry import solvers
-from sciml.solver import Solver, as_cases
-from sciml.solvers import _flow_batches, _flow_setup, _many, _march, _poisson, _stabilised, _staggered
+from sciml.solver import Start
+from sciml.solvers import _flow_batches, _flow_setup, _flow_stepper, _poisson, _stabilised, _staggered, _time
+from sciml.solvers._numerical import Begin, GridSolver
 from sciml.solvers._promotion import standard
 from sciml.support import Grid
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @solvers.register("incompressible_flow", "incompressible")
-class IncompressibleFlow(Solver):
+class IncompressibleFlow(GridSolver):
     """Finite volumes on a staggered grid, second order in space and time, for incompressible flow in a box.
 
     ∇·u = 0, ∂t(ρu) + ∇·(ρ u⊗u + p I − μ(∇u + ∇uᵀ)) = 0 with constant ρ and μ; each pair of sides periodic, or walls
@@ -76,6 +78,15 @@ class IncompressibleFlow(Solver):
         self.pressure_solver = _poisson.direct if pressure_solver is None else pressure_solver
         self.max_substeps, self.derivative = int(max_substeps), derivative
 
+    @classmethod
+    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False) -> Self:
+        if len(counts) != 2:
+            raise InputError(f"{cls.name}: resolution is {counts}, expected two counts")
+        return cls((counts[0], counts[1]), dtype=dtype, tendencies=tendencies)
+
+    def answers(self, problem: Problem) -> tuple[str, ...]:
+        return (*super().answers(problem), "u_face", "v_face")
+
     @property
     def settings(self) -> dict[str, Any]:
         solver = self.pressure_solver
@@ -88,20 +99,28 @@ class IncompressibleFlow(Solver):
             "max_substeps": self.max_substeps,
         }
 
-    def supports(self, problem: PDEProblem) -> bool:
+    def supports(self, problem: Problem) -> bool:
         """Incompressible Navier-Stokes with constant density and viscosity in two dimensions."""
+        if not isinstance(problem, PDEProblem):
+            return False
         if problem.dimensions != 2 or problem.steady or {f.name for f in problem.fields} != {"u", "v", "p"}:
             return False
         return _flow_setup.equations_fit(problem)
 
-    def arrays(self, case: Case, times: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    def grid(self, case: Case) -> Grid:
+        return Grid.uniform(case.geometry, self.resolution)
+
+    def arrays(
+        self, case: Case, times: Any = None, begin: Begin | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """The `parameters` and `inputs` of `simulate` for a case, in float64.
 
         Args:
             times: the times that will be asked for; only needed where wall values are given as functions of time.
+            begin: where to start from instead of the case's beginning: "u_face" and "v_face".
         """
         self.require(case)
-        return _flow_setup.arrays(case, self.resolution, times)
+        return _flow_setup.arrays(case, self.resolution, times, begin)
 
     def simulate(
         self,
@@ -119,9 +138,10 @@ class IncompressibleFlow(Solver):
             inputs: how the flow starts, "u_face" (ny, nx + 1) and "v_face" (ny + 1, nx), or "streamfunction"
                 (ny + 1, nx + 1) on cell corners, or nothing for fluid at rest; how walls slide, "y_min_u", "y_max_u",
                 "x_min_v", "x_max_v", each (times (K,), values (K,) or (K, n)) linear in between, n = nx + 1 or ny + 1
-                faces along the wall, or absent for a wall at rest; and accelerations in N/kg, "force": (times (K,),
-                (K, ny, nx + 1), (K, ny + 1, nx)). What is not divergence-free or crosses a wall is projected away.
-            times: (T,) increasing times from 0 on.
+                faces along the wall, or absent for a wall at rest; accelerations in N/kg, "force": (times (K,),
+                (K, ny, nx + 1), (K, ny + 1, nx)); and "start", the time at which it starts, 0 by default. What is not
+                divergence-free or crosses a wall is projected away.
+            times: (T,) increasing times from the start on.
             periodic: axes (x, y) that are periodic; static.
 
         Returns:
@@ -139,17 +159,19 @@ class IncompressibleFlow(Solver):
         ny, nx = self.resolution
         layout = _staggered.Layout(nx, ny, (bool(periodic[0]), bool(periodic[1])))
         flow = _flow_setup.flow(layout, parameters, inputs, self.pressure_solver)
-        controls = _march.Controls(self.cfl, self.max_substeps, 64, derivative)
-        u, v = _flow_setup.start(layout, inputs, flow.spacing)
-        frames = _march.march(flow, controls, u, v, jnp.asarray(times, real))
+        controls = _time.Controls(self.max_substeps, 64, derivative)
+        stepper = _flow_stepper.FlowStepper(flow, controls, self.cfl)
+        state = _flow_setup.start(layout, inputs, flow.spacing)
+        frames = _time.march(stepper, controls, state, jnp.asarray(times, real), inputs.get("start", 0.0))
 
+        values = frames.values
         faces = jax.vmap(partial(_staggered.faces, layout))
-        u_face, v_face = faces(frames.u, frames.v)
-        du, dv = faces(frames.u_tendency, frames.v_tendency)
+        u_face, v_face = faces(values["u"], values["v"])
+        du, dv = faces(values["u_tendency"], values["v_tendency"])
         return {
             "u": (u_face[:, :, 1:] + u_face[:, :, :-1]) / 2,
             "v": (v_face[:, 1:] + v_face[:, :-1]) / 2,
-            "p": parameters["density"] * (frames.p - jnp.mean(frames.p, axis=(1, 2), keepdims=True)),
+            "p": parameters["density"] * (values["p"] - jnp.mean(values["p"], axis=(1, 2), keepdims=True)),
             "u_face": u_face,
             "v_face": v_face,
             "u_tendency": (du[:, :, 1:] + du[:, :, :-1]) / 2,
@@ -158,62 +180,80 @@ class IncompressibleFlow(Solver):
             "reached": frames.reached,
         }
 
-    def _solve(self, case: Case, times: np.ndarray | None, points: np.ndarray | None) -> xarray.Dataset:
-        if points is not None:
-            raise InputError(f"{self.name}: points are not available, expected None; the answer is on cell centres")
-        assert times is not None
-        parameters, inputs = self.arrays(case, times)
-        with jax.enable_x64(self.dtype == "float64"):
-            found = _compiled(self, parameters, inputs, times, case.geometry.periodic)  # type: ignore[attr-defined]
-            found = {k: np.asarray(v) for k, v in found.items()}
-        return _many.checked(self._label(case, times, found))
+    # -- many cases ---------------------------------------------------------------------------------------------
 
-    def solve_many(self, cases: Iterable[Case], times: Any = None, progress: bool = True) -> xarray.Dataset:
-        """Solve many cases, alike ones together (see `Solver.solve_many`)."""
-        from sciml.data import pack
+    @property
+    def threads(self) -> int:
+        return _flow_batches.cores()
 
-        found = dict(_flow_batches.solve(self, as_cases(cases), times, progress))
-        return pack([found[i] for i in range(len(found))], dtype=None)
+    def portions(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[tuple[int, ...]]:
+        each = [t for t in times if t is not None]
+        return self._batches([self.arrays(c, t) for c, t in zip(cases, each, strict=True)], cases, each)
 
-    def compute(self, cases: Iterable[Case], times: Any) -> list[dict[str, np.ndarray]]:
-        """The bare arrays of many cases, as `simulate` names them, without labels and checks of the outcome.
+    def _batches(self, prepared: Any, cases: Sequence[Case], times: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
+        periodic = [case.geometry.periodic for case in cases]  # type: ignore[attr-defined]
+        size = 8 if self.dtype == "float64" else 4
+        return _flow_batches.batches(prepared, times, periodic, self.resolution, self.cfl, size)
 
-        Args:
-            times: one sequence for all cases, or one for each.
-        """
-        cases = as_cases(cases)
-        for case in cases:
-            self.require(case)
-        return _flow_batches.compute(self, cases, times)
+    def run(
+        self, cases: Sequence[Case], times: Sequence[np.ndarray], begins: Sequence[Begin] | None = None
+    ) -> list[dict[str, np.ndarray]]:
+        """The bare arrays of many cases, as `simulate` names them; see `GridSolver.run`."""
+        starts = [None] * len(cases) if begins is None else begins
+        prepared = [self.arrays(c, t, b) for c, t, b in zip(cases, times, starts, strict=True)]
+        batches = self._batches(prepared, cases, times)
+        found: dict[int, dict[str, np.ndarray]] = {}
 
-    def _label(self, case: Case, times: np.ndarray, found: Mapping[str, np.ndarray]) -> xarray.Dataset:
-        """The arrays of one case as a solution with its status."""
+        def one(batch: tuple[int, ...]) -> None:
+            several = _flow_batches.stacked([prepared[i] for i in batch], [times[i] for i in batch])
+            with jax.enable_x64(self.dtype == "float64"):
+                made = _compiled(self, *several, cases[batch[0]].geometry.periodic)  # type: ignore[attr-defined]
+                made = {k: np.asarray(v) for k, v in made.items()}
+            for place, i in enumerate(batch):
+                found[i] = {k: v[place] for k, v in made.items()}
+
+        if len(batches) == 1:
+            one(batches[0])
+        else:
+            with ThreadPoolExecutor(min(self.threads, len(batches))) as pool:
+                list(pool.map(one, batches))
+        return [found[i] for i in range(len(cases))]
+
+    def carried(self, case: Case) -> tuple[str, ...]:
+        return ("u_face", "v_face")
+
+    def begin(self, start: Start) -> Begin:
+        given = self.given(start)
+        u_face, v_face = _flow_setup.faces_of(given["u"], given["v"], start.support, self.grid(start.case))
+        return Begin({"u_face": u_face, "v_face": v_face}, start.time)
+
+    def exactly(self, frame: xarray.Dataset, start: Start) -> Begin | None:
+        ny, nx = self.resolution
+        shapes = {"u_face": (ny, nx + 1), "v_face": (ny + 1, nx)}
+        if not shapes.keys() <= frame.keys() or not self.grid(start.case).same(start.support):
+            return None
+        faces = {
+            n: np.asarray((frame[n].isel(time=-1) if "time" in frame[n].dims else frame[n]).values) for n in shapes
+        }
+        return Begin(faces, start.time) if all(faces[n].shape == s for n, s in shapes.items()) else None
+
+    def label(self, case: Case, times: np.ndarray | None, found: Mapping[str, np.ndarray]) -> xarray.Dataset:
         from sciml.data import solution
 
-        count, status = self._outcome(case, times, found)
+        assert times is not None
+        hint = f"a cfl below {self.cfl:g} or a finer resolution may help"
+        count, status = self.outcome(case, times, found, hint)
         centre, u_face, v_face = ("time", "y", "x"), ("time", "y", "x_face"), ("time", "y_face", "x")
         dims = {"u": centre, "v": centre, "p": centre, "u_face": u_face, "v_face": v_face}
         if self.tendencies:
             dims |= {"u_tendency": centre, "v_tendency": centre}
-        grid = Grid.uniform(case.geometry, self.resolution)
+        grid = self.grid(case)
         coords = {"x": grid.centres[0], "y": grid.centres[1], "x_face": grid.faces[0], "y_face": grid.faces[1]}
         fields = {name: (axes, found[name][:count]) for name, axes in dims.items()}
         steps = {"substeps": int(found["substeps"].sum())}
         return solution(
             case, times[:count], fields, coords, solver=self.name, settings=self.settings, status=status, attrs=steps
         )
-
-    def _outcome(self, case: Case, times: np.ndarray, found: Mapping[str, np.ndarray]) -> tuple[int, str]:
-        """How many frames are whole, and the status."""
-        whole = np.isfinite(found["u"]).all(axis=(1, 2)) & np.isfinite(found["p"]).all(axis=(1, 2))
-        if whole.all():
-            return len(times), "ok"
-        count = int(np.argmin(whole))
-        if found["substeps"][count] >= self.max_substeps:
-            what, hint = f"reached max_substeps = {self.max_substeps}", "allow more, or ask for more times"
-        else:
-            what, hint = "values are not finite", f"a cfl below {self.cfl:g} or a finer resolution may help"
-        return count, f"{self.name}: {_many.title(case)}: {what} at t = {float(found['reached'][count]):.6g}; {hint}"
 
     def _key(self) -> tuple[Any, ...]:
         return self.resolution, self.cfl, self.dtype, self.pressure_solver, self.max_substeps
@@ -227,11 +267,6 @@ class IncompressibleFlow(Solver):
 
 @partial(jax.jit, static_argnames=("solver", "periodic"))
 def _compiled(solver: IncompressibleFlow, parameters: Any, inputs: Any, times: Any, periodic: Any) -> Any:
-    return solver._simulate(parameters, inputs, times, periodic, "forward")
-
-
-@partial(jax.jit, static_argnames=("solver", "periodic"))
-def _compiled_batch(solver: IncompressibleFlow, parameters: Any, inputs: Any, times: Any, periodic: Any) -> Any:
     def one(parameters, inputs, times):
         return solver._simulate(parameters, inputs, times, periodic, "forward")
 

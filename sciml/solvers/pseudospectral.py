@@ -4,42 +4,40 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from sciml.errors import InputError, is_number, is_whole
-from sciml.geometry import AXES
-from sciml.problem import Case, PDEProblem
+from sciml.geometry import AXES, Box
+from sciml.problem import Case, PDEProblem, Problem
 from sciml.registry import solvers
-from sciml.solver import Solver
-from sciml.solvers import _many, _spectral
+from sciml.solver import Start
+from sciml.solvers import _fourier, _fourier_stepper, _time
+from sciml.solvers._numerical import Begin, GridSolver, cell_counts, title
 from sciml.solvers._promotion import standard
 from sciml.support import Grid
 
 if TYPE_CHECKING:
     import xarray
 
-# For each problem: its equation in Fourier space, and the input that holds the initial state.
-_SYSTEMS: dict[str, tuple[Callable[..., _spectral.System], str]] = {
-    "taylor_green": (_spectral.flow, "initial_streamfunction"),
-    "burgers": (_spectral.burgers, "initial_velocity"),
-}
 _RESOLVED = 1e-2  # share of the shortest waves from which a warning is given
 
 
 @solvers.register("pseudo_spectral")
-class PseudoSpectral(Solver):
-    """Fourier modes in space (2/3 rule), Runge-Kutta 4 with exact diffusion in time: `TaylorGreen` and `Burgers`.
+class PseudoSpectral(GridSolver):
+    """Fourier modes in space (2/3 rule), Runge-Kutta 4 with exact diffusion in time, for periodic problems.
 
-    Smooth solutions converge faster than any power of the cell size. Flow is solved by its vorticity, so that velocity
-    is divergence-free mode by mode; a mean flow is kept. Initial fields are taken as trigonometric polynomials through
-    the given values; what they hold beyond `resolution`/3 waves across the period is left out. Solutions carry the
-    attribute "spectrum_tail", the share of the shortest waves in the velocity; a warning is given where it is large.
+    Any balances whose derivatives stand in fluxes, times constants, with at most the constraint ∇·u = 0 beside them;
+    what is solved is read off them (`_fourier_stepper`). Smooth solutions converge faster than any power of the cell
+    size; a constrained velocity is divergence-free mode by mode, and a mean flow is kept. Initial fields are taken as
+    trigonometric polynomials through the given values; what they hold beyond `resolution`/3 waves across the period is
+    left out. Solutions carry the attribute "spectrum_tail", the share of the shortest waves; a warning is given where
+    it is large.
 
     Args:
         resolution: cells along each axis, or counts in array order (y, x). Answers are point values at cell centres.
@@ -61,7 +59,7 @@ class PseudoSpectral(Solver):
         max_substeps: int = 200_000,
         derivative: str = "reverse",
     ):
-        self.resolution = _many.cell_counts(self.name, resolution, 8)
+        self.resolution = cell_counts(self.name, resolution, 8)
         if dtype not in ("float32", "float64"):
             raise InputError(f"{self.name}: dtype is {dtype!r}, expected 'float64' or 'float32'")
         if not is_number(cfl) or not 0 < cfl <= 1.35:
@@ -72,94 +70,135 @@ class PseudoSpectral(Solver):
             raise InputError(f"{self.name}: max_substeps is {max_substeps!r}, expected an integer from 1 on")
         self.dtype, self.cfl, self.max_substeps, self.derivative = dtype, float(cfl), int(max_substeps), derivative
 
+    @classmethod
+    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False) -> Self:
+        return cls(counts, dtype=dtype)
+
     @property
     def settings(self) -> dict[str, Any]:
         return {"resolution": self.resolution, "dtype": self.dtype, "cfl": self.cfl, "max_substeps": self.max_substeps}
 
-    def supports(self, problem: PDEProblem) -> bool:
-        return problem.name in _SYSTEMS
+    def supports(self, problem: Problem) -> bool:
+        if not isinstance(problem, PDEProblem) or problem.steady:
+            return False
+        try:
+            case = problem.case()
+            _fourier_stepper.system(problem)
+        except InputError:
+            return False
+        return isinstance(case.geometry, Box) and all(case.geometry.periodic)
+
+    def grid(self, case: Case) -> Grid:
+        d = case.problem.dimensions
+        if not isinstance(self.resolution, int) and len(self.resolution) != d:
+            raise InputError(
+                f"{self.name}: resolution is {self.resolution}, expected {d} counts for {case.problem.name}"
+            )
+        return Grid.uniform(case.geometry, self.resolution)
+
+    def arrays(
+        self, case: Case, times: Any = None, begin: Begin | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The `parameters` and `inputs` of `simulate` for a case, in float64.
+
+        Args:
+            times: not needed here.
+            begin: where to start from instead of the case's beginning.
+        """
+        self.require(case)
+        box, grid = case.geometry, self.grid(case)
+        assert isinstance(box, Box)
+        inputs: dict[str, Any] = {"lower": np.array(box.lower), "lengths": np.subtract(box.upper, box.lower)}
+        if begin is not None:
+            return dict(case.parameters), inputs | {**begin.state, "start": np.float64(begin.time)}
+        psi = case.problem.streamfunction(case, grid)  # type: ignore[attr-defined]
+        if psi is not None:
+            _check_period(case, psi)
+            names = _fourier_stepper.system(case.problem).fields  # type: ignore[arg-type]
+            width, height = (float(v) for v in inputs["lengths"])
+            u, v = _fourier.velocities(psi, (width, height), (grid.shape[0], grid.shape[1]))
+            return dict(case.parameters), inputs | dict(zip(names, (u, v), strict=True))
+        given = [np.shape(v) for v in case.inputs.values() if np.ndim(v) == grid.dimensions]
+        own = Grid.uniform(box, given[0]) if given else grid
+        state = case.problem.initial_state(case, own)
+        with jax.enable_x64(True):
+            for name, values in state.items():
+                fitted = jnp.asarray(np.broadcast_to(values, own.shape))
+                for axis, n in enumerate(grid.shape):
+                    fitted = _fourier.refit(fitted, n, axis, 0.5, 0.5)
+                inputs[name] = np.asarray(fitted)
+        return dict(case.parameters), inputs
 
     def simulate(
-        self, parameters: Mapping[str, Any], inputs: Mapping[str, Any], times: Any, problem: PDEProblem | None = None
+        self, parameters: Mapping[str, Any], inputs: Mapping[str, Any], times: Any, problem: PDEProblem
     ) -> dict[str, jax.Array]:
         """The solution as a pure function of arrays: under `jax.jit`, `jax.vmap` and `jax.grad`.
 
-        Call it within `jax.enable_x64(True)` for float64.
+        Call it within `jax.enable_x64(True)` for float64. `arrays` makes the first two arguments from a case.
 
         Args:
             parameters: scalars by name, all of the problem's.
-            inputs: the initial field by the problem's name for it ("initial_streamfunction": (y_node, x_node) at any
-                resolution, "initial_velocity": (x,)); empty for the problem's own.
-            times: (T,) increasing times from 0 on.
-            problem: which equation; `TaylorGreen` where it is not given.
+            inputs: the fields that change in time, at cell centres; "lower" and "lengths" (D,) of the domain along x,
+                y, ...; and "start", the time at which it starts, 0 by default.
+            times: (T,) increasing times from the start on.
+            problem: which equations.
 
         Returns:
-            fields and their "<field>_tendency" over (T, y, x) or (T, x), "substeps" (T,) since the last time, and the
-            time "reached" (T,). Where the march stopped, the remaining values are NaN.
+            fields and their "<field>_tendency" over (T, *cells), "substeps" (T,) since the last time, and the time
+            "reached" (T,). Where the march stopped, the remaining values are NaN.
         """
-        return self._simulate(parameters, inputs, times, "taylor_green" if problem is None else problem.name)
+        return self._simulate(parameters, inputs, times, problem, self.derivative)
 
     @standard
-    def _simulate(self, parameters: Any, inputs: Any, times: Any, name: str, derivative: str = "") -> Any:
-        system, initial = _SYSTEMS[name]
-        dimensions = 1 if name == "burgers" else 2
-        shape = (self.resolution,) * dimensions if isinstance(self.resolution, int) else self.resolution
-        if len(shape) != dimensions:
-            raise InputError(f"{self.name}: resolution is {self.resolution}, expected {dimensions} counts for {name}")
+    def _simulate(self, parameters: Any, inputs: Any, times: Any, problem: PDEProblem, derivative: str) -> Any:
         real = jnp.zeros(()).dtype
         given = {k: jnp.asarray(v, real) for k, v in parameters.items()}
-        start = inputs.get(initial)
-        controls = _spectral.Controls(self.cfl, self.max_substeps, 32, derivative or self.derivative)
-        start = None if start is None else jnp.asarray(start, real)
-        return _spectral.march(system(given, start, shape), controls, jnp.asarray(times, real))
+        fields = {k: jnp.asarray(v, real) for k, v in inputs.items()}
+        system = _fourier_stepper.system(problem)
+        shape = fields[system.fields[0]].shape
+        stepper = _fourier_stepper.FourierStepper(system, given, fields["lengths"], shape, fields["lower"], self.cfl)
+        controls = _time.Controls(self.max_substeps, 32, derivative)
+        state, start = stepper.start(fields), fields.get("start", 0.0)
+        frames = _time.march(stepper, controls, state, jnp.asarray(times, real), start)
+        return {**frames.values, "substeps": frames.substeps, "reached": frames.reached}
 
-    def _solve(self, case: Case, times: np.ndarray | None, points: np.ndarray | None) -> xarray.Dataset:
-        if points is not None:
-            raise InputError(f"{self.name}: points are not available, expected None; the answer is on cell centres")
-        return _many.checked(self._attempt(case, times))
+    def run(
+        self, cases: Sequence[Case], times: Sequence[np.ndarray], begins: Sequence[Begin] | None = None
+    ) -> list[dict[str, np.ndarray]]:
+        found = []
+        for i, (case, asked) in enumerate(zip(cases, times, strict=True)):
+            given = self.arrays(case, asked, None if begins is None else begins[i])
+            with jax.enable_x64(self.dtype == "float64"):
+                made = _compiled(self, *given, asked, _Same(case.problem))
+                found.append({k: np.asarray(v) for k, v in made.items()})
+        return found
 
-    def solve_many(self, cases: Iterable[Case], times: Any = None, progress: bool = True) -> xarray.Dataset:
-        return _many.solve_many(self, self._attempt, cases, times, progress)
+    def begin(self, start: Start) -> Begin:
+        grid, given = self.grid(start.case), self.given(start)
+        names = _fourier_stepper.system(start.case.problem).fields  # type: ignore[arg-type]
+        return Begin({n: start.support.onto(given[n], grid) for n in names}, start.time)
 
-    def _attempt(self, case: Case, times: np.ndarray | None) -> xarray.Dataset:
+    def label(self, case: Case, times: np.ndarray | None, found: Mapping[str, np.ndarray]) -> xarray.Dataset:
         from sciml.data import solution
 
         assert times is not None
-        name = case.problem.name
-        _, initial = _SYSTEMS[name]
-        inputs = {initial: case.inputs[initial]} if initial in case.inputs else {}
-        _check_period(case, inputs)
-        with jax.enable_x64(self.dtype == "float64"):
-            found = _compiled(self, dict(case.parameters), inputs, times, name)
-            found = {k: np.asarray(v) for k, v in found.items()}
-        count, status = self._outcome(case, times, found)
-        shape = found["u"].shape[1:]
-        grid = Grid.uniform(case.geometry, shape)
-        dims = ("time", *AXES[: len(shape)][::-1])
+        hint = f"a cfl below {self.cfl:g} or a finer resolution may help"
+        count, status = self.outcome(case, times, found, hint)
+        grid = self.grid(case)
+        dims = ("time", *AXES[: grid.dimensions][::-1])
         fields = {k: (dims, v[:count]) for k, v in found.items() if k not in ("substeps", "reached")}
         coords = dict(zip(AXES, grid.centres, strict=False))
-        notes = {"substeps": int(found["substeps"].sum()), "spectrum_tail": _tail(found["u"][:count])}
+        first = _fourier_stepper.system(case.problem).fields[0]  # type: ignore[arg-type]
+        notes = {"substeps": int(found["substeps"].sum()), "spectrum_tail": _tail(found[first][:count])}
         if status == "ok" and notes["spectrum_tail"] > _RESOLVED:
             warnings.warn(
-                f"{self.name}: {_many.title(case)}: the shortest waves hold {notes['spectrum_tail']:.1%} of the "
-                "velocity; the solution is under-resolved, a finer resolution is needed",
+                f"{self.name}: {title(case)}: the shortest waves hold {notes['spectrum_tail']:.1%} of {first}; "
+                "the solution is under-resolved, a finer resolution is needed",
                 stacklevel=2,
             )
         return solution(
             case, times[:count], fields, coords, solver=self.name, settings=self.settings, status=status, attrs=notes
         )
-
-    def _outcome(self, case: Case, times: np.ndarray, found: dict[str, np.ndarray]) -> tuple[int, str]:
-        """How many frames are whole, and the status."""
-        whole = np.isfinite(found["u"].reshape(len(times), -1)).all(axis=1)
-        if whole.all():
-            return len(times), "ok"
-        count = int(np.argmin(whole))
-        if found["substeps"][count] >= self.max_substeps:
-            what, hint = f"reached max_substeps = {self.max_substeps}", "allow more, or ask for more times"
-        else:
-            what, hint = "values are not finite", f"a cfl below {self.cfl:g} or a finer resolution may help"
-        return count, f"{self.name}: {_many.title(case)}: {what} at t = {float(found['reached'][count]):.6g}; {hint}"
 
     def __hash__(self) -> int:  # equal settings share one compiled function
         return hash((self.resolution, self.dtype, self.cfl, self.max_substeps))
@@ -168,9 +207,24 @@ class PseudoSpectral(Solver):
         return isinstance(other, PseudoSpectral) and self.settings == other.settings
 
 
-@partial(jax.jit, static_argnames=("solver", "name"))
-def _compiled(solver: PseudoSpectral, parameters: Any, inputs: Any, times: Any, name: str) -> Any:
-    return solver._simulate(parameters, inputs, times, name, "forward")
+class _Same:
+    """A problem as a key of compiled functions: equal balances, equal functions."""
+
+    def __init__(self, problem: PDEProblem):
+        self.problem = problem
+        rows = {n: b.components() for n, b in problem.balances().items()}
+        self.key = repr((rows, [f.name for f in problem.fields], problem.velocity))
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.key == other.key
+
+
+@partial(jax.jit, static_argnames=("solver", "problem"))
+def _compiled(solver: PseudoSpectral, parameters: Any, inputs: Any, times: Any, problem: _Same) -> Any:
+    return solver._simulate(parameters, inputs, times, problem.problem, "forward")
 
 
 def _tail(values: np.ndarray) -> float:
@@ -187,11 +241,8 @@ def _tail(values: np.ndarray) -> float:
     return share
 
 
-def _check_period(case: Case, inputs: Mapping[str, Any]) -> None:
+def _check_period(case: Case, psi: np.ndarray) -> None:
     """A stream function may gain a constant across the period (a mean flow), and nothing else."""
-    psi = inputs.get("initial_streamfunction")
-    if psi is None:
-        return
     size = float(np.ptp(psi))
     for axis, letter in ((0, "y"), (1, "x")):
         rise = np.take(psi, -1, axis=axis) - np.take(psi, 0, axis=axis)

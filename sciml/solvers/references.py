@@ -1,8 +1,9 @@
-"""Numerical solvers that learned ones are held against: whichever supports the problem, on coarser grids."""
+"""Which numerical solver is the reference of a problem, and the rows that learned solvers are held against."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -12,33 +13,19 @@ from sciml.support import Grid, Support
 if TYPE_CHECKING:
     from sciml.problem import Problem
     from sciml.solver import Solver
+    from sciml.solvers._numerical import GridSolver
 
-SHARES = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))  # of the data's resolution
+SHARES = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4), Fraction(1))  # of the data's resolution
 FEWEST = 4  # cells along an axis
 
-Maker = Callable[[tuple[int, ...], bool], "Solver"]
+#: (module, class): the first that supports a problem is its reference, the special ones before the general one
+REFERENCES: list[tuple[str, str]] = [
+    ("sciml.solvers.incompressible", "IncompressibleFlow"),
+    ("sciml.solvers.finite_volume", "FiniteVolume"),
+]
 
 
-def _flow(counts: tuple[int, ...], full: bool) -> Solver:
-    from sciml.solvers.incompressible import IncompressibleFlow
-
-    if len(counts) != 2:
-        raise InputError(f"incompressible_flow: resolution is {counts}, expected two counts")
-    dtype = "float64" if full else "float32"
-    return IncompressibleFlow((counts[0], counts[1]), dtype=dtype, tendencies=full)
-
-
-def _volumes(counts: tuple[int, ...], full: bool) -> Solver:
-    from sciml.solvers.finite_volume import FiniteVolume
-
-    return FiniteVolume(counts)
-
-
-#: how a reference is made for a grid, the special ones before the general one
-MAKERS: list[Maker] = [_flow, _volumes]
-
-
-def reference(problem: Problem, counts: Sequence[int], full: bool = False) -> Solver | None:
+def reference(problem: Problem, counts: Sequence[int], full: bool = False) -> GridSolver | None:
     """The first solver that supports the problem, on a grid of so many cells in array order (z, y, x).
 
     Args:
@@ -46,9 +33,10 @@ def reference(problem: Problem, counts: Sequence[int], full: bool = False) -> So
     """
     if not problem.balances():
         return None
-    for make in MAKERS:
+    for module, name in REFERENCES:
+        cls: type[GridSolver] = getattr(importlib.import_module(module), name)
         try:
-            solver = make(tuple(counts), full)
+            solver = cls.on(tuple(counts), "float64" if full else "float32", full)
         except InputError:  # not in so many dimensions, or not on so few cells
             continue
         if solver.supports(problem):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -12,16 +12,15 @@ import numpy as np
 import torch
 import xarray as xr
 
-from sciml import data as _data
 from sciml import registry
 from sciml.arrays import clock
 from sciml.contracts import Operator
-from sciml.errors import InputError, SolverError
+from sciml.errors import InputError
 from sciml.problem import Case, Problem
-from sciml.solver import Restartable, Start, TrainableSolver, as_cases, times_for
+from sciml.solver import Restartable, Start, TrainableSolver
 from sciml.solvers import _saved
 from sciml.solvers._frames import labelled, start_of
-from sciml.solvers._many import title
+from sciml.solvers._numerical import title
 from sciml.support import Points, Support
 from sciml.training.checkpoint import digest
 from sciml.training.devices import device as find_device
@@ -271,13 +270,6 @@ class Surrogate(TrainableSolver, Restartable):
 
     # -- the solver interface -----------------------------------------------------------------------------------
 
-    def _solve(self, case: Case, times: np.ndarray | None, points: np.ndarray | None) -> xr.Dataset:
-        begin = self._placed(case, times)
-        answer = self._answer(begin, times, points)
-        if answer.attrs["status"] != "ok":
-            raise SolverError(f"surrogate: {answer.attrs['status']}")
-        return answer
-
     def resume(self, case: Case, frame: Any, times: Any) -> xr.Dataset:
         """The solution at `times` from a given state on; see `Restartable.resume`."""
         from sciml.solver import check_times
@@ -291,19 +283,18 @@ class Surrogate(TrainableSolver, Restartable):
         _warn(case, e.doubts(case, np.concatenate([[start.time], checked])))
         return self._answer(start, checked, None)
 
-    def solve_many(self, cases: Iterable[Case], times: Any = None, progress: bool = True) -> xr.Dataset:
-        """All cases; one that becomes non-finite has a status that says so."""
-        several = as_cases(cases)
-        for case in several:
-            self.require(case)
-        if not several:
-            raise InputError("cases: expected at least one, got none")
-        each = times_for(several, times)
-        starts = [self._placed(case, t) for case, t in zip(several, each, strict=True)]
-        frames = self._together(starts, each)
-        return _data.pack([self._labelled(s, t, f) for s, t, f in zip(starts, each, frames, strict=True)], dtype=None)
+    def portions(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[tuple[int, ...]]:
+        return [tuple(range(len(cases)))]
 
-    def _together(self, starts: Sequence[Start], times: Sequence[np.ndarray | None]) -> list[np.ndarray]:
+    def _together(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[xr.Dataset]:
+        starts = [self._placed(case, t) for case, t in zip(cases, times, strict=True)]
+        frames = self._frames(starts, times)
+        return [self._labelled(s, t, f) for s, t, f in zip(starts, times, frames, strict=True)]
+
+    def _at(self, case: Case, times: np.ndarray | None, points: np.ndarray) -> xr.Dataset:
+        return self._answer(self._placed(case, times), times, points)
+
+    def _frames(self, starts: Sequence[Start], times: Sequence[np.ndarray | None]) -> list[np.ndarray]:
         """The frames of every start, those on supports of one shape in batches."""
         found: dict[int, np.ndarray] = {}
         shapes = [s.support.shape for s in starts]

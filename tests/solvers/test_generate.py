@@ -6,7 +6,8 @@ import pytest
 import sciml.data
 from sciml.boundary import Series
 from sciml.errors import InputError
-from sciml.solvers import _cavity_cases, _flow_batches, generate
+from sciml.problems.designs import lid_driven_cavity as _cavity_cases
+from sciml.solvers import IncompressibleFlow, _flow_batches, generate
 
 
 def reynolds(case):
@@ -69,7 +70,7 @@ def test_equal_calls_give_equal_bytes_also_after_an_interruption(tmp_path, monke
     first = generate("cavity", tmp_path / "one.h5", **arguments)
     assert first.computed == 6 and sum(first.cases.values()) == 6 and not first.failed and not first.under_resolved
 
-    solve, calls = _flow_batches._solve, []
+    solve, calls = IncompressibleFlow._together, []
 
     def interrupted(*args):
         calls.append(args)
@@ -77,12 +78,12 @@ def test_equal_calls_give_equal_bytes_also_after_an_interruption(tmp_path, monke
             raise KeyboardInterrupt
         return solve(*args)
 
-    monkeypatch.setattr(_flow_batches, "_solve", interrupted)
+    monkeypatch.setattr(IncompressibleFlow, "_together", interrupted)
     monkeypatch.setattr(_flow_batches, "cores", lambda: 1)
     with pytest.raises(KeyboardInterrupt):
         generate("cavity", tmp_path / "two.h5", **arguments)
     assert not (tmp_path / "two.h5").exists() and (tmp_path / "two.h5.shards").is_dir()
-    monkeypatch.setattr(_flow_batches, "_solve", solve)
+    monkeypatch.setattr(IncompressibleFlow, "_together", solve)
     with pytest.raises(InputError, match="other settings"):
         generate("cavity", tmp_path / "two.h5", **(arguments | {"seed": 6}))
     second = generate("cavity", tmp_path / "two.h5", **arguments)
@@ -115,7 +116,7 @@ def test_published_profile_says_what_is_under_resolved(tmp_path):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"problem_name": "burgers"}, "generation is available for 'lid_driven_cavity'"),
+        ({"problem_name": "data"}, "problem"),
         ({"problem_name": "cavty"}, "did you mean"),
         ({"subset": "bc,gee"}, "no subset is called 'gee'; did you mean 'geo'"),
         ({"subset": ""}, "no subset"),
@@ -124,8 +125,10 @@ def test_published_profile_says_what_is_under_resolved(tmp_path):
         ({"cases": 51, "subset": "bc"}, "bc have 50 cases in all, got 51"),
         ({"frames": 0}, "frames: expected an integer from 1 on, got 0"),
         ({"seed": -1}, "seed"),
-        ({"resolution": 3}, "resolution is 3"),
-        ({"solver": "pseudo_spectral"}, "does not solve the cavity"),
+        ({"resolution": 3}, r"no numerical solver .* on \(3, 3\) cells"),
+        ({"resolution": (16, 16, 16)}, "resolution: expected a number of cells, or 2"),
+        ({"solver": "pseudo_spectral"}, "does not solve 'lid_driven_cavity'"),
+        ({"solver": "persistence"}, "no numerical solver on a grid"),
         ({"fields": ("u", "w")}, "no field 'w'"),
         ({"out": "missing/x.h5"}, "does not exist"),
         ({"out": "there.h5"}, "exists"),
@@ -139,3 +142,25 @@ def test_refusals_leave_nothing_behind(tmp_path, monkeypatch, changes, message):
         generate(**arguments, progress=False)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["there.h5"]
     assert (tmp_path / "there.h5").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("name", "solver"),
+    [("burgers", "pseudo_spectral"), ("taylor_green", "pseudo_spectral"), ("taylor_green", None), ("darcy", None),
+     ("poisson", None), ("heat_equation", None), ("burgers", None)],
+)  # fmt: skip
+def test_every_problem_has_a_design(tmp_path, name, solver):
+    given = {"frames": 3, "resolution": 24, "progress": False, "solver": solver, "seed": 1}
+    made = generate(name, tmp_path / "a.h5", cases=4, **given)
+    assert made.cases == {"random": 4} and made.computed == 4 and not made.failed
+    generate(name, tmp_path / "b.h5", cases=2, **given)
+    with sciml.data.open(tmp_path / "a.h5") as more, sciml.data.open(tmp_path / "b.h5") as fewer:
+        sciml.data.validate(more)
+        assert set(sciml.data.schema.flag_names(more["split"])) == {"train", "validation", "test"}
+        field = next(iter(sciml.data.schema.field_names(more)))
+        for i in range(2):
+            (one, a), (two, b) = (sciml.data.case(d, i) for d in (more, fewer))
+            assert one == two and np.array_equal(a[field].values, b[field].values)
+        values = [sciml.data.case(more, i)[1][field].values for i in range(4)]
+        assert all(np.isfinite(v).all() for v in values)
+        assert all(np.abs(values[0] - v).max() > 1e-3 * np.abs(v).max() for v in values[1:])

@@ -1,4 +1,4 @@
-"""Marching the incompressible equations on the staggered grid to requested times.
+"""The stepper of the incompressible equations on the staggered grid.
 
 ∂t u = A(u) + f − ∇p,  ∇·u = 0, with A = −∇·(u u) + ν ∇²u and p the pressure over density.
 
@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -33,6 +32,7 @@ from sciml.solvers._staggered import (
     gradient,
     pad,
 )
+from sciml.solvers._time import Controls, Stepper
 
 
 class Flow(NamedTuple):
@@ -57,34 +57,6 @@ class Flow(NamedTuple):
     force_size: jax.Array | float = 0.0
 
 
-class Controls(NamedTuple):
-    """Static choices: Courant number, bound on sub-steps in an interval, how loops are differentiated."""
-
-    cfl: float
-    max_substeps: int
-    checkpoints: int
-    derivative: str  # "reverse" or "forward"
-
-
-class Frame(NamedTuple):
-    """One instant: velocities and their tendencies on the unknown faces, pressure over density, and sub-steps taken
-    since the last frame; `reached` tells how far into the interval the march came (its end unless it stopped)."""
-
-    u: jax.Array
-    v: jax.Array
-    p: jax.Array
-    u_tendency: jax.Array
-    v_tendency: jax.Array
-    substeps: jax.Array
-    reached: jax.Array
-
-
-def _loop(controls: Controls, cond, body, init, bound: int, checkpoints: int):
-    if controls.derivative == "forward":
-        return lax.while_loop(cond, body, init)
-    return eqxi.while_loop(cond, body, init, max_steps=bound, checkpoints=checkpoints, kind="checkpointed")
-
-
 def _rhs(flow: Flow, u, v, time):
     upad, vpad = pad(flow.layout, u, v, flow.walls(time))
     au, av = acceleration(flow.layout, upad, vpad, flow.nu, flow.spacing)
@@ -101,13 +73,7 @@ def project(flow: Flow, u, v):
     return u - gx, v - gy, phi
 
 
-def frame(flow: Flow, u, v, time, substeps, reached) -> Frame:
-    """Pressure and tendencies of a velocity field at one instant."""
-    du, dv, p = project(flow, *_rhs(flow, u, v, time))
-    return Frame(u, v, p, du, dv, substeps, reached)
-
-
-def plan(flow: Flow, controls: Controls, u, v, remaining):
+def plan(flow: Flow, cfl: float, u, v, remaining):
     """How to go over what is left of an interval: (τ, steps, scheme, stages), equal steps within the limits of
     advection, moving walls, force and diffusion, with the cheaper family of schemes. Velocities that are not finite
     give numbers of steps that are not finite either."""
@@ -117,7 +83,7 @@ def plan(flow: Flow, controls: Controls, u, v, remaining):
     rate = jnp.maximum(courant_rate(flow.layout, u, v, flow.spacing), flow.wall_speed / smaller)
     if flow.force is not None:
         rate = jnp.maximum(rate, jnp.sqrt(flow.force_size / smaller))
-    rate = rate * (_stabilised.LIMIT_ADVECTION / controls.cfl)
+    rate = rate * (_stabilised.LIMIT_ADVECTION / cfl)
     extent = (dx * flow.layout.nx, dy * flow.layout.ny)
     stiffness = 4 * flow.nu * (1 / dx**2 + 1 / dy**2)
     # Chebyshev schemes would be stable with steps too long to resolve even the slowest decay, π² ν (1/W² + 1/H²).
@@ -158,50 +124,27 @@ def step(flow: Flow, controls: Controls, u0, v0, time, tau, scheme, stages):
 
     init = (jnp.ones((), int), u0 + first * fu0, v0 + first * fv0, u0, v0)
     bound = _stabilised.MAX_STAGES
-    _, u, v, _, _ = _loop(controls, lambda c: c[0] < stages, body, init, bound, bound)
+    _, u, v, _, _ = controls.loop(lambda c: c[0] < stages, body, init, bound, bound)
     return u, v
 
 
-def advance(flow: Flow, controls: Controls, u, v, start, length):
-    """March from `start` over `length`; stops early on values that are not finite, or too many sub-steps.
+class FlowStepper(Stepper):
+    """States are (u, v) on the unknown faces; frames hold these, their tendencies and the pressure over density.
 
-    Returns:
-        u, v, elapsed time, sub-steps taken, whether all is finite.
+    Args:
+        cfl: Courant number of a step.
     """
 
-    def cond(carry):
-        _, _, elapsed, count, alive = carry
-        return (elapsed < length) & alive & (count < controls.max_substeps)
+    def __init__(self, flow: Flow, controls: Controls, cfl: float):
+        self.flow, self.controls, self.cfl = flow, controls, cfl
 
-    def body(carry):
-        u, v, elapsed, count, _ = carry
-        tau, steps, scheme, stages = plan(flow, controls, u, v, length - elapsed)
-        u, v = step(flow, controls, u, v, start + elapsed, tau, scheme, stages)
-        finite = jnp.isfinite(steps)  # of the velocities before this step: no other reduction is needed
-        return u, v, jnp.where(steps <= 1, length, elapsed + jnp.where(finite, tau, 0)), count + 1, finite
+    def step(self, state, time, remaining):
+        tau, steps, scheme, stages = plan(self.flow, self.cfl, *state, remaining)
+        return step(self.flow, self.controls, *state, time, tau, scheme, stages), tau, steps
 
-    init = (u, v, jnp.zeros_like(length), jnp.zeros((), int), jnp.array(True))
-    u, v, elapsed, count, finite = _loop(controls, cond, body, init, controls.max_substeps, controls.checkpoints)
-    return u, v, elapsed, count, finite & jnp.isfinite(jnp.sum(u) + jnp.sum(v))
+    def settle(self, state):
+        return project(self.flow, *state)[:2]
 
-
-def march(flow: Flow, controls: Controls, u, v, times) -> Frame:
-    """Frames (stacked over time) at `times`, from velocities at time 0 on the unknown faces.
-
-    After a stop the remaining frames hold NaN.
-    """
-    u, v, _ = project(flow, u, v)
-
-    def interval(carry, ends):
-        u, v, alive = carry
-        start, stop = ends
-        length = jnp.where(alive, stop - start, 0)
-        u, v, elapsed, count, finite = advance(flow, controls, u, v, start, length)
-        u, v, _ = project(flow, u, v)  # removes what rounding has added to the divergence since the last frame
-        alive = alive & finite & (elapsed >= length)
-        known = jnp.where(alive, u, jnp.nan), jnp.where(alive, v, jnp.nan)
-        out = frame(flow, known[0], known[1], stop, count, start + elapsed)
-        return (jnp.where(alive, u, 0), jnp.where(alive, v, 0), alive), out
-
-    starts = jnp.concatenate([jnp.zeros((1,), times.dtype), times[:-1]])
-    return lax.scan(interval, (u, v, jnp.array(True)), (starts, times))[1]
+    def frame(self, state, time):
+        du, dv, p = project(self.flow, *_rhs(self.flow, *state, time))
+        return {"u": state[0], "v": state[1], "p": p, "u_tendency": du, "v_tendency": dv}

@@ -24,8 +24,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from sciml.boundary import Series
-from sciml.errors import InputError, suggest
+from sciml.errors import InputError
 from sciml.problem import Case
+from sciml.problems.designs import Design, Request, check
 from sciml.problems.lid_driven_cavity import LidDrivenCavity
 
 SUBSETS = ("bc", "prop", "geo", "ic")
@@ -94,6 +95,32 @@ def random_case(number: int, seed: int, limit: float, resolution: tuple[int, int
     )
 
 
+class CavityDesign(Design):
+    """See the module. Frames are Δt = 0.25 width/U apart from t = 0 in profile "resolved", 0.1 s apart from t = 0.1 s
+    in profile "published"."""
+
+    subsets, profiles = SUBSETS, PROFILES
+
+    def cases(self, request: Request) -> list[Case]:
+        ny, nx = request.resolution
+        return cases(request.subsets, request.count, request.profile, (ny, nx), request.frames, request.seed)
+
+    def times(self, case: Case, request: Request) -> np.ndarray:
+        if request.profile == "published":
+            return PUBLISHED_STEP * np.arange(1, request.frames + 1)
+        return 0.25 * case.scales.time * np.arange(request.frames)
+
+    def under_resolved(self, cases: Sequence[Case], resolution: tuple[int, ...]) -> dict[str, float]:
+        """Cell Reynolds numbers U Δx/ν of the cases beyond `largest_reynolds`."""
+        limit = largest_reynolds((resolution[0], resolution[1]))
+        found = {}
+        for case in cases:
+            reynolds = case.density * abs(case.lid_velocity) * case.width / case.viscosity
+            if reynolds > limit * (1 + 1e-9):
+                found[case.label] = round(reynolds / resolution[1], 3)
+        return found
+
+
 def cases(
     subsets: Sequence[str], count: int | None, profile: str, resolution: tuple[int, int], frames: int, seed: int
 ) -> list[Case]:
@@ -105,15 +132,7 @@ def cases(
     Raises:
         InputError: an unknown subset or profile, or more cases than there are.
     """
-    for name in subsets:
-        if name not in SUBSETS:
-            raise InputError(f"subset: no subset is called {name!r}{suggest(name, SUBSETS)}")
-    if not subsets or len(set(subsets)) != len(subsets):
-        raise InputError(
-            f"subset: expected different names out of {', '.join(SUBSETS)}, got {', '.join(subsets) or 'none'}"
-        )
-    if profile not in PROFILES:
-        raise InputError(f"profile: no profile is called {profile!r}{suggest(profile, PROFILES)}")
+    check(subsets, SUBSETS, profile, PROFILES)
     limit = largest_reynolds(resolution)
     tables = {s: published(s, profile, limit) for s in subsets if s != "ic"}
     sizes = {s: len(tables[s]) if s in tables else RANDOM_CASES for s in subsets}

@@ -1,0 +1,185 @@
+"""What solvers that march fields on a grid of their own share: restarts, rollouts, status and labels."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from sciml.errors import InputError, is_whole
+from sciml.problem import Case, Problem
+from sciml.solver import Restartable, Start, check_times
+from sciml.support import Grid
+
+if TYPE_CHECKING:
+    import xarray
+
+
+class Begin(NamedTuple):
+    """A state on the solver's own grid: arrays by name, as `GridSolver.run` takes and gives them, and their time."""
+
+    state: Mapping[str, np.ndarray]
+    time: float
+
+
+class GridSolver(Restartable):
+    """Abstract: problems in time on a grid of the solver's own.
+
+    Subclasses march (`run`), make a state from given frames (`begin`) and label what comes out (`label`).
+    """
+
+    max_substeps: int
+
+    @classmethod
+    @abstractmethod
+    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False) -> Self:
+        """The solver on a grid of so many cells in array order (z, y, x).
+
+        Args:
+            dtype: type to compute in, where there is a choice.
+            tendencies: whether answers hold rates of change, where that costs anything.
+
+        Raises:
+            InputError: not in so many dimensions, or not on so few cells.
+        """
+
+    def answers(self, problem: Problem) -> tuple[str, ...]:
+        """The names of what a solution can hold."""
+        names = [f.name for f in problem.fields]
+        rates = [] if problem.steady else [f"{f.name}_tendency" for f in problem.fields if f.role != "diagnostic"]
+        return (*names, *rates)
+
+    @abstractmethod
+    def grid(self, case: Case) -> Grid:
+        """The cells on which a case is solved."""
+
+    @abstractmethod
+    def run(
+        self, cases: Sequence[Case], times: Sequence[np.ndarray], begins: Sequence[Begin] | None = None
+    ) -> list[dict[str, np.ndarray]]:
+        """The bare arrays of some cases, over their times: fields, "substeps" since the last time, time "reached"; NaN
+        after a failure.
+
+        Args:
+            begins: where each starts from; None for the beginnings of the cases.
+        """
+
+    @abstractmethod
+    def begin(self, start: Start) -> Begin:
+        """A state on the solver's grid from the last of some frames."""
+
+    def carried(self, case: Case) -> tuple[str, ...]:
+        """The arrays of an answer that are the state to go on from."""
+        return self.needed(case)
+
+    @abstractmethod
+    def label(self, case: Case, times: np.ndarray | None, found: Mapping[str, np.ndarray]) -> xarray.Dataset:
+        """What `run` found of a case as a solution with its status."""
+
+    def _together(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[xarray.Dataset]:
+        each = [np.zeros(1) if t is None else t for t in times]
+        found = self.run(cases, each)
+        return [self.label(c, t, f) for c, t, f in zip(cases, times, found, strict=True)]
+
+    # -- restarts -----------------------------------------------------------------------------------------------
+
+    def rollout(self, starts: Sequence[Start], times: np.ndarray) -> Iterator[list[np.ndarray]]:
+        times = np.asarray(times, dtype=np.float64).reshape(len(starts), -1)
+        cases = [s.case for s in starts]
+        for start, asked in zip(starts, times, strict=True):
+            self.require(start.case)
+            if asked.size and asked[0] < start.time * (1 - 1e-9):
+                raise InputError(f"times: expected times from that of the frame on, {start.time:g}, got {asked[0]:g}")
+        grids = [self.grid(case) for case in cases]
+        begins = [self.begin(start) for start in starts]
+        for k in range(times.shape[1]):
+            found = self.run(cases, [times[i, k : k + 1] for i in range(len(cases))], begins)
+            begins = [
+                Begin({n: f[n][0] for n in self.carried(case)}, float(t))
+                for case, f, t in zip(cases, found, times[:, k], strict=True)
+            ]
+            yield [
+                grid.onto(np.stack([f[n][0] for n in start.fields or self.names(start.case)]), start.support)
+                for f, grid, start in zip(found, grids, starts, strict=True)
+            ]
+
+    def resume(self, case: Case, frame: Any, times: Any) -> xarray.Dataset:
+        """The solution at `times` from a given state on; see `Restartable.resume`."""
+        from sciml.solvers._frames import start_of
+
+        self.require(case)
+        asked = check_times(case.problem, times)
+        if asked is None:
+            raise InputError(f"resume: {case.problem.name} is steady; use solve")
+        start = start_of(case, frame, self.needed(case))
+        if asked[0] < start.time * (1 - 1e-9):
+            raise InputError(f"times: expected times from that of the frame on, {start.time:g}, got {asked[0]:g}")
+        begin = self.exactly(frame, start)
+        return self.label(case, asked, self.run([case], [asked], [begin or self.begin(start)])[0])
+
+    def exactly(self, frame: xarray.Dataset, start: Start) -> Begin | None:
+        """The state where a solution holds all of it, as this solver's own may; else None."""
+        return None
+
+    def names(self, case: Case) -> tuple[str, ...]:
+        """The fields of an answer."""
+        return tuple(f.name for f in case.problem.fields)
+
+    def needed(self, case: Case) -> tuple[str, ...]:
+        """The fields that a state is made from."""
+        return tuple(f.name for f in case.problem.fields if f.role != "diagnostic")
+
+    def given(self, start: Start) -> dict[str, np.ndarray]:
+        """The fields of the last frame that a state is made from.
+
+        Raises:
+            InputError: one is missing.
+        """
+        names = start.fields or self.needed(start.case)
+        for n in self.needed(start.case):
+            if n not in names:
+                wanted = ", ".join(self.needed(start.case))
+                raise InputError(f"{self.name}: the frame has no field {n!r}, expected {wanted}")
+        return dict(zip(names, start.frames[-1], strict=True))
+
+    # -- outcome ------------------------------------------------------------------------------------------------
+
+    def outcome(self, case: Case, times: np.ndarray, found: Mapping[str, np.ndarray], hint: str) -> tuple[int, str]:
+        """How many frames are whole, and the status.
+
+        Args:
+            hint: what may help where values are not finite.
+        """
+        names = [n for n in self.names(case) if n in found]
+        whole = np.all([np.isfinite(found[n].reshape(len(times), -1)).all(axis=1) for n in names], axis=0)
+        if whole.all():
+            return len(times), "ok"
+        count = int(np.argmin(whole))
+        if found["substeps"][count] >= self.max_substeps:
+            what, hint = f"reached max_substeps = {self.max_substeps}", "allow more, or ask for more times"
+        else:
+            what = "values are not finite"
+        return count, f"{self.name}: {title(case)}: {what} at t = {float(found['reached'][count]):.6g}; {hint}"
+
+
+def title(case: Case) -> str:
+    """What a message calls a case."""
+    return f"case {case.label!r}" if case.label else repr(case)
+
+
+def cell_counts(name: str, resolution: Any, least: int) -> int | tuple[int, ...]:
+    """`resolution` as one count or a tuple of counts, if it is that.
+
+    Raises:
+        InputError: anything else, or fewer than `least` cells along some axis.
+    """
+    several = isinstance(resolution, tuple | list)
+    counts = list(resolution) if several else [resolution]
+    whole = all(is_whole(n) for n in counts)
+    if not counts or not whole or min(counts) < least:
+        raise InputError(
+            f"{name}: resolution is {resolution!r}, expected a count of at least {least} cells, or one for each axis"
+        )
+    return tuple(int(n) for n in counts) if several else int(resolution)

@@ -1,0 +1,116 @@
+"""Marching anything to requested times: the one driver of all explicit time steppers in JAX.
+
+A stepper knows one step of its method; the march knows requested times, failure and differentiation. From each time to
+the next it takes steps that the stepper chooses, the last of which ends there exactly. A march stops where values are
+no longer finite or an interval takes more than `max_substeps`; what follows is NaN, so that nothing has to be raised
+inside compiled code.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox.internal as eqxi
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+State = Any  # any pytree of arrays
+
+
+class Controls(NamedTuple):
+    """Static choices.
+
+    Args:
+        max_substeps: between two requested times.
+        checkpoints: states kept of an interval for reverse mode; the others are made again.
+        derivative: "reverse" (jax.grad, jax.vjp) or "forward" (jax.jvp, or none): which can be taken of the march.
+    """
+
+    max_substeps: int
+    checkpoints: int
+    derivative: str
+
+    def loop(self, going: Callable, body: Callable, start: Any, bound: int, checkpoints: int) -> Any:
+        """A while loop that can be differentiated as `derivative` says."""
+        if self.derivative == "forward":
+            return lax.while_loop(going, body, start)
+        return eqxi.while_loop(going, body, start, max_steps=bound, checkpoints=checkpoints, kind="checkpointed")
+
+
+class Stepper(ABC):
+    """A method for ∂t state = f(state, t)."""
+
+    @abstractmethod
+    def step(self, state: State, time: jax.Array, remaining: jax.Array) -> tuple[State, jax.Array, jax.Array]:
+        """One step from `time` on, `remaining` before the next requested time.
+
+        Returns:
+            the state, the size of the step, and how many such steps the rest would take with this one: at most 1 for
+            the last; not finite where the state was not.
+        """
+
+    @abstractmethod
+    def frame(self, state: State, time: jax.Array) -> dict[str, jax.Array]:
+        """What is reported at a requested time."""
+
+    def settle(self, state: State) -> State:
+        """The state at a requested time, before anything is made of it: what rounding has added is taken away."""
+        return state
+
+
+class Frames(NamedTuple):
+    """A march, stacked over the requested times.
+
+    Args:
+        values: what `Stepper.frame` gives; NaN after a stop.
+        substeps: since the last time.
+        reached: how far it came: the requested time unless it stopped.
+        state: at the last time.
+    """
+
+    values: dict[str, jax.Array]
+    substeps: jax.Array
+    reached: jax.Array
+    state: State
+
+
+def march(stepper: Stepper, controls: Controls, state: State, times: jax.Array, start: Any = 0.0) -> Frames:
+    """Frames at `times`, from the state at time `start` on."""
+
+    def interval(carry: Any, ends: Any) -> Any:
+        state, alive = carry
+        before, stop = ends
+        length = jnp.where(alive, stop - before, 0)
+        state, elapsed, count, finite = _advance(stepper, controls, state, before, length)
+        state = stepper.settle(state)
+        alive = alive & finite & (elapsed >= length)
+        known = jax.tree.map(lambda a: jnp.where(alive, a, jnp.nan), state)
+        out = stepper.frame(known, stop), count, before + elapsed
+        return (jax.tree.map(lambda a: jnp.where(alive, a, 0), state), alive), out
+
+    befores = jnp.concatenate([jnp.asarray(start, times.dtype)[None], times[:-1]])
+    (state, alive), frames = lax.scan(interval, (stepper.settle(state), jnp.array(True)), (befores, times))
+    return Frames(*frames, jax.tree.map(lambda a: jnp.where(alive, a, jnp.nan), state))
+
+
+def _advance(stepper: Stepper, controls: Controls, state: State, start: jax.Array, length: jax.Array) -> Any:
+    """Over one interval: (state, time covered, steps taken, whether all is finite)."""
+
+    def going(carry: Any) -> jax.Array:
+        _, elapsed, count, alive = carry
+        return (elapsed < length) & alive & (count < controls.max_substeps)
+
+    def body(carry: Any) -> Any:
+        state, elapsed, count, _ = carry
+        state, size, steps = stepper.step(state, start + elapsed, length - elapsed)
+        finite = jnp.isfinite(steps)  # of the state before this step: no other reduction is needed
+        elapsed = jnp.where(steps <= 1, length, elapsed + jnp.where(finite, size, 0))
+        return state, elapsed, count + 1, finite
+
+    begin = (state, jnp.zeros_like(length), jnp.zeros((), int), jnp.array(True))
+    state, elapsed, count, finite = controls.loop(going, body, begin, controls.max_substeps, controls.checkpoints)
+    total = sum(jnp.sum(jnp.abs(a)) for a in jax.tree.leaves(state))
+    return state, elapsed, count, finite & jnp.isfinite(total)
