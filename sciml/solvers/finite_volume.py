@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import jax.numpy as jnp
+import lineax
 import numpy as np
+import optimistix
 from scipy.sparse.linalg import splu
 
 from sciml.errors import InputError, SolverError, is_number
@@ -123,8 +125,8 @@ class FiniteVolume(GridSolver):
     def simulate(self, parameters: Mapping[str, Any], inputs: Mapping[str, Any], times: Any, case: Case) -> dict:
         """The same discrete solution in JAX alone: pure, and differentiable in parameters and cell inputs.
 
-        Linear systems are solved by a Krylov method (stabilised bi-conjugate gradients) and differentiated implicitly;
-        the direct solver of `solve` is faster and is not differentiable. Call it within `jax.enable_x64(True)`.
+        Stages are solved by Newton's method with stabilised bi-conjugate gradients and differentiated implicitly; the
+        direct solver of `solve` is faster and is not differentiable. Call it within `jax.enable_x64(True)`.
 
         Args:
             parameters: parameters of the equation, by name; the case's where left out. Those that act through
@@ -144,10 +146,10 @@ class FiniteVolume(GridSolver):
         name = volumes.field
         theta = {k: jnp.asarray(v, float) for k, v in {**case.parameters, **parameters}.items()}
         cells = {k: jnp.asarray(inputs.get(k, v), float) for k, v in cell_inputs(case, grid).items()}
-        krylov = _Krylov(volumes, grid)
+        implicit = _Implicit(volumes, grid, case.scales.fields.get(name, 1.0))
         if given is None:
             data = self._data(case, volumes, theta, cells, np.zeros(1))
-            return {name: krylov(jnp.zeros(grid.shape), _at(data, 0), 0.0, 1.0, jnp.zeros(grid.shape))}
+            return {name: implicit(jnp.zeros(grid.shape), _at(data, 0), 0.0, 1.0, jnp.zeros(grid.shape))}
         q = inputs["initial"] if "initial" in inputs else case.problem.initial_state(case, grid)[name]
         q = jnp.asarray(q, float)
         frames = []
@@ -159,7 +161,7 @@ class FiniteVolume(GridSolver):
                 changing = jax.tree.map(lambda a: a.reshape(-1, 2, *a.shape[1:]), changing)
 
                 def body(q: Any, now: Any, data: Any = data, tau: float = tau) -> Any:
-                    return _step(volumes, krylov, q, [_at(data | now, i) for i in (0, 1)], tau), None
+                    return _step(volumes, implicit, q, [_at(data | now, i) for i in (0, 1)], tau), None
 
                 q, _ = jax.lax.scan(body, q, changing)
             frames.append(q)
@@ -319,38 +321,26 @@ class _Newton:
         raise SolverError("the equation couples cells more than 3 apart")
 
 
-class _Krylov:
-    """The same stage equations, solved and differentiated within JAX."""
+class _Implicit:
+    """The same stage equations within JAX, differentiated through their solution (implicit function theorem)."""
 
-    def __init__(self, volumes: ControlVolumes, grid: Grid):
-        self.volumes = volumes
+    def __init__(self, volumes: ControlVolumes, grid: Grid, scale: float):
+        self.volumes, self.scale = volumes, scale
         # The diagonal is told apart from neighbours up to two cells away.
         self.directions = Pattern(grid.shape, tuple(grid.periodic[::-1]), 1).directions
 
     def __call__(self, q: Any, data: Any, mass: float, factor: float, known: Any) -> Any:
         given = (data, mass, factor, known)
-        still = jax.lax.stop_gradient(given)
+        q = jax.lax.stop_gradient(q)
+        slopes = self.volumes.along(q, jnp.asarray(self.directions, q.dtype), *jax.lax.stop_gradient(given))
+        # dividing by the diagonal changes no root, and is what preconditions the linear systems
+        size = jnp.sum(slopes * self.directions, axis=0) * self.scale
+        eps = float(jnp.finfo(q.dtype).eps)
+        krylov = lineax.BiCGStab(rtol=10 * eps, atol=10 * eps, max_steps=20 * q.size)
+        newton = optimistix.Newton(rtol=1e3 * eps, atol=1e3 * eps * self.scale, linear_solver=krylov)
+        adjoint = optimistix.ImplicitAdjoint(linear_solver=krylov)
 
-        def correction(q: Any, residual: Any) -> Any:
-            slopes = self.volumes.along(q, jnp.asarray(self.directions, q.dtype), *still)
-            diagonal = jnp.sum(slopes * self.directions, axis=0)
+        def residual(q: Any, given: Any) -> Any:
+            return self.volumes._residual(q, *given) / size
 
-            def apply(d: Any) -> Any:
-                return jax.jvp(lambda a: self.volumes._residual(a, *still), (q,), (d,))[1]
-
-            tolerance = 10 * float(jnp.finfo(q.dtype).eps)
-            return jax.scipy.sparse.linalg.bicgstab(
-                apply, -residual, tol=tolerance, maxiter=20 * q.size, M=lambda d: d / diagonal
-            )[0]
-
-        def body(carry: Any) -> Any:
-            q, _, count = carry
-            change = correction(q, self.volumes._residual(q, *still))
-            return q + change, jnp.max(jnp.abs(change)) / jnp.maximum(jnp.max(jnp.abs(q)), 1e-30), count + 1
-
-        enough = 1e5 * jnp.finfo(q.dtype).eps
-        start = (jax.lax.stop_gradient(q), jnp.asarray(jnp.inf, q.dtype), 0)
-        root, _, _ = jax.lax.while_loop(lambda c: (c[1] > enough) & (c[2] < 20), body, start)
-        root = jax.lax.stop_gradient(root)
-        # One more correction, from a root that does not depend on the data: its derivative is the implicit one.
-        return root + correction(root, self.volumes._residual(root, *given))
+        return optimistix.root_find(residual, newton, q, given, max_steps=40, throw=False, adjoint=adjoint).value

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sciml.errors import InputError, is_number, is_whole
-from sciml.problem import Case, PDEProblem, Problem
+from sciml.problem import Case, Problem
 from sciml.registry import solvers
 from sciml.solver import Start
 from sciml.solvers import _flow_batches, _flow_setup, _flow_stepper, _poisson, _stabilised, _staggered, _time
@@ -101,8 +101,6 @@ class IncompressibleFlow(GridSolver):
 
     def supports(self, problem: Problem) -> bool:
         """Incompressible Navier-Stokes with constant density and viscosity in two dimensions."""
-        if not isinstance(problem, PDEProblem):
-            return False
         if problem.dimensions != 2 or problem.steady or {f.name for f in problem.fields} != {"u", "v", "p"}:
             return False
         return _flow_setup.equations_fit(problem)
