@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Solver(ABC):
     """Solves any case of the problems that it supports, and labels the answer.
 
-    Subclasses give `supports` and `_together`; the public methods validate first, so that a wrong request fails before
-    anything is computed.
+    Subclasses give `supports` and `_solve`, or `_together` where several cases are solved at once; the public methods
+    validate first, so that a wrong request fails before anything is computed.
     """
 
     name: ClassVar[str]
@@ -36,9 +36,13 @@ class Solver(ABC):
     def supports(self, problem: Problem) -> bool:
         """Whether this solver can solve the cases of `problem`."""
 
-    @abstractmethod
+    def _solve(self, case: Case, times: np.ndarray | None) -> xarray.Dataset:
+        """The solution of one case; what fails says so in its `status`."""
+        raise NotImplementedError(f"{type(self).__name__} gives neither _solve nor _together")
+
     def _together(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[xarray.Dataset]:
         """The solutions of the cases of one portion; what fails says so in its `status` and raises nothing."""
+        return [self._solve(case, asked) for case, asked in zip(cases, times, strict=True)]
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -50,13 +50,14 @@ def test_makes_everything(made):
         "reference 4 × 4",
         "reference 8 × 8",
         "reference 12 × 12",
+        "reference 16 × 16",
     ]
     for row in results["rows"]:
         assert set(row["rollout_nmse"]) == {"all", "bc", "ic"}
         assert all(len(v) == 4 and all(x >= 0 for x in v) for v in row["rollout_nmse"].values())
         assert row["seconds_per_step"] > 0
     by_name = {r["model"]: r for r in results["rows"]}
-    errors = [by_name[f"reference {n} × {n}"]["rollout_nmse"]["all"][-1] for n in (4, 8, 12)]
+    errors = [by_name[f"reference {n} × {n}"]["rollout_nmse"]["all"][-1] for n in (4, 8, 12, 16)]
     assert errors == sorted(errors, reverse=True)  # finer grids are better
     page = (folder / "report.html").read_text(encoding="utf-8")
     for words in ("FNO", "U-Net", "interpolation", "Ghia et al. (1982)", "Audit", "sciml demo"):

@@ -49,7 +49,7 @@ class Scaled(Solver):
     def supports(self, problem):
         return True
 
-    def _solve(self, case, times, points):
+    def _solve(self, case, times):
         x = (np.arange(self.n) + 0.5) / self.n
         fields = {"u": (("time", "x"), self.factor * case.exact(times, (x,))["u"])}
         return data.solution(case, times, fields, {"x": x})
@@ -162,7 +162,7 @@ def test_further_figures():
         def supports(self, problem):
             return True
 
-        def _solve(self, case, times, points):
+        def _solve(self, case, times):
             return vortex(case.viscosity, 2.0)
 
     found = evaluate(Twice(), packed, steps=3, baselines=[Persistence().fit(packed)])
@@ -241,7 +241,7 @@ class Known(Solver):
     def supports(self, problem):
         return True
 
-    def _solve(self, case, times, points):
+    def _solve(self, case, times):
         assert times is None
         if case.source in self.failing:
             raise SolverError("no convergence")
@@ -336,7 +336,7 @@ def test_coarse_answers_are_interpolated_across_a_periodic_seam():
         return data.solution(case, [0.0, 0.1, 0.2], {"u": (("time", "x"), values)}, {"x": x})
 
     class Coarse(Known):
-        def _solve(self, case, times, points):
+        def _solve(self, case, times):
             return wave(8, case)
 
     packed = data.pack([wave(32, Burgers().case())], splits=["test"], dtype=None)
@@ -402,7 +402,7 @@ class Stub(Restartable):
     def supports(self, problem):
         return True
 
-    def _solve(self, case, times, points):
+    def _solve(self, case, times):
         raise AssertionError("a solver that can be restarted is restarted")
 
     resume = _solve

@@ -31,7 +31,7 @@ class Off(Restartable):
     def supports(self, problem):
         return True
 
-    def _solve(self, case, times, points):
+    def _solve(self, case, times):
         raise NotImplementedError
 
     resume = _solve

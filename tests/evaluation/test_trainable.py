@@ -73,7 +73,7 @@ class Decay(TrainableSolver, Restartable):
     def load(cls, directory, device="auto"):
         raise NotImplementedError
 
-    def _solve(self, case, times, points):
+    def _solve(self, case, times):
         raise NotImplementedError
 
     def resume(self, case, frame, times):

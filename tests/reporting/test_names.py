@@ -70,7 +70,7 @@ def test_references_are_found_by_what_solvers_support():
     cavity, heat = LidDrivenCavity(), HeatEquation()
     square = Grid((np.linspace(0, 1, 17),) * 2)
     found = references.references(cavity, square)
-    assert list(found) == ["reference 4 × 4", "reference 8 × 8", "reference 12 × 12"]
+    assert list(found) == ["reference 4 × 4", "reference 8 × 8", "reference 12 × 12", "reference 16 × 16"]
     assert all(s.supports(cavity) for s in found.values())
     flat = Grid((np.linspace(0, 1, 17),) * heat.dimensions)
     assert {type(s).__name__ for s in references.references(heat, flat).values()} == {"FiniteVolume"}

@@ -1,0 +1,52 @@
+"""Numerical solvers as rows: they start from the same true frames as all others."""
+
+import numpy as np
+import pytest
+
+import sciml
+from sciml.problems import Burgers, LidDrivenCavity
+from sciml.solvers import IncompressibleFlow, PseudoSpectral
+
+
+@pytest.fixture(scope="module")
+def waves():
+    problem = Burgers()
+    cases = [problem.case(viscosity=v) for v in (0.03, 0.05, 0.1)]
+    times = [c.scales.time * np.linspace(0, 0.8, 9) for c in cases]
+    solutions = [PseudoSpectral(48).solve(c, t) for c, t in zip(cases, times, strict=True)]
+    return sciml.data.pack(solutions, splits=["train", "test", "test"], dtype=None)
+
+
+def test_the_solver_that_made_the_truth_finds_it_again(waves):
+    rows = {"same": PseudoSpectral(48), "coarse": PseudoSpectral(24), "early": PseudoSpectral(48, cfl=0.05)}
+    found = sciml.evaluate(rows, waves, steps=4, baselines=False)
+    for name, bound in (("same", 1e-10), ("early", 1e-10), ("coarse", 1e-2)):
+        row = found.row(name)
+        assert row["restarts"] is True and row["kind"] != "learned"
+        assert row["rollout"]["all"]["joint"]["nmse"]["mean"][-1] < bound
+        assert row["one_step"]["all"]["joint"]["nmse"]["mean"] < bound
+    assert found.summary["starts"] == ["0", "1/4", "1/2"]
+    coarse = np.array(found.row("coarse")["rollout"]["all"]["joint"]["nmse"]["mean"])
+    assert coarse[0] > 1e-12  # and a coarser grid does not
+
+
+def test_a_row_does_not_carry_errors_of_what_was_before_its_start(waves):
+    """A wrong beginning is forgotten: the truth is another solver's, shifted, and each rollout starts from it."""
+    shifted = waves.copy(deep=True)
+    shifted["u"].values[:] += 0.2
+    found = sciml.evaluate({"same": PseudoSpectral(48)}, shifted, steps=1, starts=("1/2",), baselines=False)
+    row = found.row("same")["one_step"]["all"]["joint"]["nmse"]["mean"]
+    assert row < 0.02  # what a step of the shifted flow differs from a shifted step; from time 0 it would be 0.1
+
+
+def test_flows_of_cells_alone_restart_on_their_own_grid():
+    cases = [LidDrivenCavity().case(lid_velocity=v) for v in (0.8, 1.0, 1.2)]
+    solutions = [
+        IncompressibleFlow(24).solve(c, c.scales.time * np.linspace(0, 1.5, 7))[["u", "v", "p"]] for c in cases
+    ]
+    packed = sciml.data.pack(solutions, splits=["train", "test", "test"])
+    found = sciml.evaluate({"own grid": IncompressibleFlow(24), "half": IncompressibleFlow(12)}, packed, steps=3)
+    own, half, still = (
+        found.row(n)["one_step"]["all"]["joint"]["nmse"]["mean"] for n in ("own grid", "half", "persistence")
+    )
+    assert own < 1e-3 < half < still
