@@ -192,7 +192,8 @@ class Recipe:
         model = Ours(fno, data, self.smoothing, self.periodic)
         cases = len(data.x)
         steps = self.epochs * math.ceil(cases / self.batch)
-        optimiser = torch.optim.AdamW(model.parameters(), lr=self.rate, weight_decay=1e-4, fused=True)
+        fused = not self.peer  # which has complex weights
+        optimiser = torch.optim.AdamW(model.parameters(), lr=self.rate, weight_decay=1e-4, fused=fused)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, self.rate, total_steps=steps, pct_start=0.15)
         for epoch in range(self.epochs):
             for part in torch.randperm(cases, generator=choose).split(self.batch):

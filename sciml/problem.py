@@ -157,6 +157,8 @@ class Problem(ABC):
     needs_extents: bool = False
     #: maps on (case, solution) under which solutions stay solutions
     symmetries: tuple[Symmetry, ...] = ()
+    #: whether `scales` says anything: what nobody knows the law of has no scale but the unit
+    scaled: bool = True
     #: fields that are the components of a velocity, in the order x, y, z; () where there is none
     velocity: tuple[str, ...] = ()
     #: what its data keep, where no equation says it (`Observed` of a `DataProblem`)

@@ -41,6 +41,7 @@ class DataProblem(Problem):
 
     name = "data"  # in the registry; an object has a name of its own
     needs_extents = True
+    scaled = False
 
     def __init__(
         self,

@@ -125,7 +125,7 @@ def _compared(
     any_surrogate = next(iter(groups.values()))[0]
     held = table(dataset, split, any_surrogate.predicted)
     rows, square, more = [], [], {}
-    clock = "T" if any(c.scales.time != 1 for c in held.cases) else held.problem.time_unit
+    clock = "T" if held.problem.scaled else held.problem.time_unit
     for index, summary in enumerate(found.summary["rows"]):
         model = str(summary["name"])
         kind = "surrogate" if model in groups else "reference" if model in solvers else "baseline"

@@ -286,7 +286,7 @@ def time_step(cases: CaseTable, every: int = 1) -> TimeStep:
     if not steps:
         raise InputError("data: no case has two frames, so there is no step to learn")
     dt, scale = np.array(steps).T
-    scaled = bool((scale != 1).any())  # somebody's own data have no scale but the unit
+    scaled = cases.problem.scaled
     for kind, values in (("nondimensional", dt / scale), ("physical", dt)):
         if (scaled or kind == "physical") and np.ptp(values) <= 1e-3 * values.mean():
             return TimeStep(kind, _round(float(np.median(values))))

@@ -225,7 +225,7 @@ class Query(Stepping):
         if not (spans > 0).any():
             raise InputError("data: no case has two frames, so there is no time to ask for")
         spread = [np.ptp(v) / v.max() for v in (spans / scales, spans)]
-        if spread[0] <= spread[1] and (scales != 1).any():
+        if spread[0] <= spread[1] and table.problem.scaled:
             return TimeStep("nondimensional", float((spans / scales).max()))
         return TimeStep("physical", float(spans.max()))
 

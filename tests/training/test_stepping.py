@@ -43,7 +43,7 @@ def test_autoregressive_with_step_and_history():
     assert s.after(present, 2).tolist() == [[[2], [4]], [[3], [5]], [[4], [6]], [[5], [7]]]
     assert (s.past, s.ahead, s.every, s.residual) == (3, 1, 2, True) and not Autoregressive(increments=False).residual
     step = s.time_step(cases(np.arange(5) * 0.25))
-    assert step == TimeStep("nondimensional", 0.5) and s.feature_step(step, P.case()) == 0.5
+    assert step == TimeStep("physical", 0.5) and s.feature_step(step, P.case()) == 0.5
     assert s.items(4, 2).size == 0
 
 
@@ -65,7 +65,7 @@ def test_query():
     assert s.queries and s.past == 1 and not s.residual
     times = np.array([1.0, 1.5, 4.0])
     assert s.feature_times(times, None, P.case()).tolist() == [1.0]
-    assert s.time_step(cases(times, [0.0, 1.0, 2.0])) == TimeStep("nondimensional", 3.0)
+    assert s.time_step(cases(times, [0.0, 1.0, 2.0])) == TimeStep("physical", 3.0)
     assert s.sees_start(lambda: True) and not s.sees_start(lambda: False)
     assert Query(True).sees_start(lambda: False) and not Query(False).sees_start(lambda: True)
     with pytest.raises(InputError, match="no time to ask for"):
