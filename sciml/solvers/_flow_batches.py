@@ -50,7 +50,8 @@ def batches(
         fitting = max(MEMORY // (frames * 10 * ny * nx * bytes_of_a_number * 3), 1)
         size = 2 ** min(math.ceil(math.log2(max(len(members) / 2, 1))), int(math.log2(min(fitting, LARGEST))))
         order = [i for _, i in sorted(members)]
-        found += [tuple(order[k : k + size]) for k in range(0, len(order), size)]
+        # of nearly one length, so that the same compiled function serves all
+        found += [tuple(map(int, part)) for part in np.array_split(order, math.ceil(len(order) / size))]
     return found
 
 

@@ -96,6 +96,7 @@ class PseudoSpectral(GridSolver):
             )
         return Grid.uniform(case.geometry, self.resolution)
 
+    @standard
     def arrays(
         self, case: Case, times: Any = None, begin: Begin | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
