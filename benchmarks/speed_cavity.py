@@ -73,7 +73,7 @@ def case_of(reynolds: float) -> Any:
 
 
 def velocities(solver: IncompressibleFlow, reynolds: float) -> np.ndarray:
-    found = solver.compute([case_of(reynolds)], TIMES)[0]
+    found = solver.run([case_of(reynolds)], [np.asarray(TIMES)])[0]
     return np.stack([found["u"], found["v"]], axis=1).astype(np.float64)
 
 
@@ -176,7 +176,7 @@ def our_speed(reynolds: float, exact: np.ndarray, goal: float) -> dict[str, Any]
         seconds = []
         for _ in range(REPEATS + 1):
             begun = time.perf_counter()
-            solver.compute(cases, TIMES)
+            solver.run(cases, [np.asarray(TIMES)] * len(cases))
             seconds.append(time.perf_counter() - begun)
         median = statistics.median(seconds[1:])
         found |= {f"rate_{count}": count * END / median, f"compile_{count}": seconds[0] - median}

@@ -199,13 +199,14 @@ class Problem(ABC):
     @abstractmethod
     def geometry(self, case: Case) -> Geometry: ...
 
-    def design(self) -> Design:
+    @classmethod
+    def design(cls) -> Design:
         """The cases that a benchmark makes of this problem.
 
         Raises:
             InputError: there are none.
         """
-        raise InputError(f"{self.name}: has no design of cases of its own; give cases to solve_many instead")
+        raise InputError(f"{cls.name}: has no design of cases of its own; give cases to solve_many instead")
 
     @abstractmethod
     def scales(self, case: Case) -> Scales: ...

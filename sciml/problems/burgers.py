@@ -50,7 +50,8 @@ class Burgers(PDEProblem):
     def equations(self, q: Any, d: Operators, theta: Any, x: Any) -> dict[str, Balance]:
         return {"momentum": Balance(storage=q.u, flux=q.u**2 / 2 - theta.viscosity * d.grad(q.u), unit="m s-2")}
 
-    def design(self) -> Design:
+    @classmethod
+    def design(cls) -> Design:
         from sciml.problems.designs.burgers import BurgersDesign
 
         return BurgersDesign()

@@ -77,7 +77,8 @@ class Darcy(PDEProblem):
         flux = -1.0 * q.permeability * d.grad(q.p)
         return {"mass": Balance(flux=flux, source=theta.source, face_rule={"permeability": "harmonic"}, unit="m-2")}
 
-    def design(self) -> Design:
+    @classmethod
+    def design(cls) -> Design:
         from sciml.problems.designs.darcy import DarcyDesign
 
         return DarcyDesign()

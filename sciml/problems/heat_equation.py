@@ -65,7 +65,8 @@ class HeatEquation(PDEProblem):
     def equations(self, q: Any, d: Operators, theta: Any, x: Any) -> dict[str, Balance]:
         return {"energy": Balance(storage=q.T, flux=-theta.diffusivity * d.grad(q.T), unit="K s-1")}
 
-    def design(self) -> Design:
+    @classmethod
+    def design(cls) -> Design:
         from sciml.problems.designs.heat_equation import HeatDesign
 
         return HeatDesign()

@@ -94,7 +94,8 @@ class LidDrivenCavity(PDEProblem):
         """Re = ρ U L / μ with L the width and U the reference speed."""
         return case.density * self.scales(case).velocity * case.width / case.viscosity
 
-    def design(self) -> Design:
+    @classmethod
+    def design(cls) -> Design:
         from sciml.problems.designs.lid_driven_cavity import CavityDesign
 
         return CavityDesign()

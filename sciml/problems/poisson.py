@@ -51,7 +51,8 @@ class Poisson(PDEProblem):
     def equations(self, q: Any, d: Operators, theta: Any, x: Any) -> dict[str, Balance]:
         return {"potential": Balance(flux=-1.0 * d.grad(q.p), source=q.source, unit="m-2")}
 
-    def design(self) -> Design:
+    @classmethod
+    def design(cls) -> Design:
         from sciml.problems.designs.poisson import PoissonDesign
 
         return PoissonDesign()

@@ -62,7 +62,8 @@ class TaylorGreen(PDEProblem):
     def equations(self, q: Any, d: Operators, theta: Any, x: Any) -> dict[str, Balance]:
         return navier_stokes(q, d, theta)
 
-    def design(self) -> Design:
+    @classmethod
+    def design(cls) -> Design:
         from sciml.problems.designs.taylor_green import TaylorGreenDesign
 
         return TaylorGreenDesign()

@@ -139,12 +139,15 @@ class FlowStepper(Stepper):
         self.flow, self.controls, self.cfl = flow, controls, cfl
 
     def step(self, state, time, remaining):
-        tau, steps, scheme, stages = plan(self.flow, self.cfl, *state, remaining)
-        return step(self.flow, self.controls, *state, time, tau, scheme, stages), tau, steps
+        u, v = state
+        tau, steps, scheme, stages = plan(self.flow, self.cfl, u, v, remaining)
+        return step(self.flow, self.controls, u, v, time, tau, scheme, stages), tau, steps
 
     def settle(self, state):
-        return project(self.flow, *state)[:2]
+        u, v, _ = project(self.flow, *state)
+        return u, v
 
     def frame(self, state, time):
-        du, dv, p = project(self.flow, *_rhs(self.flow, *state, time))
-        return {"u": state[0], "v": state[1], "p": p, "u_tendency": du, "v_tendency": dv}
+        u, v = state
+        du, dv, p = project(self.flow, *_rhs(self.flow, u, v, time))
+        return {"u": u, "v": v, "p": p, "u_tendency": du, "v_tendency": dv}

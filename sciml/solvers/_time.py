@@ -92,8 +92,9 @@ def march(stepper: Stepper, controls: Controls, state: State, times: jax.Array, 
         return (jax.tree.map(lambda a: jnp.where(alive, a, 0), state), alive), out
 
     befores = jnp.concatenate([jnp.asarray(start, times.dtype)[None], times[:-1]])
-    (state, alive), frames = lax.scan(interval, (stepper.settle(state), jnp.array(True)), (befores, times))
-    return Frames(*frames, jax.tree.map(lambda a: jnp.where(alive, a, jnp.nan), state))
+    carry, (values, counts, reached) = lax.scan(interval, (stepper.settle(state), jnp.array(True)), (befores, times))
+    state, alive = carry
+    return Frames(values, counts, reached, jax.tree.map(lambda a: jnp.where(alive, a, jnp.nan), state))
 
 
 def _advance(stepper: Stepper, controls: Controls, state: State, start: jax.Array, length: jax.Array) -> Any:

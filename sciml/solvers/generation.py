@@ -112,8 +112,8 @@ def generate(
     if not isinstance(out, str | os.PathLike):
         raise InputError(f"out: expected a path, got {out!r}")
     path = Path(os.fspath(out))
-    problem: Problem = registry.problems.get(problem_name)()
-    design = problem.design()
+    family: type[Problem] = registry.problems.get(problem_name)
+    design, problem = family.design(), family()
     for name, value, least in (("frames", frames, 1), ("cases", 1 if cases is None else cases, 1), ("seed", seed, 0)):
         if not is_whole(value) or not least <= value < 2**63:
             raise InputError(f"{name}: expected an integer from {least} on, got {value!r}")
@@ -169,7 +169,7 @@ def generate(
 def _counts(problem: Problem, resolution: Any) -> tuple[int, ...]:
     """Cells in array order."""
     several = isinstance(resolution, Sequence) and not isinstance(resolution, str)
-    counts = tuple(resolution) if several else (resolution,) * problem.dimensions
+    counts: tuple[Any, ...] = tuple(resolution) if several else (resolution,) * problem.dimensions
     if len(counts) != problem.dimensions or any(not is_whole(n) or n < 1 for n in counts):
         raise InputError(f"resolution: expected a number of cells, or {problem.dimensions} of them, got {resolution!r}")
     return tuple(int(n) for n in counts)

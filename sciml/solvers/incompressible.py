@@ -189,7 +189,7 @@ class IncompressibleFlow(GridSolver):
         return self._batches([self.arrays(c, t) for c, t in zip(cases, each, strict=True)], cases, each)
 
     def _batches(self, prepared: Any, cases: Sequence[Case], times: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
-        periodic = [case.geometry.periodic for case in cases]  # type: ignore[attr-defined]
+        periodic: list[Any] = [case.geometry.periodic for case in cases]  # type: ignore[attr-defined]
         size = 8 if self.dtype == "float64" else 4
         return _flow_batches.batches(prepared, times, periodic, self.resolution, self.cfl, size)
 

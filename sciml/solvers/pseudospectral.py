@@ -119,7 +119,8 @@ class PseudoSpectral(GridSolver):
             width, height = (float(v) for v in inputs["lengths"])
             u, v = _fourier.velocities(psi, (width, height), (grid.shape[0], grid.shape[1]))
             return dict(case.parameters), inputs | dict(zip(names, (u, v), strict=True))
-        given = [np.shape(v) for v in case.inputs.values() if np.ndim(v) == grid.dimensions]
+        arrays = [v for v in case.inputs.values() if isinstance(v, np.ndarray)]
+        given = [v.shape for v in arrays if v.ndim == grid.dimensions]
         own = Grid.uniform(box, given[0]) if given else grid
         state = case.problem.initial_state(case, own)
         with jax.enable_x64(True):
@@ -211,8 +212,8 @@ class PseudoSpectral(GridSolver):
 class _Same:
     """A problem as a key of compiled functions: equal balances, equal functions."""
 
-    def __init__(self, problem: PDEProblem):
-        self.problem = problem
+    def __init__(self, problem: Any):
+        self.problem: PDEProblem = problem
         rows = {n: b.components() for n, b in problem.balances().items()}
         self.key = repr((rows, [f.name for f in problem.fields], problem.velocity))
 

@@ -45,7 +45,8 @@ def reference(problem: Problem, counts: Sequence[int], full: bool = False) -> Gr
 
 
 def references(problem: Problem, template_support: Support) -> dict[str, Solver]:
-    """Solvers at a quarter, a half and three quarters of the data's resolution, by the names of their rows.
+    """Solvers at a quarter, a half, three quarters and all of the data's resolution, by the names of their rows. The last
+    one shows what a restart from the data loses, and what such data cost.
 
     None where the data live on nodes or leave cells out, and where no solver supports the problem.
     """
@@ -53,8 +54,9 @@ def references(problem: Problem, template_support: Support) -> dict[str, Solver]
         return {}
     found: dict[str, Solver] = {}
     for share in SHARES:
-        counts = tuple(max(FEWEST, round(n * share / 4) * 4) for n in template_support.shape)
-        if counts != template_support.shape:
+        whole = share == 1
+        counts = tuple(n if whole else max(FEWEST, round(n * share / 4) * 4) for n in template_support.shape)
+        if whole or counts != template_support.shape:
             solver = reference(problem, counts)
             if solver is None:
                 return {}

@@ -116,7 +116,7 @@ def test_published_profile_says_what_is_under_resolved(tmp_path):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"problem_name": "data"}, "problem"),
+        ({"problem_name": "data"}, "data: has no design of cases"),
         ({"problem_name": "cavty"}, "did you mean"),
         ({"subset": "bc,gee"}, "no subset is called 'gee'; did you mean 'geo'"),
         ({"subset": ""}, "no subset"),
