@@ -39,10 +39,11 @@ def test_answers_do_not_depend_on_the_modes(name):
 
 
 def test_gradients_under_strict_modes():
+    solver = PseudoSpectral(18)
+    parameters, inputs = solver.arrays(Burgers().case())
+
     def loss(viscosity):
-        fields = PseudoSpectral(18).simulate(
-            {"viscosity": viscosity, "length": 1.0, "velocity": 1.0}, {}, [0.0, 0.1], Burgers()
-        )
+        fields = solver.simulate(parameters | {"viscosity": viscosity}, inputs, [0.0, 0.1], Burgers())
         return jnp.sum(fields["u"][-1] ** 2)
 
     with jax.enable_x64(True):
