@@ -221,13 +221,12 @@ def test_loader_and_memory_train_alike(burgers_set):
     """The same samples in the same order, whether frames are in memory or read as needed."""
     how = recipe(8, batch=8, objective=Rollout(steps=2, after=0.5), sampler=Starts(3))
     runs = []
-    for limit, workers in ((1e9, 0), (0.0, 0), (0.0, 1)):
+    for limit in (1e9, 0.0):
         surrogate = Surrogate(FNO, Autoregressive(history=3), width=8, modes=(6,), layers=1)
-        running = Running(memory_limit=limit, workers=workers, progress=False)
+        running = Running(memory_limit=limit, progress=False)
         runs.append(surrogate.fit(burgers_set, how, validation=None, running=running).operator.state_dict())
     for name, weight in runs[0].items():
         torch.testing.assert_close(weight, runs[1][name], rtol=1e-3, atol=1e-4)
-    assert digest(runs[1]) == digest(runs[2])  # workers change nothing at all
 
 
 @pytest.mark.parametrize(
