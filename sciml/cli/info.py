@@ -165,13 +165,17 @@ def _shapes(path: Path) -> dict[str, list[int]]:
 def _support(path: Path) -> dict[str, Any]:
     """Where the first training case lived: kind, sizes by axis or numbers of nodes and cells."""
     shapes = _shapes(path)
-    found: dict[str, Any] = {"sensors": shapes["sensors"][0]} if "sensors" in shapes else {}
-    if "position" in shapes:
-        nodes, dimensions = shapes["position"]
-        cells = {k.removeprefix("cells_"): v[0] for k, v in shapes.items() if k.startswith("cells_")}
-        return {"kind": "mesh" if cells else "points", "nodes": nodes, "dimensions": dimensions, "cells": cells} | found
-    axes = {a: shapes[f"faces_{a}"][0] - 1 for a in "xyz" if f"faces_{a}" in shapes}
-    return {"kind": "grid", "cells": axes, "masked": "mask" in shapes} | found
+    try:
+        found: dict[str, Any] = {"sensors": shapes["sensors"][0]} if "sensors" in shapes else {}
+        if "position" in shapes:
+            nodes, dimensions = shapes["position"]
+            cells = {k.removeprefix("cells_"): v[0] for k, v in shapes.items() if k.startswith("cells_")}
+            kind = "mesh" if cells else "points"
+            return {"kind": kind, "nodes": nodes, "dimensions": dimensions, "cells": cells} | found
+        axes = {a: shapes[f"faces_{a}"][0] - 1 for a in "xyz" if f"faces_{a}" in shapes}
+        return {"kind": "grid", "cells": axes, "masked": "mask" in shapes} | found
+    except (ValueError, IndexError):  # a number where a list of points should be
+        raise FileFormatError(f"{path}: no support as expected, got tensors of shapes {shapes}") from None
 
 
 def _support_text(support: dict[str, Any], shared: bool) -> str:

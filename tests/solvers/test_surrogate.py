@@ -182,7 +182,8 @@ class Kill(Callback):
             raise KeyboardInterrupt
 
 
-def test_resume_equals_uninterrupted_training(burgers_set, tmp_path):
+@pytest.mark.parametrize("memory_limit", [1e9, 0.0], ids=["in memory", "from the file"])
+def test_resume_equals_uninterrupted_training(burgers_set, tmp_path, memory_limit):
     how = recipe(
         30, batch=8, average=0.9, objective=Rollout(H1(), steps=3, after=0.5), augmentations=(Noise(1e-3),), seed=4,
         sampler=Starts(3),
@@ -193,11 +194,10 @@ def test_resume_equals_uninterrupted_training(burgers_set, tmp_path):
         return Surrogate(UNet, Autoregressive(history=2), width=8, multipliers=(1, 2))
 
     def running(*callbacks, **more):
-        return Running(
-            **({"out": out, "progress": False, "resume": True, "checkpoint_every": 6, "callbacks": callbacks} | more)
-        )
+        usual = {"out": out, "progress": False, "resume": True, "checkpoint_every": 6, "memory_limit": memory_limit}
+        return Running(**(usual | {"callbacks": callbacks} | more))
 
-    whole = new().fit(burgers_set, how, running=QUIET)
+    whole = new().fit(burgers_set, how, running=QUIET.replace(memory_limit=memory_limit))
     for stop in (3, 15, 26):
         with pytest.raises(KeyboardInterrupt):
             new().fit(burgers_set, how, running=running(Kill(stop)))
