@@ -245,11 +245,11 @@ def _labelled(
 
 def _audit(solution: Any) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the audit's rows and notes; none where the audit cannot be made of this solution."""
-    import sciml
+    from sciml._audit import audit
     from sciml.errors import InputError
 
     try:
-        found = sciml.audit(solution).to_dict()
+        found = audit(solution).to_dict()
     except InputError:
         return [], []
     return found["rows"], found["notes"]
