@@ -98,6 +98,8 @@ def describe_data(path: Path) -> dict[str, Any]:
 
 def describe_run(path: Path) -> dict[str, Any]:
     """Return the facts about the folder of a trained surrogate as JSON values."""
+    from sciml.training.callbacks import read_metrics
+
     config_file = path / "config.json"
     if not config_file.is_file():
         inside = sorted(p.name for p in path.iterdir())
@@ -117,7 +119,7 @@ def describe_run(path: Path) -> dict[str, Any]:
         content["weights"] = {"parameters": sum(math.prod(s) for s in shapes), "tensors": len(shapes)}
     if places.is_file():
         content["support"] = _support(places)
-    content["history"] = history(path)
+    content["history"] = read_metrics(path / "metrics.jsonl")
     return content
 
 
@@ -130,25 +132,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise FileFormatError(f"{path}: expected a JSON object, got {type(content).__name__}")
     return content
-
-
-def history(run: Path) -> list[dict[str, Any]]:
-    """Return the lines of metrics.jsonl; a last line that was cut off is dropped."""
-    path = run / "metrics.jsonl"
-    if not path.is_file():
-        return []
-    found = []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            if number == len(lines):
-                break
-            raise FileFormatError(f"{path}: line {number} is not JSON") from None
-        if isinstance(record, dict):
-            found.append(record)
-    return found
 
 
 def _shapes(path: Path) -> dict[str, list[int]]:
