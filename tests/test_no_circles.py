@@ -32,8 +32,9 @@ def statements(node: ast.AST, typing: bool) -> Iterator[ast.Import | ast.ImportF
     if isinstance(node, ast.Import | ast.ImportFrom):
         yield node
     hidden = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING") and not typing
-    for inner in node.orelse if hidden else ast.iter_child_nodes(node):
-        yield from statements(inner, typing)
+    for part in ("orelse",) if hidden else ("body", "orelse", "handlers", "finalbody", "cases"):
+        for inner in getattr(node, part, ()):
+            yield from statements(inner, typing)
 
 
 def home(trees: dict[str, ast.Module], module: str, name: str) -> str:
