@@ -62,6 +62,14 @@ def run_folder(argument: str, path: str | Path) -> Path:
     return target
 
 
+def run_folders(argument: str, paths: Sequence[str]) -> list[Path]:
+    """Return the folders of finished runs, each named once."""
+    found = [run_folder(argument, path) for path in paths]
+    if len(set(found)) < len(found):
+        raise InputError(f"{argument}: expected every run once")
+    return found
+
+
 def new_file(argument: str, path: str | Path, overwrite: bool = False) -> Path:
     """Return `path` if a file may be written there: checked before the work that makes its content."""
     target = place(argument, path)

@@ -1,4 +1,4 @@
-"""What is to be trained, as the command line and its worker processes tell each other."""
+"""What is to be trained, as the command line and the processes that it starts tell each other."""
 
 from __future__ import annotations
 
@@ -123,8 +123,8 @@ def options_of(operator: type) -> dict[str, inspect.Parameter]:
 
 
 def read(base: Plan, operator: type, running: Running, texts: Sequence[str]) -> tuple[Plan, Running]:
-    """A plan from another one and `PATH=VALUE` texts: `operator.width=48`, `running.workers=2`, `stepping=Query()`,
-    `fields=u,v`, `split=train`, and all paths of the recipe.
+    """A plan from another one and `PATH=VALUE` texts: `operator.width=48`, `running.memory_limit=1e9`,
+    `stepping=Query()`, `fields=u,v`, `split=train`, and all paths of the recipe.
 
     Raises:
         InputError: a path that leads nowhere, or a value that does not fit.

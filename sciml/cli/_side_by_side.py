@@ -21,7 +21,7 @@ from typing import Any
 from sciml.cli._plan import Plan
 from sciml.errors import TrainingError
 from sciml.training.callbacks import Callback
-from sciml.training.progress import Board
+from sciml.training.progress import ProgressDisplay
 from sciml.training.recipe import Running
 
 
@@ -72,7 +72,7 @@ def train(runs: Mapping[str, Run]) -> dict[str, float]:
     seconds: dict[str, float] = {}
     failures: dict[str, str] = {}
     processes: dict[str, subprocess.Popen[str]] = {}
-    with Board() as board:
+    with ProgressDisplay() as display:
 
         def follow(name: str, process: subprocess.Popen[str]) -> None:
             assert process.stdout is not None and process.stderr is not None
@@ -81,7 +81,7 @@ def train(runs: Mapping[str, Run]) -> dict[str, float]:
             listener.start()
             for line in process.stdout:
                 try:
-                    board.show(name, **json.loads(line))
+                    display.show(f"training {name}", **json.loads(line))
                 except (ValueError, TypeError):
                     said.append(line)
             code = process.wait()

@@ -38,9 +38,7 @@ def bench(
 
 def _folder() -> Path:
     """Return benchmarks/ of the checkout that this package runs from, or of the current folder."""
-    import sciml
-
-    package = Path(sciml.__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     for parent in (package.parent, Path.cwd(), *Path.cwd().parents):
         if (parent / "benchmarks" / "_ledger.py").is_file():
             return parent / "benchmarks"

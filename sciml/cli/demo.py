@@ -116,10 +116,10 @@ class _Stages:
 
     def begin(self, name: str, settings: Any, products: list[Path]) -> bool:
         """Whether there is anything to do; then what is left of an earlier one is gone or can be gone on with."""
-        from sciml import __version__
         from sciml.cli import _show
+        from sciml.data._solution import version
 
-        key = json.dumps({"settings": settings, "sciml": __version__}, sort_keys=True)
+        key = json.dumps({"settings": settings, "sciml": version()}, sort_keys=True)
         before = self.done.get(name)
         before = before if isinstance(before, dict) else None
         same = before is not None and before.get("key") == key

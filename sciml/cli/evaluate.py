@@ -7,8 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from sciml.errors import InputError
-
 
 def evaluate(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of trained runs.")],
@@ -26,9 +24,7 @@ def evaluate(
     _arguments.at_least("--steps", steps, 1)
     source = _arguments.readable_data("--data", data)
     target = None if out is None else _arguments.new_file("--out", out, overwrite)
-    folders = [_arguments.run_folder("RUN", run) for run in runs]
-    if len(set(folders)) < len(folders):
-        raise InputError("RUN: expected every run once")
+    folders = _arguments.run_folders("RUN", runs)
     _arguments.device("--device", device)
     from sciml.reporting import compare
 

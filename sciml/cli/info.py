@@ -98,6 +98,8 @@ def describe_data(path: Path) -> dict[str, Any]:
 
 def describe_run(path: Path) -> dict[str, Any]:
     """Return the facts about the folder of a trained surrogate as JSON values."""
+    from sciml.training.callbacks import read_metrics
+
     config_file = path / "config.json"
     if not config_file.is_file():
         inside = sorted(p.name for p in path.iterdir())
@@ -117,7 +119,7 @@ def describe_run(path: Path) -> dict[str, Any]:
         content["weights"] = {"parameters": sum(math.prod(s) for s in shapes), "tensors": len(shapes)}
     if places.is_file():
         content["support"] = _support(places)
-    content["history"] = history(path)
+    content["history"] = read_metrics(path / "metrics.jsonl")
     return content
 
 
@@ -130,25 +132,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise FileFormatError(f"{path}: expected a JSON object, got {type(content).__name__}")
     return content
-
-
-def history(run: Path) -> list[dict[str, Any]]:
-    """Return the lines of metrics.jsonl; a last line that was cut off is dropped."""
-    path = run / "metrics.jsonl"
-    if not path.is_file():
-        return []
-    found = []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            if number == len(lines):
-                break
-            raise FileFormatError(f"{path}: line {number} is not JSON") from None
-        if isinstance(record, dict):
-            found.append(record)
-    return found
 
 
 def _shapes(path: Path) -> dict[str, list[int]]:
@@ -165,13 +148,17 @@ def _shapes(path: Path) -> dict[str, list[int]]:
 def _support(path: Path) -> dict[str, Any]:
     """Where the first training case lived: kind, sizes by axis or numbers of nodes and cells."""
     shapes = _shapes(path)
-    found: dict[str, Any] = {"sensors": shapes["sensors"][0]} if "sensors" in shapes else {}
-    if "position" in shapes:
-        nodes, dimensions = shapes["position"]
-        cells = {k.removeprefix("cells_"): v[0] for k, v in shapes.items() if k.startswith("cells_")}
-        return {"kind": "mesh" if cells else "points", "nodes": nodes, "dimensions": dimensions, "cells": cells} | found
-    axes = {a: shapes[f"faces_{a}"][0] - 1 for a in "xyz" if f"faces_{a}" in shapes}
-    return {"kind": "grid", "cells": axes, "masked": "mask" in shapes} | found
+    try:
+        found: dict[str, Any] = {"sensors": shapes["sensors"][0]} if "sensors" in shapes else {}
+        if "position" in shapes:
+            nodes, dimensions = shapes["position"]
+            cells = {k.removeprefix("cells_"): v[0] for k, v in shapes.items() if k.startswith("cells_")}
+            kind = "mesh" if cells else "points"
+            return {"kind": kind, "nodes": nodes, "dimensions": dimensions, "cells": cells} | found
+        axes = {a: shapes[f"faces_{a}"][0] - 1 for a in "xyz" if f"faces_{a}" in shapes}
+        return {"kind": "grid", "cells": axes, "masked": "mask" in shapes} | found
+    except (ValueError, IndexError):  # a number where a list of points should be
+        raise FileFormatError(f"{path}: no support as expected, got tensors of shapes {shapes}") from None
 
 
 def _support_text(support: dict[str, Any], shared: bool) -> str:

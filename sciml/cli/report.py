@@ -24,9 +24,7 @@ def report(
 
     _arguments.at_least("--steps", steps, 1)
     target = _arguments.new_file("--out", out, overwrite)
-    folders = [_arguments.run_folder("RUN", run) for run in runs]
-    if len(set(folders)) < len(folders):
-        raise InputError("RUN: expected every run once")
+    folders = _arguments.run_folders("RUN", runs)
     from sciml.reporting import compare, write_page
     from sciml.reporting.gather import data_of
     from sciml.reporting.verdict import verdict

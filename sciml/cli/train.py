@@ -19,8 +19,6 @@ from sciml.errors import InputError
 if TYPE_CHECKING:
     from sciml.cli._plan import Plan
 
-COMMAND_FILE = "command.json"
-
 
 def train(
     file: str = typer.Argument(..., metavar="FILE", help="Data set file."),
@@ -145,28 +143,22 @@ def _flags(typed: list[str], **flags: float | None) -> list[str]:
 def _note_command(out: Path, file: Path, plan: Plan) -> None:
     """What was typed, on what data, and what it comes to, so that --resume need not be told again."""
     from sciml.reporting._files import write_text
+    from sciml.reporting.gather import COMMAND_FILE, command_record
 
     out.mkdir(parents=True, exist_ok=True)
-    former = _noted(out).get("command")
+    former = command_record(out).get("command")
     typed = shlex.join(["sciml", *sys.argv[1:]])
     command = f"{former} && {typed}" if isinstance(former, str) and former != typed else typed
     record = {"command": command, "data": os.path.abspath(file), "plan": plan.to_json()}
     write_text(out / COMMAND_FILE, json.dumps(record, indent=1) + "\n")
 
 
-def _noted(out: Path) -> dict[str, Any]:
-    try:
-        content = json.loads((out / COMMAND_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def _begun(out: Path) -> Plan | None:
     """The plan of the run in a folder; None where it was not begun on the command line."""
     from sciml.cli._plan import Plan
+    from sciml.reporting.gather import COMMAND_FILE, command_record
 
-    content = _noted(out).get("plan")
+    content = command_record(out).get("plan")
     try:
         return None if content is None else Plan.from_json(content)
     except (KeyError, TypeError, AttributeError, InputError) as error:
@@ -181,15 +173,10 @@ def _forget(folder: Path, new: bool) -> None:
 
 def remove_run(folder: Path) -> None:
     """Remove the files of a run, and nothing that no run writes: a mistyped folder must not cost its content."""
-    ours = {
-        "config.json",
-        "weights.safetensors",
-        "metrics.jsonl",
-        "run.json",
-        "checkpoints",
-        COMMAND_FILE,
-        "support.safetensors",
-    }
+    from sciml.reporting.gather import COMMAND_FILE
+
+    ours = {"config.json", "weights.safetensors", "support.safetensors", "metrics.jsonl", "run.json", "checkpoints"}
+    ours.add(COMMAND_FILE)
     foreign = sorted(p.name for p in folder.iterdir() if p.name not in ours and not p.name.startswith("."))
     if foreign:
         raise InputError(f"--overwrite: {folder} also holds {foreign[0]!r}, which no run writes; remove it yourself")

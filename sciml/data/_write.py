@@ -62,7 +62,7 @@ def write(
     if target.suffix == ".zarr":
         from sciml.data import _zarr
 
-        _zarr.write(packed, target)
+        _zarr.write(packed, _prepare(packed), target)
     else:
         with _files.replacing(target) as part:
             _write_hdf5(packed, part, compression)
@@ -70,7 +70,7 @@ def write(
     _files.write_json(_files.side_car(target), {"written": now, **facts})
 
 
-def prepare(packed: Any) -> dict[str, tuple[tuple[str, ...], Any, dict[str, Any]]]:
+def _prepare(packed: Any) -> dict[str, tuple[tuple[str, ...], Any, dict[str, Any]]]:
     """Variables in the order of a file: name -> (dims, xarray variable or encoded array, attrs). Text becomes
     characters over a dimension of its own."""
     import xarray as xr
@@ -97,7 +97,7 @@ def _write_hdf5(packed: Any, part: Path, compression: int | None) -> None:
 
     from sciml.data.digest import Digests, blocks
 
-    variables = prepare(packed)
+    variables = _prepare(packed)
     needed = sum(v.size * v.dtype.itemsize for _, v, _ in variables.values())
     free = shutil.disk_usage(part.parent).free
     if not compression and needed > free:

@@ -32,10 +32,13 @@ def _zarr() -> Any:
     return zarr
 
 
-def write(packed: Any, target: Path) -> None:
-    """Write a packed data set as a Zarr folder, which must not exist; it appears whole or not at all."""
+def write(packed: Any, variables: dict[str, tuple[tuple[str, ...], Any, dict[str, Any]]], target: Path) -> None:
+    """Write a packed data set as a Zarr folder, which must not exist; it appears whole or not at all.
+
+    Args:
+        variables: of `packed`, as they are stored: name -> (dims, encoded array, attrs).
+    """
     zarr = _zarr()
-    from sciml.data._write import prepare
     from sciml.data.digest import Digests, blocks
 
     if os.path.lexists(target):
@@ -46,7 +49,7 @@ def write(packed: Any, target: Path) -> None:
     digests = Digests(packed)
     try:
         group = zarr.create_group(str(part), zarr_format=3, attributes=_plain(packed.attrs))
-        for name, (dims, encoded, attrs) in prepare(packed).items():
+        for name, (dims, encoded, attrs) in variables.items():
             source = packed.variables[name]
             if encoded.dtype.kind == "S":  # text, in the type that xarray reads
                 values = np.asarray(source.values).astype(object)

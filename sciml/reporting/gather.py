@@ -16,6 +16,7 @@ from sciml.reporting.names import flattened
 from sciml.reporting.study import Run, Sample
 from sciml.support import Support
 
+COMMAND_FILE = "command.json"
 _VERSIONS = ("sciml", "numpy", "torch", "jax", "xarray", "h5py", "matplotlib")
 
 
@@ -43,19 +44,20 @@ def run_of(surrogate: Any, model: str, path: str) -> Run:
 
 def command_of(path: str) -> str:
     """Return the command that a run was trained with, as `sciml train` leaves it in the folder."""
-    return str(_record(path).get("command", ""))
+    return str(command_record(path).get("command", ""))
 
 
 def data_of(path: str) -> str:
     """Return the data set that a run was trained on, as `sciml train` leaves it in the folder."""
-    return str(_record(path).get("data", ""))
+    return str(command_record(path).get("data", ""))
 
 
-def _record(path: str) -> dict[str, Any]:
+def command_record(path: str | Path) -> dict[str, Any]:
+    """Return what `sciml train` noted in the folder of a run; empty where it noted nothing."""
     if not path:
         return {}
     try:
-        content = json.loads((Path(path) / "command.json").read_text(encoding="utf-8"))
+        content = json.loads((Path(path) / COMMAND_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -245,11 +247,11 @@ def _labelled(
 
 def _audit(solution: Any) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the audit's rows and notes; none where the audit cannot be made of this solution."""
-    import sciml
+    from sciml._audit import audit
     from sciml.errors import InputError
 
     try:
-        found = sciml.audit(solution).to_dict()
+        found = audit(solution).to_dict()
     except InputError:
         return [], []
     return found["rows"], found["notes"]

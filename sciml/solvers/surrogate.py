@@ -178,7 +178,7 @@ class Surrogate(TrainableSolver, Restartable):
             recipe: what determines the result: length, objective, optimiser, augmentations, seed.
             split, validation: names of splits; `validation` may be None or empty.
             subset: train on these subsets only.
-            running: how it is done: run directory, resuming, device, workers; changes no result.
+            running: how it is done: run directory, resuming, device; changes no result.
             fresh: begin with new weights and scales even where there are some.
 
         Returns:

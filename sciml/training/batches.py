@@ -266,12 +266,11 @@ class LoaderBatches:
 
     Args:
         table: the cases; their frames come from the file `path`.
-        workers: processes that read.
     """
 
     def __init__(
         self, table: CaseTable, encoding: Encoding, path: Path, *, horizon: int = 1, batch_size: int = 8,
-        seed: int = 0, repeats: Any = None, workers: int = 0, symmetries: Sequence[Symmetry] = (),
+        seed: int = 0, repeats: Any = None, symmetries: Sequence[Symmetry] = (),
     ):  # fmt: skip
         e, s = encoding, encoding.stepping
         if table.nodal or s.queries:
@@ -295,7 +294,7 @@ class LoaderBatches:
         first[self.windows.first_of_cases()] = True
         again = np.repeat(np.arange(len(first)), (repeats(first) if repeats else np.ones(len(first), int)) - 1)
         batch_size = min(batch_size, len(first) + len(again))
-        self.loader = Loader(self.windows, batch_size, seed=seed, workers=workers, drop_last=True, again=again)
+        self.loader = Loader(self.windows, batch_size, seed=seed, drop_last=True, again=again)
         self.cases, self.clocks = table.cases, table.times
         self.number = {int(n): i for i, n in enumerate(table.number)}
         supports = [table.support(i) for i in range(len(table.cases))]
@@ -311,9 +310,6 @@ class LoaderBatches:
 
     def __len__(self) -> int:
         return len(self.loader)
-
-    def close(self) -> None:
-        self.loader.close()
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         s = self.e.stepping

@@ -117,7 +117,7 @@ def fit_operator(
             raise InputError(f"objective: {encoding.stepping!r} answers at once, expected one step, got {objective!r}")
     else:
         horizon = objective.horizon
-    batches, loader = _batches(train, encoding, recipe, running, horizon, path, symmetries)
+    batches = _batches(train, encoding, recipe, running, horizon, path, symmetries)
     if len(batches) < 1:
         raise InputError(f"data: no case of the split has the frames that {encoding.stepping!r} and {objective!r} need")
     validate = None
@@ -147,11 +147,7 @@ def fit_operator(
         operator, loss, recipe, running.replace(callbacks=(*running.callbacks, log)), title=f"training {cls.title}"
     )
     began = time.monotonic()
-    try:
-        kept = trainer.fit(batches, validate)
-    finally:
-        if loader is not None:
-            loader.close()
+    kept = trainer.fit(batches, validate)
     record |= {"steps": trainer.step, "steps_planned": trainer.total_steps, "stopped": trainer.stopped}
     record |= {"seconds": round(time.monotonic() - began, 2), "device": str(trainer.device)}
     return Fitted(encoding, kept.eval(), recipe, record, log.records)
@@ -197,19 +193,16 @@ def anew(cls: type[Operator], config: Mapping[str, Any], encoding: Encoding) -> 
 def _batches(
     train: CaseTable, encoding: Encoding, recipe: Recipe, running: Running, horizon: int, path: Path | None,
     symmetries: Any,
-) -> tuple[Any, LoaderBatches | None]:  # fmt: skip
+) -> Any:  # fmt: skip
     common: dict[str, Any] = {
         "horizon": horizon, "batch_size": recipe.batch, "seed": recipe.seed, "repeats": recipe.sampler.repeats,
         "symmetries": symmetries,
     }  # fmt: skip
-    loader = None
     if path is None or train.bytes() <= running.memory_limit:
         batches: Any = MemoryBatches(train, encoding, **common)
     else:
-        batches = loader = LoaderBatches(train, encoding, path, workers=running.workers, **common)
-    if recipe.augmentations:
-        batches = Augmented(batches, recipe.augmentations, recipe.seed)
-    return batches, loader
+        batches = LoaderBatches(train, encoding, path, **common)
+    return Augmented(batches, recipe.augmentations, recipe.seed) if recipe.augmentations else batches
 
 
 class Validation:

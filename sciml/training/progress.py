@@ -1,4 +1,4 @@
-"""The progress display of a training run: losses, learning rate, speed and time left."""
+"""How far training is: losses, speed and time left."""
 
 from __future__ import annotations
 
@@ -16,106 +16,82 @@ if TYPE_CHECKING:
 
 
 class ProgressDisplay(Callback):
-    """A live line on a terminal; where output is not a terminal, one plain line every `seconds`."""
+    """One run or several: a bar for each on a terminal; elsewhere a plain line for each every `seconds`.
+
+    As a callback it shows the run that it is given to. Around several runs it is a context, and told of each by `show`,
+    from any thread.
+    """
 
     def __init__(self, title: str = "training", seconds: float = 15.0):
         self.title, self.seconds = title, seconds
-        self._progress: Any = None
-        self._task: Any = None
-        self._loss = math.nan
-        self._validation = math.nan
-        self._said = 0.0
-        self._first: tuple[float, int] = (0.0, 0)
-
-    def on_start(self, trainer: Trainer) -> None:
-        self._first = (time.monotonic(), trainer.step)
-        self._said = time.monotonic()
-        self._loss = self._validation = math.nan
-        self._progress = _bars()
-        if self._progress is None:
-            return
-        self._progress.start()
-        self._task = self._progress.add_task(
-            self.title, total=trainer.total_steps, completed=trainer.step, loss="–", validation="–", rate="–"
-        )
-
-    def _fields(self, step: int) -> dict[str, str]:
-        began, first = self._first
-        return _figures(self._loss, self._validation, (step - first) / max(time.monotonic() - began, 1e-9))
-
-    def on_step(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        loss = record["loss"]
-        self._loss = loss if math.isnan(self._loss) else 0.95 * self._loss + 0.05 * loss
-        now = time.monotonic()
-        if self._progress is not None:
-            if now - self._said > 0.1:
-                self._said = now
-                self._progress.update(
-                    self._task, total=trainer.total_steps, completed=record["step"], **self._fields(record["step"])
-                )
-        elif now - self._said > self.seconds:
-            self._said = now
-            self._line(trainer, record["step"])
-
-    def _line(self, trainer: Trainer, step: int) -> None:
-        began, first = self._first
-        left = (time.monotonic() - began) / max(step - first, 1) * (trainer.total_steps - step)
-        _line(self.title, step, trainer.total_steps, self._fields(step), left)
-
-    def on_validation(self, trainer: Trainer, record: dict[str, Any]) -> None:
-        self._validation = record["validation"]
-
-    def on_end(self, trainer: Trainer) -> None:
-        if self._progress is not None:
-            self._progress.update(self._task, completed=trainer.step, **self._fields(trainer.step))
-            self._progress.stop()
-            self._progress = None
-
-
-class Board:
-    """Several runs on one display; `show` may be called from any thread. Plain lines where there is no terminal."""
-
-    def __init__(self, seconds: float = 15.0):
-        self.seconds = seconds
         self._lock = threading.Lock()
-        self._runs: dict[str, _Line] = {}
-        self._progress: Any = None
+        self._runs: dict[str, _Run] = {}
+        self._bars: Any = None
 
-    def __enter__(self) -> Board:
-        self._progress = _bars()
-        if self._progress is not None:
-            self._progress.start()
+    def __enter__(self) -> ProgressDisplay:
+        self._runs, self._bars = {}, _bars()
+        if self._bars is not None:
+            self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
+        if self._bars is not None:
+            for run in self._runs.values():
+                self._draw(run)
+            self._bars.stop()
+            self._bars = None
 
     def show(self, name: str, step: int, total: int, loss: float = math.nan, validation: float = math.nan) -> None:
         """Run `name` is at `step` of `total`; figures that are left out stay as they were."""
         with self._lock:
             now = time.monotonic()
-            line = self._runs.setdefault(name, _Line((now, step), now))
+            run = self._runs.setdefault(name, _Run(name, (now, step), now))
+            run.step, run.total = step, total
             if not math.isnan(loss):
-                line.loss = loss if math.isnan(line.loss) else 0.8 * line.loss + 0.2 * loss
+                run.loss = loss if math.isnan(run.loss) else 0.9 * run.loss + 0.1 * loss
             if not math.isnan(validation):
-                line.validation = validation
-            began, first = line.first
-            pace = (step - first) / max(now - began, 1e-9)
-            fields = _figures(line.loss, line.validation, pace)
-            if self._progress is not None:
-                if line.task is None:
-                    line.task = self._progress.add_task(f"training {name}", total=total, **fields)
-                self._progress.update(line.task, completed=step, total=total, **fields)
-            elif now - line.said > self.seconds and pace > 0:
-                line.said = now
-                _line(f"training {name}", step, total, fields, (total - step) / pace)
+                run.validation = validation
+            bars = self._bars is not None
+            if now - run.said >= (0.1 if bars else self.seconds) or (bars and run.task is None):
+                run.said = now
+                self._draw(run)
+
+    def _draw(self, run: _Run) -> None:
+        loss, validation = ("–" if math.isnan(v) else f"{v:.3e}" for v in (run.loss, run.validation))
+        began, first = run.first
+        pace = (run.step - first) / max(time.monotonic() - began, 1e-9)
+        if self._bars is None:
+            left = f", {(run.total - run.step) / pace:.0f} s left" if pace else ""
+            text = f"{run.name}: step {run.step}/{run.total}, loss {loss}, validation {validation}{left}"
+            print(text, file=sys.stderr, flush=True)
+            return
+        now: dict[str, Any] = {"completed": run.step, "total": run.total}
+        now |= {"loss": loss, "validation": validation, "rate": f"{pace:.1f}"}
+        if run.task is None:
+            run.task = self._bars.add_task(run.name, **now)
+        self._bars.update(run.task, **now)
+
+    def on_start(self, trainer: Trainer) -> None:
+        self.__enter__()
+        self.show(self.title, trainer.step, trainer.total_steps)
+
+    def on_step(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        self.show(self.title, record["step"], trainer.total_steps, loss=record["loss"])
+
+    def on_validation(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        self.show(self.title, record["step"], trainer.total_steps, validation=record["validation"])
+
+    def on_end(self, trainer: Trainer) -> None:
+        self.__exit__()
 
 
 @dataclass
-class _Line:
-    first: tuple[float, int]
+class _Run:
+    name: str
+    first: tuple[float, int]  # when, and at which step, it was first heard of
     said: float
+    step: int = 0
+    total: int = 0
     loss: float = math.nan
     validation: float = math.nan
     task: Any = None
@@ -136,19 +112,4 @@ def _bars() -> Any:
         TextColumn("loss {task.fields[loss]} · validation {task.fields[validation]} · {task.fields[rate]} steps/s"),
         TimeRemainingColumn(),
         console=console,
-    )
-
-
-def _figures(loss: float, validation: float, pace: float) -> dict[str, str]:
-    def shown(value: float) -> str:
-        return "–" if math.isnan(value) else f"{value:.3e}"
-
-    return {"loss": shown(loss), "validation": shown(validation), "rate": f"{pace:.1f}"}
-
-
-def _line(title: str, step: int, total: int, figures: dict[str, str], left: float) -> None:
-    print(
-        f"{title}: step {step}/{total}, loss {figures['loss']}, validation {figures['validation']}, {left:.0f} s left",
-        file=sys.stderr,
-        flush=True,
     )

@@ -255,8 +255,8 @@ class Running(Settings):
         out: run directory; None keeps nothing on disk.
         resume: continue the run in `out` if there is one.
         device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1".
-        workers: processes that read a training split that does not fit into `memory_limit`.
-        memory_limit: bytes up to which the frames of the training split are held in memory.
+        memory_limit: bytes up to which the frames of the training split are held in memory; of a larger one they are
+            read as they are needed.
         checkpoint_seconds: seconds between checkpoints.
         checkpoint_every: steps between checkpoints, in place of seconds (0: by `checkpoint_seconds`).
         callbacks: told of every step, validation and checkpoint.
@@ -266,7 +266,6 @@ class Running(Settings):
     out: str | Path | None = None
     resume: bool = False
     device: str = "auto"
-    workers: int = 0
     memory_limit: float = 5e8
     checkpoint_seconds: float = 30.0
     checkpoint_every: int = 0
@@ -275,7 +274,7 @@ class Running(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("workers", "memory_limit", "checkpoint_seconds", "checkpoint_every"):
+        for name in ("memory_limit", "checkpoint_seconds", "checkpoint_every"):
             self._range(name, 0)
 
     @property

@@ -1,4 +1,4 @@
-"""`--set PATH=VALUE`: where each path goes, what it takes, and how it travels to a worker process."""
+"""`--set PATH=VALUE`: where each path goes, what it takes, and how it travels to another process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_every_path_finds_its_place():
         "operator.fused=false", "length=Minutes(2)", "objective=Rollout(steps=3, after=0.8)", "objective.steps=4",
         "augmentations=Mirror(),Noise(level=0.1)", "augmentations.1.level=0.05", "optimiser.lr=1e-3", "seed=3",
         "stepping=Autoregressive(step=1, history=2)", "stepping.history=3", "fields=u", "subset=bc,ic",
-        "validation=none", "running.workers=2",
+        "validation=none", "running.memory_limit=1e9",
     )  # fmt: skip
     assert plan.options == {"width": 48, "modes": (12, 12), "spectral": "fft", "padding": 0.1, "fused": False}
     assert plan.recipe == Recipe(
@@ -37,7 +37,7 @@ def test_every_path_finds_its_place():
     mine = plan.surrogate
     assert (mine.stepping.step, mine.stepping.history, mine.fields, mine.subset) == (1, 3, ("u",), ("bc", "ic"))
     assert (mine.split, mine.validation) == ("train", None)
-    assert running == Running(workers=2)
+    assert running == Running(memory_limit=1e9)
     assert read("operator.modes=12")[0].options == {"modes": 12}  # for every axis
 
 
@@ -76,5 +76,5 @@ def test_everything_that_can_be_set_is_listed():
     rows = {path: (wanted, default) for path, wanted, default in _plan.everything(FNO, Recipe())}
     assert rows["optimiser.lr"] == ("a number", "0.004") and rows["length.value"] == ("a number", "20.0")
     assert "Rollout" in rows["objective"][0] and "Autoregressive" in rows["stepping"][0]
-    assert rows["operator.width"][1] == "32" and rows["running.workers"] == ("a whole number", "0")
+    assert rows["operator.width"][1] == "32" and rows["running.checkpoint_every"] == ("a whole number", "0")
     assert not {"operator.in_channels", "running.out", "running.callbacks"} & set(rows)

@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
 COMMANDS = ("demo", "generate", "import", "export", "info", "train", "evaluate", "report", "bench")
 
@@ -186,6 +188,9 @@ def test_every_way_a_run_can_be_wrong(cli, run_folder, data_file, tmp_path):
     (no_support / "support.safetensors").unlink()
     short_support = variant("short_support")
     (short_support / "support.safetensors").write_bytes(b"\x10" + b"\0" * 7 + b"{}")
+    odd_support = variant("odd_support")
+    whole = safetensors.numpy.save({"position": np.zeros(3)})  # of no support: positions are (nodes, dimensions)
+    (odd_support / "support.safetensors").write_bytes(whole)
     short_weights = variant("short_weights")
     whole = (run_folder / "weights.safetensors").read_bytes()
     (short_weights / "weights.safetensors").write_bytes(whole[: len(whole) // 2])
@@ -199,7 +204,7 @@ def test_every_way_a_run_can_be_wrong(cli, run_folder, data_file, tmp_path):
     for folder in broken:
         cli("evaluate", folder, "--data", data_file).refused(folder.name if folder != unknown else "os.system")
         cli("report", folder, "--data", data_file, "--out", tmp_path / "p.html").refused("")
-    for folder in (no_config, cut_short, broken_json, a_list, short_weights, empty, short_support):
+    for folder in (no_config, cut_short, broken_json, a_list, short_weights, empty, short_support, odd_support):
         cli("info", folder).refused(folder.name)
     assert not (tmp_path / "p.html").exists()
 

@@ -142,7 +142,7 @@ s = [sciml.solvers.PseudoSpectral(16).solve(sciml.problems.Burgers().case(viscos
 home = sys.argv[1]; p = os.path.join(home, "g.h5"); sciml.data.write(sciml.data.pack(s), p)
 m = sciml.solvers.Surrogate("fno", width=4, modes=(4,))
 run = os.path.join(home, "run")
-how = dict(progress=False, workers=1, memory_limit=0.0)
+how = dict(progress=False, memory_limit=0.0)
 m.fit(p, sciml.Recipe(length=sciml.Steps(2), batch=2), validation=None, running=sciml.Running(**how))
 d = tempfile.mkdtemp(); os.chdir(d); os.rmdir(d)
 print(sciml.data.open(p).sizes["frame"])

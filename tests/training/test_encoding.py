@@ -349,7 +349,6 @@ def test_read_from_the_file_as_from_memory(stored, stepping, split):
             assert torch.equal(a.given.mask, b.given.mask) and a.target.dtype == b.target.dtype
     (last,) = list(file.epoch(0, start=len(file) - 1))
     torch.testing.assert_close(last.state, list(memory.epoch(0))[-1].state, rtol=1e-6, atol=1e-6)
-    file.close()
 
 
 def test_steady_sets_from_the_file(tmp_path):

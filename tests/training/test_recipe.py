@@ -144,7 +144,7 @@ def test_from_the_readme():
         (lambda: objectives.Rollout(after=1.5), "after"),
         (lambda: objectives.Rollout(gradient="some"), "gradient: expected 'all' or 'last'"),
         (lambda: Starts(0), "times"),
-        (lambda: Running(workers=-1), "workers: expected a whole number >= 0"),
+        (lambda: Running(checkpoint_every=-1), "checkpoint_every: expected a whole number >= 0"),
         (lambda: Running(memory_limit="1 GB"), "memory_limit"),
     ],
 )

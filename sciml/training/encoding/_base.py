@@ -305,6 +305,18 @@ class Encoding(ABC):
     def place(self, case: Case, support: Support) -> dict[str, Any]:
         """What `Given` holds of one case, as arrays without the batch axis."""
 
+    def place_flat(self, case: Case, support: Support) -> dict[str, Any]:
+        """What `place` holds of points, whatever joins them."""
+        inside, weights = support.inside, support.weights().reshape(-1)
+        if inside is None and self.masked:
+            inside = np.ones(support.size, bool)
+        return {
+            "static": self.inputs(case, support),
+            "mask": None if inside is None else inside.reshape(1, -1).astype(self.dtype),
+            "weights": (weights / weights[weights > 0].mean())[None],
+            "coords": support.unit().reshape(-1, support.dimensions).T.copy(),
+        }
+
     def given(self, cases: Sequence[Case], supports: Sequence[Support]) -> Given:
         """`place` of several cases, padded where their numbers of points differ."""
         sizes = {s.size for s in supports}

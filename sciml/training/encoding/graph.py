@@ -36,17 +36,11 @@ class GraphEncoding(Encoding):
         )  # fmt: skip
 
     def place(self, case: Case, support: Support) -> dict[str, Any]:
-        inside, weights = support.inside, support.weights().reshape(-1)
-        return {
-            "static": self.inputs(case, support),
-            "mask": None if inside is None and not self.masked else np.ones((1, support.size)) if inside is None
-            else inside.reshape(1, -1).astype(self.dtype),
-            "weights": (weights / weights[weights > 0].mean())[None],
-            "coords": support.unit().reshape(-1, support.dimensions).T.copy(),
+        return self.place_flat(case, support) | {
             "lengths": np.array([b - a for a, b in support.extents]),
             "edges": edges(support),
             "periodic": support.periodic,
-        }  # fmt: skip
+        }
 
     def apply(
         self, operator: nn.Module, state: Tensor | None, given: Given, params: Tensor, time: Tensor | None

@@ -46,23 +46,17 @@ class PointEncoding(Encoding):
         )  # fmt: skip
 
     def place(self, case: Case, support: Support) -> dict[str, Any]:
-        inside, weights = support.inside, support.weights().reshape(-1)
         sensors = None
         if self.sensors is not None:
             low, high = np.array(support.extents, dtype=np.float64).T
             stencil = support.stencil(low + self.sensors * (high - low))
             sensors = (stencil.index, stencil.weight)
         grid = isinstance(support, Grid)
-        return {
-            "static": self.inputs(case, support),
-            "mask": None if inside is None and not self.masked else np.ones((1, support.size)) if inside is None
-            else inside.reshape(1, -1).astype(self.dtype),
-            "weights": (weights / weights[weights > 0].mean())[None],
-            "coords": support.unit().reshape(-1, support.dimensions).T.copy(),
+        return self.place_flat(case, support) | {
             "lengths": np.array([b - a for a, b in (reversed(support.extents) if grid else support.extents)]),
             "sensors": sensors,
             "functions": tuple(self._given(case, support, n) for n in self.given_functions.names),
-        }  # fmt: skip
+        }
 
     def _given(self, case: Case, support: Support, name: str) -> tuple[np.ndarray, np.ndarray]:
         """(N,) normalised values and (N, D) positions, as shares of the support's extents, of an input function."""

@@ -10,25 +10,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from sciml._audit.rows import Defect
 from sciml.derivatives import central
 from sciml.errors import InputError
+from sciml.geometry import AXES
 from sciml.problem import Case
 from sciml.support import Grid, Support, read
 
-AXES = "xyz"
 
-
-def audit_data(solution: Any, case: Case, row: Callable[..., Any]) -> tuple[list[Any], list[str], int]:
+def audit_data(solution: Any, case: Case) -> tuple[list[Defect], list[str], int]:
     """The audit of a solution to a problem without equations.
 
     Args:
         solution: xarray.Dataset of one case.
-        row: makes one line of it, `Defect`.
 
     Returns:
         (rows, notes on what could not be checked and why, number of frames).
@@ -43,13 +41,13 @@ def audit_data(solution: Any, case: Case, row: Callable[..., Any]) -> tuple[list
     steady = "time" not in solution.dims
     found = {f.name: _frames(solution, f.name, support, steady) for f in problem.fields if f.name in solution}
     frames = max((len(v) for v in found.values()), default=0)
-    rows: list[Any] = []
+    rows: list[Defect] = []
     notes = [f"{f.name}: not checked, the solution does not hold it" for f in problem.fields if f.name not in found]
     if not observed.bounds:
         notes.append("bounds: not checked, nothing is known of the training data; audit an answer of a trained model")
     for name, (low, high) in observed.bounds.items():
         if name in found:
-            rows.append(_bounds(name, found[name], low, high, support, row))
+            rows.append(_bounds(name, found[name], low, high, support))
     if steady or frames < 2:
         if observed.conserved:
             notes.append("conserved integrals: not checked, the solution has one frame")
@@ -57,7 +55,7 @@ def audit_data(solution: Any, case: Case, row: Callable[..., Any]) -> tuple[list
         if observed.bounds:
             notes.append("conserved integrals: the training data keep the integral of no field that changes")
     else:
-        rows += [_integral(n, found[n], support, case, observed.tolerance, row) for n in observed.conserved
+        rows += [_integral(n, found[n], support, case, observed.tolerance) for n in observed.conserved
                  if n in found]  # fmt: skip
     velocity = [n for n in problem.velocity if n in found]
     if len(velocity) < 2:
@@ -65,7 +63,7 @@ def audit_data(solution: Any, case: Case, row: Callable[..., Any]) -> tuple[list
     elif not isinstance(support, Grid) or len(velocity) != support.dimensions:
         notes.append("divergence: not checked, which needs all components of the velocity on a grid")
     else:
-        line = _divergence([found[n] for n in velocity], support, case, observed.divergence, row)
+        line = _divergence([found[n] for n in velocity], support, case, observed.divergence)
         if line is None:
             notes.append("divergence: not checked, no cell has neighbours inside the domain along every axis")
         else:
@@ -106,7 +104,7 @@ def _inner(values: np.ndarray, support: Support) -> np.ndarray:
     return flat if support.inside is None else flat[:, support.inside.reshape(-1)]
 
 
-def _bounds(name: str, values: np.ndarray, low: float, high: float, support: Support, row: Callable[..., Any]) -> Any:
+def _bounds(name: str, values: np.ndarray, low: float, high: float, support: Support) -> Defect:
     inner = _inner(values, support)
     rounding = float(np.finfo(values.dtype).eps) * max(abs(low), abs(high))
     beyond = np.maximum(np.maximum(low - inner, inner - high), 0.0)
@@ -114,12 +112,10 @@ def _bounds(name: str, values: np.ndarray, low: float, high: float, support: Sup
     span = (high - low) or max(abs(low), abs(high)) or 1.0
     excess = float(np.where(out, beyond, 0.0).max()) / span
     label = f"{name} within {low:.3g} to {high:.3g}"
-    return row("bounds", label, "1", float(out.mean()), float(out.mean(axis=1).max()), excess, 0.0)
+    return Defect("bounds", label, "1", float(out.mean()), float(out.mean(axis=1).max()), excess, 0.0)
 
 
-def _integral(
-    name: str, values: np.ndarray, support: Support, case: Case, tolerance: float, row: Callable[..., Any]
-) -> Any:
+def _integral(name: str, values: np.ndarray, support: Support, case: Case, tolerance: float) -> Defect:
     weights = support.weights().reshape(-1)
     weights = weights if support.inside is None else weights[support.inside.reshape(-1)]
     inner = _inner(values, support)
@@ -130,12 +126,12 @@ def _integral(
     parts = [case.problem.field(name).unit, case.problem.length_unit + power]
     unit = " ".join(p for p in parts if p not in ("", "1", f"1{power}")) or "1"
     floor = max(tolerance, float(np.finfo(values.dtype).eps)) * size
-    return row("invariant", f"total {name}", unit, rms, float(np.abs(drift).max()), rms / size if size else 0.0, floor)
+    return Defect(
+        "invariant", f"total {name}", unit, rms, float(np.abs(drift).max()), rms / size if size else 0.0, floor
+    )
 
 
-def _divergence(
-    velocity: list[np.ndarray], grid: Grid, case: Case, known: float | None, row: Callable[..., Any]
-) -> Any | None:
+def _divergence(velocity: list[np.ndarray], grid: Grid, case: Case, known: float | None) -> Defect | None:
     parts = np.stack([np.asarray(v, dtype=np.float64) for v in velocity])
     found = central.divergence(parts, grid)
     found = found[np.isfinite(found)]
@@ -147,5 +143,5 @@ def _divergence(
     unit, length = case.problem.field(names[0]).unit, case.problem.length_unit
     unit = "s-1" if unit == f"{length} s-1" else f"{unit} {length}-1" if unit not in ("", "1") else f"{length}-1"
     label = f"∇·({', '.join(names)})"
-    return row("divergence", label, unit, rms, float(np.abs(found).max()), rms / scale if scale > 0 else 0.0,
+    return Defect("divergence", label, unit, rms, float(np.abs(found).max()), rms / scale if scale > 0 else 0.0,
                None if known is None else known * scale)  # fmt: skip

@@ -1,0 +1,135 @@
+"""What a solution violates, computed from the problem alone.
+
+Every balance is integrated over control volumes of growing size, from one cell to the whole domain:
+
+    defect(V) = (d/dt ∫_V storage + ∮_∂V flux·n − ∫_V source) / |V|
+
+with the fluxes of the finite-volume form, so that what is inside V telescopes away. Beside each defect stands its
+floor: what the audit's own second-order fluxes would see if the solution were exact, the larger of two estimates: the
+same integral on a grid of half the resolution, |D(2h) − D(h)| / 3, and the same with fourth-order fluxes,
+|D₄(h) − D(h)|; to both is added what storage and source lose by being sampled at cell centres. A defect near its floor
+says no more than "as right as this grid can tell".
+
+Where a mask, or a body in the geometry, makes some cells solid, control volumes whose defect reads a value of a solid
+cell are left out, and with them every larger one that contains them; invariants are integrals over the fluid.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sciml._audit.balances import audit_balance, fields_of
+from sciml._audit.conditions import audit_boundaries, audit_invariants
+from sciml._audit.data import audit_data
+from sciml._audit.rows import Audit, Defect
+from sciml._audit.view import View, fluid_cells
+from sciml.errors import InputError
+from sciml.geometry import AXES
+from sciml.problem import Case
+from sciml.support import Grid
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["Audit", "Defect", "audit"]
+
+
+def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
+    """Audit one solution.
+
+    Args:
+        solution: what any solver's `solve` returned, or `sciml.data.case(ds, i)[1]`.
+        frames: at most so many frames, evenly chosen; None for all.
+
+    Axes whose coordinates do not increase are brought in order first. A solution to a problem that states no equations
+    is held against what its training data keep, on nodes too; see `sciml._audit.data`.
+
+    Raises:
+        InputError: not a solution on a grid, or one without its case.
+    """
+    if not hasattr(solution, "variables"):
+        raise InputError(f"audit: expected a solution (xarray.Dataset), got {type(solution).__name__}")
+    if "row_size" in solution.variables:
+        raise InputError("audit: got a data set of many cases, expected one solution; take sciml.data.case(ds, i)[1]")
+    if "time" in solution.coords and "time" not in solution.dims:  # cut down to a single time
+        solution = solution.expand_dims("time")
+    solution = _in_order(solution)
+    case = Case.from_parts(solution.attrs, {str(k): v.values for k, v in solution.variables.items()})
+    if not case.problem.balances():
+        found, remarks, count = audit_data(_some(solution, frames), case)
+        return Audit(case.problem.name, case.label or repr(case), tuple(found), tuple(remarks), count)
+    missing = [f.name for f in case.problem.fields if f.name not in solution]
+    dims = AXES[: case.problem.dimensions][::-1]
+    if any(d not in solution.dims for d in dims):
+        raise InputError(f"audit: the solution has dimensions {tuple(solution.dims)}, expected a grid over {dims}")
+    for d, (low, high) in zip(AXES, case.geometry.extents, strict=False):
+        c = np.asarray(solution[d].values, dtype=np.float64)
+        gap = np.diff(c).max(initial=0.0) or high - low
+        if c[0] - low > 2 * gap or high - c[-1] > 2 * gap or solution.sizes.get(f"{d}_face", len(c) + 1) != len(c) + 1:
+            raise InputError(f"audit: the solution is cut along {d}; expected all of {low:g} to {high:g}")
+    grid = Grid.from_centres(tuple(solution[a].values for a in dims[::-1]), case.geometry)
+    fluid = fluid_cells(solution, case, grid)
+    for name in case.problem.fields:
+        found = solution.get(name.name)
+        if found is not None and not np.isfinite(np.where(fluid, found.values, 0.0)).all():
+            raise InputError(f"audit: {name.name} holds values that are not finite; audit the frames before them")
+    view = View(solution, case, grid, fluid)
+    chosen = view.choose(frames)
+    rows: list[Defect] = []
+    notes: list[str] = []
+    if view.masked:
+        notes.append(
+            f"{fluid.size - int(fluid.sum())} of {fluid.size} cells are solid: control volumes that touch them are "
+            "left out of the balances, and invariants are integrals over the fluid"
+        )
+    if case.problem.steady is False and view.rates_from is None:
+        notes.append(view.why_no_rates)
+    for name, balance in case.problem.balances().items():
+        needed = fields_of(balance)
+        absent = sorted(needed & set(missing))
+        if absent:
+            notes.append(f"{name}: not computed, the solution does not hold {', '.join(absent)}")
+        elif balance.storage is not None and view.rates_from is None:
+            notes.append(f"{name}: not computed, it needs rates of change")
+        else:
+            found = audit_balance(name, balance, view, chosen)
+            rows += found
+            if not found:
+                notes.append(f"{name}: not computed, every control volume touches a solid cell")
+    sides = [f"{a}_{end}" for a in AXES[: case.problem.dimensions] for end in ("min", "max")]
+    for boundary in case.boundary_conditions:
+        if boundary not in sides:
+            notes.append(f"boundary values on {boundary}: not computed, it is no side of the grid")
+    rows += audit_boundaries(view, chosen)
+    rows += audit_invariants(view)
+    return Audit(case.problem.name, case.label or repr(case), tuple(rows), tuple(notes), len(chosen))
+
+
+def _some(solution: xarray.Dataset, frames: int | None) -> xarray.Dataset:
+    """At most so many frames, evenly chosen, the first and the last among them."""
+    count = solution.sizes.get("time", 1)
+    if frames is None or count <= max(frames, 2):
+        return solution
+    chosen = np.unique(np.linspace(0, count - 1, max(frames, 2)).round().astype(int))
+    return solution.isel(time=chosen)
+
+
+def _in_order(solution: xarray.Dataset) -> xarray.Dataset:
+    """Axes in the order time, z, y, x, each with increasing coordinates."""
+    for name in (d for a in AXES for d in (a, f"{a}_face") if d in solution.dims):
+        if name not in solution.coords:
+            along = name.removesuffix("_face")
+            if name != along and along in solution.coords and not np.all(np.diff(solution[along].values) > 0):
+                raise InputError(
+                    f"audit: {along} does not increase and {name} has no coordinates; sort both along {along}"
+                )
+            continue
+        values = np.asarray(solution[name].values, dtype=np.float64)
+        if not np.isfinite(values).all() or len(np.unique(values)) < len(values):
+            raise InputError(f"audit: {name}: expected finite coordinates, each once, got {values}")
+        if not np.all(np.diff(values) > 0):
+            solution = solution.sortby(name)
+    order = [d for a in reversed(AXES) for d in (a, f"{a}_face")]
+    return solution.transpose("time", ..., *order, missing_dims="ignore")
