@@ -215,7 +215,7 @@ def synthesise(coefficients: Tensor, axes: Sequence[Axis], add_to: Tensor | None
     for i in range(len(axes) - 1, 0, -1):
         rest = math.prod(a.points for a in axes[i + 1 :]) * channels
         z = z.reshape(batch * math.prod(counts[:i]), 2 * counts[i], rest)
-        z = left_multiply(synthesis_matrix(axes[i], False, z), z)
+        z = left_multiply(synthesis_matrix(axes[i], False, z), z).reshape(-1, 2, axes[i].points, rest)
     rest = math.prod(a.points for a in axes[1:]) * channels
     z = z.reshape(batch, 2 * counts[0], rest)
     matrix = synthesis_matrix(axes[0], True, z)

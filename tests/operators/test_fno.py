@@ -187,7 +187,7 @@ def test_shapes_dtypes_and_storage(name, tmp_path):
     assert (double - y).norm() <= 2e-5 * double.norm()
 
 
-@pytest.mark.parametrize("name", KINDS | PLAIN)
+@pytest.mark.parametrize("name", ["plane", "conditioned_space", "carried", "group_norm", "fft"])
 def test_export_round_trip(name, tmp_path):
     """One program for all batch sizes; how the transforms are computed does not follow the size."""
     fno, x, params, mask = make(name)
@@ -206,8 +206,9 @@ def shapes(params: Tensor | None, mask: Tensor | None, sizes: dict) -> dict:
     return {"x": sizes, "params": None if params is None else {0: sizes[0]}, "mask": None if mask is None else sizes}
 
 
-@pytest.mark.parametrize("name", ["line", "plane", "space", "conditioned", "group_norm"])
-@pytest.mark.parametrize("sampling", ["left", "centre", "ends"])
+@pytest.mark.parametrize(
+    ("name", "sampling"), [("line", "left"), ("conditioned", "centre"), ("group_norm", "left"), ("space", "ends")]
+)
 def test_one_exported_program_serves_all_grids(name, sampling, tmp_path):
     """All that carry the modes: more than 2 m points an axis (and what padding takes off)."""
     fno, x, params, mask = make(name, sampling=sampling)
