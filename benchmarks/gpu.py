@@ -172,7 +172,7 @@ def agreement(ledger: Ledger) -> None:
             model(x)
             torch.cuda.synchronize()
         here = model.cpu()(x.cpu())
-    copies = sum("Memcpy HtoD" in event.name for event in seen.events())
+    copies = sum("Memcpy HtoD" in event.name for event in seen.events() or ())
     difference = float((there - here).norm() / here.norm())
     ledger.row(section="cpu_gpu", grid=f"{GRIDS[0]} x {GRIDS[0]}", difference_relative=difference)
     ledger.row(section="copies", grid=f"{GRIDS[0]} x {GRIDS[0]}", host_to_device_copies=copies)

@@ -55,7 +55,9 @@ class Perceptron(nn.Module):
     def forward(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
         """x and the result are (batch, *space, channel); shift (batch, hidden) is added to the first bias."""
         bias = self.first.bias
-        return self.second(F.gelu(pointwise(x, self.first.weight, bias if shift is None else bias + shift)))
+        if shift is not None and bias is not None:
+            bias = bias + shift
+        return self.second(F.gelu(pointwise(x, self.first.weight, bias)))
 
 
 class FourierLayer(nn.Module):
@@ -104,7 +106,7 @@ class FourierLayer(nn.Module):
             bias = self.bias if shift is None else self.bias + shift
             first = self.mlp.first if self.folds and self.mlp is not None else None
             if first is not None:
-                weight, bias = weight @ first.weight, bias @ first.weight + first.bias
+                weight, bias = weight @ first.weight, F.linear(bias, first.weight.T, first.bias)
             skip = pointwise(x, weight, bias)
             v = self.spectral(x, add_to=skip, gain=gain, then=None if first is None else first.weight)
         v = v if self.last else F.gelu(v)
