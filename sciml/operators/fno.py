@@ -59,6 +59,9 @@ class FNO(GridOperator):
         coordinates, masked, sampling: see `GridOperator`.
         spectral: "auto", "matmul" or "fft": how the transforms are computed.
 
+    A program made by `torch.export` serves all batch sizes and, with transforms by products, patch = 1 and no "carry",
+    all grids of more than 2 m spacings an axis, if these dimensions are exported as dynamic.
+
     Raises:
         InputError: an argument out of range, or tensors whose shapes do not fit.
 
