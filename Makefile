@@ -7,7 +7,7 @@ WORKERS ?= 2
 
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test lint bench bench-speed bench-data bench-learned bench-darcy bench-demo docs readme clean
+.PHONY: demo test lint bench bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo docs readme clean
 
 demo: $(STAMP)
 	$(BIN)/sciml demo
@@ -21,10 +21,12 @@ lint: $(STAMP)
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: bench-speed bench-data bench-learned bench-darcy bench-demo readme
+bench: bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo readme
 
 bench-speed: $(VENV)/.peers
 	$(BIN)/python -m benchmarks.speed
+bench-gpu: $(VENV)/.peers
+	$(BIN)/python -m benchmarks.gpu
 bench-data: $(VENV)/.peers
 	$(BIN)/python -m benchmarks.data
 bench-learned: $(STAMP)

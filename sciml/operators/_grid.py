@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sciml.contracts import GridBatch, Operator, Signature
 from sciml.errors import InputError, is_number, positive
-from sciml.operators._transform import Axis
+from sciml.operators._transform import Axis, cached
 
 AXIS_NAMES = {1: ("x",), 2: ("y", "x"), 3: ("z", "y", "x")}
 
@@ -38,12 +38,9 @@ def per_axis(name: str, value: Any, dimensions: int) -> tuple[float, ...]:
 
 def grid_coordinates(space: Sequence[int], sampling: str, like: Tensor) -> Tensor:
     """Positions of the samples on the unit box, (d, *space), axis order that of the array."""
-    lines = []
-    for n in space:
-        axis = Axis(int(n), 0, 1.0, sampling)
-        lines.append(axis.offset + axis.spacing * torch.arange(n, dtype=torch.float64))
-    grid = torch.stack(torch.meshgrid(*lines, indexing="ij"))
-    return grid.to(device=like.device, dtype=like.dtype)
+    axes = [Axis(n, 0, 1.0, sampling) for n in space]
+    lines = [cached(("positions", axis), axis.positions, like) for axis in axes]
+    return torch.stack(torch.meshgrid(*lines, indexing="ij"))
 
 
 class GridOperator(Operator):

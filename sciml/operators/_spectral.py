@@ -60,10 +60,9 @@ def mix(coefficients: Tensor, weight: Tensor) -> Tensor:
     """
     batch, count, _, channels = coefficients.shape
     rows = coefficients.permute(1, 2, 0, 3).reshape(count, 2 * batch, channels)
-    p = torch.bmm(rows, weight).reshape(count, 2, batch, 2, -1)
-    real = p[:, 0, :, 0] - p[:, 1, :, 1]
-    imaginary = p[:, 0, :, 1] + p[:, 1, :, 0]
-    return torch.stack((real, imaginary), dim=2).transpose(0, 1)
+    of_real, of_imaginary = torch.bmm(rows, weight).reshape(count, 2, batch, 2, -1).unbind(1)
+    (rr, ri), (ir, ii) = of_real.unbind(2), of_imaginary.unbind(2)
+    return torch.stack((rr - ii, ri + ir), dim=2).transpose(0, 1)
 
 
 class SpectralConv(nn.Module):
@@ -118,7 +117,7 @@ class SpectralConv(nn.Module):
         keep = []
         for m, n, q, period in zip(self.modes, points, out, self.period, strict=True):
             grids = (Axis(n, m, period, self.sampling), Axis(q, m, period, self.sampling))
-            keep.append(min(m, *(g.highest for g in grids)))
+            keep.append(min(g.highest for g in grids))
 
         def make(sizes: Sequence[int]) -> list[Axis]:
             return [Axis(n, m, p, self.sampling) for n, m, p in zip(sizes, keep, self.period, strict=True)]
@@ -140,6 +139,7 @@ class SpectralConv(nn.Module):
         out_points: Sequence[int] | None = None,
         add_to: Tensor | None = None,
         gain: Tensor | None = None,
+        then: Tensor | None = None,
     ) -> Tensor:
         """Apply the convolution.
 
@@ -148,15 +148,16 @@ class SpectralConv(nn.Module):
             out_points: size of the output grid; the input's where None.
             add_to: (batch, *out_points, channel out) to add the result to.
             gain: (batch, channel out) that multiplies the coefficients.
+            then: (channel out, channel) of a pointwise map that follows; it is applied to the coefficients.
 
         Returns:
-            (batch, *out_points, channel out).
+            (batch, *out_points, channel out), or the channels of `then`.
         """
-        if torch.is_autocast_enabled(x.device.type):  # low precision would spoil the transforms
-            with torch.autocast(x.device.type, enabled=False):
-                dtype = self.weight.dtype
-                add_to = None if add_to is None else add_to.to(dtype)
-                return self.forward(x.to(dtype), out_points, add_to, None if gain is None else gain.to(dtype))
+        device = x.device.type
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            with torch.autocast(device, enabled=False):  # low precision would spoil the transforms
+                operands = (None if t is None else t.to(self.weight.dtype) for t in (add_to, gain, then))
+                return self.forward(x.to(self.weight.dtype), out_points, *operands)
         forward_axes, inverse_axes = self.axes(x.shape[1:-1], out_points)
         weight = crop_modes(self.weight, self.modes, [a.modes for a in forward_axes])
         weight = weight.reshape(-1, self.in_channels, 2 * self.out_channels)
@@ -165,6 +166,8 @@ class SpectralConv(nn.Module):
         y = mix(to(x, forward_axes), weight)
         if gain is not None:
             y = y * gain[:, None, None, :]
+        if then is not None:
+            y = y @ then
         return back(y, inverse_axes, add_to)
 
     def extra_repr(self) -> str:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,8 +46,13 @@ class Axis:
     sampling: str
 
     @property
+    def intervals(self) -> int:
+        """Number of spacings in the domain."""
+        return self.points - 1 if self.sampling == "ends" and self.points > 1 else self.points
+
+    @property
     def spacing(self) -> float:
-        return 1.0 / (self.points - 1) if self.sampling == "ends" and self.points > 1 else 1.0 / self.points
+        return 1.0 / self.intervals
 
     @property
     def offset(self) -> float:
@@ -56,55 +61,77 @@ class Axis:
 
     @property
     def samples_a_period(self) -> float:
-        return self.period / self.spacing
+        return self.period * self.intervals
+
+    # The next three compare whole numbers, so that they also hold for a size that `torch.export` leaves open.
+
+    @property
+    def carries_all(self) -> bool:
+        """Whether the grid carries all modes, that of its Nyquist wavenumber included."""
+        return self.intervals >= math.ceil((2 * self.modes - 1e-9) / self.period)
 
     @property
     def highest(self) -> int:
-        """Highest wavenumber that this grid carries, its Nyquist wavenumber included."""
-        return math.floor(self.samples_a_period / 2 + 1e-9)
+        """The highest of the modes that the grid carries."""
+        return self.modes if self.carries_all else math.floor(self.samples_a_period / 2 + 1e-9)
 
     @property
     def ends_at_nyquist(self) -> bool:
         """Whether the highest mode is the Nyquist mode."""
-        return abs(2 * self.modes - self.samples_a_period) < 1e-9
+        intervals = round(2 * self.modes / self.period)
+        return abs(2 * self.modes - self.period * intervals) < 1e-9 and self.intervals == intervals
 
-    def shares(self, half: bool) -> Tensor:
+    def shares(self, half: bool, device: torch.device) -> Tensor:
         """½ for the Nyquist mode, which two wavenumbers share, and 1 for the others; float64, as `wavenumbers`."""
-        one = torch.ones(self.modes + 1 if half else 2 * self.modes + 1, dtype=torch.float64)
+        one = torch.ones(self.modes + 1 if half else 2 * self.modes + 1, dtype=torch.float64, device=device)
         if self.ends_at_nyquist:
             one[self.modes :: self.modes] *= 0.5
         return one
 
+    def positions(self, device: torch.device) -> Tensor:
+        """s_j, float64."""
+        return self.offset + self.spacing * torch.arange(self.points, dtype=torch.float64, device=device)
+
     def angles(self, wavenumbers: Tensor) -> Tensor:
         """2π k s_j / L, (wavenumber, point), float64."""
-        s = self.offset + self.spacing * torch.arange(self.points, dtype=torch.float64)
-        return 2 * math.pi / self.period * torch.outer(wavenumbers.double(), s)
+        return 2 * math.pi / self.period * torch.outer(wavenumbers.double(), self.positions(wavenumbers.device))
 
 
-def wavenumbers(modes: int, half: bool) -> Tensor:
+def wavenumbers(modes: int, half: bool, device: torch.device) -> Tensor:
     """0 … m on the half axis; 0 … m, -1 … -m on the others."""
-    positive = torch.arange(modes + 1)
+    positive = torch.arange(modes + 1, device=device)
     return positive if half else torch.cat((positive, -positive[1:]))
 
 
 _CACHE: OrderedDict[tuple, Tensor] = OrderedDict()
-_CACHE_LIMIT = 128
+_CACHE_LIMIT = 256
+_CAPTURED: list[Tensor] = []  # a captured graph reads these wherever they lie, so they have to stay
 
 
-def _cached(key: tuple, build, like: Tensor) -> Tensor:
+def cached(
+    key: tuple, build: Callable[[torch.device], Tensor], like: Tensor, dtype: torch.dtype | None = None
+) -> Tensor:
+    """What `build` makes in float64, on the device and in the dtype of `like` (or in `dtype`), copied there once.
+
+    On a second call of the same key nothing goes from host to device, so that what is computed with it can be captured
+    as a graph. While a program is traced for export, `build` becomes part of it: the sizes are then those of the call.
+    """
+    dtype = like.dtype if dtype is None else dtype
     if torch.compiler.is_compiling():
-        return build().to(device=like.device, dtype=like.dtype)
-    key = (*key, like.dtype, str(like.device))
+        return build(like.device).to(dtype)
+    key = (*key, dtype, str(like.device))
     found = _CACHE.get(key)
     if found is None:
         # A matrix made under inference_mode could never be saved for a later backward pass.
         with torch.inference_mode(False), torch.no_grad():
-            found = build().to(device=like.device, dtype=like.dtype).contiguous()
+            found = build(torch.device("cpu")).to(device=like.device, dtype=dtype).contiguous()
         _CACHE[key] = found
         while len(_CACHE) > _CACHE_LIMIT:
             _CACHE.popitem(last=False)
     else:
         _CACHE.move_to_end(key)
+    if like.is_cuda and torch.cuda.is_current_stream_capturing():
+        _CAPTURED.append(found)
     return found
 
 
@@ -116,9 +143,9 @@ def analysis_matrix(axis: Axis, half: bool, like: Tensor) -> Tensor:
         On the others, whose input is complex: (2 (2m + 1), 2 N), columns ordered (part, point).
     """
 
-    def build() -> Tensor:
-        k = wavenumbers(axis.modes, half)
-        share = axis.shares(half)[:, None] / axis.samples_a_period
+    def build(device: torch.device) -> Tensor:
+        k = wavenumbers(axis.modes, half, device)
+        share = axis.shares(half, device)[:, None] / axis.samples_a_period
         angle = axis.angles(k)
         c, s = torch.cos(angle) * share, torch.sin(angle) * share
         if half:
@@ -126,7 +153,7 @@ def analysis_matrix(axis: Axis, half: bool, like: Tensor) -> Tensor:
         rows = torch.stack((torch.cat((c, s), dim=1), torch.cat((-s, c), dim=1)), dim=1)
         return rows.reshape(-1, 2 * axis.points)
 
-    return _cached(("analysis", axis, half), build, like)
+    return cached(("analysis", axis, half), build, like)
 
 
 def synthesis_matrix(axis: Axis, half: bool, like: Tensor) -> Tensor:
@@ -136,8 +163,8 @@ def synthesis_matrix(axis: Axis, half: bool, like: Tensor) -> Tensor:
         On the half axis, whose output is real: (N, 2 (m + 1)); on the others (2 N, 2 (2m + 1)).
     """
 
-    def build() -> Tensor:
-        k = wavenumbers(axis.modes, half)
+    def build(device: torch.device) -> Tensor:
+        k = wavenumbers(axis.modes, half, device)
         angle = axis.angles(k).T
         c, s = torch.cos(angle), torch.sin(angle)
         if half:
@@ -147,7 +174,7 @@ def synthesis_matrix(axis: Axis, half: bool, like: Tensor) -> Tensor:
         imaginary = torch.stack((s, c), dim=2).reshape(axis.points, -1)
         return torch.cat((real, imaginary), dim=0)
 
-    return _cached(("synthesis", axis, half), build, like)
+    return cached(("synthesis", axis, half), build, like)
 
 
 def left_multiply(matrix: Tensor, z: Tensor) -> Tensor:
@@ -170,10 +197,10 @@ def analyse(x: Tensor, axes: Sequence[Axis]) -> Tensor:
     z = x
     for i, axis in enumerate(axes):
         half = i == 0
-        z = z.reshape(rows, (1 if half else 2) * axis.points, -1)
-        z = left_multiply(analysis_matrix(axis, half, x), z)
+        rest = math.prod(a.points for a in axes[i + 1 :]) * channels
+        z = left_multiply(analysis_matrix(axis, half, x), z.reshape(rows, (1 if half else 2) * axis.points, rest))
         rows *= axis.modes + 1 if half else 2 * axis.modes + 1
-    return z.reshape(batch, -1, 2, channels)
+    return z.reshape(batch, math.prod([axes[0].modes + 1, *(2 * a.modes + 1 for a in axes[1:])]), 2, channels)
 
 
 def synthesise(coefficients: Tensor, axes: Sequence[Axis], add_to: Tensor | None = None) -> Tensor:
@@ -186,14 +213,16 @@ def synthesise(coefficients: Tensor, axes: Sequence[Axis], add_to: Tensor | None
     counts = [axes[0].modes + 1] + [2 * a.modes + 1 for a in axes[1:]]
     z = coefficients
     for i in range(len(axes) - 1, 0, -1):
-        z = z.reshape(batch * math.prod(counts[:i]), 2 * counts[i], -1)
-        z = left_multiply(synthesis_matrix(axes[i], False, z), z)
-    z = z.reshape(batch, 2 * counts[0], -1)
+        rest = math.prod(a.points for a in axes[i + 1 :]) * channels
+        z = z.reshape(batch * math.prod(counts[:i]), 2 * counts[i], rest)
+        z = left_multiply(synthesis_matrix(axes[i], False, z), z).reshape(-1, 2, axes[i].points, rest)
+    rest = math.prod(a.points for a in axes[1:]) * channels
+    z = z.reshape(batch, 2 * counts[0], rest)
     matrix = synthesis_matrix(axes[0], True, z)
     if add_to is None:
         z = left_multiply(matrix, z)
     else:
-        base = add_to.reshape(batch, axes[0].points, -1)
+        base = add_to.reshape(batch, axes[0].points, rest)
         z = torch.baddbmm(base, matrix.expand(batch, *matrix.shape), z)
     return z.reshape(batch, *(a.points for a in axes), channels)
 
@@ -209,14 +238,14 @@ def _phase(axes: Sequence[Axis], like: Tensor, sign: int) -> Tensor | None:
     if all(a.offset == 0.0 for a in axes):
         return None
 
-    def build() -> Tensor:
-        total = torch.zeros((), dtype=torch.float64)
+    def build(device: torch.device) -> Tensor:
+        total = torch.zeros((), dtype=torch.float64, device=device)
         for i, a in enumerate(axes):
-            shift = 2 * math.pi * a.offset / a.period * wavenumbers(a.modes, i == 0).double()
+            shift = 2 * math.pi * a.offset / a.period * wavenumbers(a.modes, i == 0, device).double()
             total = total[..., None] + shift
         return torch.stack((torch.cos(total), sign * torch.sin(total)), dim=-1).reshape(-1, 2)
 
-    return _cached(("phase", *axes, sign), build, like)
+    return cached(("phase", *axes, sign), build, like)
 
 
 def _rotate(z: Tensor, phase: Tensor | None) -> Tensor:
@@ -232,13 +261,20 @@ def _share(axes: Sequence[Axis], like: Tensor) -> Tensor | None:
     if not any(a.ends_at_nyquist for a in axes):
         return None
 
-    def build() -> Tensor:
-        total = torch.ones((), dtype=torch.float64)
+    def build(device: torch.device) -> Tensor:
+        total = torch.ones((), dtype=torch.float64, device=device)
         for i, a in enumerate(axes):
-            total = total[..., None] * a.shares(i == 0)
+            total = total[..., None] * a.shares(i == 0, device)
         return total.reshape(-1)
 
-    return _cached(("share", *axes), build, like)
+    return cached(("share", *axes), build, like)
+
+
+def _entries(axis: Axis, size: int, like: Tensor) -> Tensor:
+    """Where the spectrum of an FFT holds the kept wavenumbers: the negative ones stand at the end; where m is the
+    Nyquist wavenumber, +m and -m are the same entry."""
+    build = lambda device: torch.remainder(wavenumbers(axis.modes, False, device), size)  # noqa: E731
+    return cached(("entries", axis.modes, size), build, like, torch.int64)
 
 
 def analyse_fft(x: Tensor, axes: Sequence[Axis]) -> Tensor:
@@ -250,9 +286,7 @@ def analyse_fft(x: Tensor, axes: Sequence[Axis]) -> Tensor:
     z = torch.fft.rfftn(x.permute(order).contiguous(), s=[*sizes[1:], sizes[0]], dim=list(range(2, d + 2)))
     z = z[..., : axes[0].modes + 1]
     for i, a in enumerate(axes[1:]):
-        # Negative wavenumbers stand at the end; where m is the Nyquist wavenumber, +m and -m are the same entry.
-        index = torch.remainder(wavenumbers(a.modes, False), sizes[i + 1]).to(x.device)
-        z = z.index_select(2 + i, index)
+        z = z.index_select(2 + i, _entries(a, sizes[i + 1], x))
     z = torch.view_as_real(z) / math.prod(sizes)  # (batch, channel, k2, ..., kd, k1, 2)
     z = z.permute(0, d + 1, *range(2, d + 1), d + 2, 1).reshape(batch, -1, 2, x.shape[-1])
     share = _share(axes, x)
@@ -269,14 +303,12 @@ def synthesise_fft(coefficients: Tensor, axes: Sequence[Axis], add_to: Tensor | 
     z = _rotate(coefficients, _phase(axes, coefficients, +1)).reshape(batch, *counts, 2, channels)
     # irfft reads the Nyquist entry once where +m and -m both contribute to the samples.
     if axes[0].ends_at_nyquist:
-        factor = torch.ones(counts[0], dtype=z.dtype, device=z.device)
-        factor[-1] = 2.0
-        z = z * factor.reshape(1, -1, *[1] * (d + 1))
+        z = torch.cat((z[:, :-1], 2 * z[:, -1:]), dim=1)
     z = torch.view_as_complex(z.permute(0, d + 2, *range(2, d + 1), 1, d + 1).contiguous())
     for i, a in enumerate(axes[1:]):
         shape = list(z.shape)
         shape[2 + i] = sizes[i + 1]
-        index = torch.remainder(wavenumbers(a.modes, False), sizes[i + 1]).to(z.device)
+        index = _entries(a, sizes[i + 1], coefficients)
         z = torch.zeros(shape, dtype=z.dtype, device=z.device).index_add(2 + i, index, z)
     y = torch.fft.irfftn(z, s=[*sizes[1:], sizes[0]], dim=list(range(2, d + 2)), norm="forward")
     y = y[(slice(None), slice(None), *(slice(0, a.points) for a in (*axes[1:], axes[0])))]
@@ -312,27 +344,6 @@ def fft_cost(axes: Sequence[Axis]) -> float:
 
 
 def prefers_fft(axes: Sequence[Axis]) -> bool:
-    """Whether the declared cost model gives the transform to the FFT."""
-    return all(fft_fits(a) for a in axes) and fft_cost(axes) < product_cost(axes)
-
-
-def trigonometric_matrices(axis: Axis, half: bool, like: Tensor) -> tuple[Tensor, Tensor]:
-    """The matrices of one axis for transforms that keep cosines and sines apart.
-
-    Returns:
-        Forward and inverse matrix. On the half axis those of `analysis_matrix` and `synthesis_matrix`. On the others
-        (2m + 1, N) with rows cos 0 … m, sin 1 … m, and (N, 2m + 1) with such columns.
-    """
-    if half:
-        return analysis_matrix(axis, True, like), synthesis_matrix(axis, True, like)
-
-    def forward() -> Tensor:
-        k = wavenumbers(axis.modes, True)
-        angle, share = axis.angles(k), axis.shares(True)[:, None] / axis.samples_a_period
-        return torch.cat((torch.cos(angle) * share, (torch.sin(angle) * share)[1:]))
-
-    def inverse() -> Tensor:
-        angle = axis.angles(wavenumbers(axis.modes, True))
-        return torch.cat((torch.cos(angle), torch.sin(angle)[1:])).T
-
-    return _cached(("trigonometric", axis), forward, like), _cached(("trigonometric inverse", axis), inverse, like)
+    """Whether the declared cost model gives the transform to the FFT. A program traced for export takes products, which
+    hold for every size."""
+    return not torch.compiler.is_compiling() and all(fft_fits(a) for a in axes) and fft_cost(axes) < product_cost(axes)

@@ -45,8 +45,8 @@ def reference(problem: Problem, counts: Sequence[int], full: bool = False) -> Gr
 
 
 def references(problem: Problem, template_support: Support) -> dict[str, Solver]:
-    """Solvers at a quarter, a half, three quarters and all of the data's resolution, by the names of their rows. The last
-    one shows what a restart from the data loses, and what such data cost.
+    """Solvers at a quarter, a half, three quarters and all of the data's resolution, by the names of their rows. The
+    last one shows what a restart from the data loses, and what such data cost.
 
     None where the data live on nodes or leave cells out, and where no solver supports the problem.
     """

@@ -24,12 +24,12 @@ def read(*texts, recipe=None):
 def test_every_path_finds_its_place():
     plan, running = read(
         "operator.width=48", "operator.modes=12,12", "operator.spectral=fft", "operator.padding=0.1",
-        "operator.fused=false", "length=Minutes(2)", "objective=Rollout(steps=3, after=0.8)", "objective.steps=4",
+        "operator.coordinates=false", "length=Minutes(2)", "objective=Rollout(steps=3, after=0.8)", "objective.steps=4",
         "augmentations=Mirror(),Noise(level=0.1)", "augmentations.1.level=0.05", "optimiser.lr=1e-3", "seed=3",
         "stepping=Autoregressive(step=1, history=2)", "stepping.history=3", "fields=u", "subset=bc,ic",
         "validation=none", "running.memory_limit=1e9",
     )  # fmt: skip
-    assert plan.options == {"width": 48, "modes": (12, 12), "spectral": "fft", "padding": 0.1, "fused": False}
+    assert plan.options == {"width": 48, "modes": (12, 12), "spectral": "fft", "padding": 0.1, "coordinates": False}
     assert plan.recipe == Recipe(
         length=sciml.Minutes(2), objective=Rollout(steps=4, after=0.8), augmentations=(Mirror(), Noise(0.05)),
         optimiser=AdamW(lr=1e-3), seed=3,

@@ -1,7 +1,9 @@
-"""The Fourier neural operator: fused against plain, resolution, masks, gradients, export, storage."""
+"""The Fourier neural operator: its layers written out, resolution, masks, gradients, export, storage, copies."""
 
+import itertools
 import json
 import math
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -9,11 +11,13 @@ from beartype import beartype
 from jaxtyping import Float, jaxtyped
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sciml import registry
 from sciml.errors import InputError
 from sciml.operators import FNO
-from sciml.operators import _fused as fused
+from sciml.operators._fourier import FourierLayer
 
 KINDS = {
     "line": ({"modes": (4,)}, (13,)),
@@ -44,50 +48,57 @@ def make(name: str, **more) -> tuple[FNO, Tensor, Tensor | None, Tensor | None]:
     return fno, x, params, mask
 
 
-@pytest.fixture
-def small_chunks(monkeypatch):
-    """Chunks of two samples out of three, so that sums over chunks and a short last chunk are exercised."""
-    monkeypatch.setattr(fused, "_CHUNK_BYTES", 1)
-    monkeypatch.setattr("sciml.operators._fused_layers.samples_a_chunk", lambda *_: 2)
-    monkeypatch.setattr("sciml.operators.fno.samples_a_chunk", lambda *_: 2)
+def explicit(layer: FourierLayer, x: Tensor, embedding: Tensor | None) -> Tensor:
+    """A layer without norm as its docstring has it: K as a sum of waves over all points, nothing brought together."""
+    spectral, space = layer.spectral, x.shape[1:-1]
+    places = torch.stack(torch.meshgrid(*(torch.arange(n).double() / n for n in space), indexing="ij"), -1)
+    apart = places.reshape(-1, 1, len(space)) - places.reshape(1, -1, len(space))  # (point out, point in, axis)
+    flat, kx = x.flatten(1, -2), 0
+    for number in itertools.product(*(range(n) for n in spectral.weight.shape[:-2])):
+        share, phase = 1.0 if number[0] == 0 else 2.0, 0  # k and -k
+        for i, (n, m, points, period) in enumerate(zip(number, spectral.modes, space, spectral.period, strict=True)):
+            k = n if i == 0 or n <= m else m - n
+            share *= (0.5 if 2 * m == points * period == 2 * abs(k) else 1.0) / (points * period)
+            phase = phase + 2 * math.pi * k / period * apart[..., i]
+        re, im = spectral.weight[number].chunk(2, dim=-1)
+        kx = kx + share * (torch.cos(phase) @ flat @ re - torch.sin(phase) @ flat @ im)
+    kx = kx.reshape(x.shape)
+    gain, shift = 1.0, 0.0
+    if layer.modulation is not None:
+        gain, shift = (t[:, None, None] for t in layer.modulation(embedding))
+    v = (kx + x @ layer.skip.weight) * gain + layer.bias + shift
+    v = v if layer.last else F.gelu(v)
+    if layer.mlp is None:
+        return v
+    first, second = layer.mlp.first, layer.mlp.second
+    y = F.gelu(v @ first.weight + first.bias) @ second.weight + second.bias + layer.gate * x
+    return y if layer.last else F.gelu(y)
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_fused_layers_equal_the_plain_ones(name, small_chunks):
-    fno, x, params, mask = make(name)
+@pytest.mark.parametrize("name", ["line", "plane", "space", "conditioned", "no_mlp", "conditioned_no_mlp", "wide_mlp"])
+def test_layers_are_what_their_docstring_says(name):
+    fno, x, params, _ = make(name, width=3, sampling="left")
     fno = fno.double()
-    plain = FNO(**(fno.config() | {"fused": False})).double()
-    plain.load_state_dict(fno.state_dict())
-    params = None if params is None else params.double()
-    assert fno._plan(x.shape[2:]) is not None and plain._plan(x.shape[2:]) is None
-    results = []
-    for model in (fno, plain):
-        leaf = x.double().requires_grad_()
-        y = model(leaf * 1, params, mask)  # a leaf itself would take the plain layers
-        y.backward(torch.linspace(-1, 1, y.numel(), dtype=torch.float64).reshape(y.shape))
-        results.append((y, leaf.grad, [p.grad for p in model.parameters()]))
-    (y, dx, dp), (y0, dx0, dp0) = results
-    assert torch.allclose(y, y0, atol=1e-13)
-    assert torch.allclose(dx, dx0, atol=1e-13)
-    for (label, _), a, b in zip(fno.named_parameters(), dp, dp0, strict=True):
-        assert torch.allclose(a, b, rtol=1e-10, atol=1e-13 * b.abs().max().item()), label
-    with torch.no_grad():
-        assert torch.allclose(fno(x.double(), params, mask), y0, atol=1e-13)
+    v = torch.randn(2, *x.shape[2:], 3, dtype=torch.float64)
+    embedding = None if params is None else fno.embedding(params[:2].double())
+    for layer in fno.layers:
+        assert torch.allclose(layer(v, embedding), explicit(layer, v, embedding), atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["line", "conditioned", "no_mlp", "carried"])
-def test_gradcheck_of_the_hand_written_backward_passes(name):
+def test_gradcheck_of_all_weights(name):
     fno, x, params, mask = make(name, width=3, layers=2)
     fno = fno.double()
     names = [n for n, _ in fno.named_parameters()]
 
     def call(x, *weights):
-        return torch.func.functional_call(fno, dict(zip(names, weights, strict=True)), (x * 1, params, mask))
+        return torch.func.functional_call(fno, dict(zip(names, weights, strict=True)), (x, params, mask))
 
     params = None if params is None else params[:1].double()
     mask = None if mask is None else mask[:1]
     x = x[:1].double().requires_grad_()
     assert torch.autograd.gradcheck(call, (x, *fno.parameters()), fast_mode=True)
+    assert torch.autograd.gradgradcheck(call, (x, *fno.parameters()), fast_mode=True)
 
 
 def penalised(model: FNO, x: Tensor, weight: float, params: Tensor | None = None) -> Tensor:
@@ -104,54 +115,43 @@ def penalised(model: FNO, x: Tensor, weight: float, params: Tensor | None = None
 
 @pytest.mark.parametrize("name", ["line", "conditioned"])
 def test_derivative_penalties_are_in_the_gradient(name):
+    """Against finite differences along the penalty's own gradient."""
     fno, x, params, _ = make(name)
     fno, x, params = fno.double(), x.double().requires_grad_(), None if params is None else params.double()
-    plain = FNO(**(fno.config() | {"fused": False})).double()
-    plain.load_state_dict(fno.state_dict())
-    found, expected = (penalised(model, x, 100.0, params) for model in (fno, plain))
-    assert torch.allclose(found, expected, rtol=1e-10, atol=1e-13)
+    found = penalised(fno, x, 100.0, params)
     assert (found - penalised(fno, x, 0.0, params)).norm() > 0.1 * found.norm()
 
+    def loss():
+        u = fno(x, params)
+        (du,) = torch.autograd.grad(u, x, torch.ones_like(u))
+        return (u.square().mean() + 100.0 * du.square().mean()).item()
 
-@pytest.mark.parametrize("name", ["line", "conditioned", "carried", "no_mlp"])
-def test_second_derivatives_through_the_hand_written_layers_are_refused(name):
-    """Between the steps of a rollout: right to first order, and an error that says what to do beyond."""
-    fno, x, params, mask = make(name)
-    fno = FNO(**(fno.config() | {"in_channels": 3})).double()
-    x = torch.randn(3, 3, *x.shape[2:], dtype=torch.float64)
-    params, mask = (None if t is None else t.double() for t in (params, mask))
-    plain = FNO(**(fno.config() | {"fused": False})).double()
-    plain.load_state_dict(fno.state_dict())
-    gradients = []
-    for model in (fno, plain):
-        y = model(model(x, params, mask), params, mask).square().mean()
-        gradients.append(torch.autograd.grad(y, list(model.parameters()), create_graph=True))
-    for a, b in zip(*gradients, strict=True):
-        assert torch.allclose(a, b, rtol=1e-9, atol=1e-13)
-    for g in gradients[0]:
-        with pytest.raises(InputError, match=r"second derivatives .* fused=False"):
-            g.square().sum().backward(retain_graph=True)
-    torch.autograd.grad(sum(g.square().sum() for g in gradients[1]), list(plain.parameters()))
+    start, step = torch.nn.utils.parameters_to_vector(fno.parameters()).detach(), 1e-5 * found / found.norm()
+    values = []
+    for sign in (1, -1):
+        torch.nn.utils.vector_to_parameters(start + sign * step, fno.parameters())
+        values.append(loss())
+    assert math.isclose((values[0] - values[1]) / 2e-5, found.norm().item(), rel_tol=1e-6)
 
 
 def test_function_transforms_and_forward_mode():
     fno, x, params, _ = make("conditioned")
-    plain = FNO(**(fno.config() | {"fused": False}))
-    plain.load_state_dict(fno.state_dict())
+    fno, x, params = fno.double(), x.double(), params.double()
     weights = dict(fno.named_parameters())
-
-    def jacobian(model):
-        return torch.func.jvp(lambda z: model(z, params), (x,), (torch.ones_like(x),))[1]
-
-    def each(model):
-        one = torch.func.grad(lambda w, z, p: torch.func.functional_call(model, w, (z[None], p[None])).square().sum())
-        return torch.func.vmap(one, in_dims=(None, 0, 0))(weights, x, params)["layers.0.skip.weight"]
-
-    for function in (jacobian, each):
-        assert torch.allclose(function(fno), function(plain), rtol=1e-4, atol=1e-5)
+    _, tangent = torch.func.jvp(lambda z: fno(z, params), (x,), (torch.ones_like(x),))
     with torch.no_grad():
-        together = torch.func.vmap(lambda z, p: fno(z[None], p[None])[0])(x, params)
-        assert torch.allclose(together, fno(x, params), atol=1e-5)
+        difference = (fno(x + 1e-6, params) - fno(x - 1e-6, params)) / 2e-6
+    assert torch.allclose(tangent, difference, rtol=1e-6, atol=1e-8)
+
+    def loss(w, z, p):
+        return torch.func.functional_call(fno, w, (z[None], p[None])).square().sum()
+
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))(weights, x, params)
+    for i in range(len(x)):
+        fno.zero_grad()
+        fno(x[i : i + 1], params[i : i + 1]).square().sum().backward()
+        for label, p in fno.named_parameters():
+            assert torch.allclose(each[label][i], p.grad, rtol=1e-9, atol=1e-12), label
 
 
 @pytest.mark.parametrize("name", KINDS | PLAIN)
@@ -187,16 +187,79 @@ def test_shapes_dtypes_and_storage(name, tmp_path):
     assert (double - y).norm() <= 2e-5 * double.norm()
 
 
-@pytest.mark.parametrize("name", ["plane", "conditioned", "carried", "group_norm", "fft"])
+@pytest.mark.parametrize("name", ["plane", "conditioned_space", "carried", "group_norm", "fft"])
 def test_export_round_trip(name, tmp_path):
+    """One program for all batch sizes; how the transforms are computed does not follow the size."""
     fno, x, params, mask = make(name)
-    fno = fno.eval()
-    program = torch.export.export(fno, (x, params, mask))
+    fno, batch = fno.eval(), torch.export.Dim("batch")
+    program = torch.export.export(fno, (x, params, mask), dynamic_shapes=shapes(params, mask, {0: batch}))
     torch.export.save(program, tmp_path / "fno.pt2")
     again = torch.export.load(tmp_path / "fno.pt2").module()
-    with torch.no_grad():
-        expected = fno(x, params, mask)
-    assert (again(x, params, mask) - expected).norm() <= 1e-6 * expected.norm()
+    for many in (3, 7):
+        x, params, mask = (None if t is None else t[:1].expand(many, *t.shape[1:]) for t in (x, params, mask))
+        with torch.no_grad():
+            expected = fno(x, params, mask)
+        assert (again(x, params, mask) - expected).norm() <= 1e-6 * expected.norm()
+
+
+def shapes(params: Tensor | None, mask: Tensor | None, sizes: dict) -> dict:
+    return {"x": sizes, "params": None if params is None else {0: sizes[0]}, "mask": None if mask is None else sizes}
+
+
+@pytest.mark.parametrize(
+    ("name", "sampling"), [("line", "left"), ("conditioned", "centre"), ("group_norm", "left"), ("space", "ends")]
+)
+def test_one_exported_program_serves_all_grids(name, sampling, tmp_path):
+    """All that carry the modes: more than 2 m points an axis (and what padding takes off)."""
+    fno, x, params, mask = make(name, sampling=sampling)
+    fno = fno.eval()
+    sizes = {0: torch.export.Dim("batch")} | {
+        i: torch.export.Dim(f"n{i}", min=2 * m + 2, max=4096) for i, m in enumerate(fno.modes, start=2)
+    }
+    x = torch.randn(3, 2, *(2 * m + 5 for m in fno.modes))
+    mask = None if mask is None else torch.ones(3, 1, *x.shape[2:])
+    program = torch.export.export(fno, (x, params, mask), dynamic_shapes=shapes(params, mask, sizes))
+    torch.export.save(program, tmp_path / "fno.pt2")
+    again = torch.export.load(tmp_path / "fno.pt2").module()
+    for many, more in ((2, 2), (5, 9), (3, 20)):
+        x = torch.randn(many, 2, *(2 * m + more for m in fno.modes))
+        params = None if params is None else torch.randn(many, 2)
+        with torch.no_grad():
+            expected = fno(x, params)
+            assert (again(x, params, None) - expected).norm() <= 1e-6 * expected.norm()
+
+
+class Elsewhere(TorchDispatchMode):
+    """Names of the operations that touch a tensor that is not on the given device; single numbers aside."""
+
+    def __init__(self, device: str):
+        self.device, self.found = device, []
+        super().__init__()
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        result = function(*arguments, **(named or {}))
+        for tensor in torch.utils._pytree.tree_leaves((arguments, named, result)):
+            if isinstance(tensor, Tensor) and tensor.device.type != self.device:
+                self.found.append(str(function))
+        return result
+
+
+@pytest.mark.parametrize("name", KINDS | PLAIN)
+@pytest.mark.parametrize("patch", [1, 2])
+def test_a_second_call_touches_nothing_on_the_host(name, patch, monkeypatch):
+    """So that a forward pass, a training step and a rollout can be captured as a graph: with everything on the device
+    without memory, an operation on the host, and a copy from it, would be one on another device."""
+    monkeypatch.setattr("sciml.operators._transform._CACHE", OrderedDict())
+    fno, x, params, mask = make(name, patch=patch)
+    fno, x, params, mask = (None if t is None else t.to("meta") for t in (fno, x, params, mask))
+    with Elsewhere("meta") as first:
+        fno(x, params, mask).sum().backward()
+    with Elsewhere("meta") as second:
+        state = x
+        for _ in range(2):
+            state = fno(state, params, mask)[:, :2]
+        state.sum().backward()
+    assert first.found and not second.found
 
 
 def field(points: int) -> Tensor:
@@ -266,15 +329,12 @@ def test_overfits_one_batch():
 def test_autocast_leaves_the_transforms_in_single_precision():
     fno, x, _, _ = make("plane")
     expected = fno(x)
-    plain = FNO(**(fno.config() | {"fused": False}))
-    plain.load_state_dict(fno.state_dict())
-    spectral = plain.fourier_layers()[0].spectral
+    spectral = fno.layers[0].spectral
     v = torch.randn(2, 9, 11, 8)
     exact = spectral(v)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(fno(x), expected)
         assert torch.equal(spectral(v), exact)
-        assert (plain(x).float() - expected).norm() <= 0.02 * expected.norm()
+        assert (fno(x).float() - expected).norm() <= 0.02 * expected.norm()
 
 
 def test_inference_mode_and_training_may_alternate():

@@ -201,20 +201,19 @@ def test_half_of_a_domain_is_refused_where_it_enters(inside):
 # -- derivatives of operators -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fused", [True, False])
-def test_a_penalty_on_derivatives_changes_the_gradient(fused):
-    def grad(weight, fused):
+def test_a_penalty_on_derivatives_changes_the_gradient():
+    def grad(weight):
         torch.manual_seed(0)
-        m = FNO(1, 1, width=8, modes=(4,), fused=fused)
+        m = FNO(1, 1, width=8, modes=(4,))
         x = torch.linspace(-1, 1, 32)[None, None].requires_grad_()
         u = m(x)
         (du,) = torch.autograd.grad(u, x, torch.ones_like(u), create_graph=True)
         (u.square().mean() + weight * du.square().mean()).backward()
         return torch.cat([p.grad.flatten() for p in m.parameters()])
 
-    found = grad(100.0, fused)
-    assert not torch.equal(grad(0.0, fused), found)
-    torch.testing.assert_close(found, grad(100.0, False), rtol=1e-4, atol=1e-4 * float(found.abs().max()))
+    values, slopes, both = grad(0.0), grad(100.0) - grad(0.0), grad(200.0)
+    assert slopes.norm() > 1e-3 * values.norm()
+    torch.testing.assert_close(values + 2 * slopes, both, rtol=1e-4, atol=1e-4 * float(both.abs().max()))
 
 
 # -- labels and order of axes -----------------------------------------------------------------------------------------

@@ -356,7 +356,8 @@ def test_damaged_runs_are_refused(trained, tmp_path):
     for where, value in (
         (("encoding", "stepping"), None), (("encoding", "increment"), "x"), (("encoding", "kind"), "RingEncoding"),
         (("encoding", "problem"), {}), (("encoding", "state"), []), (("encoding", "dtype"), "int8"),
-        (("operator_config", "fused"), []), (("operator_config", "width"), 17), (("options",), {}), (("training",), []),
+        (("operator_config", "padding"), "x"), (("operator_config", "width"), 17), (("options",), {}),
+        (("training",), []),
         (("encoding", "span"), [0.0]), (("encoding", "features"), None), (("encoding", "step"), {"kind": "physical"}),
     ):  # fmt: skip
         changed = json.loads(config)
