@@ -37,6 +37,8 @@ def generate(
     from sciml import registry
 
     family = registry.problems.get(problem)
+    if profile is not None:
+        _arguments.choice("--profile", profile, family.design().profiles)
     if solver is not None:
         registry.solvers.get(solver)
     given = {

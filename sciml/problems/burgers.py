@@ -54,7 +54,7 @@ class Burgers(PDEProblem):
     def design(cls) -> Design:
         from sciml.problems.designs.burgers import BurgersDesign
 
-        return BurgersDesign()
+        return BurgersDesign(cls())
 
     def scales(self, case: Case) -> Scales:
         return Scales(case.length, case.length / case.velocity, {"u": case.velocity}, velocity=case.velocity)

@@ -81,7 +81,7 @@ class Darcy(PDEProblem):
     def design(cls) -> Design:
         from sciml.problems.designs.darcy import DarcyDesign
 
-        return DarcyDesign()
+        return DarcyDesign(cls())
 
     def scales(self, case: Case) -> Scales:
         # For a unit coefficient the pressure of the drained square peaks at 0.0737 of the source.

@@ -69,7 +69,7 @@ class HeatEquation(PDEProblem):
     def design(cls) -> Design:
         from sciml.problems.designs.heat_equation import HeatDesign
 
-        return HeatDesign()
+        return HeatDesign(cls())
 
     def scales(self, case: Case) -> Scales:
         return Scales(case.length, 1.0 / case.frequency, {"T": abs(case.amplitude) or 1.0})

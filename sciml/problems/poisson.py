@@ -55,7 +55,7 @@ class Poisson(PDEProblem):
     def design(cls) -> Design:
         from sciml.problems.designs.poisson import PoissonDesign
 
-        return PoissonDesign()
+        return PoissonDesign(cls())
 
     def scales(self, case: Case) -> Scales:
         return Scales(1.0, 1.0, {"p": abs(case.amplitude) or 1.0})

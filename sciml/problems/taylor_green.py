@@ -66,7 +66,7 @@ class TaylorGreen(PDEProblem):
     def design(cls) -> Design:
         from sciml.problems.designs.taylor_green import TaylorGreenDesign
 
-        return TaylorGreenDesign()
+        return TaylorGreenDesign(cls())
 
     def scales(self, case: Case) -> Scales:
         u, length = case.velocity, case.length / (2 * math.pi)

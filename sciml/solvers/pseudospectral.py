@@ -125,7 +125,7 @@ class PseudoSpectral(GridSolver):
         state = case.problem.initial_state(case, own)
         with jax.enable_x64(True):
             for name, values in state.items():
-                fitted = jnp.asarray(np.broadcast_to(values, own.shape))
+                fitted = jnp.asarray(np.broadcast_to(np.asarray(values, np.float64), own.shape))
                 for axis, n in enumerate(grid.shape):
                     fitted = _fourier.refit(fitted, n, axis, 0.5, 0.5)
                 inputs[name] = np.asarray(fitted)

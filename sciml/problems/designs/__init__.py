@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from sciml.errors import InputError, suggest
-from sciml.problem import Case
+from sciml.problem import Case, Problem
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,9 @@ class RandomDesign(Design):
     subsets, profiles = ("random",), ("standard",)
     usual = 100  # cases where no number is asked for
     step = 0.05  # between frames, in the case's time scale
+
+    def __init__(self, problem: Problem):
+        self.problem = problem
 
     @abstractmethod
     def draw(self, random: np.random.Generator, resolution: tuple[int, ...]) -> Case:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from sciml.problem import Case
-from sciml.problems.burgers import Burgers
 from sciml.problems.designs import RandomDesign, waves
 
 
@@ -16,4 +15,4 @@ class BurgersDesign(RandomDesign):
     def draw(self, random: np.random.Generator, resolution: tuple[int, ...]) -> Case:
         viscosity = float(np.exp(random.uniform(np.log(3e-3), np.log(1e-1))))
         x = (np.arange(resolution[0]) + 0.5) / resolution[0]
-        return Burgers().case(viscosity=viscosity, initial_velocity=waves(random, x))
+        return self.problem.case(viscosity=viscosity, initial_velocity=waves(random, x))

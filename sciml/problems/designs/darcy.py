@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from sciml.problem import Case
-from sciml.problems.darcy import Darcy
 from sciml.problems.designs import RandomDesign, gaussian_field
 
 
@@ -18,4 +17,4 @@ class DarcyDesign(RandomDesign):
 
     def draw(self, random: np.random.Generator, resolution: tuple[int, ...]) -> Case:
         field = gaussian_field(random, resolution, tau=3.0, power=2.0)
-        return Darcy().case(permeability=np.where(field > 0, 12.0, 3.0))
+        return self.problem.case(permeability=np.where(field > 0, 12.0, 3.0))

@@ -6,7 +6,6 @@ import numpy as np
 
 from sciml.problem import Case
 from sciml.problems.designs import RandomDesign, waves
-from sciml.problems.heat_equation import HeatEquation
 
 
 class HeatDesign(RandomDesign):
@@ -16,4 +15,4 @@ class HeatDesign(RandomDesign):
     def draw(self, random: np.random.Generator, resolution: tuple[int, ...]) -> Case:
         diffusivity = float(np.exp(random.uniform(np.log(3e-3), np.log(1e-1))))
         x = (np.arange(resolution[0]) + 0.5) / resolution[0]
-        return HeatEquation().case(diffusivity=diffusivity, initial_temperature=waves(random, x))
+        return self.problem.case(diffusivity=diffusivity, initial_temperature=waves(random, x))

@@ -23,11 +23,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sciml import registry
 from sciml.boundary import Series
 from sciml.errors import InputError
-from sciml.problem import Case
+from sciml.problem import Case, Problem
 from sciml.problems.designs import Design, Request, check
-from sciml.problems.lid_driven_cavity import LidDrivenCavity
 
 SUBSETS = ("bc", "prop", "geo", "ic")
 PROFILES = ("resolved", "published")
@@ -90,9 +90,13 @@ def random_case(number: int, seed: int, limit: float, resolution: tuple[int, int
     motion = random.uniform(-1, 1) + weights @ np.sin(2 * np.pi * knots / periods[:, None] + phases[:, None])
     parameters = _BASE | {"viscosity": float(speed * width / reynolds)}
     lid = Series(knots * turnover, np.clip(motion, -1.5, 1.5))
-    return LidDrivenCavity().case(
+    return cavity().case(
         **parameters, lid_motion=lid, initial_streamfunction=psi.astype(np.float32), label=label, subset="ic"
     )
+
+
+def cavity() -> Problem:
+    return registry.problems.get("lid_driven_cavity")()
 
 
 class CavityDesign(Design):
@@ -142,7 +146,7 @@ def cases(
             found += [random_case(i, seed, limit, resolution, frames, f"ic{i:04d}") for i in range(n)]
         else:
             numbers = _spread(tables[subset], n)
-            problem = LidDrivenCavity()
+            problem = cavity()
             found += [problem.case(**tables[subset][i], label=f"{subset}{i:04d}", subset=subset) for i in numbers]
     return found
 

@@ -6,7 +6,6 @@ import numpy as np
 
 from sciml.problem import Case
 from sciml.problems.designs import RandomDesign, gaussian_field
-from sciml.problems.poisson import Poisson
 
 
 class PoissonDesign(RandomDesign):
@@ -14,4 +13,4 @@ class PoissonDesign(RandomDesign):
 
     def draw(self, random: np.random.Generator, resolution: tuple[int, ...]) -> Case:
         field = gaussian_field(random, resolution, tau=5.0, power=2.0)
-        return Poisson().case(source=10.0 * field / np.sqrt((field**2).mean()))
+        return self.problem.case(source=10.0 * field / np.sqrt((field**2).mean()))

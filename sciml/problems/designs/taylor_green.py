@@ -6,7 +6,6 @@ import numpy as np
 
 from sciml.problem import Case
 from sciml.problems.designs import RandomDesign
-from sciml.problems.taylor_green import TaylorGreen
 
 
 class TaylorGreenDesign(RandomDesign):
@@ -30,4 +29,4 @@ class TaylorGreenDesign(RandomDesign):
                     slope_x -= size * k * np.sin(phase)
                     slope_y -= size * m * np.sin(phase)
         psi /= np.sqrt(slope_x**2 + slope_y**2).max()
-        return TaylorGreen().case(viscosity=viscosity, initial_streamfunction=psi)
+        return self.problem.case(viscosity=viscosity, initial_streamfunction=psi)
