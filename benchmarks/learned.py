@@ -310,6 +310,8 @@ def main() -> None:
     if arguments.peak:
         print(peak(arguments.peak))
         return
+    if not arguments.quick:  # what the ledger records: where the data lay is nobody's business
+        sys.argv[1:] = [] if arguments.heat is None else ["--heat", Path(arguments.heat).name]
     ledger, keep = Ledger("learned", threads=THREADS), Kept("learned", dry=arguments.quick)
     ledger.seeds(*SEEDS)
     costs(ledger, arguments.quick)

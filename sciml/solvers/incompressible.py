@@ -203,12 +203,8 @@ class IncompressibleFlow(GridSolver):
         found: dict[int, dict[str, np.ndarray]] = {}
 
         def one(batch: tuple[int, ...]) -> None:
-            several = _flow_batches.stacked([prepared[i] for i in batch], [times[i] for i in batch])
-            with jax.enable_x64(self.dtype == "float64"):
-                made = _compiled(self, *several, cases[batch[0]].geometry.periodic)  # type: ignore[attr-defined]
-                made = {k: np.asarray(v) for k, v in made.items()}
-            for place, i in enumerate(batch):
-                found[i] = {k: v[place] for k, v in made.items()}
+            some = [prepared[i] for i in batch], [cases[i] for i in batch], [times[i] for i in batch]
+            found.update(zip(batch, self._batch(*some), strict=True))
 
         if len(batches) == 1:
             one(batches[0])
@@ -219,6 +215,21 @@ class IncompressibleFlow(GridSolver):
 
     def carried(self, case: Case) -> tuple[str, ...]:
         return ("u_face", "v_face")
+
+    def _batch(self, prepared: Any, cases: Sequence[Case], times: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
+        """Alike cases in one compiled loop."""
+        several = _flow_batches.stacked(prepared, times)
+        with jax.enable_x64(self.dtype == "float64"):
+            made = _compiled(self, *several, cases[0].geometry.periodic)  # type: ignore[attr-defined]
+            made = {k: np.asarray(v) for k, v in made.items()}
+        return [{k: v[place] for k, v in made.items()} for place in range(len(cases))]
+
+    def _together(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[xarray.Dataset]:
+        # a portion is a batch already: taken apart again it would be two half ones
+        each = [t for t in times if t is not None]
+        prepared = [self.arrays(c, t) for c, t in zip(cases, each, strict=True)]
+        found = self._batch(prepared, cases, each)
+        return [self.label(c, t, f) for c, t, f in zip(cases, each, found, strict=True)]
 
     def begin(self, start: Start) -> Begin:
         given = self.given(start)

@@ -150,7 +150,10 @@ def test_answers_come_as_they_are_made():
     found = dict(solver.stream(cases, [0.1, 0.2]))
     assert sorted(found) == [0, 1, 2]
     for i, case in enumerate(cases):
-        np.testing.assert_array_equal(found[i]["u"].values, solver.solve(case, [0.1, 0.2])["u"].values)
+        alone = solver.solve(case, [0.1, 0.2])[
+            "u"
+        ].values  # another number of cases side by side rounds in another order
+        np.testing.assert_allclose(found[i]["u"].values, alone, rtol=0, atol=50 * np.finfo(np.float32).eps)
 
 
 def test_points_are_answered_from_the_grid():
