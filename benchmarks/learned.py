@@ -34,7 +34,7 @@ import sciml
 from benchmarks._ledger import Kept, Ledger, extremes
 from sciml import DataProblem, Grid, Mesh, Recipe, Running, Start
 from sciml.solvers import FiniteVolume, Surrogate
-from sciml.solvers.baselines import ParameterInterpolation
+from sciml.solvers.interpolation import ParameterInterpolation
 from sciml.training import AdamW, Epochs, Steps, Subsample
 
 THREADS = 2

@@ -8,16 +8,19 @@ set. A `Case` is one member. Every solver, surrogate, file and audit works from 
 from __future__ import annotations
 
 import json
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sciml.arrays import plain, unmasked
+from sciml._specs import FieldSpec as FieldSpec
+from sciml._specs import InputSpec as InputSpec
+from sciml._specs import Invariant as Invariant
+from sciml._specs import ParameterSpec as ParameterSpec
+from sciml._specs import Scales as Scales
 from sciml.boundary import BoundaryCondition, Series
 from sciml.errors import InputError, suggest
 from sciml.expressions import Balance, Coordinates, Field, Input, Names, Operators, Parameter
@@ -27,90 +30,6 @@ from sciml.symmetry import Symmetry
 
 if TYPE_CHECKING:
     from sciml.problems.designs import Design
-
-
-@dataclass(frozen=True)
-class FieldSpec:
-    """An unknown.
-
-    Args:
-        role: "state" fields determine the future; "diagnostic" ones (pressure of an incompressible flow) follow.
-        location: where values live: "cell", "face" or "node".
-    """
-
-    name: str
-    unit: str
-    location: str = "cell"
-    role: str = "state"
-    description: str = ""
-
-
-@dataclass(frozen=True)
-class ParameterSpec:
-    """A scalar parameter with its admissible range, ends included unless `open_minimum`."""
-
-    name: str
-    unit: str
-    default: float
-    minimum: float = -math.inf
-    maximum: float = math.inf
-    description: str = ""
-    open_minimum: bool = False
-
-    @property
-    def shown(self) -> str:
-        """The name as people read it, with the unit in brackets."""
-        return self.name.replace("_", " ") + (f" ({self.unit})" if self.unit not in ("", "1") else "")
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """A field or time series that a case is given.
-
-    Args:
-        kind: "coefficient", "source", "initial" or "boundary".
-        dims: ("time",) for a `Series`; else array dimensions, each "x", "y", "z" (cells) or "x_node", ... (nodes).
-        default: function (parameters, *coordinates x, y, ...) -> values for cell fields; None means that the problem
-            says itself what absence means.
-        positive: whether every value must be > 0.
-        at: for a function given at points of its own: the input (N, D) that holds them; "" for one that lives where
-            the solution does.
-    """
-
-    name: str
-    unit: str
-    kind: str
-    dims: tuple[str, ...]
-    default: Callable[..., Any] | None = None
-    positive: bool = False
-    description: str = ""
-    at: str = ""
-
-
-@dataclass(frozen=True)
-class Scales:
-    """Characteristic magnitudes: L, U, T and one for each field. Normalisation, Δt and the audit share them."""
-
-    length: float
-    time: float
-    fields: Mapping[str, float]
-    velocity: float = 1.0
-    pressure: float = 1.0
-
-
-@dataclass(frozen=True)
-class Invariant:
-    """A linear functional ∫ weight·field dV that the equations conserve (periodic or closed domains).
-
-    Args:
-        field: the field.
-        rate: its time derivative; 0 for a conserved quantity.
-    """
-
-    name: str
-    field: str
-    unit: str
-    rate: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -353,8 +272,8 @@ class Case:
         for name in [*self.parameters, *self.inputs]:
             if name not in known:
                 raise InputError(f"{p.name}: no parameter or input is called {name!r}{suggest(name, known)}")
-        values = {n: _parameter(p.name, s, self.parameters.get(n, s.default)) for n, s in specs.items()}
-        inputs = {s.name: _input(p.name, s, self.inputs[s.name]) for s in p.inputs if s.name in self.inputs}
+        values = {n: s.checked(p.name, self.parameters.get(n, s.default)) for n, s in specs.items()}
+        inputs = {s.name: s.checked(p.name, self.inputs[s.name]) for s in p.inputs if s.name in self.inputs}
         object.__setattr__(self, "parameters", MappingProxyType(values))
         object.__setattr__(self, "inputs", MappingProxyType(inputs))
 
@@ -532,47 +451,3 @@ def _same(a: Any, b: Any) -> bool:
 
 def _shape_of(value: Any) -> str:
     return repr(value) if isinstance(value, Series) else "array" + str(value.shape)
-
-
-def _in(spec: ParameterSpec, word: str = " in ") -> str:
-    return "" if spec.unit in ("", "1") else f"{word}{spec.unit}"
-
-
-def _parameter(problem: str, spec: ParameterSpec, value: Any) -> float:
-    try:
-        number = float(unmasked(f"{problem}: {spec.name}", value))
-    except (TypeError, ValueError):
-        raise InputError(f"{problem}: {spec.name} is {value!r}, expected a number{_in(spec)}") from None
-    below = number <= spec.minimum if spec.open_minimum else number < spec.minimum
-    if not math.isfinite(number) or below or number > spec.maximum:
-        left = "(" if spec.open_minimum or spec.minimum == -math.inf else "["
-        right = ")" if spec.maximum == math.inf else "]"
-        interval = f"{left}{spec.minimum:g}, {spec.maximum:g}{right}"
-        raise InputError(f"{problem}: {spec.name} is {number:g}{_in(spec, word=' ')}, expected a value in {interval}")
-    return number
-
-
-def _input(problem: str, spec: InputSpec, value: Any) -> np.ndarray | Series:
-    if spec.dims == ("time",):
-        if isinstance(value, Series):
-            return value
-        if isinstance(value, tuple) and len(value) == 2:
-            return Series(*value)
-        raise InputError(f"{problem}: {spec.name} is a {type(value).__name__}, expected Series(times, values)")
-    try:
-        array = np.array(plain(f"{problem}: {spec.name}", value))
-        if array.dtype.kind not in "biufO":
-            raise TypeError
-        array = array.astype(np.float64) if array.dtype.kind not in "f" else array
-    except InputError:
-        raise
-    except (TypeError, ValueError):
-        raise InputError(f"{problem}: {spec.name} is {value!r}, expected numbers over {spec.dims}") from None
-    if array.ndim != len(spec.dims) or array.size == 0:
-        raise InputError(f"{problem}: {spec.name} has shape {array.shape}, expected {len(spec.dims)} axes {spec.dims}")
-    if not np.isfinite(array).all():
-        raise InputError(f"{problem}: {spec.name} holds values that are not finite")
-    if spec.positive and not (array > 0).all():
-        raise InputError(f"{problem}: {spec.name} has a minimum of {array.min():g}, expected values > 0")
-    array.flags.writeable = False
-    return array

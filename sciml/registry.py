@@ -125,6 +125,6 @@ solvers = Registry(
         "surrogate": "sciml.solvers.surrogate",
         "persistence": "sciml.solvers.baselines",
         "mean_field": "sciml.solvers.baselines",
-        "parameter_interpolation": "sciml.solvers.baselines",
+        "parameter_interpolation": "sciml.solvers.interpolation",
     },
 )

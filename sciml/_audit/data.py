@@ -17,9 +17,8 @@ import numpy as np
 from sciml._audit.rows import Defect
 from sciml.derivatives import central
 from sciml.errors import InputError
-from sciml.geometry import AXES
 from sciml.problem import Case
-from sciml.support import Grid, Support, read
+from sciml.support import Grid, Support, support_of
 
 
 def audit_data(solution: Any, case: Case) -> tuple[list[Defect], list[str], int]:
@@ -37,7 +36,7 @@ def audit_data(solution: Any, case: Case) -> tuple[list[Defect], list[str], int]
     problem, observed = case.problem, case.problem.observed
     if observed is None:
         return [], [f"{problem.name} states neither equations nor what its data keep: nothing to check"], 0
-    support = _support(solution, case)
+    support = support_of(case, solution, 0)
     steady = "time" not in solution.dims
     found = {f.name: _frames(solution, f.name, support, steady) for f in problem.fields if f.name in solution}
     frames = max((len(v) for v in found.values()), default=0)
@@ -73,17 +72,6 @@ def audit_data(solution: Any, case: Case) -> tuple[list[Defect], list[str], int]
             if observed.divergence is None:
                 notes.append("divergence: has no floor, nothing is known of that of the training data")
     return rows, notes, frames
-
-
-def _support(solution: Any, case: Case) -> Support:
-    """Where the values live; of nodes that move, at the first time."""
-    variables = {}
-    for name, var in solution.variables.items():
-        if str(name) in ("x", "y", "z", "mask") or str(name).startswith("connectivity"):
-            variables[str(name)] = np.asarray((var.isel(time=0) if "time" in var.dims else var).values)
-    if not any(a in variables for a in AXES):
-        raise InputError("audit: the solution does not say where its values live; expected coordinates x, y, z")
-    return read(variables, None if "node" in solution.sizes else case.geometry)
 
 
 def _frames(solution: Any, name: str, support: Support, steady: bool) -> np.ndarray:

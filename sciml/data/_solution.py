@@ -15,7 +15,7 @@ from sciml.arrays import cast, clock, plain, storable
 from sciml.data import _nodes, schema
 from sciml.errors import InputError, suggest
 from sciml.problem import Case
-from sciml.support import Points, Support, read
+from sciml.support import Points, Support, support_of
 
 VOLATILE = ("wall_time", "created", "host")  # root attributes that differ between equal runs: kept out of data files
 
@@ -180,16 +180,6 @@ def sampled(case: Case, found: xr.Dataset, points: np.ndarray) -> xr.Dataset:
         case, times, fields, Points(points), solver=found.attrs.get("solver", ""), settings=settings,
         status=found.attrs["status"],
     )  # fmt: skip
-
-
-def support_of(case: Case, found: xr.Dataset) -> Support:
-    """Where the values of a solution live, at its last time."""
-    nodal = "node" in found.sizes
-    variables = {}
-    for name, var in found.variables.items():
-        if str(name) in ("x", "y", "z", "mask") or str(name).startswith("connectivity"):
-            variables[str(name)] = (var.isel(time=-1) if "time" in var.dims else var).values
-    return read(variables, None if nodal else case.geometry)
 
 
 def _with_dims(name: str, value: Any, coords: Any, problem: Any) -> tuple[tuple[str, ...], Any]:

@@ -40,7 +40,8 @@ from sciml.evaluation._statistic import Statistic
 from sciml.evaluation._summary import Row
 from sciml.evaluation._work import Comparison, check_fields
 from sciml.solver import Solver, TrainableSolver
-from sciml.solvers.baselines import Baseline, MeanField, ParameterInterpolation, Persistence
+from sciml.solvers.baselines import Baseline, MeanField, Persistence
+from sciml.solvers.interpolation import ParameterInterpolation
 from sciml.solvers.surrogate import load
 from sciml.training.checkpoint import replace_bytes
 from sciml.training.samples import CaseTable, open_data, table

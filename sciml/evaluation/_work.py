@@ -12,7 +12,6 @@ import numpy as np
 import xarray as xr
 
 from sciml import metrics
-from sciml.data._solution import support_of
 from sciml.errors import InputError, SolverError
 from sciml.evaluation import _flow
 from sciml.evaluation._held import Held
@@ -21,6 +20,7 @@ from sciml.evaluation._summary import Row, summary
 from sciml.metrics import Sums
 from sciml.metrics.pointwise import time_below
 from sciml.solver import Restartable, Solver
+from sciml.support import support_of
 from sciml.training.samples import CaseTable
 
 Portion = tuple[list[int], int, list[np.ndarray]]

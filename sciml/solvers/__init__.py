@@ -9,10 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sciml.solvers.baselines import MeanField, ParameterInterpolation, Persistence
+    from sciml.solvers.baselines import MeanField, Persistence
     from sciml.solvers.finite_volume import FiniteVolume
     from sciml.solvers.generation import generate
     from sciml.solvers.incompressible import IncompressibleFlow
+    from sciml.solvers.interpolation import ParameterInterpolation
     from sciml.solvers.pseudospectral import PseudoSpectral
     from sciml.solvers.surrogate import Surrogate, load
 
@@ -20,7 +21,7 @@ _HOMES = {
     "FiniteVolume": "finite_volume",
     "IncompressibleFlow": "incompressible",
     "MeanField": "baselines",
-    "ParameterInterpolation": "baselines",
+    "ParameterInterpolation": "interpolation",
     "Persistence": "baselines",
     "PseudoSpectral": "pseudospectral",
     "Surrogate": "surrogate",

@@ -11,11 +11,10 @@ import xarray as xr
 
 from sciml import data as _data
 from sciml.arrays import clock
-from sciml.data._solution import support_of
 from sciml.errors import InputError, suggest
 from sciml.problem import Case, Problem
 from sciml.solver import Start
-from sciml.support import Support
+from sciml.support import Support, support_of
 
 
 def start_of(case: Case, frame: Any, fields: Sequence[str]) -> Start:

@@ -146,7 +146,7 @@ def _template(tensors: Mapping[str, torch.Tensor], where: str) -> tuple[Support,
         faces = tuple(arrays[f"faces_{a}"] for a in "xyz" if f"faces_{a}" in arrays)
         at = tuple(arrays[f"at_{a}"] for a in "xyz" if f"at_{a}" in arrays)
         return Grid(faces, tuple(bool(p) for p in arrays["periodic"]), arrays.get("mask"), at or None), sensors
-    except (KeyError, InputError) as error:
+    except (KeyError, InputError, TypeError, ValueError, IndexError) as error:
         raise FileFormatError(f"{where}: no support as expected: {error}") from None
 
 

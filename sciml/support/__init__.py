@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from sciml.errors import InputError
 from sciml.geometry import Geometry
 from sciml.support.base import Stencil, Support, Variable
 from sciml.support.grid import Grid
 from sciml.support.mesh import CELLS, Mesh, kind_of
 from sciml.support.points import Points
 
-__all__ = ["CELLS", "Grid", "Mesh", "Points", "Stencil", "Support", "Variable", "kind_of", "read"]
+__all__ = ["CELLS", "Grid", "Mesh", "Points", "Stencil", "Support", "Variable", "kind_of", "read", "support_of"]
 
 
 def read(variables: Mapping[str, Any], geometry: Geometry | None) -> Support:
@@ -41,3 +42,23 @@ def read(variables: Mapping[str, Any], geometry: Geometry | None) -> Support:
         elif name.startswith("connectivity_"):
             cells[name.removeprefix("connectivity_")] = np.asarray(value)
     return Mesh(position, cells) if cells else Points(position)
+
+
+def support_of(case: Any, solution: Any, frame: int = -1) -> Support:
+    """Where the values of a solution live.
+
+    Args:
+        case: whose solution it is; its geometry says where a grid ends.
+        solution: xarray.Dataset.
+        frame: which one, for nodes that move.
+
+    Raises:
+        InputError: the solution has no coordinates.
+    """
+    variables = {}
+    for name, var in solution.variables.items():
+        if str(name) in ("x", "y", "z", "mask") or str(name).startswith("connectivity"):
+            variables[str(name)] = np.asarray((var.isel(time=frame) if "time" in var.dims else var).values)
+    if variables.keys().isdisjoint("xyz"):
+        raise InputError("the solution does not say where its values live; expected coordinates x, y, z")
+    return read(variables, None if "node" in solution.sizes else case.geometry)

@@ -6,6 +6,7 @@ import pytest
 import sciml.data
 from sciml.boundary import Series
 from sciml.errors import InputError
+from sciml.problems.designs import Request
 from sciml.problems.designs import lid_driven_cavity as _cavity_cases
 from sciml.solvers import IncompressibleFlow, _flow_batches, generate
 
@@ -111,6 +112,14 @@ def test_published_profile_says_what_is_under_resolved(tmp_path):
     with sciml.data.open(tmp_path / "p.h5") as data:
         assert np.allclose(data.time.values, 0.1) and "geo" in str(data.attrs["under_resolved"])
         assert np.isfinite(data.u.values).all()
+
+
+def test_fronts_thinner_than_two_cells_are_said_to_be_under_resolved():
+    design = sciml.problems.Burgers.design()
+    made = design.cases(Request(design.subsets, 40, "standard", (64,), 2, seed=0))
+    thin = {c.label for c in made if 4 * c.viscosity < 2 / 64}  # U = 1 on a period of 1
+    assert 0 < len(thin) < len(made) and design.under_resolved(made, (64,)).keys() == thin
+    assert not design.under_resolved(made, (192,))
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from sciml.training import (
     Supervised,
     Window,
 )  # fmt: skip
-from sciml.training.checkpoint import digest
+from sciml.training.checkpoint import digest, read_tensors, write_tensors
 from sciml.training.samples import table
 
 N = 64
@@ -111,6 +111,25 @@ def test_save_and_load_give_identical_answers(trained):
     packed = data.pack([a, b], dtype=None)
     data.validate(packed)
     assert data.case(packed, 1)[0] == case
+
+
+def test_places_of_odd_shapes_are_refused(trained, tmp_path):
+    """Whatever the shape or the type of what a support is made of: one clear line, and never an error of NumPy's."""
+    _, out = trained
+    random = np.random.default_rng(0)
+    for file in ("config.json", "weights.safetensors", "metrics.jsonl"):
+        (tmp_path / file).write_bytes((out / file).read_bytes())
+    whole, _ = read_tensors(out / "support.safetensors")
+    names = [*whole, "mask", "position", "cells_triangle", "sensors", "at_x", "volume"]
+    for _ in range(300):
+        places = dict(whole)
+        for name in random.choice(names, size=2, replace=False):
+            shape = tuple(random.integers(0, 4, size=random.integers(0, 4)))
+            values = torch.from_numpy(random.integers(-2, 5, size=shape))
+            places[str(name)] = values if random.random() < 0.5 else values.double()
+        write_tensors(tmp_path / "support.safetensors", places)
+        with pytest.raises(FileFormatError):
+            load(tmp_path)
 
 
 def test_a_run_kept_in_memory_has_the_same_records(trained, burgers_set, tmp_path):

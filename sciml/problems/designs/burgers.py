@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from sciml.problem import Case
@@ -16,3 +18,13 @@ class BurgersDesign(RandomDesign):
         viscosity = float(np.exp(random.uniform(np.log(3e-3), np.log(1e-1))))
         x = (np.arange(resolution[0]) + 0.5) / resolution[0]
         return self.problem.case(viscosity=viscosity, initial_velocity=waves(random, x))
+
+    def under_resolved(self, cases: Sequence[Case], resolution: tuple[int, ...]) -> dict[str, float]:
+        """Cell Péclet numbers U Δx/ν of the cases beyond 2, where a front has less than two cells."""
+        found = {}
+        for case in cases:
+            speed = float(np.abs(case.initial_velocity).max())
+            peclet = speed * case.length / resolution[0] / case.viscosity
+            if peclet > 2:
+                found[case.label] = round(peclet, 3)
+        return found
