@@ -19,7 +19,7 @@ from beartype import BeartypeConf, beartype
 from jaxtyping import TypeCheckError, jaxtyped
 
 PACKAGE = "sciml"
-SHAPED = re.compile(r"\b(Shaped|Float|Complex|Inexact|Int|Int64|Integer|Bool|Num|Real)\[")
+SHAPED = re.compile(r"\b(Shaped|Float|Complex|Inexact|Int64|Integer|UInt8|Bool)\[")
 typed = jaxtyped(typechecker=beartype(conf=BeartypeConf(is_pep484_tower=True)))
 
 
