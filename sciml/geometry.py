@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sciml.errors import InputError
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Shaped, UInt8
 
 AXES: tuple[str, ...] = ("x", "y", "z")
 
@@ -23,7 +26,9 @@ class Geometry(ABC):
     dimensions: int
 
     @abstractmethod
-    def signed_distance(self, points: np.ndarray) -> np.ndarray:
+    def signed_distance(
+        self, points: Shaped[np.ndarray, "*batch {self.dimensions}"]
+    ) -> Float[np.ndarray | np.floating, "*batch"]:
         """Distance to the boundary, positive inside: points (..., D) -> (...). Exact for the primitives; for a
         difference it is a bound that has the right sign and is exact near the nearer boundary."""
 
@@ -32,7 +37,7 @@ class Geometry(ABC):
     def extents(self) -> tuple[tuple[float, float], ...]:
         """The bounding box: (lower, upper) for each axis."""
 
-    def contains(self, points: np.ndarray) -> np.ndarray:
+    def contains(self, points: Shaped[np.ndarray, "*batch {self.dimensions}"]) -> Bool[np.ndarray | np.bool_, "*batch"]:
         return self.signed_distance(np.asarray(points)) > 0
 
     @property
@@ -45,9 +50,9 @@ class Geometry(ABC):
         """Names of the boundaries that are not periodic."""
         return ()
 
-    def mask(self, grid: Any) -> np.ndarray:
+    def mask(self, grid: Any) -> UInt8[np.ndarray, "*shape"]:
         """1 where a cell centre of the `Grid` lies inside, else 0: uint8 in array order (z, y, x)."""
-        return self.contains(grid.points()).astype(np.uint8)
+        return np.asarray(self.contains(grid.points()), dtype=np.uint8)
 
     def __sub__(self, other: Geometry) -> Difference:
         return Difference(self, other)
@@ -83,7 +88,9 @@ class Box(Geometry):
         axes = AXES[: self.dimensions]
         return tuple(f"{a}_{end}" for a, p in zip(axes, self.periodic, strict=True) if not p for end in ("min", "max"))
 
-    def signed_distance(self, points: np.ndarray) -> np.ndarray:
+    def signed_distance(
+        self, points: Shaped[np.ndarray, "*batch {self.dimensions}"]
+    ) -> Float[np.ndarray | np.floating, "*batch"]:
         points = np.asarray(points, dtype=np.float64)
         inner = np.minimum(points - np.array(self.lower), np.array(self.upper) - points)
         inner = np.where(np.array(self.periodic), np.inf, inner)
@@ -110,7 +117,9 @@ class Disc(Geometry):
     def extents(self) -> tuple[tuple[float, float], ...]:
         return tuple((c - self.radius, c + self.radius) for c in self.centre)
 
-    def signed_distance(self, points: np.ndarray) -> np.ndarray:
+    def signed_distance(
+        self, points: Shaped[np.ndarray, "*batch {self.dimensions}"]
+    ) -> Float[np.ndarray | np.floating, "*batch"]:
         return self.radius - np.linalg.norm(np.asarray(points) - np.array(self.centre), axis=-1)
 
 
@@ -137,7 +146,9 @@ class Difference(Geometry):
     def periodic(self) -> tuple[bool, ...]:
         return self.whole.periodic
 
-    def signed_distance(self, points: np.ndarray) -> np.ndarray:
+    def signed_distance(
+        self, points: Shaped[np.ndarray, "*batch {self.dimensions}"]
+    ) -> Float[np.ndarray | np.floating, "*batch"]:
         return np.minimum(self.whole.signed_distance(points), -self.hole.signed_distance(points))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import sciml
 
-HEAVY = ("torch", "jax", "xarray", "h5py", "matplotlib", "scipy", "equinox", "dask", "rich", "typer")
+HEAVY = ("torch", "jax", "xarray", "h5py", "matplotlib", "scipy", "equinox", "jaxtyping", "dask", "rich", "typer")
 PROBE = f"""
 import json, sys, time
 import numpy

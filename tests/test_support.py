@@ -258,7 +258,7 @@ def test_loose_points():
     assert unit.min(0).tolist() == [0] * 3 and unit.max(0).tolist() == [1] * 3
     line = Points(np.array([[1.0, 5.0], [3.0, 5.0]]))  # no extent along y
     assert np.array_equal(line.unit(), [[0, 0], [1, 0]]) and line.weights().sum() == pytest.approx(2)
-    assert Points([[1.0]]).sample(np.array([2.0]), np.array([[0.0]])).tolist() == [2.0]
+    assert Points(np.array([[1.0]])).sample(np.array([2.0]), np.array([[0.0]])).tolist() == [2.0]
 
 
 SQUARE = np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]])

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sciml.support import Grid
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Shaped
 
-def derivative(values: np.ndarray, grid: Grid, axis: int) -> np.ndarray:
+    Velocity = Sequence[Shaped[np.ndarray, "*batch_shape"]] | Shaped[np.ndarray, " component *batch_shape"]
+
+
+def derivative(values: Shaped[np.ndarray, "*batch_shape"], grid: Grid, axis: int) -> Float[np.ndarray, "*batch_shape"]:
     """∂/∂x of values (..., *shape) along x, y or z (axis 0, 1, 2), of second order on stretched cells too.
 
     Across the seam of a periodic axis; NaN at the ends of others, in cells outside the mask and beside them.
@@ -29,13 +35,13 @@ def derivative(values: np.ndarray, grid: Grid, axis: int) -> np.ndarray:
     return found if grid.inside is None else np.where(grid.inside, found, np.nan)
 
 
-def divergence(velocity: Sequence[np.ndarray] | np.ndarray, grid: Grid) -> np.ndarray:
+def divergence(velocity: Velocity, grid: Grid) -> Float[np.ndarray, "*batch_shape"]:
     """∇·u of the components x, y, z, each (..., *shape); NaN where a difference reaches out of the domain."""
     parts = [derivative(v, grid, a) for a, v in enumerate(velocity)]
     return np.sum(parts, axis=0)
 
 
-def rate(velocity: np.ndarray, grid: Grid) -> float:
+def rate(velocity: Velocity, grid: Grid) -> float:
     """U/L, what a divergence is measured against: the root mean square speed over the longest side of the domain."""
     weights = grid.weights()
     square = np.sum(np.square(np.asarray(velocity, dtype=np.float64)), axis=0)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from sciml.derivatives._backend import Backend
 from sciml.derivatives._lattice import Lattice
@@ -31,27 +33,39 @@ _pointwise = Pointwise(
 )
 
 
-def lattice(grid: Grid, fields: Any, **given: Any) -> Lattice:
+def lattice(grid: Grid, fields: Mapping[str, Float[jax.Array, "*batch_shape"]], **given: Any) -> Lattice:
     """The evaluator for fields on `grid`; for the arguments see `Lattice`. Traceable, differentiable, vmappable."""
     return Lattice(backend, grid, fields, **given)
 
 
-def strong(balance: Balance, grid: Grid, fields: Any, **given: Any) -> Any:
+def strong(
+    balance: Balance, grid: Grid, fields: Mapping[str, Float[jax.Array, "*batch_shape"]], **given: Any
+) -> Float[jax.Array, "*component_batch_shape"]:
     """∂t storage + ∇·flux − source at cell centres: array like a field, or (C, ...) for C components."""
     return _joined(lattice(grid, fields, **given).strong(balance))
 
 
-def finite_volume(balance: Balance, grid: Grid, fields: Any, **given: Any) -> Any:
+def finite_volume(
+    balance: Balance, grid: Grid, fields: Mapping[str, Float[jax.Array, "*batch_shape"]], **given: Any
+) -> Float[jax.Array, "*component_batch_shape"]:
     """The balance of every cell divided by its volume: array like a field, or (C, ...) for C components."""
     return _joined(lattice(grid, fields, **given).finite_volume(balance))
 
 
-def fluxes(balance: Balance, grid: Grid, fields: Any, **given: Any) -> Any:
+def fluxes(
+    balance: Balance, grid: Grid, fields: Mapping[str, Float[jax.Array, "*batch_shape"]], **given: Any
+) -> list[list[Float[jax.Array, "*_batch_faces"]]]:
     """Face fluxes per area: [component][axis]."""
     return lattice(grid, fields, **given).fluxes(balance)
 
 
-def residual(balance: Balance, functions: Any, points: Any, parameters: Any = None, inputs: Any = None) -> Any:
+def residual(
+    balance: Balance,
+    functions: Mapping[str, Callable[[Any], Any]],
+    points: Float[jax.Array, "point coordinate"],
+    parameters: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, Callable[[Any], Any]] | None = None,
+) -> Float[jax.Array, "*component point"]:
     """The strong form at points, exact up to rounding, by automatic differentiation of functions.
 
     Args:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from sciml.derivatives._backend import Backend
 from sciml.derivatives._lattice import Lattice
@@ -23,22 +25,28 @@ backend = Backend(
 )
 
 
-def lattice(grid: Grid, fields: Any, **given: Any) -> Lattice:
+def lattice(grid: Grid, fields: Mapping[str, Float[np.ndarray, "*batch_shape"]], **given: Any) -> Lattice:
     """The evaluator for fields on `grid`; for the arguments see `Lattice`."""
     return Lattice(backend, grid, fields, **given)
 
 
-def strong(balance: Balance, grid: Grid, fields: Any, **given: Any) -> Any:
+def strong(
+    balance: Balance, grid: Grid, fields: Mapping[str, Float[np.ndarray, "*batch_shape"]], **given: Any
+) -> Float[np.ndarray, "*component_batch_shape"]:
     """∂t storage + ∇·flux − source at cell centres: array like a field, or (C, ...) for C components."""
     return _joined(lattice(grid, fields, **given).strong(balance))
 
 
-def finite_volume(balance: Balance, grid: Grid, fields: Any, **given: Any) -> Any:
+def finite_volume(
+    balance: Balance, grid: Grid, fields: Mapping[str, Float[np.ndarray, "*batch_shape"]], **given: Any
+) -> Float[np.ndarray, "*component_batch_shape"]:
     """The balance of every cell divided by its volume: array like a field, or (C, ...) for C components."""
     return _joined(lattice(grid, fields, **given).finite_volume(balance))
 
 
-def fluxes(balance: Balance, grid: Grid, fields: Any, **given: Any) -> Any:
+def fluxes(
+    balance: Balance, grid: Grid, fields: Mapping[str, Float[np.ndarray, "*batch_shape"]], **given: Any
+) -> list[list[Float[np.ndarray, "*_batch_faces"]]]:
     """Face fluxes per area: [component][axis]."""
     return lattice(grid, fields, **given).fluxes(balance)
 

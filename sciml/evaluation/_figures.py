@@ -62,7 +62,7 @@ def every(found: list[tuple[np.ndarray, np.ndarray]], cut: slice) -> dict[str, n
     if not len(s):
         return {"nmse": np.array(np.nan), "nmse_per_frame": np.array(np.nan)}
     sums = Sums(s, np.zeros_like(s), t, np.ones_like(s))
-    return {"nmse": sums.pool().nmse, "nmse_per_frame": np.mean(sums.pool(1).nmse)}
+    return {"nmse": np.asarray(sums.pool().nmse), "nmse_per_frame": np.asarray(np.mean(sums.pool(1).nmse))}
 
 
 def over(still: dict[str, Any], mine: dict[str, Any], subset: str) -> dict[str, float]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Shaped
 
 from sciml.arrays import unmasked
 from sciml.errors import InputError
@@ -17,9 +18,37 @@ def is_tensor(array: Any) -> bool:
     return type(array).__module__.partition(".")[0] == "torch"
 
 
-def is_labelled(array: Any) -> bool:
-    """Whether this is an `xarray.DataArray`, found out without importing xarray."""
-    return hasattr(array, "dims") and hasattr(array, "coords") and hasattr(array, "values")
+@runtime_checkable
+class Labelled(Protocol):
+    """An `xarray.DataArray`, known without importing xarray; its dimensions go by their names, in any order."""
+
+    @property
+    def dims(self) -> Any: ...
+    @property
+    def coords(self) -> Any: ...
+    @property
+    def values(self) -> Any: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def transpose(self, *dims: Any) -> Any: ...
+
+
+@runtime_checkable
+class Array(Protocol):
+    """An array without labels, of NumPy or any library with the array API, or a tensor."""
+
+    @property
+    def dtype(self) -> Any: ...
+    @property
+    def device(self) -> Any: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+Values = Labelled | Shaped[Array, "*shape"]
+Factor = Labelled | Shaped[Array, "*#shape"] | float | None  # a mask, weights
+Kept = Shaped[Any, "*kept"] | float  # what is left after a reduction
+Line = Shaped[Any, " _line"] | Sequence[float]  # times, coordinates
 
 
 def namespace(*arrays: Any) -> Any:
@@ -54,7 +83,7 @@ def align(arrays: dict[str, Any], order: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         InputError: dimensions or coordinates that differ, named.
     """
-    labelled = {name: a for name, a in arrays.items() if is_labelled(a)}
+    labelled = {name: a for name, a in arrays.items() if isinstance(a, Labelled)}
     if not labelled:
         return arrays
     full = [name for name in labelled if name not in ("mask", "weights")]

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from sciml.arrays import plain
 from sciml.errors import InputError
 from sciml.geometry import AXES
-from sciml.metrics._array import align, floating, mean, namespace
+from sciml.metrics._array import Array, Kept, Labelled, Line, align, floating, mean, namespace
+
+Component = Labelled | Shaped[Array, "*batch_space"]
+OnSpace = Labelled | Shaped[Array, "*space"]
 
 
-def divergence_faces(face_velocities: Sequence[Any], faces: Sequence[Any]) -> Any:
+def divergence_faces(face_velocities: Sequence[Shaped[Any, "*_"]], faces: Sequence[Line]) -> Shaped[Any, "*space"]:
     """∇·u of each cell by the Gauss theorem, Σ_i (u_i at the far face − u_i at the near face) / h_i.
 
     Exact for the finite-volume balance that a staggered solver obeys: rounding, if it projects.
@@ -49,13 +53,13 @@ def _plain(velocity: Sequence[Any], mask: Any) -> tuple[list[Any], Any]:
 
 
 def divergence(
-    velocity: Sequence[Any],
-    coords: Sequence[Any],
+    velocity: Sequence[Component],
+    coords: Sequence[Line],
     *,
     periodic: bool | Sequence[bool] = False,
     wall: bool | Sequence[bool] = False,
-    mask: Any = None,
-) -> Any:
+    mask: OnSpace | None = None,
+) -> Shaped[Any, "*batch_space"]:
     """∇·u of cell-centred data: face values are linear between the two cells beside them, then the Gauss theorem.
 
     Inside this is, on equal cells, the second-order central difference. At the ends of an axis the face value is that
@@ -120,16 +124,16 @@ def _widths(x: np.ndarray, cells: int, axis: int) -> np.ndarray:
 
 
 def divergence_error(
-    velocity: Sequence[Any],
-    coords: Sequence[Any],
+    velocity: Sequence[Component],
+    coords: Sequence[Line],
     *,
     length: float = 1.0,
     speed: float = 1.0,
     periodic: bool | Sequence[bool] = False,
     wall: bool | Sequence[bool] = False,
-    mask: Any = None,
-    weights: Any = None,
-) -> Any:
+    mask: OnSpace | None = None,
+    weights: OnSpace | None = None,
+) -> Kept:
     """Dimensionless size of the divergence, √⟨(∇·u)²⟩ · length / speed, over the space axes of cell data.
 
     Args as for `divergence`; `length` and `speed` are the problem's scales, `weights` (*space) cell volumes where cells

@@ -21,19 +21,18 @@ Edge cases: a ratio 0 / 0 is 0 (a zero field predicted exactly), a / 0 is ∞; a
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 from sciml.errors import InputError
-from sciml.metrics._array import mean, namespace, prepare, ratio
+from sciml.metrics._array import Factor, Kept, Line, Values, mean, namespace, prepare, ratio
 from sciml.metrics.sums import Axis, Sums
 
 
-def _sums(prediction: Any, target: Any, mask: Any, weights: Any, axis: Axis) -> Sums:
+def _sums(prediction: Values, target: Values, mask: Factor, weights: Factor, axis: Axis) -> Sums:
     _, p, t, w = prepare(prediction, target, mask, weights)
     return Sums.of(p, t, weights=w, axis=axis)
 
 
-def mse(prediction: Any, target: Any, *, mask: Any = None, weights: Any = None, axis: Axis = None) -> Any:
+def mse(prediction: Values, target: Values, *, mask: Factor = None, weights: Factor = None, axis: Axis = None) -> Kept:
     """Mean squared error, ⟨(p − t)²⟩, in the field's unit squared.
 
     CFDBench (Luo et al. 2023) averages over all pixels and channels, solid ones included as zeros; here the mean is
@@ -42,7 +41,7 @@ def mse(prediction: Any, target: Any, *, mask: Any = None, weights: Any = None, 
     return _sums(prediction, target, mask, weights, axis).mse
 
 
-def nmse(prediction: Any, target: Any, *, mask: Any = None, weights: Any = None, axis: Axis = None) -> Any:
+def nmse(prediction: Values, target: Values, *, mask: Factor = None, weights: Factor = None, axis: Axis = None) -> Kept:
     """Normalised mean squared error, ⟨(p − t)²⟩ / ⟨t²⟩ (CFDBench, Luo et al. 2023).
 
     The definition divides by the mean over whatever is reduced, so the axes decide between its variants:
@@ -54,8 +53,14 @@ def nmse(prediction: Any, target: Any, *, mask: Any = None, weights: Any = None,
 
 
 def nmse_per_frame(
-    prediction: Any, target: Any, *, mask: Any = None, weights: Any = None, frame_ndim: int = 3, axis: Axis = None
-) -> Any:
+    prediction: Values,
+    target: Values,
+    *,
+    mask: Factor = None,
+    weights: Factor = None,
+    frame_ndim: int = 3,
+    axis: Axis = None,
+) -> Kept:
     """CFDBench's test score: the NMSE of each frame (its last `frame_ndim` axes: field, y, x), averaged over `axis`.
 
     `axis` counts within the leading axes that remain after the frame is reduced (all of them by default).
@@ -69,17 +74,19 @@ def nmse_per_frame(
     return namespace(frames).mean(frames, axis=axis)
 
 
-def mae(prediction: Any, target: Any, *, mask: Any = None, weights: Any = None, axis: Axis = None) -> Any:
+def mae(prediction: Values, target: Values, *, mask: Factor = None, weights: Factor = None, axis: Axis = None) -> Kept:
     """Mean absolute error, ⟨|p − t|⟩ (CFDBench, Luo et al. 2023; the mean is over the fluid, see `mse`)."""
     return _sums(prediction, target, mask, weights, axis).mae
 
 
-def rmse(prediction: Any, target: Any, *, mask: Any = None, weights: Any = None, axis: Axis = None) -> Any:
+def rmse(prediction: Values, target: Values, *, mask: Factor = None, weights: Factor = None, axis: Axis = None) -> Kept:
     """Root mean squared error, √⟨(p − t)²⟩."""
     return _sums(prediction, target, mask, weights, axis).rmse
 
 
-def relative_l2(prediction: Any, target: Any, *, mask: Any = None, weights: Any = None, axis: Axis = None) -> Any:
+def relative_l2(
+    prediction: Values, target: Values, *, mask: Factor = None, weights: Factor = None, axis: Axis = None
+) -> Kept:
     """Relative L² error, ‖p − t‖ / ‖t‖ = √nmse over `axis`.
 
     The operator-learning literature (Li et al. 2021) takes it for each sample and averages:
@@ -89,8 +96,14 @@ def relative_l2(prediction: Any, target: Any, *, mask: Any = None, weights: Any 
 
 
 def vrmse(
-    prediction: Any, target: Any, *, mask: Any = None, weights: Any = None, axis: Axis = None, epsilon: float = 0.0
-) -> Any:
+    prediction: Values,
+    target: Values,
+    *,
+    mask: Factor = None,
+    weights: Factor = None,
+    axis: Axis = None,
+    epsilon: float = 0.0,
+) -> Kept:
     """Variance-scaled RMSE, √(⟨(p − t)²⟩ / (⟨(t − ⟨t⟩)²⟩ + ε)) (The Well, Ohana et al. 2024, where ε = 1e-7).
 
     1 is the score of predicting the target's mean. A constant target has no variance: 0 if met exactly, else ∞.
@@ -104,14 +117,16 @@ def vrmse(
     return xp.sqrt(ratio(xp, mean(xp, (p - t) ** 2, w, axis), variance))
 
 
-def max_error(prediction: Any, target: Any, *, mask: Any = None, axis: Axis = None) -> Any:
+def max_error(prediction: Values, target: Values, *, mask: Factor = None, axis: Axis = None) -> Kept:
     """Largest error, max |p − t| over the fluid."""
     xp, p, t, w = prepare(prediction, target, mask, None)
     mean(xp, t, w, axis)  # an empty mask is an error here as everywhere
     return xp.max(xp.abs(p - t), axis=axis)
 
 
-def correlation(prediction: Any, target: Any, *, mask: Any = None, weights: Any = None, axis: Axis = None) -> Any:
+def correlation(
+    prediction: Values, target: Values, *, mask: Factor = None, weights: Factor = None, axis: Axis = None
+) -> Kept:
     """Pearson correlation, ⟨p′t′⟩ / √(⟨p′²⟩⟨t′²⟩) with p′ = p − ⟨p⟩.
 
     Constant fields: 1 where both are constant (nothing is left to disagree about but the mean), 0 where one is.
@@ -133,15 +148,15 @@ def correlation(prediction: Any, target: Any, *, mask: Any = None, weights: Any 
 
 
 def correlation_time(
-    prediction: Any,
-    target: Any,
-    times: Any,
+    prediction: Values,
+    target: Values,
+    times: Line,
     *,
-    mask: Any = None,
-    weights: Any = None,
+    mask: Factor = None,
+    weights: Factor = None,
     threshold: float = 0.9,
     time_axis: int = 0,
-) -> Any:
+) -> float:
     """Time until the correlation of prediction and target first falls below `threshold` (Lippe et al. 2023).
 
     Args:
@@ -159,7 +174,7 @@ def correlation_time(
     return time_below(rho, times, threshold)
 
 
-def time_below(correlations: Any, times: Any, threshold: float = 0.9) -> float:
+def time_below(correlations: Line, times: Line, threshold: float = 0.9) -> float:
     """Time at which a course of correlations first falls below `threshold`; see `correlation_time`."""
     values = [float(r) for r in correlations]
     clock = [float(t) for t in times]

@@ -9,9 +9,10 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from sciml.errors import InputError
-from sciml.metrics._array import align, floating, namespace, ratio
+from sciml.metrics._array import Kept, Values, align, floating, namespace, ratio
 
 
 @lru_cache(maxsize=16)
@@ -24,8 +25,12 @@ def _cosine_matrix(n: int) -> np.ndarray:
 
 
 def energy_spectrum(
-    velocity: Any, extents: Sequence[float], *, periodic: bool | Sequence[bool] = False, mask: Any = None
-) -> tuple[Any, Any]:
+    velocity: Shaped[Any, "*_"],
+    extents: Sequence[float],
+    *,
+    periodic: bool | Sequence[bool] = False,
+    mask: Shaped[Any, "*space"] | None = None,
+) -> tuple[Shaped[Any, " shell"], Shaped[Any, "*batch shell"]]:
     """Shell-summed energy spectrum, E(k) = ½ Σ_{κ in shell k} |û(κ)|².
 
     Periodic axes use the Fourier transform, κ = 2πm/L with m of both signs. Axes between walls use the cosine
@@ -91,14 +96,14 @@ def _shells(
 
 
 def spectrum_error(
-    prediction: Any,
-    target: Any,
+    prediction: Values,
+    target: Values,
     extents: Sequence[float],
     *,
     periodic: bool | Sequence[bool] = False,
-    mask: Any = None,
+    mask: Shaped[Any, "*space"] | None = None,
     bands: int | None = None,
-) -> Any:
+) -> Kept:
     """Energy spectrum error, Σ_k |E_p(k) − E_t(k)| / Σ_k E_t(k), over all shells or over `bands`.
 
     With `bands` = n the shells are cut into n groups, equally many octaves wide, and each group has its own ratio

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from sciml.metrics._array import is_tensor, namespace, prepare, ratio, some
+from sciml.metrics._array import Factor, Kept, Values, is_tensor, namespace, prepare, ratio, some
 
 Axis = int | tuple[int, ...] | None
 
@@ -28,13 +28,15 @@ class Sums:
     Edge cases: 0 / 0 is 0 (a zero field predicted exactly), a / 0 is ∞; an error where there is no cell at all.
     """
 
-    error: Any
-    absolute: Any
-    label: Any
-    count: Any
+    error: Kept
+    absolute: Kept
+    label: Kept
+    count: Kept
 
     @classmethod
-    def of(cls, prediction: Any, target: Any, *, mask: Any = None, weights: Any = None, axis: Axis = None) -> Sums:
+    def of(
+        cls, prediction: Values, target: Values, *, mask: Factor = None, weights: Factor = None, axis: Axis = None
+    ) -> Sums:
         """The sums over `axis` (all axes by default); the other axes are kept.
 
         Args:
@@ -66,29 +68,29 @@ class Sums:
         return Sums(*(_sum(xp, v, axis) for v in (self.error, self.absolute, self.label, self.count)))
 
     @property
-    def mse(self) -> Any:
+    def mse(self) -> Kept:
         """Mean squared error, ⟨(p − t)²⟩."""
         return self._mean(self.error)
 
     @property
-    def rmse(self) -> Any:
+    def rmse(self) -> Kept:
         """Root mean squared error, √⟨(p − t)²⟩."""
         return self._namespace().sqrt(self.mse)
 
     @property
-    def mae(self) -> Any:
+    def mae(self) -> Kept:
         """Mean absolute error, ⟨|p − t|⟩."""
         return self._mean(self.absolute)
 
     @property
-    def nmse(self) -> Any:
+    def nmse(self) -> Kept:
         """Normalised mean squared error, ⟨(p − t)²⟩ / ⟨t²⟩."""
         xp = self._namespace()
         some(xp, self.count)
         return ratio(xp, self.error, self.label)
 
     @property
-    def relative_l2(self) -> Any:
+    def relative_l2(self) -> Kept:
         """Relative L² error, ‖p − t‖ / ‖t‖ = √nmse."""
         return self._namespace().sqrt(self.nmse)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,7 +13,11 @@ from sciml.operators._grid import Modulation
 from sciml.operators._spectral import SpectralConv
 
 
-def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def pointwise(
+    x: Float[Tensor, "batch *space channel_in"],
+    weight: Float[Tensor, "batch channel_in channel_out"] | Float[Tensor, "channel_in channel_out"],
+    bias: Float[Tensor, "batch channel_out"] | Float[Tensor, " channel_out"] | None = None,
+) -> Float[Tensor, "batch *space channel_out"]:
     """x (batch, *space, channel in) times weight (channel in, channel out), plus bias (channel out).
 
     Weight and bias may also be given a sample each, (batch, channel in, channel out) and (batch, channel out). There is
@@ -40,7 +45,7 @@ class Pointwise(nn.Module):
         self.weight = nn.Parameter(torch.empty(channels_in, channels_out).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(channels_out).uniform_(-bound, bound)) if bias else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "batch *space channel_in"]) -> Float[Tensor, "batch *space channel_out"]:
         return pointwise(x, self.weight, self.bias)
 
 
@@ -52,7 +57,9 @@ class Perceptron(nn.Module):
         self.first = Pointwise(channels_in, hidden)
         self.second = Pointwise(hidden, channels_out)
 
-    def forward(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Float[Tensor, "batch *space channel_in"], shift: Float[Tensor, "batch hidden"] | None = None
+    ) -> Float[Tensor, "batch *space channel_out"]:
         """x and the result are (batch, *space, channel); shift (batch, hidden) is added to the first bias."""
         bias = self.first.bias
         if shift is not None and bias is not None:
@@ -93,7 +100,9 @@ class FourierLayer(nn.Module):
     def normalise(self, x: Tensor, which: int) -> Tensor:
         return x if self.norms is None else self.norms[which](x.movedim(-1, 1)).movedim(1, -1)
 
-    def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Float[Tensor, "batch *space {self.width}"], embedding: Float[Tensor, "batch embedding"] | None
+    ) -> Float[Tensor, "batch *space {self.width}"]:
         """x and the result are (batch, *space, width)."""
         gain, shift = (None, None) if self.modulation is None else self.modulation(embedding)
         weight = self.skip.weight if gain is None else self.skip.weight * gain[:, None, :]

@@ -36,7 +36,7 @@ def per_axis(name: str, value: Any, dimensions: int) -> tuple[float, ...]:
     return tuple(float(v) for v in values)
 
 
-def grid_coordinates(space: Sequence[int], sampling: str, like: Tensor) -> Tensor:
+def grid_coordinates(space: Sequence[int], sampling: str, like: Tensor) -> Float[Tensor, " {len(space)} *space"]:
     """Positions of the samples on the unit box, (d, *space), axis order that of the array."""
     axes = [Axis(n, 0, 1.0, sampling) for n in space]
     lines = [cached(("positions", axis), axis.positions, like) for axis in axes]
@@ -153,7 +153,7 @@ class Embedding(nn.Module):
         self.first = nn.Linear(n_params, width)
         self.second = nn.Linear(width, width)
 
-    def forward(self, params: Tensor) -> Tensor:
+    def forward(self, params: Float[Tensor, "batch n_params"]) -> Float[Tensor, "batch width"]:
         return nn.functional.gelu(self.second(nn.functional.gelu(self.first(params))))
 
 
@@ -171,7 +171,9 @@ class Modulation(nn.Module):
         nn.init.normal_(self.linear.weight, std=0.1 / math.sqrt(embedding))
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, embedding: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, embedding: Float[Tensor, "batch width"]
+    ) -> tuple[Float[Tensor, "batch channel"], Float[Tensor, "batch channel"]]:
         gain, shift = self.linear(embedding).chunk(2, dim=-1)
         return 1 + gain, shift
 

@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from sciml.errors import InputError, suggest
@@ -48,7 +49,9 @@ def crop_modes(weight: Tensor, modes: Sequence[int], keep: Sequence[int]) -> Ten
     return weight
 
 
-def mix(coefficients: Tensor, weight: Tensor) -> Tensor:
+def mix(
+    coefficients: Float[Tensor, "batch mode 2 channel_in"], weight: Float[Tensor, "mode channel_in twice_channel_out"]
+) -> Float[Tensor, "batch mode 2 {weight.shape[-1]//2}"]:
     """R(k) X(k) for all modes.
 
     Args:
@@ -135,12 +138,12 @@ class SpectralConv(nn.Module):
 
     def forward(
         self,
-        x: Tensor,
+        x: Float[Tensor, "batch *space {self.in_channels}"],
         out_points: Sequence[int] | None = None,
-        add_to: Tensor | None = None,
-        gain: Tensor | None = None,
-        then: Tensor | None = None,
-    ) -> Tensor:
+        add_to: Float[Tensor, "batch *out channel"] | None = None,
+        gain: Float[Tensor, "batch {self.out_channels}"] | None = None,
+        then: Float[Tensor, "{self.out_channels} channel"] | None = None,
+    ) -> Float[Tensor, "batch *out channel"]:
         """Apply the convolution.
 
         Args:

@@ -24,8 +24,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
+OnSpace = Float[Tensor, "batch *space channel"]
+Coefficients = Float[Tensor, "batch mode 2 channel"]
 SAMPLING = ("left", "centre", "ends")
 
 
@@ -182,7 +185,7 @@ def left_multiply(matrix: Tensor, z: Tensor) -> Tensor:
     return torch.bmm(matrix.expand(z.shape[0], *matrix.shape), z)
 
 
-def analyse(x: Tensor, axes: Sequence[Axis]) -> Tensor:
+def analyse(x: OnSpace, axes: Sequence[Axis]) -> Coefficients:
     """Coefficients of real fields by matrix products.
 
     Args:
@@ -203,7 +206,7 @@ def analyse(x: Tensor, axes: Sequence[Axis]) -> Tensor:
     return z.reshape(batch, math.prod([axes[0].modes + 1, *(2 * a.modes + 1 for a in axes[1:])]), 2, channels)
 
 
-def synthesise(coefficients: Tensor, axes: Sequence[Axis], add_to: Tensor | None = None) -> Tensor:
+def synthesise(coefficients: Coefficients, axes: Sequence[Axis], add_to: OnSpace | None = None) -> OnSpace:
     """Real fields from coefficients (batch, mode, 2, channel), by matrix products; the inverse of `analyse`.
 
     Args:
@@ -277,7 +280,7 @@ def _entries(axis: Axis, size: int, like: Tensor) -> Tensor:
     return cached(("entries", axis.modes, size), build, like, torch.int64)
 
 
-def analyse_fft(x: Tensor, axes: Sequence[Axis]) -> Tensor:
+def analyse_fft(x: OnSpace, axes: Sequence[Axis]) -> Coefficients:
     """As `analyse`, through an FFT of the field continued by zero to its period."""
     batch, d = x.shape[0], len(axes)
     sizes = [round(a.samples_a_period) for a in axes]
@@ -295,7 +298,7 @@ def analyse_fft(x: Tensor, axes: Sequence[Axis]) -> Tensor:
     return _rotate(z, _phase(axes, x, -1))
 
 
-def synthesise_fft(coefficients: Tensor, axes: Sequence[Axis], add_to: Tensor | None = None) -> Tensor:
+def synthesise_fft(coefficients: Coefficients, axes: Sequence[Axis], add_to: OnSpace | None = None) -> OnSpace:
     """As `synthesise`, through an inverse FFT on the period, cropped to the domain."""
     batch, channels, d = coefficients.shape[0], coefficients.shape[-1], len(axes)
     sizes = [round(a.samples_a_period) for a in axes]

@@ -16,6 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Float
+
+Spacing = tuple[Float[jax.Array, ""] | float, Float[jax.Array, ""] | float]  # dx, dy
 
 FFT_FROM = 192  # cells along a periodic axis from which the FFT beats the matrix product
 
@@ -33,11 +36,11 @@ class PressureSolver(Protocol):
     """
 
     def __call__(
-        self, rhs: jax.Array, spacing: tuple[jax.Array, jax.Array], periodic: tuple[bool, bool]
-    ) -> jax.Array: ...
+        self, rhs: Float[jax.Array, "y x"], spacing: Spacing, periodic: tuple[bool, bool]
+    ) -> Float[jax.Array, "y x"]: ...
 
 
-def eigenvalues(n: int, periodic: bool) -> np.ndarray:
+def eigenvalues(n: int, periodic: bool) -> Float[np.ndarray, " {n}"]:
     """−h² times the eigenvalues of the second difference along one axis, in the order of `basis`."""
     k = np.arange(n)
     if not periodic:
@@ -47,7 +50,7 @@ def eigenvalues(n: int, periodic: bool) -> np.ndarray:
     return 4 * np.sin(np.pi * ((k + 1) // 2) / n) ** 2
 
 
-def basis(n: int, periodic: bool) -> np.ndarray:
+def basis(n: int, periodic: bool) -> Float[np.ndarray, "{n} {n}"]:
     """Orthonormal eigenvectors (mode, cell): cosines at walls, else 1, cos, sin, cos, sin, ..."""
     k, j = np.arange(n)[:, None], np.arange(n)[None, :]
     if periodic:
@@ -85,7 +88,7 @@ def _product(matrix: np.ndarray, x: jax.Array, axis: int) -> jax.Array:
     return jnp.matmul(m, x, precision="highest") if axis == 0 else jnp.matmul(x, m.T, precision="highest")
 
 
-def direct(rhs: jax.Array, spacing: tuple[jax.Array, jax.Array], periodic: tuple[bool, bool]) -> jax.Array:
+def direct(rhs: Float[jax.Array, "y x"], spacing: Spacing, periodic: tuple[bool, bool]) -> Float[jax.Array, "y x"]:
     """Solve the five-point equation to rounding (see the module); the default `pressure_solver`."""
     (ny, nx), (dx, dy), (px, py) = rhs.shape, spacing, periodic
     lx, ly = (jnp.asarray(_ordered(eigenvalues(n, p), p), rhs.dtype) for n, p in ((nx, px), (ny, py)))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sciml.arrays import plain
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Integer, Shaped
 
 Variable = tuple[tuple[str, ...], np.ndarray]
 
@@ -21,10 +25,10 @@ class Stencil:
         weight: (M, K), each row with sum 1; all 0 for a point of a masked grid that has no cell inside around it.
     """
 
-    index: np.ndarray
-    weight: np.ndarray
+    index: Integer[np.ndarray, "point corner"]
+    weight: Float[np.ndarray, "point corner"]
 
-    def __call__(self, values: np.ndarray) -> np.ndarray:
+    def __call__(self, values: Shaped[np.ndarray, "*batch value"]) -> Shaped[np.ndarray, "*batch {len(self.index)}"]:
         """(..., N) -> (..., M)."""
         return (plain("values", values)[..., self.index] * self.weight).sum(-1)
 
@@ -56,7 +60,7 @@ class Support(ABC):
     periodic: tuple[bool, ...]
 
     @property
-    def inside(self) -> np.ndarray | None:
+    def inside(self) -> Bool[np.ndarray, "*shape"] | None:
         """(*shape) True where there is something to have a value; None where it is so everywhere."""
         return None
 
@@ -65,15 +69,15 @@ class Support(ABC):
         return int(np.prod(self.shape))
 
     @abstractmethod
-    def points(self) -> np.ndarray:
+    def points(self) -> Float[np.ndarray, "*shape {self.dimensions}"]:
         """(*shape, D) positions."""
 
     @abstractmethod
-    def weights(self) -> np.ndarray:
+    def weights(self) -> Float[np.ndarray, "*shape"]:
         """(*shape) quadrature weights, Σ w a ≈ ∫ a dV: cell volumes, dual volumes; 0 where not `inside`."""
 
     @abstractmethod
-    def stencil(self, points: np.ndarray) -> Stencil:
+    def stencil(self, points: Shaped[np.ndarray, "point {self.dimensions}"]) -> Stencil:
         """Linear interpolation at points (M, D); beyond the outermost points values are continued."""
 
     @abstractmethod
@@ -84,13 +88,15 @@ class Support(ABC):
         """What a solution needs beside coordinates: connectivity, mask."""
         return {}
 
-    def sample(self, values: np.ndarray, points: np.ndarray) -> np.ndarray:
+    def sample(
+        self, values: Shaped[np.ndarray, "*_batch_shape"], points: Shaped[np.ndarray, "point {self.dimensions}"]
+    ) -> Shaped[np.ndarray, "*batch point"]:
         """Values (..., *shape) at points (M, D): (..., M), by linear interpolation."""
         values = plain("values", values)
         lead = values.shape[: values.ndim - len(self.shape)]
         return self.stencil(points)(values.reshape(*lead, -1))
 
-    def onto(self, values: np.ndarray, other: Support) -> np.ndarray:
+    def onto(self, values: Shaped[np.ndarray, "*_batch_shape"], other: Support) -> Shaped[np.ndarray, "*_batch_other"]:
         """Values (..., *shape) on another support of the same domain: (..., *other.shape)."""
         if self.same(other):
             return np.asarray(values)
@@ -110,7 +116,7 @@ class Support(ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({' × '.join(map(str, self.shape))}, {self.dimensions}-D)"
 
-    def unit(self) -> np.ndarray:
+    def unit(self) -> Float[np.ndarray, "*shape {self.dimensions}"]:
         """(*shape, D) positions as shares of the extents."""
         low, high = np.array(self.extents, dtype=np.float64).T
         return (self.points() - low) / np.where(high > low, high - low, 1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from sciml.arrays import plain
 from sciml.errors import InputError
 from sciml.geometry import Geometry, faces_of
 from sciml.support.base import Stencil, Support, Variable
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Shaped
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -25,10 +29,10 @@ class Grid(Support):
         at: for each axis the (n,) places within the cells that values belong to; None where these are the middles.
     """
 
-    faces: tuple[np.ndarray, ...]
+    faces: tuple[Shaped[np.ndarray, " _face"], ...]
     periodic: tuple[bool, ...] = ()
-    mask: np.ndarray | None = None
-    at: tuple[np.ndarray, ...] | None = None
+    mask: Shaped[np.ndarray, "*shape"] | None = None
+    at: tuple[Shaped[np.ndarray, " _cell"], ...] | None = None
 
     def __post_init__(self) -> None:
         faces = tuple(plain("grid: faces", f).astype(np.float64) for f in self.faces)
@@ -73,9 +77,9 @@ class Grid(Support):
     @staticmethod
     def of(
         geometry: Geometry,
-        faces: tuple[np.ndarray, ...],
+        faces: tuple[Shaped[np.ndarray, " _face"], ...],
         masked: bool = False,
-        at: tuple[np.ndarray, ...] | None = None,
+        at: tuple[Shaped[np.ndarray, " _cell"], ...] | None = None,
     ) -> Grid:
         """The grid with these faces, periodic where the geometry is."""
         grid = Grid(faces, geometry.periodic, None, at)
@@ -94,7 +98,9 @@ class Grid(Support):
 
     @staticmethod
     def from_centres(
-        centres: tuple[np.ndarray, ...], geometry: Geometry | None = None, mask: np.ndarray | None = None
+        centres: tuple[Shaped[np.ndarray, " _cell"], ...],
+        geometry: Geometry | None = None,
+        mask: Shaped[np.ndarray, "*shape"] | None = None,
     ) -> Grid:
         """The grid whose cell centres (x, y, z) are given: the faces of which they are the midpoints, ends on the
         geometry's extents; where there are no such faces, faces midway between centres, which then are places within
@@ -136,7 +142,7 @@ class Grid(Support):
         return ("z", "y", "x")[-self.dimensions :]
 
     @property
-    def inside(self) -> np.ndarray | None:
+    def inside(self) -> Bool[np.ndarray, "*shape"] | None:
         return None if self.mask is None else self.mask != 0
 
     @property
@@ -153,12 +159,12 @@ class Grid(Support):
         return tuple(len(f) - 1 for f in reversed(self.faces))
 
     @property
-    def centres(self) -> tuple[np.ndarray, ...]:
+    def centres(self) -> tuple[Float[np.ndarray, " _cell"], ...]:
         """Where values are, for axes x, y, z: in the middle of cells, or `at`."""
         return tuple((f[1:] + f[:-1]) / 2 for f in self.faces) if self.at is None else self.at
 
     @property
-    def widths(self) -> tuple[np.ndarray, ...]:
+    def widths(self) -> tuple[Float[np.ndarray, " _cell"], ...]:
         return tuple(np.diff(f) for f in self.faces)
 
     @cached_property
@@ -166,17 +172,17 @@ class Grid(Support):
         """Whether all cells are of one size."""
         return all(np.ptp(w) <= 1e-6 * w.mean() for w in self.widths)
 
-    def volumes(self) -> np.ndarray:
+    def volumes(self) -> Float[np.ndarray, "*shape"]:
         """Cell volumes (areas, lengths) in array order, of cells outside the mask as well."""
         result = np.ones(())
         for w in self.widths:  # x is the last array axis, so later axes go in front
             result = w.reshape((-1,) + (1,) * result.ndim) * result
         return result
 
-    def weights(self) -> np.ndarray:
+    def weights(self) -> Float[np.ndarray, "*shape"]:
         return self.volumes() if self.mask is None else self.volumes() * self.mask
 
-    def points(self) -> np.ndarray:
+    def points(self) -> Float[np.ndarray, "*shape {self.dimensions}"]:
         """Cell centres as (*shape, D), components in the order x, y, z."""
         mesh = np.meshgrid(*reversed(self.centres), indexing="ij")
         return np.stack(mesh[::-1], axis=-1)
@@ -185,7 +191,7 @@ class Grid(Support):
         """One coordinate of the cell centres, shaped to broadcast over arrays."""
         return self.centres[axis].reshape((-1,) + (1,) * axis)
 
-    def stencil(self, points: np.ndarray) -> Stencil:
+    def stencil(self, points: Shaped[np.ndarray, "point {self.dimensions}"]) -> Stencil:
         """Multilinear between cell centres: across the seam of a periodic axis, continued linearly to the boundary of
         others; cells outside the mask take no part."""
         points = plain("points", points).astype(np.float64)

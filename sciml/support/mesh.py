@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from sciml.arrays import plain
 from sciml.errors import InputError
 from sciml.support.base import Stencil, Variable
 from sciml.support.points import Cloud, checked_position
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Integer, Shaped
 
 CELLS = {"line": 2, "triangle": 3, "quadrilateral": 4, "tetrahedron": 4, "hexahedron": 8}
 
@@ -43,8 +47,8 @@ class Mesh(Cloud):
         cells: kind -> (C, vertices) 0-based node numbers; kinds are those of `CELLS`.
     """
 
-    position: np.ndarray
-    cells: Mapping[str, np.ndarray] = field(default_factory=dict)
+    position: Shaped[np.ndarray, "node dimension"]
+    cells: Mapping[str, Shaped[np.ndarray, "_ _"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "position", checked_position(self.position, "mesh"))
@@ -63,14 +67,14 @@ class Mesh(Cloud):
             raise InputError("mesh: expected at least one cell, got none")
         object.__setattr__(self, "cells", found)
 
-    def simplices(self) -> np.ndarray:
+    def simplices(self) -> Integer[np.ndarray, "simplex corner"]:
         """(S, 2 to 4) lines, triangles or tetrahedra that make up the cells of the highest dimension: less than that of
         space for a surface or a curve."""
         most = max(len(_SIMPLICES[kind][0]) for kind, cells in self.cells.items() if len(cells))
         several = [(c, corner) for kind, c in self.cells.items() for corner in _SIMPLICES[kind] if len(corner) == most]
         return np.concatenate([cells[:, corner] for cells, corner in several])
 
-    def edges(self) -> np.ndarray:
+    def edges(self) -> Integer[np.ndarray, "edge 2"]:
         """(E, 2) pairs of nodes joined by a side of a cell, each once, the smaller number first."""
         parts = [cells[:, pair] for kind, cells in self.cells.items() for pair in _EDGES[kind]]
         return np.unique(np.sort(np.concatenate(parts), axis=1), axis=0)
@@ -86,7 +90,7 @@ class Mesh(Cloud):
             content = np.sqrt(np.maximum(np.linalg.det(sides @ np.swapaxes(sides, 1, 2)), 0.0))
         return content / float(np.prod(np.arange(1, d + 1)))
 
-    def weights(self) -> np.ndarray:
+    def weights(self) -> Float[np.ndarray, " node"]:
         """Dual volumes: each simplex gives an equal share to its corners; orientation does not matter."""
         total = np.zeros(self.size)
         simplices = self.simplices()
@@ -94,7 +98,7 @@ class Mesh(Cloud):
             np.add.at(total, simplices[:, corner], self._volumes / simplices.shape[1])
         return total
 
-    def stencil(self, points: np.ndarray) -> Stencil:
+    def stencil(self, points: Shaped[np.ndarray, "point {self.dimensions}"]) -> Stencil:
         """Linear on the simplex that a point lies in; beyond the mesh the nearest node. On a surface or a curve as for
         loose points."""
         from scipy.spatial import KDTree

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,11 +11,14 @@ from sciml.arrays import plain
 from sciml.errors import InputError
 from sciml.support.base import Stencil, Support, Variable
 
+if TYPE_CHECKING:
+    from jaxtyping import Float, Shaped
+
 
 class Cloud(Support):
     """What points and meshes share: values over ("node",)."""
 
-    position: np.ndarray
+    position: Shaped[np.ndarray, "node dimension"]
 
     @property
     def periodic(self) -> tuple[bool, ...]:  # type: ignore[override]
@@ -37,7 +40,7 @@ class Cloud(Support):
     def extents(self) -> tuple[tuple[float, float], ...]:
         return tuple((float(a), float(b)) for a, b in zip(self.position.min(0), self.position.max(0), strict=True))
 
-    def points(self) -> np.ndarray:
+    def points(self) -> Float[np.ndarray, "node dimension"]:
         return self.position
 
     def coordinates(self) -> dict[str, Variable]:
@@ -74,8 +77,8 @@ class Points(Cloud):
         volume: (N,) quadrature weights; by default all are equal, with the volume of the box around the points as sum.
     """
 
-    position: np.ndarray
-    volume: np.ndarray | None = None
+    position: Shaped[np.ndarray, "node dimension"]
+    volume: Shaped[np.ndarray, " node"] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "position", checked_position(self.position, "points"))
@@ -85,12 +88,12 @@ class Points(Cloud):
                 raise InputError(f"points: expected {len(self.position)} positive volumes, got shape {volume.shape}")
             object.__setattr__(self, "volume", volume)
 
-    def weights(self) -> np.ndarray:
+    def weights(self) -> Float[np.ndarray, " node"]:
         if self.volume is not None:
             return self.volume
         box = float(np.prod([(b - a) or 1.0 for a, b in self.extents]))
         return np.full(self.shape, box / self.size)
 
-    def stencil(self, points: np.ndarray) -> Stencil:
+    def stencil(self, points: Shaped[np.ndarray, "point {self.dimensions}"]) -> Stencil:
         """From the D + 1 nearest points, by inverse squares of distances."""
         return self._nearest(plain("points", points).astype(np.float64), self.dimensions + 1)

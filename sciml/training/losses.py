@@ -14,7 +14,10 @@ from sciml.errors import InputError
 from sciml.training.parts import Part
 
 if TYPE_CHECKING:
+    from jaxtyping import Float, Shaped
     from torch import Tensor
+
+    Values = Float[Tensor, "batch channel *space"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +33,11 @@ class On:
         lengths: (batch or 1, d): length of the domain along each axis, which the seam of a periodic axis needs.
     """
 
-    mask: Tensor | None = None
-    weights: Tensor | None = None
-    axes: tuple[Tensor, ...] | None = None
+    mask: Shaped[Tensor, "#batch 1 *#space"] | None = None
+    weights: Shaped[Tensor, "#batch 1 *#space"] | None = None
+    axes: tuple[Float[Tensor, "#batch _cell"], ...] | None = None
     periodic: tuple[bool, ...] = ()
-    lengths: Tensor | None = None
+    lengths: Float[Tensor, "#batch axis"] | None = None
 
     def __post_init__(self) -> None:
         d = len(self.axes or ())
@@ -65,7 +68,7 @@ class Loss(Part, family="loss"):
     """A scalar that says how far a prediction is from its target."""
 
     @abstractmethod
-    def __call__(self, prediction: Tensor, target: Tensor, on: On) -> Tensor:
+    def __call__(self, prediction: Values, target: Values, on: On) -> Float[Tensor, ""]:
         """The loss of a batch.
 
         Args:
@@ -91,7 +94,7 @@ class _Floored(Loss):
 class Mse(Loss):
     """Mean square error, ⟨‖p − t‖²⟩ / channels."""
 
-    def __call__(self, prediction: Tensor, target: Tensor, on: On) -> Tensor:
+    def __call__(self, prediction: Values, target: Values, on: On) -> Float[Tensor, ""]:
         from sciml.training.norms import mse
 
         return mse(prediction, target, mask=on.mask, weights=on.weights)
@@ -103,7 +106,7 @@ class Nmse(_Floored):
 
     floor: float = 1e-6
 
-    def __call__(self, prediction: Tensor, target: Tensor, on: On) -> Tensor:
+    def __call__(self, prediction: Values, target: Values, on: On) -> Float[Tensor, ""]:
         from sciml.training.norms import nmse
 
         return nmse(prediction, target, mask=on.mask, weights=on.weights, floor=self.floor)
@@ -113,7 +116,7 @@ class Nmse(_Floored):
 class SampleNmse(_Floored):
     """⟨‖p − t‖² / (‖t‖² + floor²)⟩: quiet samples count as much as loud ones, down to `floor`."""
 
-    def __call__(self, prediction: Tensor, target: Tensor, on: On) -> Tensor:
+    def __call__(self, prediction: Values, target: Values, on: On) -> Float[Tensor, ""]:
         from sciml.training.norms import sample_nmse
 
         return sample_nmse(prediction, target, mask=on.mask, weights=on.weights, floor=self.floor)
@@ -123,7 +126,7 @@ class SampleNmse(_Floored):
 class RelativeL2(_Floored):
     """⟨‖p − t‖ / √(‖t‖² + floor²)⟩ (Li et al. 2021)."""
 
-    def __call__(self, prediction: Tensor, target: Tensor, on: On) -> Tensor:
+    def __call__(self, prediction: Values, target: Values, on: On) -> Float[Tensor, ""]:
         from sciml.training.norms import relative_l2
 
         return relative_l2(prediction, target, mask=on.mask, weights=on.weights, floor=self.floor)
@@ -145,7 +148,7 @@ class H1(Loss):
         self._range("gradient_weight", 0)
         self._range("floor", 0)
 
-    def __call__(self, prediction: Tensor, target: Tensor, on: On) -> Tensor:
+    def __call__(self, prediction: Values, target: Values, on: On) -> Float[Tensor, ""]:
         from sciml.training.norms import h1
 
         if on.axes is None:

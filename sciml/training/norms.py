@@ -15,9 +15,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from sciml.errors import InputError
+
+Values = Float[Tensor, "batch channel *space"]
+OnSpace = Shaped[Tensor, "#batch 1 *#space"] | Shaped[Tensor, "*#space"]
+Scalar = Float[Tensor, ""]
+Line = Float[Tensor, "#batch _cell"] | Float[Tensor, " _cell"]
 
 _TINY = 1e-30
 
@@ -57,58 +63,58 @@ def _root(a: Tensor) -> Tensor:
     return torch.sqrt(a.clamp_min(_TINY))
 
 
-def mse(prediction: Tensor, target: Tensor, *, mask: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
+def mse(prediction: Values, target: Values, *, mask: OnSpace | None = None, weights: OnSpace | None = None) -> Scalar:
     """Mean over samples and channels of the mean square error, ⟨‖p − t‖²⟩ / channels."""
     p, t, w = _prepare(prediction, target, mask, weights)
     return _square(p - t, w).mean() / p.shape[1]
 
 
 def nmse(
-    prediction: Tensor,
-    target: Tensor,
+    prediction: Values,
+    target: Values,
     *,
-    mask: Tensor | None = None,
-    weights: Tensor | None = None,
+    mask: OnSpace | None = None,
+    weights: OnSpace | None = None,
     floor: float = 1e-6,
-) -> Tensor:
+) -> Scalar:
     """CFDBench's loss, Σ_batch ‖p − t‖² / (Σ_batch ‖t‖² + floor²): one ratio for the batch (Luo et al. 2023)."""
     p, t, w = _prepare(prediction, target, mask, weights)
     return _square(p - t, w).sum() / (_square(t, w).sum() + floor**2)
 
 
 def sample_nmse(
-    prediction: Tensor,
-    target: Tensor,
+    prediction: Values,
+    target: Values,
     *,
-    mask: Tensor | None = None,
-    weights: Tensor | None = None,
+    mask: OnSpace | None = None,
+    weights: OnSpace | None = None,
     floor: float = 1e-3,
-) -> Tensor:
+) -> Scalar:
     """Mean over samples of ‖p − t‖² / (‖t‖² + floor²): quiet samples count as much as loud ones, down to `floor`."""
     p, t, w = _prepare(prediction, target, mask, weights)
     return (_square(p - t, w) / (_square(t, w) + floor**2)).mean()
 
 
 def relative_l2(
-    prediction: Tensor,
-    target: Tensor,
+    prediction: Values,
+    target: Values,
     *,
-    mask: Tensor | None = None,
-    weights: Tensor | None = None,
+    mask: OnSpace | None = None,
+    weights: OnSpace | None = None,
     floor: float = 1e-3,
-) -> Tensor:
+) -> Scalar:
     """Mean over samples of ‖p − t‖ / √(‖t‖² + floor²) (Li et al. 2021)."""
     p, t, w = _prepare(prediction, target, mask, weights)
     return (_root(_square(p - t, w)) / _root(_square(t, w) + floor**2)).mean()
 
 
 def differences(
-    a: Tensor,
+    a: Values,
     axis: int,
-    positions: Tensor,
-    period: Tensor | None = None,
-    mask: Tensor | None = None,
-) -> Tensor:
+    positions: Line,
+    period: Float[Tensor, "#batch"] | Float[Tensor, ""] | None = None,
+    mask: OnSpace | None = None,
+) -> Values:
     """∂a/∂x along one space axis of cell data, of second order on stretched axes too.
 
     With the slopes F = (a₊ − a)/h₊ and B = (a − a₋)/h₋ to the neighbours on both sides,
@@ -163,16 +169,16 @@ def differences(
 
 
 def h1(
-    prediction: Tensor,
-    target: Tensor,
+    prediction: Values,
+    target: Values,
     *,
-    mask: Tensor | None = None,
-    weights: Tensor | None = None,
-    axes: Sequence[Tensor],
-    periods: Sequence[Tensor | None] | None = None,
+    mask: OnSpace | None = None,
+    weights: OnSpace | None = None,
+    axes: Sequence[Line],
+    periods: Sequence[Float[Tensor, "#batch"] | Float[Tensor, ""] | None] | None = None,
     gradient_weight: float = 1.0,
     floor: float = 1e-3,
-) -> Tensor:
+) -> Scalar:
     """Mean over samples of the relative H¹ norm, √((‖e‖² + γ‖∇e‖²) / (‖t‖² + γ‖∇t‖² + floor²)), e = p − t.
 
     Args:

@@ -1,0 +1,91 @@
+"""Array shapes are checked in every test: functions of the package that state shapes hold themselves to them.
+
+The import hook that comes with jaxtyping would come before the package's own refusals, which are tested too, and finds
+no names that are imported for type checkers alone; hence this one.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import re
+import sys
+from importlib.machinery import PathFinder, SourceFileLoader
+from types import FunctionType, ModuleType
+from typing import Any, get_type_hints
+
+from beartype import BeartypeConf, beartype
+from jaxtyping import TypeCheckError, jaxtyped
+
+PACKAGE = "sciml"
+SHAPED = re.compile(r"\b(Shaped|Float|Complex|Inexact|Int64|Integer|UInt8|Bool)\[")
+typed = jaxtyped(typechecker=beartype(conf=BeartypeConf(is_pep484_tower=True)))
+
+
+@functools.cache
+def complete(module: ModuleType) -> None:
+    """Give a module what it imports for type checkers alone."""
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            exec(compile(ast.Module(node.body, []), str(module.__file__), "exec"), vars(module))
+
+
+def checked(function: FunctionType, module: ModuleType) -> Any:
+    """`function`, which raises `TypeCheckError` where shapes are not as annotated, unless it refuses them itself."""
+
+    @functools.cache
+    def strict() -> Any:
+        complete(module)
+        get_type_hints(function)  # jaxtyping takes a name that it does not find for Any, in silence
+        return typed(function)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if "torch" in sys.modules and sys.modules["torch"].compiler.is_exporting():  # sizes are no numbers then
+            return function(*args, **kwargs)
+        try:
+            return strict()(*args, **kwargs)
+        except TypeCheckError as violation:
+            try:
+                function(*args, **kwargs)
+            except Exception as error:
+                if isinstance(error, sys.modules[f"{PACKAGE}.errors"].InputError):
+                    raise
+            raise violation
+
+    return call
+
+
+def says_shapes(function: Any, aliases: set[str]) -> bool:
+    words = " ".join(map(str, getattr(function, "__annotations__", {}).values()))
+    return bool(SHAPED.search(words)) or not aliases.isdisjoint(re.findall(r"\w+", words))
+
+
+class Loader(SourceFileLoader):
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        aliases = {name for name, value in vars(module).items() if name[0] != "_" and "jaxtyping." in repr(value)}
+        own = [v for v in vars(module).values() if inspect.isclass(v) and v.__module__ == module.__name__]
+        for owner in (module, *own):
+            for name, value in list(vars(owner).items()):
+                kind = next((k for k in (classmethod, staticmethod, property) if isinstance(value, k)), None)
+                function = value.fget if kind is property else value.__func__ if kind else value
+                if getattr(function, "__module__", "") == module.__name__ and isinstance(function, FunctionType):
+                    if says_shapes(function, aliases):
+                        setattr(owner, name, kind(checked(function, module)) if kind else checked(function, module))
+
+
+class Finder(PathFinder):
+    @classmethod
+    def find_spec(cls, fullname: str, path: Any = None, target: Any = None) -> Any:
+        if fullname.partition(".")[0] != PACKAGE:
+            return None
+        spec = super().find_spec(fullname, path, target)
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = Loader(spec.loader.name, spec.loader.path)
+        return spec
+
+
+assert PACKAGE not in sys.modules, "shapes are checked in what is imported from here on"
+sys.meta_path.insert(0, Finder)
