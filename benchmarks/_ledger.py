@@ -17,7 +17,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,12 +126,14 @@ class Kept:
         name: folder in benchmarks/work.
         packages: further packages whose versions matter.
         dry: keep nothing, find nothing.
+        files: further files of benchmarks whose source matters; by themselves those whose names contain `name` do.
     """
 
-    def __init__(self, name: str, packages: tuple[str, ...] = (), dry: bool = False):
+    def __init__(self, name: str, packages: tuple[str, ...] = (), dry: bool = False, files: tuple[str, ...] = ()):
         self.folder, self.dry = WORK / name, dry
         digest = hashlib.sha256(json.dumps([versions(*packages), machine()], sort_keys=True).encode())
-        for path in sorted([*(HERE.parent / "sciml").rglob("*.py"), *HERE.glob(f"*{name}*.py"), HERE / "_ledger.py"]):
+        own = [*HERE.glob(f"*{name}*.py"), *(HERE / file for file in ("_ledger.py", *files))]
+        for path in sorted([*(HERE.parent / "sciml").rglob("*.py"), *own]):
             digest.update(path.read_bytes())
         self.code = digest.hexdigest()[:16]
 
@@ -166,9 +168,17 @@ class Ledger:
         part: which command this is, when several fill one ledger.
         threads: threads in use, for the record.
         packages: further packages whose versions belong in the record.
+        programs: versions of what is no Python package.
     """
 
-    def __init__(self, name: str, part: str | None = None, threads: int | None = None, packages: tuple[str, ...] = ()):
+    def __init__(
+        self,
+        name: str,
+        part: str | None = None,
+        threads: int | None = None,
+        packages: tuple[str, ...] = (),
+        programs: Mapping[str, str] | None = None,
+    ):
         self.name = name
         self.part = part or name
         self._goals = goals(name)
@@ -176,7 +186,7 @@ class Ledger:
         self._checks: list[dict[str, Any]] = []
         self._seeds: list[int] = []
         self._machine = machine(threads)
-        self._versions = versions(*packages)
+        self._versions = versions(*packages) | dict(programs or {})
         self._commit, self._source = commit(), source()  # when the measurement begins
         self._load = round(os.getloadavg()[0], 2)
 

@@ -6,13 +6,16 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
+import time
+from collections import deque
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
 HEADER = "FoamFile {{ version 2.0; format {format}; class {cls}; object {name}; }}\n"
-RUN_SECONDS = re.compile(r"ExecutionTime = ([\d.]+) s")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Cavity:
     pressure: str = "PCG"
 
 
+@cache
 def environment() -> dict[str, str] | None:
     """The environment of the installed OpenFOAM; None where there is none."""
     if shutil.which("icoFoam") is None:
@@ -47,29 +51,18 @@ def environment() -> dict[str, str] | None:
     return dict(line.split("=", 1) for line in told.split("\0") if "=" in line)
 
 
+@cache
+def version() -> str:
+    """As icoFoam names itself: release and patch."""
+    told = subprocess.run(["icoFoam", "-help"], env=environment(), capture_output=True, check=True, text=True).stdout
+    found = re.search(r"OpenFOAM-\s*\(?(\w+).*?patch=(\w+)", told, re.DOTALL)
+    return f"{found[1]} patch {found[2]}" if found else "unknown"
+
+
 def write(folder: Path, case: Cavity) -> None:
     """The case's dictionaries and its mesh."""
 
-    def put(name: str, cls: str, text: str) -> None:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(HEADER.format(format="ascii", cls=cls, name=path.name) + text)
-
-    n = case.cells
-    put(
-        "system/blockMeshDict",
-        "dictionary",
-        f"""scale 1;
-vertices ((0 0 0) (1 0 0) (1 1 0) (0 1 0) (0 0 0.1) (1 0 0.1) (1 1 0.1) (0 1 0.1));
-blocks (hex (0 1 2 3 4 5 6 7) ({n} {n} 1) simpleGrading (1 1 1));
-edges ();
-boundary (
-  lid {{ type wall; faces ((3 7 6 2)); }}
-  walls {{ type wall; faces ((0 4 7 3) (2 6 5 1) (1 5 4 0)); }}
-  sides {{ type empty; faces ((0 3 2 1) (4 5 6 7)); }}
-);
-""",
-    )
+    put = partial(_put, folder)
     put(
         "system/controlDict",
         "dictionary",
@@ -119,24 +112,59 @@ internalField uniform 0;
 boundaryField { lid { type zeroGradient; } walls { type zeroGradient; } sides { type empty; } }
 """,
     )
-    subprocess.run(["blockMesh"], cwd=folder, env=environment(), check=True, capture_output=True)
+    for name, content in _mesh(case.cells).items():
+        (folder / "constant" / "polyMesh").mkdir(exist_ok=True)
+        (folder / "constant" / "polyMesh" / name).write_bytes(content)
+
+
+def _put(folder: Path, name: str, cls: str, text: str) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(HEADER.format(format="ascii", cls=cls, name=path.name) + text)
+
+
+@cache
+def _mesh(n: int) -> dict[str, bytes]:
+    """The files of a mesh of n × n cells: many runs share one, and making it takes longer than a short run."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _put(folder, "system/controlDict", "dictionary", "startTime 0; endTime 1; deltaT 1; writeInterval 1;\n")
+        _put(
+            folder,
+            "system/blockMeshDict",
+            "dictionary",
+            f"""scale 1;
+vertices ((0 0 0) (1 0 0) (1 1 0) (0 1 0) (0 0 0.1) (1 0 0.1) (1 1 0.1) (0 1 0.1));
+blocks (hex (0 1 2 3 4 5 6 7) ({n} {n} 1) simpleGrading (1 1 1));
+edges ();
+boundary (
+  lid {{ type wall; faces ((3 7 6 2)); }}
+  walls {{ type wall; faces ((0 4 7 3) (2 6 5 1) (1 5 4 0)); }}
+  sides {{ type empty; faces ((0 3 2 1) (4 5 6 7)); }}
+);
+""",
+        )
+        subprocess.run(["blockMesh"], cwd=folder, env=environment(), check=True, capture_output=True)
+        return {path.name: path.read_bytes() for path in (folder / "constant" / "polyMesh").iterdir()}
 
 
 def run(folder: Path) -> float:
-    """Run icoFoam; seconds of wall-clock time of its time loop (its own clock, start-up left out)."""
-    return wait(start(folder), folder)
-
-
-def start(folder: Path) -> subprocess.Popen:
-    with open(folder / "log", "w") as log:
-        return subprocess.Popen(["icoFoam"], cwd=folder, env=environment(), stdout=log, stderr=subprocess.STDOUT)
-
-
-def wait(process: subprocess.Popen, folder: Path) -> float:
-    if process.wait() != 0:
-        raise RuntimeError(f"icoFoam failed in {folder}: {(folder / 'log').read_text()[-500:]}")
-    found = RUN_SECONDS.findall((folder / "log").read_text())
-    return float(found[-1]) - float(found[0])
+    """Run icoFoam; seconds of wall clock of its time loop alone: between the lines of its log that open the loop and
+    close the last step, as they come through a pipe (it flushes both; its own clock is that of the processor)."""
+    with subprocess.Popen(
+        ["icoFoam"], cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        begun = ended = float("nan")
+        last: deque[bytes] = deque(maxlen=10)
+        for line in process.stdout or ():
+            last.append(line)
+            if line.startswith(b"Starting time loop"):
+                begun = time.perf_counter()
+            elif line.startswith(b"ExecutionTime"):
+                ended = time.perf_counter()
+    if process.returncode != 0:
+        raise RuntimeError(f"icoFoam failed in {folder}: {b''.join(last).decode()}")
+    return ended - begun
 
 
 def velocity(folder: Path, at: float, cells: int) -> np.ndarray:

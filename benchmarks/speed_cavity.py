@@ -1,52 +1,79 @@
 """The reference solver on the lid-driven cavity: order of accuracy, deviations, and speed against icoFoam.
 
-`python -m benchmarks.speed_cavity` writes part "cavity" of the ledger `speed`.
+`python -m benchmarks.speed_cavity` writes part "cavity" of the ledger `speed` and the picture docs/cavity_front.png;
+`--quick` tries it on a small piece and writes neither. What errors and clocks are is said in `_cavity_runs`; each
+run is kept in benchmarks/work, so that an interrupted measurement goes on.
 
-Speed is simulated time (in L/U) per second of wall clock and case, on 64 × 64 cells, from an impulsive start to
-t = 5 L/U at Re 100, 400 and 1000. The error is the root mean square of both velocities over 20 frames, 0.25 L/U apart,
-relative to that of a 256 × 256 solution averaged over the 4 × 4 cells that make one of the 64 × 64.
+Two comparisons. At one resolution: 64 × 64 cells, at the error that icoFoam has there at a step of 0.005 L/U (a
+Courant number of 0.32, tight tolerances, the best of its time schemes) plus 2 %. icoFoam runs at the largest step that
+meets it, found in steps of about 10 %, with those of its time schemes, corrections, tolerances and pressure solvers
+that are then fastest, each option tried in turn until none helps; ours at the largest Courant number that meets it.
+Both have the same two cores: of 16 cases icoFoam runs two at a time, and after each pair ours runs its 16.
 
-The error to meet is icoFoam's own at a small step (0.005 L/U) plus 2 %. icoFoam runs at the largest step that meets it,
-with whichever of its time schemes and step is fastest; ours runs at the largest Courant number that meets it. icoFoam's
-clock leaves out its start and its output; ours leaves out compilation, which is stated apart. The ratio that is held
-against the goal is the smallest of the three Reynolds numbers. Both have the same cores; icoFoam runs 16 cases two at a
-time.
+Over resolutions and time steps (`_cavity_front`): error against cost of both, and the ratio of costs from 1 to 10 %.
+
+Ratios are medians of repeats in which the codes take turns; those held against the goals are the smallest of the three
+Reynolds numbers.
 """
 
 from __future__ import annotations
 
+import argparse
+import math
 import statistics
-import tempfile
-import time
-from pathlib import Path
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
-import numpy as np
+import jax
 
-from benchmarks import _flows, _openfoam
-from benchmarks._ledger import Ledger
-from sciml.problems import LidDrivenCavity
-from sciml.solvers import IncompressibleFlow
+from benchmarks import _cavity_front, _cavity_runs, _flows, _openfoam
+from benchmarks._cavity_runs import END, FRAME, REYNOLDS, Runs
+from benchmarks._ledger import HERE, WORK, Kept, Ledger, quantiles
+from benchmarks._openfoam import Cavity
 
-CELLS, END = 64, 5.0
-TIMES = np.arange(1, 21) * 0.25
-REYNOLDS = (100, 400, 1000)
-STEPS = (0.0625, 0.05, 0.03125, 0.025, 0.25 / 14, 0.0125, 0.005)
-SCHEMES = ("backward", "CrankNicolson 0.9", "Euler")
+CELLS = 64
+STEPS_A_FRAME = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17, 19, 21, 23, 25, 28, 31, 34, 37, 41, 45, 50)
+OPTIONS: dict[str, tuple] = {
+    "time_scheme": ("backward", "CrankNicolson 0.9", "Euler"),
+    "tolerance": (1e-3, 1e-4, 1e-5),
+    "pressure": ("GAMG", "PCG"),
+    "correctors": (1, 2, 3),
+}
+SMALL = 0.005  # L/U, the step of icoFoam's own error
 MARGIN = 1.02
 MANY = 16
-REPEATS = 5
+REPEATS = 7
+IDS = {1: "cavity_vs_icofoam_one_case", MANY: "cavity_vs_icofoam_16_cases"}
 
 
 def main() -> None:
-    ledger = Ledger("speed", part="cavity")
-    accuracy(ledger)
-    if _openfoam.environment() is None:
-        for name in ("cavity_vs_icofoam_one_case", "cavity_vs_icofoam_16_cases"):
-            ledger.check(name, None, "icoFoam is not installed (Debian package openfoam)")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--quick", action="store_true", help="one Reynolds number at small resolutions, nothing written"
+    )
+    quick = parser.parse_args().quick
+    there = _openfoam.environment() is not None
+    ledger = Ledger("speed", part="cavity", programs={"openfoam": _openfoam.version()} if there else None)
+    if not quick:
+        accuracy(ledger)
+    if there:
+        runs = Runs(Kept("cavity", files=("_openfoam.py",)))
+        if quick:
+            margin(ledger, runs, REYNOLDS[:1], 16)
+            _cavity_front.compare(ledger, runs, REYNOLDS[:1], (8, 12, 16, 24), WORK / "cavity_front.png")
+        else:
+            for reynolds in REYNOLDS:
+                ledger.row(section="reference", reynolds=reynolds, cells=32, **runs.doubts(reynolds))
+            margin(ledger, runs, REYNOLDS, CELLS)
+            out = HERE.parent / "docs" / "cavity_front.png"
+            _cavity_front.compare(ledger, runs, REYNOLDS, _cavity_front.RESOLUTIONS, out)
     else:
-        speed(ledger)
-    ledger.write()
+        for id in (*IDS.values(), _cavity_front.ID):
+            ledger.check(id, None, "icoFoam is not installed (Debian package openfoam)")
+    ledger.write(dry=quick)
 
 
 def accuracy(ledger: Ledger) -> None:
@@ -68,119 +95,96 @@ def accuracy(ledger: Ledger) -> None:
             ledger.check("cavity_re100_deviation_from_ghia", found["ghia"])
 
 
-def case_of(reynolds: float) -> Any:
-    return LidDrivenCavity().case(viscosity=1 / reynolds)
-
-
-def velocities(solver: IncompressibleFlow, reynolds: float) -> np.ndarray:
-    found = solver.run([case_of(reynolds)], [np.asarray(TIMES)])[0]
-    return np.stack([found["u"], found["v"]], axis=1).astype(np.float64)
-
-
-def reference(reynolds: float) -> np.ndarray:
-    fine = velocities(IncompressibleFlow(4 * CELLS, cfl=1.5), reynolds)
-    return fine.reshape(len(TIMES), 2, CELLS, 4, CELLS, 4).mean(axis=(3, 5))
-
-
-def error(found: np.ndarray, exact: np.ndarray) -> float:
-    return float(np.sqrt(np.sum((found - exact) ** 2) / np.sum(exact**2)))
-
-
-def speed(ledger: Ledger) -> None:
-    ratios: dict[int, list[float]] = {1: [], MANY: []}
-    for reynolds in REYNOLDS:
-        exact = reference(reynolds)
-        peers = icofoam_errors(reynolds, exact)
-        goal = MARGIN * min(e for (_, step), e in peers.items() if step == min(STEPS))
-        theirs = fastest_icofoam(reynolds, peers, goal)
-        ours = our_speed(reynolds, exact, goal)
-        for (scheme, step), e in peers.items():
-            ledger.row(section="icoFoam errors", reynolds=reynolds, scheme=scheme, step=step, relative_error=e)
-        for count in (1, MANY):
-            ratio = ours[f"rate_{count}"] / theirs[f"rate_{count}"]
-            ratios[count].append(ratio)
+def margin(ledger: Ledger, runs: Runs, numbers: Sequence[int], cells: int) -> None:
+    """One case and 16 on cells × cells cells, at icoFoam's own error and 2 %."""
+    ratios: dict[int, list[tuple[float, list[float]]]] = {count: [] for count in IDS}
+    for reynolds in numbers:
+        tight = Cavity(cells, reynolds, SMALL, END, FRAME, correctors=2, tolerance=1e-6, pressure="GAMG")
+        goal = MARGIN * min(runs.theirs(replace(tight, time_scheme=s))["error"] for s in OPTIONS["time_scheme"])
+        case, theirs = fastest(ledger, runs, replace(tight, tolerance=1e-4), goal)
+        cfl = next(c for c in (2.0, 1.5, 1.0, 0.5, 0.25) if runs.ours(cells, c, reynolds)["error"] <= goal)
+        for count in IDS:
+            times = timed(runs, case, cfl, count)
+            each = [a / b for a, b in times]
+            ratio, spread = statistics.median(each), quantiles(each, "")
+            ratios[count].append((ratio, each))
             ledger.row(
-                section="speed", reynolds=reynolds, cases=count, error_to_meet=goal,
-                sciml_cfl=ours["cfl"], sciml_error=ours["error"], sciml_time_per_second=ours[f"rate_{count}"],
-                sciml_compile_seconds=ours[f"compile_{count}"], icofoam_scheme=theirs["scheme"],
-                icofoam_step=theirs["step"], icofoam_error=theirs["error"],
-                icofoam_time_per_second=theirs[f"rate_{count}"], ratio=ratio,
+                section="speed", cells=cells, reynolds=reynolds, cases=count, error_to_meet=goal, sciml_cfl=cfl,
+                sciml_error=runs.ours(cells, cfl, reynolds)["error"],
+                sciml_compile_seconds=compile_seconds(runs, cells, cfl, reynolds, count),
+                sciml_seconds_per_case=statistics.median(b for _, b in times), icofoam_error=theirs["error"],
+                **{f"icofoam_{k}": v for k, v in _cavity_front.label({"case": case}).items()},
+                icofoam_seconds_per_case=statistics.median(a for a, _ in times), ratio=ratio,
+                ratio_low=spread["low"], ratio_high=spread["high"], repeats=len(each),
             )  # fmt: skip
-            print(f"Re {reynolds}, {count} cases: {ratio:.1f}", ours, theirs, flush=True)
-    ledger.check("cavity_vs_icofoam_one_case", min(ratios[1]), "slowest of the three Reynolds numbers")
-    ledger.check("cavity_vs_icofoam_16_cases", min(ratios[MANY]), "slowest of the three Reynolds numbers")
+            print(f"Re {reynolds}, {count} cases: {ratio:.1f}", case, flush=True)
+    for count, id in IDS.items():
+        value, each = min(ratios[count])
+        note = "Re " + ", ".join(f"{r}: {v:.1f}" for r, (v, _) in zip(numbers, ratios[count], strict=True))
+        ledger.check(id, value, note, spread=quantiles(each, f"{len(each)} pairs of runs"), note=note)
 
 
-def icofoam_errors(reynolds: float, exact: np.ndarray) -> dict[tuple[str, float], float]:
-    """(scheme, step) -> error; a run that diverges has none."""
-    found = {}
-    for scheme in SCHEMES:
-        for step in STEPS:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder)
-                _openfoam.write(path, _cavity(reynolds, scheme, step, TIMES[0]))
-                try:
-                    _openfoam.run(path)
-                except RuntimeError:
-                    continue
-                frames = np.stack([_openfoam.velocity(path, t, CELLS) for t in TIMES])
-            if np.isfinite(frames).all():
-                found[scheme, step] = error(frames, exact)
-    return found
+def fastest(ledger: Ledger, runs: Runs, start: Cavity, goal: float) -> tuple[Cavity, dict[str, Any]]:
+    """The settings of icoFoam that take least, each at the largest step with which they meet the goal; rows of all."""
+    tried: dict[Cavity, dict[str, Any]] = {}
+
+    def meets(setting: Cavity, steps: int) -> bool:
+        case = replace(setting, time_step=FRAME / steps)
+        tried[case] = runs.theirs(case)
+        error = tried[case]["error"]
+        return error is not None and error <= goal
+
+    def largest_step(setting: Cavity) -> tuple[Cavity, dict[str, Any]]:
+        place = bisect_left(STEPS_A_FRAME, True, key=partial(meets, setting))
+        if place == len(STEPS_A_FRAME):
+            return setting, {"seconds": math.inf}
+        case = replace(setting, time_step=FRAME / STEPS_A_FRAME[place])
+        return case, tried[case]
+
+    best, before = largest_step(start), None
+    while best != before:
+        before = best
+        for name, values in OPTIONS.items():
+            found = [largest_step(replace(best[0], **{name: value})) for value in values]
+            best = min([best, *found], key=lambda pair: pair[1]["seconds"])
+    if not math.isfinite(best[1]["seconds"]):
+        raise RuntimeError(f"no step of icoFoam meets the error {goal:g} at Re {start.reynolds:g}")
+    for case, found in tried.items():
+        ledger.row(section="icoFoam at the margin", reynolds=case.reynolds, **_cavity_front.label({"case": case}),
+                   relative_error=found["error"], seconds_once=found["seconds"])  # fmt: skip
+    return best
 
 
-def _cavity(reynolds: float, scheme: str, step: float, write_every: float) -> _openfoam.Cavity:
-    return _openfoam.Cavity(CELLS, reynolds, step, END, write_every, scheme, pressure="GAMG")
+def family(reynolds: float, count: int) -> list[float]:
+    return [reynolds * (1 + 0.002 * k) for k in range(count)]
 
 
-def fastest_icofoam(reynolds: float, errors: dict[tuple[str, float], float], goal: float) -> dict[str, Any]:
-    best: dict[str, Any] = {}
-    for scheme in SCHEMES:
-        steps = [s for (name, s), e in errors.items() if name == scheme and e <= goal]
-        if not steps:
-            continue
-        seconds = statistics.median(_timed(reynolds, scheme, max(steps), 1)[0] for _ in range(REPEATS))
-        if END / seconds > best.get("rate_1", 0.0):
-            best = {"scheme": scheme, "step": max(steps), "error": errors[scheme, max(steps)], "rate_1": END / seconds}
-    seconds = _timed(reynolds, best["scheme"], best["step"], MANY)
-    return best | {f"rate_{MANY}": MANY * END / (sum(seconds) / 2)}  # two at a time
+def compile_seconds(runs: Runs, cells: int, cfl: float, reynolds: float, count: int) -> float:
+    """What the first call takes more than the second."""
+
+    def make() -> float:
+        jax.clear_caches()
+        first, second = (_cavity_runs.our_seconds(cells, cfl, family(reynolds, count)) for _ in range(2))
+        return first - second
+
+    return runs.kept(make, piece="compile", cells=cells, cases=count, reynolds=reynolds, cfl=cfl)
 
 
-def _timed(reynolds: float, scheme: str, step: float, count: int) -> list[float]:
-    """Seconds of each of `count` runs, two at a time."""
-    found = []
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / str(k) for k in range(count)]
-        for path in paths:
-            path.mkdir()
-            _openfoam.write(path, _cavity(reynolds, scheme, step, END))
-        for k in range(0, count, 2):
-            running = [(_openfoam.start(p), p) for p in paths[k : k + 2]]
-            found += [_openfoam.wait(process, p) for process, p in running]
-    return found
+def timed(runs: Runs, case: Cavity, cfl: float, count: int) -> list[tuple[float, float]]:
+    """Seconds per case of icoFoam and of ours, in turn: `REPEATS` times one case, or icoFoam's cases pair by pair.
 
+    The runs of a pair slow each other; half their mean is what a case takes in a long row of pairs.
+    """
+    cases = [replace(case, reynolds=r) for r in family(case.reynolds, count)]
+    groups = [cases] * REPEATS if count == 1 else [cases[k : k + 2] for k in range(0, count, 2)]
+    ours = partial(_cavity_runs.our_seconds, case.cells, cfl, family(case.reynolds, count))
+    ours()  # compiles
 
-def our_speed(reynolds: float, exact: np.ndarray, goal: float) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for cfl in (2.0, 1.5, 1.0, 0.5, 0.25):
-        off = error(velocities(IncompressibleFlow(CELLS, cfl=cfl), reynolds), exact)
-        if off <= goal:
-            found = {"cfl": cfl, "error": off}
-            break
-    else:
-        raise RuntimeError(f"no Courant number meets the error {goal:g} at Re {reynolds}")
-    for count in (1, MANY):
-        # A Courant number that differs in its last digit compiles anew: its first call shows the time that takes.
-        solver = IncompressibleFlow(CELLS, cfl=cfl * (1 - 1e-9 * (count + reynolds)))
-        cases = [case_of(reynolds * (1 + 0.002 * k)) for k in range(count)]
-        seconds = []
-        for _ in range(REPEATS + 1):
-            begun = time.perf_counter()
-            solver.run(cases, [np.asarray(TIMES)] * len(cases))
-            seconds.append(time.perf_counter() - begun)
-        median = statistics.median(seconds[1:])
-        found |= {f"rate_{count}": count * END / median, f"compile_{count}": seconds[0] - median}
-    return found
+    def make(group: list[Cavity]) -> tuple[float, float]:
+        return statistics.mean(_cavity_runs.their_seconds(group)) / len(group), ours() / count
+
+    what = {"version": _openfoam.version(), "cases": count, "cfl": cfl, "setting": asdict(case)}
+    return [runs.kept(partial(make, g), piece="turn", number=k, **what) for k, g in enumerate(groups)]
 
 
 if __name__ == "__main__":
