@@ -1,4 +1,4 @@
-"""`sciml import` and `sciml export`: between published layouts and our files."""
+"""`sciml import` and `sciml export`: between published layouts and our files, and from runs to programs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import typer
 from sciml.errors import InputError
 
 FORMATS = ("cfdbench",)
+PROGRAMS = ("onnx", "pt2")
 
 
 def import_(
@@ -42,19 +43,37 @@ def import_(
 
 
 def export_(
-    layout: str = typer.Argument(..., metavar="FORMAT", help="Layout to write: cfdbench."),
-    file: str = typer.Argument(..., metavar="FILE", help="Data set file to read."),
-    folder: str = typer.Argument(..., metavar="DIR", help="Folder to write."),
+    layout: str = typer.Argument(..., metavar="FORMAT", help="cfdbench from a data set; onnx or pt2 from a run."),
+    file: str = typer.Argument(..., metavar="FILE_OR_RUN", help="Data set file, or folder of a trained run, to read."),
+    folder: str = typer.Argument(..., metavar="DIR_OR_FILE", help="Folder, or file of the trained operator, to write."),
     subset: str = typer.Option(None, "--subset", metavar="NAMES", help="Only these subsets, separated by commas."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace the file of the operator if it exists."),
     as_json: bool = typer.Option(False, "--json", help="Print what was exported as JSON."),
 ) -> None:
-    """Write a data set file in a published layout."""
+    """Write a data set in a published layout, or a trained operator as one file: `sciml export onnx RUN FILE.onnx`."""
     from sciml.cli import _arguments, _show
     from sciml.cli.generate import summary
 
-    _arguments.choice("FORMAT", layout, FORMATS)
-    source = _arguments.readable_file("FILE", file)
-    target = _arguments.new_folder("DIR", folder, may_exist=True)
+    _arguments.choice("FORMAT", layout, (*FORMATS, *PROGRAMS))
+    if layout in PROGRAMS:
+        run = _arguments.run_folder("FILE_OR_RUN", file)
+        target = _arguments.new_file("DIR_OR_FILE", folder, overwrite)
+        if target.suffix != f".{layout}":
+            raise InputError(f"DIR_OR_FILE: expected a file that ends in .{layout}, got {target.name!r}")
+        if subset is not None:
+            raise InputError("--subset: chooses cases of a data set, which a run has none of")
+        from sciml.solvers import Surrogate
+
+        made = Surrogate.load(run, device="cpu").export(target)
+        if as_json:
+            _show.print_json(made | {"path": str(target)})
+            return
+        _show.note(f"{target}: {made['operator']}, {_show.size(target.stat().st_size)}")
+        for name, port in made["inputs"].items():
+            _show.note(f"  {name}: " + ", ".join(map(_axis, port["axes"], port["sizes"])))
+        return
+    source = _arguments.readable_file("FILE_OR_RUN", file)
+    target = _arguments.new_folder("DIR_OR_FILE", folder, may_exist=True)
     from sciml.data.exporters import cfdbench
 
     names = None if subset is None else _arguments.names("--subset", subset)
@@ -64,3 +83,10 @@ def export_(
         _show.print_json(made)
     else:
         _show.note(f"{target}: {made['cases']} cases, {made['frames']} frames")
+
+
+def _axis(name: str, size: int | list[int | None]) -> str:
+    if isinstance(size, int):
+        return f"{name} {size}"
+    least, most = size
+    return f"{name} {least} or more" if most is None else f"{name} {least} to {most}"

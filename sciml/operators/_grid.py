@@ -182,11 +182,20 @@ def extend(x: Tensor, multiple: int, periodic: bool = False) -> Tensor:
     """Continue a field by its edge values, or periodically, so that every axis has a multiple of so many points."""
     for axis in range(2, x.ndim):
         n = x.shape[axis]
-        extra = -n % multiple
-        if extra:
-            where = torch.arange(n + extra, device=x.device)
-            where = torch.remainder(where, n) if periodic else where.clamp(max=n - 1)
+        whole = (n + multiple - 1) // multiple * multiple
+        if torch.compiler.is_exporting() or whole > n:  # a program for all sizes decides nothing by the size
+            where = torch.arange(whole, device=x.device)
+            where = torch.remainder(where, where.new_full((), n)) if periodic else where.clamp(max=n - 1)
             x = x.index_select(axis, where)
+    return x
+
+
+def crop(x: Tensor, space: Sequence[int]) -> Tensor:
+    """The first `space` points of the axes: what `extend` added taken off again."""
+    if not torch.compiler.is_exporting():
+        return x[(..., *(slice(0, n) for n in space))].contiguous()
+    for axis, n in enumerate(space, 2):  # whether a slice is contiguous would follow the size
+        x = x.index_select(axis, torch.arange(n, device=x.device))
     return x
 
 

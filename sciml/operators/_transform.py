@@ -82,7 +82,7 @@ class Axis:
     def ends_at_nyquist(self) -> bool:
         """Whether the highest mode is the Nyquist mode."""
         intervals = round(2 * self.modes / self.period)
-        return abs(2 * self.modes - self.period * intervals) < 1e-9 and self.intervals == intervals
+        return abs(2 * self.modes - self.period * intervals) < 1e-9 and self.intervals <= intervals
 
     def shares(self, half: bool, device: torch.device) -> Tensor:
         """½ for the Nyquist mode, which two wavenumbers share, and 1 for the others; float64, as `wavenumbers`."""

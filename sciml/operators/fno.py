@@ -16,6 +16,7 @@ from sciml.operators._fourier import FourierLayer, Perceptron
 from sciml.operators._grid import (
     Embedding,
     GridOperator,
+    crop,
     extend,
     grid_arguments,
     overlap_add,
@@ -59,8 +60,8 @@ class FNO(GridOperator):
         coordinates, masked, sampling: see `GridOperator`.
         spectral: "auto", "matmul" or "fft": how the transforms are computed.
 
-    A program made by `torch.export` serves all batch sizes and, with transforms by products, patch = 1 and no "carry",
-    all grids of more than 2 m spacings an axis, if these dimensions are exported as dynamic.
+    A program made by `torch.export` transforms by products. It serves all batch sizes and, without "carry",
+    grids of more than 2 m spacings (of patches) an axis, if these dimensions are exported as dynamic.
 
     Raises:
         InputError: an argument out of range, or tensors whose shapes do not fit.
@@ -213,7 +214,7 @@ class FNO(GridOperator):
 
         if self.patch > 1:  # axes that the layers take as periodic, for want of padding, are so here
             y = overlap_add(y, self.patch, [p == 0 for p in self.padding])
-            y = y[(..., *(slice(0, n) for n in x.shape[2:]))]
+            y = crop(y, x.shape[2:])
             y = y if mask is None else y * mask.to(y.dtype)
         return y.contiguous()
 

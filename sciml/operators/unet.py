@@ -17,6 +17,7 @@ from sciml.operators._grid import (
     Embedding,
     GridOperator,
     Modulation,
+    crop,
     depth_to_space,
     extend,
     grid_arguments,
@@ -215,5 +216,5 @@ class UNet(GridOperator):
                 h = block(h, embedding)
         h = self.head(F.gelu(self.last_norm(h)))
         y = overlap_add(h, self.patch, [self.boundary == "circular"] * self.dimensions)
-        y = y[(..., *(slice(0, n) for n in space))].contiguous()
+        y = crop(y, space)
         return y if mask is None else y * mask.to(y.dtype)

@@ -18,7 +18,7 @@ from sciml.contracts import Operator
 from sciml.errors import InputError
 from sciml.problem import Case, Problem
 from sciml.solver import Restartable, Start, TrainableSolver
-from sciml.solvers import _saved
+from sciml.solvers import _export, _saved
 from sciml.solvers._frames import labelled, start_of
 from sciml.solvers._numerical import title
 from sciml.support import Points, Support
@@ -404,6 +404,34 @@ class Surrogate(TrainableSolver, Restartable):
     def save(self, directory: str | Path) -> None:
         """Write weights, supports, settings and metrics into `directory` (made if missing)."""
         _saved.save(self._ready(), self.operator_class, self.options, self.name, directory)
+
+    def export(self, path: str | Path) -> dict[str, Any]:
+        """Write one application of the operator as a file that needs nothing of this package: physical units go in and
+        come out, all scalings are inside.
+
+        Inputs are named as the fields of the operator's batch. On grids x (batch, channel, *space) are the past frames,
+        the oldest first, and static inputs; at points (batch, point, dimension) stand as shares of the domain's
+        extents, functions (batch, sensor, channel) are given at the sensors, and residual models also get the `last`
+        frame at the points. `params` are the problem's dimensionless features as they are, then for `Query` on grids
+        the time, and `scales` (batch, field) the problem's scales of the case, which own data lack. The output is y.
+
+        Batch, grid and number of points are open. The grid is fixed, as that of the training data, where it has no more
+        points than an FNO needs for its modes, and with extension="carry". A program of torch refuses sizes that it was
+        not made for; ONNX may answer wrongly, so mind the least and the most in what the file says of itself.
+
+        Args:
+            path: where to write, .pt2 (`torch.export.load`, ...) or .onnx (needs the extra `onnx`).
+
+        Returns:
+            what the file says of itself, as JSON under "sciml.json" (`extra_files` of .pt2, metadata of ONNX): of every
+            input the axes, the sizes ([least, most] of those that are open) and what it holds, in order; the output;
+            the encoding; the sensors.
+
+        Raises:
+            InputError: another suffix, a package that is missing, an operator that takes graphs or functions at any
+                points, or computes what the format has no form for.
+        """
+        return _export.export(self._ready(), self.operator_name, path)
 
     @classmethod
     def load(cls, directory: str | Path, device: str = "auto") -> Self:

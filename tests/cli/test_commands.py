@@ -191,6 +191,23 @@ def test_import_and_export_give_the_same_bytes(cli, tmp_path):
         assert path.read_bytes() == (tmp_path / "out" / path.relative_to(tmp_path / "in")).read_bytes()
 
 
+def test_export_of_a_run(cli, run_folder, tmp_path):
+    """The file loads without this package, and says what it takes."""
+    import torch
+
+    path = tmp_path / "model.pt2"
+    outcome = cli("export", "pt2", run_folder, path)
+    assert outcome.code == 0 and "x: batch 1 or more, channel" in outcome.err, outcome.err
+    extra = {"sciml.json": ""}
+    torch.export.load(path, extra_files=extra)
+    again = cli("export", "pt2", run_folder, path, "--overwrite", "--json")
+    assert json.loads(again.out) == json.loads(extra["sciml.json"]) | {"path": str(path)}
+    cli("export", "pt2", run_folder, path).refused("exists", "--overwrite")
+    cli("export", "onnx", run_folder, tmp_path / "model.pt2x").refused("DIR_OR_FILE", ".onnx")
+    cli("export", "onnx", tmp_path, tmp_path / "model.onnx").refused("FILE_OR_RUN", "config.json")
+    cli("export", "pt2", run_folder, tmp_path / "other.pt2", "--subset", "bc").refused("--subset")
+
+
 def test_export_of_some_subsets(cli, tmp_path):
     """A generated file whose subset `ic` has no place in the layout goes out without it."""
     path = tmp_path / "all.h5"

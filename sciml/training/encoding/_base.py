@@ -19,6 +19,7 @@ from sciml.solver import Start
 from sciml.support import Grid, Support
 from sciml.symmetry import Symmetry
 from sciml.training.encoding.given import Given, collate
+from sciml.training.encoding.physical import Input, Physical
 from sciml.training.normalisation import FeatureScaler, FieldScaler, magnitudes
 from sciml.training.samples import (
     CaseTable,
@@ -353,6 +354,14 @@ class Encoding(ABC):
         Returns:
             (batch, ahead · field, *).
         """
+
+    def physical(self, operator: nn.Module) -> tuple[Physical, dict[str, Input]]:
+        """The operator with these scalings around it as one module, and its inputs by name.
+
+        Raises:
+            InputError: batches that no file of a program can take.
+        """
+        raise InputError(f"export: expected an operator on a grid or on points, got one for {type(self).__name__}")
 
     @cached_property
     def unit(self) -> Tensor:

@@ -15,6 +15,7 @@ from sciml.problem import Case
 from sciml.support import Grid, Support
 from sciml.training.encoding._base import Encoding
 from sciml.training.encoding.given import Given
+from sciml.training.encoding.physical import Input, Physical, PhysicalGrid, asked, channels, listed
 
 
 class GridEncoding(Encoding):
@@ -82,6 +83,22 @@ class GridEncoding(Encoding):
         x = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         batch = GridBatch(x, params if params.shape[1] else None, given.mask, given.coords)
         return operator(**batch.arguments())
+
+    def physical(self, operator: nn.Module) -> tuple[Physical, dict[str, Input]]:
+        grid = self._grid(self.template)
+        names, space = ("z", "y", "x")[-grid.dimensions :], grid.shape
+        features = (*self.features.names, *asked(self))
+
+        def spread(holds: Sequence[str]) -> Input:
+            return Input(("batch", "channel", *names), (2, len(holds), *space), tuple(holds))
+
+        inputs = {"x": spread(channels(self) or ("ones",))} | listed("params", "feature", features)
+        if self.masked:
+            inputs["mask"] = spread(("1 inside, 0 outside",))
+        if not grid.uniform_cells:
+            inputs["coords"] = spread([f"{n} as a share of the extent" for n in names])
+        inputs |= listed("scales", "field", self.fields if self.problem.scaled else ())
+        return PhysicalGrid(operator, self, grid.dimensions), inputs
 
 
 def _positions(grid: Grid) -> np.ndarray:

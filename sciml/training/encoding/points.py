@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from sciml.contracts import Function, FunctionSignature, PointBatch, Signature
+from sciml.errors import InputError
 from sciml.problem import Case
 from sciml.support import Grid, Support
 from sciml.training.encoding._base import Encoding
 from sciml.training.encoding.given import Given
+from sciml.training.encoding.physical import Input, Physical, PhysicalPoints, asked, channels, listed
 from sciml.training.samples import function_inputs, function_of
 
 
@@ -92,6 +94,22 @@ class PointEncoding(Encoding):
         mask = None if given.mask is None else given.mask[:, 0].expand(n, -1)
         batch = PointBatch(points, params if params.shape[1] else None, functions, mask)
         return operator(**batch.arguments()).movedim(2, 1)
+
+    def physical(self, operator: nn.Module) -> tuple[Physical, dict[str, Input]]:
+        loose = [f.name for f in self.signature().functions if f.sensors is None]
+        if loose:
+            raise InputError(f"export: {', '.join(loose)}: expected functions at fixed sensors, got any points")
+        sensors = np.zeros((0, 0)) if self.sensors is None else self.sensors
+        points = ("point", self.template.size)
+        where = (*(f"{a} as a share of the extent" for a in "xyz"[: self.template.dimensions]), *asked(self))
+        inputs = (
+            listed("points", "dimension", where, points)
+            | listed("params", "feature", self.features.names)
+            | listed("functions", "channel", channels(self), ("sensor", len(sensors)))
+            | listed("last", "channel", self.fields if self.stepping.residual else (), points)
+            | listed("scales", "field", self.fields if self.problem.scaled else ())
+        )
+        return PhysicalPoints(operator, self, sensors), inputs
 
 
 def _sampled(values: Tensor, index: Tensor, weight: Tensor) -> Tensor:

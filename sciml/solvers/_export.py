@@ -1,0 +1,113 @@
+"""A trained surrogate as one file that needs nothing of this package: a program of torch, or ONNX."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import logging
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sciml.data._solution import version
+from sciml.errors import InputError
+from sciml.training.checkpoint import replace_bytes
+from sciml.training.devices import unwrapped
+from sciml.training.encoding.physical import Input, answered
+from sciml.training.fitting import Fitted
+
+SUFFIXES = (".pt2", ".onnx")
+OPEN = ("batch", "point", "z", "y", "x")  # axes whose sizes follow the data
+NOTE = "sciml.json"
+
+
+def export(fitted: Fitted, name: str, path: str | Path) -> dict[str, Any]:
+    """Write `path`, and say what is in it; see `Surrogate.export`."""
+    target = Path(path).expanduser()
+    if target.suffix not in SUFFIXES:
+        raise InputError(f"path: expected a file that ends in {' or '.join(SUFFIXES)}, got {target.name!r}")
+    if target.suffix == ".onnx" and not all(map(find_spec, ("onnx", "onnxscript"))):
+        raise InputError("path: .onnx needs the packages onnx and onnxscript; pip install 'sciml[onnx]'")
+    e = fitted.encoding
+    operator = copy.deepcopy(unwrapped(fitted.operator)).cpu().eval()
+    module, inputs = e.physical(operator)
+    failure: Exception | None = None
+    for free in (OPEN, ("batch",)):  # some arithmetic with open sizes has no form in a file
+        try:
+            program = _traced(module, inputs, free)
+            note = {"operator": name, "sciml_version": version(), "inputs": _described(program, inputs)}
+            note |= {"output": {"name": "y", "holds": list(answered(e))}, "encoding": e.to_json()}
+            note["sensors"] = None if e.sensors is None else e.sensors.tolist()
+            replace_bytes(target, (_onnx if target.suffix == ".onnx" else _pt2)(program, inputs, json.dumps(note)))
+            return note
+        except RuntimeError as error:
+            failure = error
+    message = f"export: {target.suffix} has no form for what the {name} computes ({type(failure).__name__})"
+    raise InputError(message) from failure
+
+
+def _traced(module: torch.nn.Module, inputs: dict[str, Input], free: tuple[str, ...]) -> torch.export.ExportedProgram:
+    """The module as a program with these axes open, as far as its arithmetic leaves them so."""
+    dtype = next(module.buffers()).dtype
+    dims = {n: {i: torch.export.Dim.AUTO for i, a in enumerate(p.axes) if a in free} for n, p in inputs.items()}
+    with torch.no_grad():
+        examples = {n: torch.ones(p.sizes, dtype=dtype) for n, p in inputs.items()}
+        return torch.export.export(module, (), examples, dynamic_shapes=dims)
+
+
+def _sizes(program: torch.export.ExportedProgram) -> dict[str, list[Any]]:
+    """The sizes of every input; those that are open are symbols."""
+    names = program.graph_signature.user_inputs
+    found = {str(n.name): n.meta["val"].shape for n in program.graph.nodes if n.op == "placeholder" and n.name in names}
+    # a symbol that turned out to have one value stays a SymInt
+    free = lambda n: isinstance(n, torch.SymInt) and n.node.expr.is_symbol  # noqa: E731
+    return {name: [n if free(n) else int(n) for n in shape] for name, shape in found.items()}
+
+
+def _described(program: torch.export.ExportedProgram, inputs: dict[str, Input]) -> dict[str, Any]:
+    """Axes, sizes, and contents of the inputs; of open sizes the least and the most, which may be None."""
+    found: dict[str, Any] = {}
+    for name, shape in _sizes(program).items():
+        sizes: list[Any] = []
+        for axis, n in zip(inputs[name].axes, shape, strict=True):
+            if isinstance(n, torch.SymInt):
+                known = program.range_constraints[n.node.expr]
+                most = int(known.upper) if known.upper < 2**31 else None
+                n = [1 if axis == "batch" else int(known.lower), most]
+            sizes.append(n)
+        found[name] = {"axes": list(inputs[name].axes), "sizes": sizes, "holds": list(inputs[name].holds)}
+    return found
+
+
+def _pt2(program: torch.export.ExportedProgram, inputs: dict[str, Input], note: str) -> bytes:
+    """The program as torch stores it."""
+    program.example_inputs = None  # as large as a field, and of no use
+    body = io.BytesIO()
+    torch.export.save(program, body, extra_files={NOTE: note})
+    return body.getvalue()
+
+
+def _onnx(program: torch.export.ExportedProgram, inputs: dict[str, Input], note: str) -> bytes:
+    """The program as an ONNX model whose open axes have names."""
+    import onnx
+
+    axes = {
+        name: {i: inputs[name].axes[i] for i, n in enumerate(shape) if isinstance(n, torch.SymInt)}
+        for name, shape in _sizes(program).items()
+    }
+    log = logging.getLogger("torch.onnx")
+    former = log.level
+    log.setLevel(logging.ERROR)
+    try:  # it warns of packages that nothing here needs, and of axes that share a name because they share a size
+        with warnings.catch_warnings(action="ignore"):
+            made = torch.onnx.export(program, (), dynamic_shapes=axes, output_names=["y"], verbose=False)
+    finally:
+        log.setLevel(former)
+    assert made is not None
+    model = made.model_proto
+    onnx.helper.set_model_props(model, {NOTE: note})
+    return model.SerializeToString()
