@@ -188,13 +188,13 @@ class FiniteVolume(GridSolver):
         newton = _Newton(volumes, case.scales.fields.get(name, 1.0))
         if case.problem.steady:
             try:
-                values = np.asarray(_steady(case, volumes, newton, fixed))[None]
+                values = np.array(_steady(case, volumes, newton, fixed))[None]
             except SolverError as error:
                 values, failure = np.full((1, *volumes.grid.shape), np.nan), str(error)
         else:
             start, time = (case.problem.initial_state(case, volumes.grid), 0.0) if begin is None else begin
             frames, stepper = self._march(case, volumes, newton, fixed, start[name], time, times, "none")
-            values, failure = np.asarray(frames.values[name]), stepper.failure
+            values, failure = np.array(frames.values[name]), stepper.failure  # that can be written to
             here = conditions(case, volumes, times)
             rates = {
                 f"{name}_tendency": np.stack([volumes.rate(q, fixed | _at(here, i)) for i, q in enumerate(values)])
