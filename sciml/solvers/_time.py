@@ -1,9 +1,11 @@
-"""Marching anything to requested times: the one driver of all explicit time steppers in JAX.
+"""Marching anything to requested times: the one driver of all time steppers.
 
 A stepper knows one step of its method; the march knows requested times, failure and differentiation. From each time to
 the next it takes steps that the stepper chooses, the last of which ends there exactly. A march stops where values are
 no longer finite or an interval takes more than `max_substeps`; what follows is NaN, so that nothing has to be raised
 inside compiled code.
+
+The same code runs within JAX and, for steps that JAX cannot trace (`Controls.derivative` "none"), in Python.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ class Controls(NamedTuple):
     Args:
         max_substeps: between two requested times.
         checkpoints: states kept of an interval for reverse mode; the others are made again.
-        derivative: "reverse" (jax.grad, jax.vjp) or "forward" (jax.jvp, or none): which can be taken of the march.
+        derivative: "reverse" (jax.grad, jax.vjp) or "forward" (jax.jvp, or none): which can be taken of the march;
+            "none": Python's own loops, over steps of any kind.
     """
 
     max_substeps: int
@@ -35,9 +38,23 @@ class Controls(NamedTuple):
 
     def loop(self, going: Callable, body: Callable, start: Any, bound: int, checkpoints: int) -> Any:
         """A while loop that can be differentiated as `derivative` says."""
+        if self.derivative == "none":
+            while going(start):
+                start = body(start)
+            return start
         if self.derivative == "forward":
             return lax.while_loop(going, body, start)
         return eqxi.while_loop(going, body, start, max_steps=bound, checkpoints=checkpoints, kind="checkpointed")
+
+    def scan(self, body: Callable, start: Any, ends: Any) -> Any:
+        """`lax.scan` over the requested times."""
+        if self.derivative != "none":
+            return lax.scan(body, start, ends)
+        found = []
+        for each in zip(*ends, strict=True):
+            start, out = body(start, each)
+            found.append(out)
+        return start, jax.tree.map(lambda *a: jnp.stack(a), *found)
 
 
 class Stepper(ABC):
@@ -92,7 +109,9 @@ def march(stepper: Stepper, controls: Controls, state: State, times: jax.Array, 
         return (jax.tree.map(lambda a: jnp.where(alive, a, 0), state), alive), out
 
     befores = jnp.concatenate([jnp.asarray(start, times.dtype)[None], times[:-1]])
-    carry, (values, counts, reached) = lax.scan(interval, (stepper.settle(state), jnp.array(True)), (befores, times))
+    carry, (values, counts, reached) = controls.scan(
+        interval, (stepper.settle(state), jnp.array(True)), (befores, times)
+    )
     state, alive = carry
     return Frames(values, counts, reached, jax.tree.map(lambda a: jnp.where(alive, a, jnp.nan), state))
 

@@ -18,16 +18,17 @@ from sciml.geometry import AXES, Box
 from sciml.problem import Case, PDEProblem
 from sciml.registry import solvers
 from sciml.solver import Start, check_times
-from sciml.solvers._control_volumes import ControlVolumes, assemble, boundary_values, cell_inputs
+from sciml.solvers._control_volumes import ControlVolumes, assemble, cell_inputs
+from sciml.solvers._dirk_stepper import DirkStepper, conditions, steps
 from sciml.solvers._numerical import Begin, GridSolver, cell_counts, title
 from sciml.solvers._promotion import standard
 from sciml.solvers._sparse_jacobian import Pattern
+from sciml.solvers._time import Controls, Frames, march
 from sciml.support import Grid
 
 if TYPE_CHECKING:
     import xarray
 
-_GAMMA = 1 - 1 / math.sqrt(2)  # the L-stable choice
 _SUBSTEPS = [1, 2, 3] + [m * 2**k for k in range(1, 24) for m in (2, 3)]
 
 
@@ -48,6 +49,8 @@ class FiniteVolume(GridSolver):
         courant: sub-steps are at most courant · (cell size / L) · T, L and T being the problem's scales, so that time
             and space are refined together.
         time_step: the largest sub-step, in the problem's time unit, instead of the one from `courant`.
+        derivative: "reverse" (jax.grad, jax.vjp) or "forward" (jax.jvp): which `simulate` has in time; it changes no
+            result.
 
     Source: R. Alexander, SIAM J. Numer. Anal. 14, 1006 (1977), for the scheme in time.
     """
@@ -60,6 +63,7 @@ class FiniteVolume(GridSolver):
         stretching: float = 0.0,
         courant: float = 0.5,
         time_step: float | None = None,
+        derivative: str = "reverse",
     ):
         self.resolution = cell_counts(self.name, resolution, 3)
         numbers = (stretching, courant, 1.0 if time_step is None else time_step)
@@ -71,7 +75,9 @@ class FiniteVolume(GridSolver):
         for what, value in (("courant", courant), ("time_step", 1.0 if time_step is None else time_step)):
             if value <= 0:
                 raise InputError(f"{self.name}: {what} is {value!r}, expected a number > 0")
-        self.stretching, self.courant = float(stretching), float(courant)
+        if derivative not in ("reverse", "forward"):
+            raise InputError(f"{self.name}: derivative is {derivative!r}, expected 'reverse' or 'forward'")
+        self.stretching, self.courant, self.derivative = float(stretching), float(courant), derivative
         self.time_step = None if time_step is None else float(time_step)
 
     @classmethod
@@ -141,37 +147,31 @@ class FiniteVolume(GridSolver):
         """
         self.require(case)
         given = check_times(case.problem, times)
-        grid = self.grid(case)
-        volumes = assemble(case, grid)
-        name = volumes.field
-        theta = {k: jnp.asarray(v, float) for k, v in {**case.parameters, **parameters}.items()}
-        cells = {k: jnp.asarray(inputs.get(k, v), float) for k, v in cell_inputs(case, grid).items()}
-        implicit = _Implicit(volumes, grid, case.scales.fields.get(name, 1.0))
+        volumes, fixed = self._parts(case, parameters, inputs)
+        implicit = _Implicit(volumes, case.scales.fields.get(volumes.field, 1.0))
         if given is None:
-            data = self._data(case, volumes, theta, cells, np.zeros(1))
-            return {name: implicit(jnp.zeros(grid.shape), _at(data, 0), 0.0, 1.0, jnp.zeros(grid.shape))}
-        q = inputs["initial"] if "initial" in inputs else case.problem.initial_state(case, grid)[name]
-        q = jnp.asarray(q, float)
-        frames = []
-        for start, stop, count in zip(np.r_[0.0, given[:-1]], given, self.substeps(case, given), strict=True):
-            if count:
-                tau = (stop - start) / count
-                data = self._data(case, volumes, theta, cells, _stage_times(start, tau, count))
-                changing = {k: data[k] for k in ("boundary", "time")}
-                changing = jax.tree.map(lambda a: a.reshape(-1, 2, *a.shape[1:]), changing)
+            return {volumes.field: _steady(case, volumes, implicit, fixed)}
+        q = inputs["initial"] if "initial" in inputs else case.problem.initial_state(case, volumes.grid)[volumes.field]
+        return self._march(case, volumes, implicit, fixed, q, 0.0, given, self.derivative)[0].values
 
-                def body(q: Any, now: Any, data: Any = data, tau: float = tau) -> Any:
-                    return _step(volumes, implicit, q, [_at(data | now, i) for i in (0, 1)], tau), None
+    def _parts(self, case: Case, parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
+        """The control volumes of a case, and what of their data does not change in time."""
+        volumes = assemble(case, self.grid(case))
+        theta = {k: jnp.asarray(v, float) for k, v in {**case.parameters, **parameters}.items()}
+        cells = {k: jnp.asarray(inputs.get(k, v), float) for k, v in cell_inputs(case, volumes.grid).items()}
+        return volumes, {"parameters": theta, "inputs": cells}
 
-                q, _ = jax.lax.scan(body, q, changing)
-            frames.append(q)
-        return {name: jnp.stack(frames)}
-
-    def _data(self, case: Case, volumes: ControlVolumes, theta: Any, cells: Any, times: np.ndarray) -> dict[str, Any]:
-        """`data` of `ControlVolumes` with "boundary" and "time" over `times`."""
-        values = boundary_values(case, volumes.kinds, times)
-        boundary = {k: jnp.asarray(v, float) for k, v in values.items()}
-        return {"parameters": theta, "inputs": cells, "boundary": boundary, "time": jnp.asarray(times, float)}
+    def _march(
+        self, case: Case, volumes: Any, solve: Any, fixed: Any, q: Any, start: float, times: np.ndarray, derivative: str
+    ) -> tuple[Frames, DirkStepper]:
+        """The march from q at `start` on; `derivative` is that of `Controls`."""
+        counts = np.array(self.substeps(case, times, start))
+        table = steps(case, volumes, start, times, counts)
+        if derivative != "none":
+            table = jax.tree.map(lambda a: jnp.asarray(a, float), table)
+        stepper = DirkStepper(volumes, solve, fixed, table)
+        controls = Controls(max(int(counts.max()), 1), 64, derivative)
+        return march(stepper, controls, jnp.asarray(q, float), jnp.asarray(np.cumsum(counts), float)), stepper
 
     @standard
     def run(
@@ -183,13 +183,24 @@ class FiniteVolume(GridSolver):
             return [self._run(case, t, b) for case, t, b in zip(cases, times, starts, strict=True)]
 
     def _run(self, case: Case, times: np.ndarray, begin: Begin | None) -> dict[str, Any]:
-        grid, name = self.grid(case), case.problem.fields[0].name
-        frames, rates, status = self._march(case, grid, None if case.problem.steady else times, begin)
-        missing = np.full((max(len(times) - len(frames), 0), *grid.shape), np.nan)
-        found = {name: np.concatenate([np.reshape(frames, (len(frames), *grid.shape)), missing]), "status": status}
-        if not case.problem.steady:
-            found[f"{name}_tendency"] = np.concatenate([np.reshape(rates, (len(rates), *grid.shape)), missing])
-        return found
+        volumes, fixed = self._parts(case, {}, {})
+        name, failure, rates = volumes.field, "", {}
+        newton = _Newton(volumes, case.scales.fields.get(name, 1.0))
+        if case.problem.steady:
+            try:
+                values = np.array(_steady(case, volumes, newton, fixed))[None]
+            except SolverError as error:
+                values, failure = np.full((1, *volumes.grid.shape), np.nan), str(error)
+        else:
+            start, time = (case.problem.initial_state(case, volumes.grid), 0.0) if begin is None else begin
+            frames, stepper = self._march(case, volumes, newton, fixed, start[name], time, times, "none")
+            values, failure = np.array(frames.values[name]), stepper.failure  # that can be written to
+            here = conditions(case, volumes, times)
+            rates = {
+                f"{name}_tendency": np.stack([volumes.rate(q, fixed | _at(here, i)) for i, q in enumerate(values)])
+            }
+        status = "ok" if np.isfinite(values).all() else f"{self.name}: {title(case)}: {failure}"
+        return {name: values, **rates, "status": status}
 
     def begin(self, start: Start) -> Begin:
         name = start.case.problem.fields[0].name
@@ -211,62 +222,21 @@ class FiniteVolume(GridSolver):
             fields = {n: (("time", *dims), found[n][:count]) for n in (name, f"{name}_tendency")}
         return solution(case, times, fields, coords, solver=self.name, settings=self.settings, status=found["status"])
 
-    def _march(self, case: Case, grid: Grid, times: np.ndarray | None, begin: Begin | None) -> tuple[list, list, str]:
-        """Frames and rates of change up to the end, or to a failure; and the status."""
-        volumes = assemble(case, grid)
-        theta = {k: jnp.asarray(v) for k, v in case.parameters.items()}
-        cells = {k: jnp.asarray(v) for k, v in cell_inputs(case, grid).items()}
-        newton = _Newton(volumes, grid, case.scales.fields.get(volumes.field, 1.0))
-        zero = jnp.zeros(grid.shape)
-        frames: list[np.ndarray] = []
-        rates: list[np.ndarray] = []
-        now = start = 0.0 if begin is None else begin.time
-        try:
-            if times is None:
-                data = _at(self._data(case, volumes, theta, cells, np.zeros(1)), 0)
-                return [np.asarray(newton(zero, data, 0.0, 1.0, zero))], [], "ok"
-            state = case.problem.initial_state(case, grid) if begin is None else begin.state
-            q = jnp.asarray(state[volumes.field], float)
-            steps = self.substeps(case, times, start)
-            for before, stop, count in zip(np.r_[start, times[:-1]], times, steps, strict=True):
-                if count:
-                    tau = (stop - before) / count
-                    data = self._data(case, volumes, theta, cells, _stage_times(before, tau, count))
-                    for k in range(count):
-                        now = before + k * tau
-                        q = _step(volumes, newton, q, [_at(data, 2 * k + i) for i in (0, 1)], tau)
-                here = _at(self._data(case, volumes, theta, cells, np.array([stop])), 0)
-                frames.append(np.asarray(q))
-                rates.append(np.asarray(volumes.rate(q, here)))
-        except SolverError as error:
-            place = "" if times is None else f" at t = {now:.6g}"
-            return frames, rates, f"{self.name}: {title(case)}: {error}{place}"
-        return frames, rates, "ok"
+
+def _at(data: Any, i: int) -> Any:
+    return jax.tree.map(lambda a: jnp.asarray(a[i], float), data)
 
 
-def _stage_times(start: float, tau: float, count: int) -> np.ndarray:
-    """Times of both stages of every step."""
-    return (start + tau * (np.arange(count)[:, None] + np.array([_GAMMA, 1.0]))).ravel()
-
-
-def _at(data: Mapping[str, Any], i: int) -> dict[str, Any]:
-    return {**data, "boundary": {k: v[i] for k, v in data["boundary"].items()}, "time": data["time"][i]}
-
-
-def _step(volumes: ControlVolumes, solve: Any, q: Any, stages: list[dict[str, Any]], tau: float) -> Any:
-    """One step of size τ: s(q₁) = sⁿ + γτ G₁, s(q₂) = sⁿ + (1 − γ)τ G₁ + γτ G₂ with ds/dt = G(q, t)."""
-    known = volumes.storage(q, stages[0])
-    factor = _GAMMA * tau
-    first = solve(q, stages[0], 1.0, factor, known)
-    slope = (volumes.storage(first, stages[0]) - known) / factor
-    return solve(first, stages[1], 1.0, factor, known + (1 - _GAMMA) * tau * slope)
+def _steady(case: Case, volumes: ControlVolumes, solve: Any, fixed: Any) -> Any:
+    zero = jnp.zeros(volumes.grid.shape)
+    return solve(zero, fixed | _at(conditions(case, volumes, np.zeros(1)), 0), 0.0, 1.0, zero)
 
 
 class _Newton:
     """Newton's method with a sparse direct solver; a factorisation is kept for as long as it contracts well."""
 
-    def __init__(self, volumes: ControlVolumes, grid: Grid, scale: float):
-        self.volumes, self.grid, self.scale = volumes, grid, scale
+    def __init__(self, volumes: ControlVolumes, scale: float):
+        self.volumes, self.scale = volumes, scale
         self.pattern: Pattern | None = None
         self.factors: Any = None
         self.key: Any = None
@@ -309,11 +279,11 @@ class _Newton:
 
     def _detect(self, q: Any, given: tuple) -> Pattern:
         """The narrowest stencil whose matrix gives the directional derivative along a random direction."""
-        shape, periodic = self.grid.shape, tuple(self.grid.periodic[::-1])
+        grid = self.volumes.grid
         trial = np.random.default_rng(0).standard_normal(q.shape)
         expected = np.asarray(self.volumes.along(q, trial[None], *given))[0]
         for reach in (1, 2, 3):
-            pattern = Pattern(shape, periodic, reach)
+            pattern = Pattern(grid.shape, tuple(grid.periodic[::-1]), reach)
             matrix = pattern.matrix(np.asarray(self.volumes.along(q, pattern.directions, *given)))
             found = (matrix @ trial.ravel()).reshape(q.shape)
             if np.abs(found - expected).max() <= 1e-9 * np.abs(expected).max():
@@ -324,8 +294,9 @@ class _Newton:
 class _Implicit:
     """The same stage equations within JAX, differentiated through their solution (implicit function theorem)."""
 
-    def __init__(self, volumes: ControlVolumes, grid: Grid, scale: float):
+    def __init__(self, volumes: ControlVolumes, scale: float):
         self.volumes, self.scale = volumes, scale
+        grid = volumes.grid
         # The diagonal is told apart from neighbours up to two cells away.
         self.directions = Pattern(grid.shape, tuple(grid.periodic[::-1]), 1).directions
 

@@ -113,6 +113,22 @@ class Channel(Scalar):
         return {"q": decay * np.sin(2 * np.pi * (coords[0] - t)) * np.sin(np.pi * coords[1])[:, None]}
 
 
+class Explosion(Scalar):
+    """∂t q = q², q = 1 at first and insulated ends: q = 1/(1 − t)."""
+
+    name = "test_explosion"
+    steady = False
+
+    def equations(self, q, d, theta, x):
+        return {"q": Balance(storage=q.q, flux=-theta.diffusivity * d.grad(q.q), source=q.q**2)}
+
+    def boundary_conditions(self, case):
+        return {b: {"q": BoundaryCondition("neumann", 0.0)} for b in ("x_min", "x_max")}
+
+    def initial_state(self, case, grid):
+        return {"q": np.ones(grid.shape)}
+
+
 class Open(Scalar):
     """No boundary value and no equation fixes the level."""
 
@@ -272,21 +288,28 @@ def test_simulate_equals_solve_and_has_gradients():
 
 def test_simulate_in_time_equals_solve_and_has_gradients():
     case, solver, times = Burgers().case(viscosity=0.03), FiniteVolume(24), [0.0, 0.1, 0.35]
+    forward = FiniteVolume(24, derivative="forward")
     start = np.sin(2 * np.pi * solver.grid(case).centres[0])
     change = np.random.default_rng(1).standard_normal(24)
 
-    def loss(viscosity, start):
+    def loss(viscosity, start, solver=solver):
         u = solver.simulate({"viscosity": viscosity}, {"initial": start}, times, case)["u"]
         return jnp.sum(jnp.sin(3 * u) * jnp.arange(24))
 
-    loss = jax.jit(loss)
+    loss = jax.jit(loss, static_argnames="solver")
     with jax.enable_x64(True):
         same = solver.simulate({}, {}, times, case)["u"]
         np.testing.assert_allclose(np.asarray(same), solver.solve(case, times)["u"].values, rtol=0, atol=1e-12)
         by_viscosity, by_start = jax.grad(loss, argnums=(0, 1))(0.03, jnp.asarray(start))
         h = 1e-5
         slope = (loss(0.03 + h, start + h * change) - loss(0.03 - h, start - h * change)) / (2 * h)
-        assert float(by_viscosity + jnp.sum(by_start * change)) == pytest.approx(float(slope), rel=1e-6)
+        along = float(by_viscosity + jnp.sum(by_start * change))
+        assert along == pytest.approx(float(slope), rel=1e-6)
+        value, tangent = jax.jvp(
+            lambda k, q: loss(k, q, forward), (0.03, jnp.asarray(start)), (1.0, jnp.asarray(change))
+        )
+        assert float(value) == pytest.approx(float(loss(0.03, start)), rel=1e-12)
+        assert float(tangent) == pytest.approx(along, rel=1e-9)
 
 
 def test_times_are_hit_and_substeps_are_bounded():
@@ -313,6 +336,17 @@ def test_many_cases_each_with_its_status():
     np.testing.assert_array_equal(data["status"].values, [0, 1])
     np.testing.assert_array_equal(data["row_size"].values, [2, 1])
     assert "too large" in str(data["status_message"].values[1])
+
+
+def test_a_march_ends_where_newton_fails():
+    """q = 1/(1 − t) has no value from t = 1 on; what came before is kept, what follows is not made up."""
+    (found,) = FiniteVolume(8, time_step=0.01).run([Explosion().case()], [np.array([0.5, 0.8, 1.5, 2.0])])
+    for name in ("q", "q_tendency"):
+        assert np.isfinite(found[name][:2]).all() and np.isnan(found[name][2:]).all()
+    np.testing.assert_allclose(found["q"][:2, 0], [2.0, 5.0], rtol=1e-3)
+    np.testing.assert_allclose(found["q_tendency"][:2], found["q"][:2] ** 2, rtol=1e-9)
+    place = float(found["status"].rsplit("at t = ", 1)[1])
+    assert "Newton's iteration did not converge" in found["status"] and place == pytest.approx(1.0, abs=0.02)
 
 
 def test_an_open_level_is_reported():
@@ -349,6 +383,7 @@ def test_coloured_derivatives_give_the_whole_matrix(shape, reach, periodic):
         ({"courant": 0.0}, "courant"),
         ({"time_step": -0.1}, "time_step"),
         ({"time_step": math.inf}, "time_step"),
+        ({"derivative": "both"}, "derivative"),
     ],
 )
 def test_bad_settings_are_named(arguments, message):

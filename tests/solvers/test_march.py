@@ -68,6 +68,15 @@ def test_failure_is_nan_from_there_on():
     assert short.substeps.tolist() == [20, 100, 0] and short.reached[1] == pytest.approx(1.2)
 
 
+def test_loops_in_python_do_the_same():
+    def rate(t):
+        return jnp.where(t > 1.3, jnp.nan, jnp.cos(t))
+
+    one, other = (run(rate, [0.25, 0.5, 1.2, 1.5, 2.0], start=0.25, derivative=d) for d in ("none", "forward"))
+    assert other.substeps[-1] == 0 and np.isnan(other.values["a"][3:]).all()
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-13), one, other)
+
+
 def test_both_modes_differentiate_it():
     def end(scale, derivative):
         return run(lambda t: scale * jnp.cos(t), [0.3, 2.0], derivative=derivative).values["a"][-1, 0]
