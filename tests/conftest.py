@@ -42,7 +42,7 @@ def checked(function: FunctionType, module: ModuleType) -> Any:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if "torch" in sys.modules and sys.modules["torch"].compiler.is_exporting():  # sizes are no numbers then
+        if "torch" in sys.modules and sys.modules["torch"].compiler.is_compiling():  # sizes are no numbers then
             return function(*args, **kwargs)
         try:
             return strict()(*args, **kwargs)

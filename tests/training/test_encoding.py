@@ -28,7 +28,8 @@ STRETCHED = Grid((np.array([0.0, 0.1, 0.4, 1.0, 2.0]), np.array([0.0, 0.2, 0.5, 
 MASK = np.ones((3, 4))
 MASK[1, 2] = MASK[0, 0] = 0
 MASKED = Grid(GRID.faces, mask=MASK)
-TRIANGLES = Mesh(np.array([[0, 0], [2, 0], [2, 1], [0, 1.0], [1, 2]]), {"triangle": [[0, 1, 2], [0, 2, 3], [2, 3, 4]]})
+CELLS = {"triangle": np.array([[0, 1, 2], [0, 2, 3], [2, 3, 4]])}
+TRIANGLES = Mesh(np.array([[0, 0], [2, 0], [2, 1], [0, 1.0], [1, 2]]), CELLS)
 
 
 def problem(**more):
