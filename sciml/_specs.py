@@ -29,6 +29,13 @@ class FieldSpec:
     role: str = "state"
     description: str = ""
 
+    def __post_init__(self) -> None:
+        for what, value, known in (
+            ("location", self.location, ("cell", "face", "node")), ("role", self.role, ("state", "diagnostic")),
+        ):  # fmt: skip
+            if value not in known:
+                raise InputError(f"field {self.name!r}: {what} is {value!r}, expected one of {', '.join(known)}")
+
 
 @dataclass(frozen=True)
 class ParameterSpec:

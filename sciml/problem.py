@@ -147,7 +147,7 @@ class Problem(ABC):
             now = self.boundary_values(case, [time, time + time_step])
             for name, values in now.items():
                 if values.ndim == 1 and any(isinstance(v, Series) for v in case.inputs.values()):
-                    scale = self.scales(case).fields.get(name.rsplit("_", 1)[-1], 1.0)
+                    scale = self.scales(case).fields.get(self.field_on(name), 1.0)
                     found[f"{name}_now"], found[f"{name}_next"] = values[0] / scale, values[1] / scale
         return found
 
@@ -172,6 +172,15 @@ class Problem(ABC):
     def boundary_values(self, case: Case, times: Any) -> dict[str, np.ndarray]:
         """Values that boundaries are given, "<boundary>_<field>" over (time,) or (time, along the boundary)."""
         return {}
+
+    def streamfunction(self, case: Case, grid: Grid) -> np.ndarray | None:
+        """The initial stream function ψ on cell corners (at a resolution of its own), u = ∂ψ/∂y, v = −∂ψ/∂x; None where
+        a case begins in another way."""
+        return None
+
+    def field_on(self, value: str) -> str:
+        """The field of a boundary value called "<boundary>_<field>"."""
+        return max((f.name for f in self.fields if value.endswith(f"_{f.name}")), key=len, default="")
 
     def published(self) -> tuple[Published, ...]:
         """Curves that others have published of its cases."""
@@ -220,11 +229,6 @@ class PDEProblem(Problem):
             for name, condition in conditions.items()
             if condition.kind == "dirichlet"
         }
-
-    def streamfunction(self, case: Case, grid: Grid) -> np.ndarray | None:
-        """The initial stream function ψ on cell corners (at a resolution of its own), u = ∂ψ/∂y, v = −∂ψ/∂x; None where
-        a case begins in another way."""
-        return None
 
     def balances(self) -> dict[str, Balance]:
         """`equations` with its symbols filled in."""

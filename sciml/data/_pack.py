@@ -135,7 +135,7 @@ def describe(case: Case, times: np.ndarray, status: str = "ok") -> dict[str, Any
     for name, given in problem.boundary_values(case, asked).items():
         values = np.asarray(given, dtype=np.float64)[: len(times)]
         dims = ("frame",) if np.ndim(values) == 1 else ("frame", f"boundary_{name}_point")
-        note = {"units": schema.units_of(problem, name.rsplit("_", 1)[-1])[0], "long_name": f"boundary value {name}"}
+        note = {"units": schema.units_of(problem, problem.field_on(name))[0], "long_name": f"boundary value {name}"}
         data[f"boundary_{name}"] = (dims, values, note)
     data["status"] = (("case",), np.array([status != "ok"], np.uint8), schema.flag_attrs(schema.STATUSES, "outcome"))
     if status != "ok":

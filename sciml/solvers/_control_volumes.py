@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -16,6 +15,7 @@ from sciml.boundary import BoundaryCondition
 from sciml.derivatives import jax as provider
 from sciml.geometry import AXES
 from sciml.problem import Case, Problem
+from sciml.solvers._numerical import Alike
 from sciml.support import Grid
 
 Data = Mapping[str, Any]
@@ -79,22 +79,15 @@ class ControlVolumes:
 
 
 @lru_cache(maxsize=16)
-def _assembled(problem: str, options: str, faces: tuple[bytes, ...], periodic: tuple[bool, ...], kinds: Any) -> Any:
-    from sciml.registry import problems
-
-    grid = Grid(tuple(np.frombuffer(f) for f in faces), periodic)
-    return ControlVolumes(problems.get(problem)(**json.loads(options)), grid, dict(kinds))
+def _assembled(problem: Alike, faces: tuple[bytes, ...], periodic: tuple[bool, ...], kinds: Any) -> ControlVolumes:
+    return ControlVolumes(problem.problem, Grid(tuple(np.frombuffer(f) for f in faces), periodic), dict(kinds))
 
 
 def assemble(case: Case, grid: Grid) -> ControlVolumes:
     """The control volumes of a case; cases that differ in values alone share them, compiled functions included."""
-    problem = case.problem
-    kinds = boundary_kinds(case, grid)
-    if type(problem).__module__.startswith("sciml.problems."):
-        options = json.dumps(problem.options, sort_keys=True)
-        faces = tuple(np.ascontiguousarray(f, dtype=np.float64).tobytes() for f in grid.faces)
-        return _assembled(problem.name, options, faces, tuple(map(bool, grid.periodic)), tuple(sorted(kinds.items())))
-    return ControlVolumes(problem, grid, kinds)
+    faces = tuple(np.ascontiguousarray(f, dtype=np.float64).tobytes() for f in grid.faces)
+    kinds = tuple(sorted(boundary_kinds(case, grid).items()))
+    return _assembled(Alike(case.problem), faces, tuple(map(bool, grid.periodic)), kinds)
 
 
 def boundary_kinds(case: Case, grid: Grid) -> dict[str, str]:

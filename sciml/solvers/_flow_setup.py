@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,7 +24,8 @@ from sciml.support import Grid, Support
 
 # wall, the field along it, the field through it
 WALLS = (("y_min", "u", "v"), ("y_max", "u", "v"), ("x_min", "v", "u"), ("x_max", "v", "u"))
-SAMPLES = 64  # knots in each output interval for wall values that are given as functions of time
+SAMPLES = 64  # knots in each output interval and time scale for wall values that are given as functions of time
+MOST_SAMPLES = 100_000  # in an interval
 
 
 def equations_fit(problem: Problem) -> bool:
@@ -54,7 +56,7 @@ def arrays(
     parameters |= {"width": x1 - x0, "height": y1 - y0}
     grid = Grid.uniform(box, shape)
     inputs: dict[str, Any] = {}
-    conditions = case.boundary_conditions
+    conditions, begun = case.boundary_conditions, 0.0 if begin is None else begin.time
     for wall, along, through in WALLS:
         if box.periodic["xy".index(wall[0])]:
             continue
@@ -62,10 +64,10 @@ def arrays(
             kind = conditions[wall][field].kind if field in conditions.get(wall, {}) else "absent"
             if kind != "dirichlet":
                 raise InputError(f"{name}: {field} on {wall} has a condition that is {kind}, expected dirichlet")
-        knots, values = _in_time(conditions[wall][through], times)
+        knots, values = _in_time(conditions[wall][through], times, begun, case.scales.time)
         if np.any(values != 0):
             raise InputError(f"{name}: {through} on {wall} is not zero; incompressible_flow needs walls")
-        knots, values = _in_time(conditions[wall][along], times)
+        knots, values = _in_time(conditions[wall][along], times, begun, case.scales.time)
         if np.any(values != 0):
             inputs[f"{wall}_{along}"] = (knots, _along(values, grid.faces["xy".index(wall[0]) ^ 1].size))
     if begin is None:
@@ -75,17 +77,27 @@ def arrays(
     return parameters, inputs
 
 
-def _in_time(condition: BoundaryCondition, times: Any) -> tuple[np.ndarray, np.ndarray]:
+def from_start(parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The same with times counted from the start."""
+    start = float(inputs.get("start", 0.0))
+    moved = {k: (v[0] - start, *v[1:]) if isinstance(v, tuple) else v for k, v in inputs.items() if k != "start"}
+    return dict(parameters), moved
+
+
+def _in_time(condition: BoundaryCondition, times: Any, begun: float, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Knots and values: of a function of time `SAMPLES` in each interval and in each of the case's time scales."""
     value = condition.value
     if isinstance(value, Series):
         return value.times, value.values
     if not callable(value):
         return np.zeros(1), np.asarray(value, dtype=np.float64)[None]
-    ends = np.unique(np.concatenate([[0.0], np.atleast_1d(np.asarray([] if times is None else times, float))]))
+    ends = np.unique(np.concatenate([[begun], np.atleast_1d(np.asarray([] if times is None else times, float))]))
+    ends = ends[ends >= begun]
     if ends.size < 2:
         return ends, condition.over(ends)
-    inner = np.linspace(0, 1, SAMPLES, endpoint=False)
-    knots = np.append((ends[:-1, None] + inner * np.diff(ends)[:, None]).ravel(), ends[-1])
+    counts = [min(math.ceil(SAMPLES * max(1.0, gap / scale)), MOST_SAMPLES) for gap in np.diff(ends)]
+    parts = [np.linspace(a, b, n, endpoint=False) for a, b, n in zip(ends[:-1], ends[1:], counts, strict=True)]
+    knots = np.append(np.concatenate(parts), ends[-1])
     return knots, condition.over(knots)
 
 
@@ -99,7 +111,7 @@ def _along(values: np.ndarray, faces: int) -> np.ndarray:
 
 
 def _start(case: Case, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    psi = case.problem.streamfunction(case, grid)  # type: ignore[attr-defined]
+    psi = case.problem.streamfunction(case, grid)
     if psi is not None:
         return face_velocities(np.asarray(psi), grid)
     state = case.problem.initial_state(case, grid)

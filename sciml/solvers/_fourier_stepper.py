@@ -48,7 +48,7 @@ from sciml.expressions import (
     time_derivative,
     without_gradients,
 )
-from sciml.problem import PDEProblem
+from sciml.problem import PDEProblem, Problem
 from sciml.solvers._fourier import kept, wave_numbers
 from sciml.solvers._time import Stepper
 
@@ -115,6 +115,13 @@ def system(problem: PDEProblem) -> System:
     if constraints != [divergence] or len(others) != 1 or not _is_pressure(rows, others[0]):
         raise InputError("expected no constraint but ∇·(the fields) = 0, held up by one field as a pressure")
     return System(tuple(rows), others[0], carriers)
+
+
+def names_time(problem: Problem) -> bool:
+    """Whether its equations name the time."""
+    rows = [r for balance in problem.balances().values() for r in balance.components()]
+    parts = [e for storage, flux, source in rows for e in (storage, *flux, source) if e is not None]
+    return any(isinstance(leaf, Time) for e in parts for leaf in leaves(e))
 
 
 def _constant(leaf: Expression) -> bool:

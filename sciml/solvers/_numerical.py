@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from sciml.errors import InputError, is_whole
+from sciml.errors import InputError, is_whole, suggest
 from sciml.problem import Case, Problem
 from sciml.solver import Restartable, Start, check_times
 from sciml.support import Grid
@@ -86,12 +86,14 @@ class GridSolver(Restartable):
     # -- restarts -----------------------------------------------------------------------------------------------
 
     def rollout(self, starts: Sequence[Start], times: np.ndarray) -> Iterator[list[np.ndarray]]:
+        if not starts:
+            return
         times = np.asarray(times, dtype=np.float64).reshape(len(starts), -1)
         cases = [s.case for s in starts]
         for start, asked in zip(starts, times, strict=True):
             self.require(start.case)
-            if asked.size and asked[0] < start.time * (1 - 1e-9):
-                raise InputError(f"times: expected times from that of the frame on, {start.time:g}, got {asked[0]:g}")
+            if asked.size:
+                _check_after(start, check_times(start.case.problem, asked))
         grids = [self.grid(case) for case in cases]
         begins = [self.begin(start) for start in starts]
         for k in range(times.shape[1]):
@@ -114,8 +116,7 @@ class GridSolver(Restartable):
         if asked is None:
             raise InputError(f"resume: {case.problem.name} is steady; use solve")
         start = start_of(case, frame, self.needed(case))
-        if asked[0] < start.time * (1 - 1e-9):
-            raise InputError(f"times: expected times from that of the frame on, {start.time:g}, got {asked[0]:g}")
+        _check_after(start, asked)
         begin = self.exactly(frame, start)
         return self.label(case, asked, self.run([case], [asked], [begin or self.begin(start)])[0])
 
@@ -162,6 +163,61 @@ class GridSolver(Restartable):
         else:
             what = "values are not finite"
         return count, f"{self.name}: {title(case)}: {what} at t = {float(found['reached'][count]):.6g}; {hint}"
+
+
+def _check_after(start: Start, asked: np.ndarray | None) -> None:
+    """Refuse times before that of the frame."""
+    if asked is not None and asked[0] < start.time * (1 - 1e-9):
+        raise InputError(f"times: expected times from that of the frame on, {start.time:g}, got {asked[0]:g}")
+
+
+def since(start: float, times: np.ndarray, dtype: str) -> np.ndarray:
+    """Times counted from `start`, so that rounding to `dtype` does not grow with how late a march begins.
+
+    Raises:
+        InputError: two that are one when rounded.
+    """
+    elapsed = np.asarray(times, dtype=np.float64) - start
+    close = np.diff(elapsed.astype(dtype)) <= 0
+    if close.any():
+        k = int(np.argmax(close))
+        raise InputError(f"times: {times[k]!r} and {times[k + 1]!r} are one in {dtype}; use dtype float64, or fewer")
+    return elapsed
+
+
+class Alike:
+    """A problem as a key of compiled functions: equal balances and fields, equal functions."""
+
+    def __init__(self, problem: Problem):
+        self.problem: Any = problem
+        rows = {n: b.components() for n, b in problem.balances().items()}
+        self.key = repr((rows, [f.name for f in problem.fields], problem.velocity))
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Alike) and self.key == other.key
+
+
+def checked(times: Any, dtype: Any) -> Any:
+    """Times of `simulate` as an array of JAX.
+
+    Raises:
+        InputError: not a sequence of at least one.
+    """
+    if np.ndim(times) != 1 or not np.size(times):
+        raise InputError(f"simulate: times: expected a sequence of times, got shape {np.shape(times)}")
+    import jax.numpy as jnp
+
+    return jnp.asarray(times, dtype)
+
+
+def known_names(what: str, given: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Refuse a name that nothing would act on."""
+    for name in given:
+        if name not in names:
+            raise InputError(f"simulate: {what}: nothing is called {name!r}{suggest(name, names)}")
 
 
 def title(case: Case) -> str:

@@ -13,14 +13,14 @@ import numpy as np
 import optimistix
 from scipy.sparse.linalg import splu
 
-from sciml.errors import InputError, SolverError, is_number
+from sciml.errors import InputError, SolverError, is_number, is_whole
 from sciml.geometry import AXES, Box
 from sciml.problem import Case, PDEProblem
 from sciml.registry import solvers
 from sciml.solver import Start, check_times
 from sciml.solvers._control_volumes import ControlVolumes, assemble, cell_inputs
 from sciml.solvers._dirk_stepper import DirkStepper, conditions, steps
-from sciml.solvers._numerical import Begin, GridSolver, cell_counts, title
+from sciml.solvers._numerical import Begin, GridSolver, cell_counts, known_names, title
 from sciml.solvers._promotion import standard
 from sciml.solvers._sparse_jacobian import Pattern
 from sciml.solvers._time import Controls, Frames, march
@@ -29,7 +29,7 @@ from sciml.support import Grid
 if TYPE_CHECKING:
     import xarray
 
-_SUBSTEPS = [1, 2, 3] + [m * 2**k for k in range(1, 24) for m in (2, 3)]
+_SUBSTEPS = [1, 2, 3] + [m * 2**k for k in range(1, 60) for m in (2, 3)]
 
 
 @solvers.register("finite_volume")
@@ -51,6 +51,7 @@ class FiniteVolume(GridSolver):
         time_step: the largest sub-step, in the problem's time unit, instead of the one from `courant`.
         derivative: "reverse" (jax.grad, jax.vjp) or "forward" (jax.jvp): which `simulate` has in time; it changes no
             result.
+        max_substeps: between two requested times.
 
     Source: R. Alexander, SIAM J. Numer. Anal. 14, 1006 (1977), for the scheme in time.
     """
@@ -64,6 +65,7 @@ class FiniteVolume(GridSolver):
         courant: float = 0.5,
         time_step: float | None = None,
         derivative: str = "reverse",
+        max_substeps: int = 1_000_000,
     ):
         self.resolution = cell_counts(self.name, resolution, 3)
         numbers = (stretching, courant, 1.0 if time_step is None else time_step)
@@ -77,6 +79,9 @@ class FiniteVolume(GridSolver):
                 raise InputError(f"{self.name}: {what} is {value!r}, expected a number > 0")
         if derivative not in ("reverse", "forward"):
             raise InputError(f"{self.name}: derivative is {derivative!r}, expected 'reverse' or 'forward'")
+        if not is_whole(max_substeps) or max_substeps < 1:
+            raise InputError(f"{self.name}: max_substeps is {max_substeps!r}, expected an integer from 1 on")
+        self.max_substeps = int(max_substeps)
         self.stretching, self.courant, self.derivative = float(stretching), float(courant), derivative
         self.time_step = None if time_step is None else float(time_step)
 
@@ -124,6 +129,12 @@ class FiniteVolume(GridSolver):
             sizes = [float(np.mean(w)) for w in self.grid(case).widths]
             step = self.courant * min(sizes) / case.scales.length * case.scales.time
         gaps = np.diff(times, prepend=start)
+        if gaps.max() > self.max_substeps * step:
+            k = int(gaps.argmax())
+            raise InputError(
+                f"{self.name}: {title(case)}: from t = {times[k] - gaps[k]:g} to {times[k]:g} are {gaps[k] / step:.3g} "
+                f"sub-steps, more than max_substeps = {self.max_substeps}; ask for more times, or allow more"
+            )
         # from a sparse list of counts, so that few different loops are compiled
         return [0 if g == 0 else next(n for n in _SUBSTEPS if n >= g / step * (1 - 1e-9)) for g in gaps]
 
@@ -137,8 +148,8 @@ class FiniteVolume(GridSolver):
         Args:
             parameters: parameters of the equation, by name; the case's where left out. Those that act through
                 boundary values alone are taken from the case.
-            inputs: coefficients, sources (on cells) and "initial" (the initial field on cells); the case's where left
-                out.
+            inputs: coefficients, sources (on cells) and "initial" (the field on cells at the start); the case's where
+                left out; and "start", the concrete time at which it starts, 0 by default.
             times: (T,) concrete times, or None for a steady problem.
             case: gives geometry and boundary values, which are not differentiated.
 
@@ -147,12 +158,15 @@ class FiniteVolume(GridSolver):
         """
         self.require(case)
         given = check_times(case.problem, times)
+        known_names("parameters", parameters, [p.name for p in case.problem.parameters])
+        known_names("inputs", inputs, [*(i.name for i in case.problem.inputs), "initial", "start"])
         volumes, fixed = self._parts(case, parameters, inputs)
         implicit = _Implicit(volumes, case.scales.fields.get(volumes.field, 1.0))
         if given is None:
             return {volumes.field: _steady(case, volumes, implicit, fixed)}
         q = inputs["initial"] if "initial" in inputs else case.problem.initial_state(case, volumes.grid)[volumes.field]
-        return self._march(case, volumes, implicit, fixed, q, 0.0, given, self.derivative)[0].values
+        start = float(inputs.get("start", 0.0))
+        return self._march(case, volumes, implicit, fixed, q, start, given, self.derivative)[0].values
 
     def _parts(self, case: Case, parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> Any:
         """The control volumes of a case, and what of their data does not change in time."""
@@ -187,6 +201,7 @@ class FiniteVolume(GridSolver):
         name, failure, rates = volumes.field, "", {}
         newton = _Newton(volumes, case.scales.fields.get(name, 1.0))
         if case.problem.steady:
+            time, counts = 0.0, np.zeros(1, int)
             try:
                 values = np.array(_steady(case, volumes, newton, fixed))[None]
             except SolverError as error:
@@ -195,12 +210,15 @@ class FiniteVolume(GridSolver):
             start, time = (case.problem.initial_state(case, volumes.grid), 0.0) if begin is None else begin
             frames, stepper = self._march(case, volumes, newton, fixed, start[name], time, times, "none")
             values, failure = np.array(frames.values[name]), stepper.failure  # that can be written to
+            counts = np.asarray(frames.substeps)
             here = conditions(case, volumes, times)
             rates = {
                 f"{name}_tendency": np.stack([volumes.rate(q, fixed | _at(here, i)) for i, q in enumerate(values)])
             }
-        status = "ok" if np.isfinite(values).all() else f"{self.name}: {title(case)}: {failure}"
-        return {name: values, **rates, "status": status}
+        whole = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+        status = "ok" if whole.all() else f"{self.name}: {title(case)}: {failure}"
+        known = np.maximum.accumulate(np.where(whole, times, time))
+        return {name: values, **rates, "substeps": counts, "reached": known, "status": status}
 
     def begin(self, start: Start) -> Begin:
         name = start.case.problem.fields[0].name
@@ -314,4 +332,5 @@ class _Implicit:
         def residual(q: Any, given: Any) -> Any:
             return self.volumes._residual(q, *given) / size
 
-        return optimistix.root_find(residual, newton, q, given, max_steps=40, throw=False, adjoint=adjoint).value
+        found = optimistix.root_find(residual, newton, q, given, max_steps=40, throw=False, adjoint=adjoint)
+        return jnp.where(found.result == optimistix.RESULTS.successful, found.value, jnp.nan)

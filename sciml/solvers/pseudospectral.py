@@ -18,7 +18,7 @@ from sciml.problem import Case, PDEProblem, Problem
 from sciml.registry import solvers
 from sciml.solver import Start
 from sciml.solvers import _fourier, _fourier_stepper, _time
-from sciml.solvers._numerical import Begin, GridSolver, cell_counts, title
+from sciml.solvers._numerical import Alike, Begin, GridSolver, cell_counts, checked, known_names, since, title
 from sciml.solvers._promotion import standard
 from sciml.support import Grid
 
@@ -112,7 +112,7 @@ class PseudoSpectral(GridSolver):
         inputs: dict[str, Any] = {"lower": np.array(box.lower), "lengths": np.subtract(box.upper, box.lower)}
         if begin is not None:
             return dict(case.parameters), inputs | {**begin.state, "start": np.float64(begin.time)}
-        psi = case.problem.streamfunction(case, grid)  # type: ignore[attr-defined]
+        psi = case.problem.streamfunction(case, grid)
         if psi is not None:
             _check_period(case, psi)
             names = _fourier_stepper.system(case.problem).fields  # type: ignore[arg-type]
@@ -153,15 +153,17 @@ class PseudoSpectral(GridSolver):
 
     @standard
     def _simulate(self, parameters: Any, inputs: Any, times: Any, problem: PDEProblem, derivative: str) -> Any:
+        system = _fourier_stepper.system(problem)
+        known_names("parameters", parameters, [p.name for p in problem.parameters])
+        known_names("inputs", inputs, [*system.fields, "lower", "lengths", "start"])
         real = jnp.zeros(()).dtype
         given = {k: jnp.asarray(v, real) for k, v in parameters.items()}
         fields = {k: jnp.asarray(v, real) for k, v in inputs.items()}
-        system = _fourier_stepper.system(problem)
         shape = fields[system.fields[0]].shape
         stepper = _fourier_stepper.FourierStepper(system, given, fields["lengths"], shape, fields["lower"], self.cfl)
         controls = _time.Controls(self.max_substeps, 32, derivative)
         state, start = stepper.start(fields), fields.get("start", 0.0)
-        frames = _time.march(stepper, controls, state, jnp.asarray(times, real), start)
+        frames = _time.march(stepper, controls, state, checked(times, real), start)
         return {**frames.values, "substeps": frames.substeps, "reached": frames.reached}
 
     def run(
@@ -169,10 +171,14 @@ class PseudoSpectral(GridSolver):
     ) -> list[dict[str, np.ndarray]]:
         found = []
         for i, (case, asked) in enumerate(zip(cases, times, strict=True)):
-            given = self.arrays(case, asked, None if begins is None else begins[i])
+            parameters, inputs = self.arrays(case, asked, None if begins is None else begins[i])
+            # an equation that names the time needs it as it is
+            late = 0.0 if _fourier_stepper.names_time(case.problem) else float(inputs.pop("start", 0.0))
+            elapsed = since(late, asked, self.dtype)
             with jax.enable_x64(self.dtype == "float64"):
-                made = _compiled(self, *given, asked, _Same(case.problem))
-                found.append({k: np.asarray(v) for k, v in made.items()})
+                made = _compiled(self, parameters, inputs, elapsed, Alike(case.problem))
+                made = {k: np.asarray(v) for k, v in made.items()}
+            found.append(made | {"reached": made["reached"] + np.float64(late)})
         return found
 
     def begin(self, start: Start) -> Begin:
@@ -209,23 +215,8 @@ class PseudoSpectral(GridSolver):
         return isinstance(other, PseudoSpectral) and self.settings == other.settings
 
 
-class _Same:
-    """A problem as a key of compiled functions: equal balances, equal functions."""
-
-    def __init__(self, problem: Any):
-        self.problem: PDEProblem = problem
-        rows = {n: b.components() for n, b in problem.balances().items()}
-        self.key = repr((rows, [f.name for f in problem.fields], problem.velocity))
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.key == other.key
-
-
 @partial(jax.jit, static_argnames=("solver", "problem"))
-def _compiled(solver: PseudoSpectral, parameters: Any, inputs: Any, times: Any, problem: _Same) -> Any:
+def _compiled(solver: PseudoSpectral, parameters: Any, inputs: Any, times: Any, problem: Alike) -> Any:
     return solver._simulate(parameters, inputs, times, problem.problem, "forward")
 
 

@@ -19,7 +19,19 @@ from sciml.support.grid import Grid
 from sciml.support.mesh import CELLS, Mesh, kind_of
 from sciml.support.points import Points
 
-__all__ = ["CELLS", "Grid", "Mesh", "Points", "Stencil", "Support", "Variable", "kind_of", "read", "support_of"]
+__all__ = [
+    "CELLS",
+    "Grid",
+    "Mesh",
+    "Points",
+    "Stencil",
+    "Support",
+    "Variable",
+    "check_span",
+    "kind_of",
+    "read",
+    "support_of",
+]
 
 
 def read(variables: Mapping[str, Any], geometry: Geometry | None) -> Support:
@@ -44,6 +56,27 @@ def read(variables: Mapping[str, Any], geometry: Geometry | None) -> Support:
     return Mesh(position, cells) if cells else Points(position)
 
 
+def check_span(coordinates: Mapping[str, Any], geometry: Geometry) -> None:
+    """Refuse cell centres by axis that do not fill a domain.
+
+    Raises:
+        InputError: they end more than a spacing before the domain does, or beyond it; or, where it is periodic, equal
+            spacings do not add up to its length.
+    """
+    for axis, (low, high), around in zip("xyz", geometry.extents, geometry.periodic, strict=False):
+        c = np.asarray(coordinates[axis], dtype=np.float64)
+        gaps, slack = np.diff(c) if len(c) > 1 else np.array([high - low]), 1e-4 * (high - low)
+        if around and np.ptp(gaps) <= slack:
+            fits = abs(len(c) * gaps.mean() - (high - low)) <= slack
+        else:
+            fits = -slack <= c[0] - low <= gaps[0] + slack and -slack <= high - c[-1] <= gaps[-1] + slack
+        if not (fits or (around and np.ptp(gaps) > slack)):
+            raise InputError(
+                f"the solution is cut along {axis}, or of another domain; expected all of {low:g} to {high:g}, "
+                f"got cells around {c[0]:g} to {c[-1]:g}"
+            )
+
+
 def support_of(case: Any, solution: Any, frame: int = -1) -> Support:
     """Where the values of a solution live.
 
@@ -53,7 +86,7 @@ def support_of(case: Any, solution: Any, frame: int = -1) -> Support:
         frame: which one, for nodes that move.
 
     Raises:
-        InputError: the solution has no coordinates.
+        InputError: the solution has no coordinates, or those of another domain.
     """
     variables = {}
     for name, var in solution.variables.items():
@@ -61,4 +94,7 @@ def support_of(case: Any, solution: Any, frame: int = -1) -> Support:
             variables[str(name)] = np.asarray((var.isel(time=frame) if "time" in var.dims else var).values)
     if variables.keys().isdisjoint("xyz"):
         raise InputError("the solution does not say where its values live; expected coordinates x, y, z")
-    return read(variables, None if "node" in solution.sizes else case.geometry)
+    if "node" in solution.sizes:
+        return read(variables, None)
+    check_span(variables, case.geometry)
+    return read(variables, case.geometry)
