@@ -18,11 +18,14 @@ from benchmarks._ledger import Ledger, quantiles
 from benchmarks._openfoam import Cavity
 
 ID = "cavity_vs_icofoam_smallest_ratio_on_the_work_precision_front"
-RESOLUTIONS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
+RESOLUTIONS = (8, 16, 32, 48, 64, 128)  # none of those that make the reference
 COURANT = (2.0, 1.0)
 STEPS_A_FRAME = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
-EVERY_SETTING_UP_TO = 48  # cells; beyond, those on the front of the resolution before, with the faster solver
-FLAT = 0.98  # a step that takes no more than this off the error is the last: finer cells take off more
+EVERY_SETTING_UP_TO = 32  # cells; beyond, those on the front of the resolution before, each with both pressure solvers
+FLAT = 0.98  # after two steps in a row that leave more than this of the error come no more: finer cells take off more
+LEFT = 2.0  # a setting's other pressure solver is left at the first step where it takes this many times as long
+NEAR = 1.15  # what costs at most this times the front is timed again
+DOUBT = 0.2  # of an error may be the reference's doubt
 LOW, HIGH = 0.01, 0.10
 TIMED = (0.005, 0.25)  # errors of points that are timed again
 REPEATS = 5
@@ -32,7 +35,8 @@ Point = dict[str, Any]
 
 
 def settings(cells: int) -> list[Cavity]:
-    """icoFoam's: time schemes, corrections and tolerances of the pressure, and its solvers where either may be faster.
+    """icoFoam's to begin with: time schemes, corrections and tolerances of the pressure, and its solvers where either
+    may be faster. `their_points` adds to them.
 
     Crank-Nicolson and backward differences cost the same and are equally accurate at the steps of the front.
     """
@@ -43,25 +47,64 @@ def settings(cells: int) -> list[Cavity]:
     return [replace(c, pressure=name) for c in varied for name in solvers]
 
 
+def variants(case: Cavity) -> list[Cavity]:
+    """The other tolerance (of the last correction too), and without the momentum predictor, or with it."""
+    return [
+        replace(case, tolerance=1e-3 if case.tolerance > 1e-3 else 1e-2),
+        replace(case, predictor=not case.predictor),
+    ]
+
+
 def their_points(runs: Runs, reynolds: int, resolutions: Sequence[int]) -> list[Point]:
+    """Of every resolution: its settings, see `EVERY_SETTING_UP_TO`, then the variants of the points of their front."""
     points: list[Point] = []
-    tried: list[Cavity] = []
+    carried: list[Cavity] = []
     for cells in resolutions:
         here: list[Point] = []
-        for setting in settings(cells) if cells <= EVERY_SETTING_UP_TO else tried:
-            last = math.inf
-            for steps in STEPS_A_FRAME:
-                case = replace(setting, cells=cells, reynolds=reynolds, time_step=FRAME / steps)
-                found = runs.theirs(case)
-                if found["error"] is None:
-                    continue
+        if cells <= EVERY_SETTING_UP_TO:
+            for setting in settings(cells):
+                here += refined(runs, reynolds, cells, setting)
+        else:
+            for setting in carried:
+                here += (mine := refined(runs, reynolds, cells, setting))
+                twin = replace(setting, pressure="PCG" if setting.pressure == "GAMG" else "GAMG")
+                if twin not in carried:
+                    here += refined(runs, reynolds, cells, twin, mine)
+        for case in {v: None for p in useful(here) for v in variants(p["case"])}:
+            found = runs.theirs(case)
+            if found["error"] is not None and all(case != p["case"] for p in here):
                 here.append({"cells": cells, "case": case, **found})
-                if found["error"] > FLAT * last:
-                    break
-                last = found["error"]
         points += here
-        tried = list(dict.fromkeys(replace(p["case"], cells=0, reynolds=0, time_step=0.0) for p in front(here)))
+        carried = list(dict.fromkeys(replace(p["case"], cells=0, reynolds=0, time_step=0.0) for p in useful(here)))
     return points
+
+
+def refined(runs: Runs, reynolds: int, cells: int, setting: Cavity, other: Sequence[Point] = ()) -> list[Point]:
+    """One setting at smaller and smaller steps, until two in a row were flat, or see `LEFT`.
+
+    Args:
+        other: the same setting with the other pressure solver: at the same step the errors are all but the same.
+    """
+    limits = {p["case"].time_step: LEFT * p["seconds"] for p in other}
+    points: list[Point] = []
+    least, flat = math.inf, 0
+    for steps in STEPS_A_FRAME:
+        case = replace(setting, cells=cells, reynolds=reynolds, time_step=FRAME / steps)
+        found = runs.theirs(case)
+        if found["error"] is None:
+            continue
+        points.append({"cells": cells, "case": case, **found})
+        flat = flat + 1 if found["error"] > FLAT * least else 0
+        if flat == 2 or found["seconds"] > limits.get(case.time_step, math.inf):
+            break
+        least = min(least, found["error"])
+    return points
+
+
+def useful(points: Sequence[Point]) -> list[Point]:
+    """Of the front, what is of the errors in question, or its most exact point where it ends before them."""
+    edge = front(points)
+    return [p for p in edge if TIMED[0] <= p["error"] <= TIMED[1]] or edge[:1]
 
 
 def our_points(runs: Runs, reynolds: int, resolutions: Sequence[int]) -> list[Point]:
@@ -80,6 +123,15 @@ def front(points: Sequence[Point]) -> list[Point]:
     return edge
 
 
+def near(points: Sequence[Point]) -> list[Point]:
+    """The points that are timed again: those of the errors in question on the front or little above it."""
+    edge = front(points)
+    limit = NEAR * cost(edge, [p["seconds"] for p in edge], np.array([p["error"] for p in points]))
+    return [
+        p for p, most in zip(points, limit, strict=True) if p["seconds"] <= most and TIMED[0] <= p["error"] <= TIMED[1]
+    ]
+
+
 def _slope(a: Point, b: Point) -> float:
     return math.log(b["seconds"] / a["seconds"]) / math.log(b["error"] / a["error"])
 
@@ -93,7 +145,6 @@ def cost(points: Sequence[Point], seconds: Sequence[float], at: np.ndarray) -> n
 
 def compare(ledger: Ledger, runs: Runs, numbers: Sequence[int], resolutions: Sequence[int], out: Path) -> None:
     """Rows of all points, the curve of ratios and the smallest of each Reynolds number; the check; the picture."""
-    at = np.geomspace(LOW, HIGH, 41)
     smallest: dict[int, tuple[float, float, list[float]]] = {}  # Re -> ratio, error where, of each repeat
     reached, drawn = [], {}
     for reynolds in numbers:
@@ -101,11 +152,20 @@ def compare(ledger: Ledger, runs: Runs, numbers: Sequence[int], resolutions: Seq
             "icoFoam": their_points(runs, reynolds, resolutions),
             "sciml": our_points(runs, reynolds, resolutions),
         }
-        edges = {code: [p for p in front(some) if TIMED[0] <= p["error"] <= TIMED[1]] for code, some in points.items()}
-        times = clocked(runs, reynolds, edges)
-        middle = {code: [statistics.median(t) for t in zip(*times[code], strict=True)] for code in times}
+        doubt = runs.doubt(reynolds)
+        at = np.geomspace(max(LOW, doubt / DOUBT), HIGH, 41)
+        ledger.row(section="range of the front", reynolds=reynolds, reference_doubt=doubt, least_relative_error=at[0],
+                   cores=1)  # fmt: skip
+        again = {code: near(some) for code, some in points.items()}
+        timed = clocked(runs, reynolds, again)
+        edges, times, middle = {}, {}, {}
         for code, some in points.items():
-            rows(ledger, reynolds, code, some, edges[code], times[code])
+            medians = [statistics.median(t) for t in zip(*timed[code], strict=True)]
+            edges[code] = front([{**p, "seconds": m} for p, m in zip(again[code], medians, strict=True)])
+            places = [[label(p) for p in again[code]].index(label(e)) for e in edges[code]]
+            times[code] = [[repeat[k] for k in places] for repeat in timed[code]]
+            middle[code] = [medians[k] for k in places]
+            rows(ledger, reynolds, code, some, edges[code], again[code], timed[code])
         theirs, ours = (cost(edges[c], middle[c], at) for c in ("icoFoam", "sciml"))
         ratio = theirs / ours
         for e, a, b, r in zip(at, theirs, ours, ratio, strict=True):
@@ -131,7 +191,7 @@ def compare(ledger: Ledger, runs: Runs, numbers: Sequence[int], resolutions: Seq
 
 
 def clocked(runs: Runs, reynolds: int, edges: dict[str, list[Point]]) -> dict[str, list[list[float]]]:
-    """Seconds of each repeat and each point of both fronts, the two codes' taken in turn."""
+    """Seconds of each repeat and each point of both codes, taken in turn."""
 
     def seconds(p: Point) -> float:
         def once() -> float:
@@ -164,25 +224,27 @@ def label(p: Point) -> dict[str, Any]:
     case: Cavity = p["case"]
     return {
         "cells": case.cells, "step": case.time_step, "scheme": case.time_scheme, "correctors": case.correctors,
-        "pressure_tolerance": case.tolerance, "pressure_solver": case.pressure,
+        "pressure_tolerance": case.tolerance, "pressure_solver": case.pressure, "momentum_predictor": case.predictor,
     }  # fmt: skip
 
 
 def rows(
-    ledger: Ledger, reynolds: int, code: str, points: list[Point], edge: list[Point], times: list[list[float]]
-) -> None:
+    ledger: Ledger, reynolds: int, code: str, points: list[Point], edge: list[Point], again: list[Point],
+    times: list[list[float]],
+) -> None:  # fmt: skip
+    best = [label(p) for p in edge]
     for p in points:
         spread = {}
-        if p in edge:
-            mine = [t[edge.index(p)] for t in times]
+        if p in again:
+            mine = [t[again.index(p)] for t in times]
             of = quantiles(mine, "")
             spread = {
                 "median_seconds": statistics.median(mine), "low_seconds": of["low"], "high_seconds": of["high"],
                 "repeats": len(mine),
             }  # fmt: skip
         ledger.row(
-            section="work and precision", reynolds=reynolds, code=code, **label(p), relative_error=p["error"],
-            seconds_once=p["seconds"], on_front=p in edge, **spread,
+            section="work and precision", reynolds=reynolds, code=code, **label(p), cores=1, relative_error=p["error"],
+            seconds_once=p["seconds"], on_front=label(p) in best, **spread,
         )  # fmt: skip
 
 

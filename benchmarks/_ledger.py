@@ -148,9 +148,11 @@ class Kept:
                 return json.loads(path.read_text())["result"]
             except (ValueError, KeyError):
                 path.unlink()
+        load = [os.getloadavg()[0]]
         result = make()
+        load.append(os.getloadavg()[0])  # when it began, when it ended
         self.folder.mkdir(parents=True, exist_ok=True)
-        _replace(path, {"settings": settings, "commit": commit(), "result": result})
+        _replace(path, {"settings": settings, "commit": commit(), "load_averages": load, "result": result})
         return result
 
 

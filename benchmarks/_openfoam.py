@@ -25,6 +25,7 @@ class Cavity:
     Args:
         time_scheme: of OpenFOAM's ddtSchemes: "Euler" (the tutorial's), "backward", "CrankNicolson 0.9".
         tolerance: of the pressure solver (absolute; the tutorial's is 1e-6, its final relative one 0).
+        predictor: whether the momentum equation is solved before the pressure corrections.
     """
 
     cells: int
@@ -36,6 +37,7 @@ class Cavity:
     correctors: int = 2
     tolerance: float = 1e-6
     pressure: str = "PCG"
+    predictor: bool = True
 
 
 @cache
@@ -92,7 +94,8 @@ snGradSchemes {{ default orthogonal; }}
   pFinal {{ $p; relTol 0; }}
   U {{ solver smoothSolver; smoother symGaussSeidel; tolerance {case.tolerance / 10:g}; relTol 0; }}
 }}
-PISO {{ nCorrectors {case.correctors}; nNonOrthogonalCorrectors 0; pRefCell 0; pRefValue 0; }}
+PISO {{ momentumPredictor {"yes" if case.predictor else "no"};
+  nCorrectors {case.correctors}; nNonOrthogonalCorrectors 0; pRefCell 0; pRefValue 0; }}
 """,
     )
     put("constant/transportProperties", "dictionary", f"nu [0 2 -1 0 0 0 0] {1 / case.reynolds:.12g};\n")
