@@ -38,8 +38,7 @@ def pretty_unit(unit: str) -> str:
 def problem_html(problem: Problem) -> str:
     """Return a problem's equation, fields, parameters and inputs."""
     equation = (inspect.getdoc(type(problem)) or "").strip().split("\n\n")[0]
-    title = getattr(problem, "title", type(problem).__name__)
-    parts = [_heading(str(title), f"{problem.name}, {problem.dimensions}-D, {_steadiness(problem)}")]
+    parts = [_heading(problem.title, f"{problem.name}, {problem.dimensions}-D, {_steadiness(problem)}")]
     if equation:
         parts.append(f'<div style="font-family:monospace;margin:4px 0">{html.escape(equation)}</div>')
     parts.append(_table("fields", ("name", "unit", "role", "what it is"), [
@@ -58,9 +57,8 @@ def case_html(case: Case) -> str:
     """Return a case's parameter values, derived numbers and inputs, with a small drawing of each input."""
     problem = case.problem
     units = {p.name: p.unit for p in problem.parameters}
-    name = getattr(problem, "title", problem.name)
     said = {p.shown for p in problem.parameters}
-    parts = [_heading(f"{name}: {case.label}" if case.label else str(name), case.subset)]
+    parts = [_heading(f"{problem.title}: {case.label}" if case.label else problem.title, case.subset)]
     rows = [(name, _number(value), pretty_unit(units.get(name, ""))) for name, value in case.parameters.items()]
     rows += [(name, _number(value), "") for name, value in problem.shown(case).items() if name not in said]
     parts.append(_table("parameters", ("name", "value", "unit"), rows))

@@ -91,11 +91,11 @@ def describes(problem: Any, name: str) -> bool:
 
 
 def units_in_time(problem: Any) -> str:
-    return getattr(problem, "time_unit", "s")
+    return problem.time_unit
 
 
 def units_in_space(problem: Any) -> str:
-    return getattr(problem, "length_unit", "m")
+    return problem.length_unit
 
 
 def flag_attrs(meanings: tuple[str, ...] | list[str], long_name: str) -> dict[str, Any]:

@@ -89,6 +89,7 @@ class Darcy(PDEProblem):
         return Scales(1.0, 1.0, {"p": max(drop, 0.1 * abs(case.source)) or 1.0})
 
     def features(self, case: Case, time: float, time_step: float) -> dict[str, float]:
+        """The source and, unless the walls are drained, both pressures, as given."""
         return {"source": case.source} | ({} if self.walls == "drained" else {
             "pressure_left": case.pressure_left, "pressure_right": case.pressure_right
         })  # fmt: skip

@@ -18,18 +18,13 @@ from sciml.data._solution import version
 from sciml.errors import FileFormatError, InputError
 from sciml.support import CELLS, Grid, Mesh, Points, Support
 from sciml.training.callbacks import read_metrics
-from sciml.training.checkpoint import digest, load_weights, read_tensors, replace_bytes, write_tensors
+from sciml.training.checkpoint import digest, load_weights, plain, read_tensors, replace_bytes, write_tensors
 from sciml.training.devices import unwrapped
 from sciml.training.encoding import encoding_named
 from sciml.training.fitting import Fitted, anew
 from sciml.training.recipe import Recipe
 
 SCHEMA = 2
-
-
-def plain(value: Any) -> Any:
-    """JSON-able: tuples become lists, NumPy's numbers and arrays Python's; what cannot be, its text."""
-    return json.loads(json.dumps(value, default=lambda v: v.tolist() if hasattr(v, "tolist") else repr(v)))
 
 
 def folder_of(directory: str | Path) -> Path:

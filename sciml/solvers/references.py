@@ -48,7 +48,7 @@ def references(problem: Problem, template_support: Support) -> dict[str, Solver]
     """Solvers at a quarter, a half, three quarters and all of the data's resolution, by the names of their rows. The
     last one shows what a restart from the data loses, and what such data cost.
 
-    None where the data live on nodes or leave cells out, and where no solver supports the problem.
+    Empty where the data live on nodes or leave cells out, and where no solver supports the problem.
     """
     if not isinstance(template_support, Grid) or template_support.inside is not None:
         return {}

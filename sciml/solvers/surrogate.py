@@ -22,7 +22,7 @@ from sciml.solvers import _export, _saved
 from sciml.solvers._frames import labelled, start_of
 from sciml.solvers._numerical import title
 from sciml.support import Points, Support
-from sciml.training.checkpoint import digest
+from sciml.training.checkpoint import digest, plain
 from sciml.training.devices import device as find_device
 from sciml.training.encoding import Encoding
 from sciml.training.fitting import Fitted, fit_operator, operator_options
@@ -133,7 +133,7 @@ class Surrogate(TrainableSolver, Restartable):
 
     @property
     def settings(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"operator": self.operator_name, "options": _saved.plain(self.options)}
+        found: dict[str, Any] = {"operator": self.operator_name, "options": plain(self.options)}
         if self.fitted_as is not None:
             f = self.fitted_as
             found |= {"stepping": f.encoding.stepping.to_json(), "fields": list(f.encoding.fields)}
@@ -416,8 +416,9 @@ class Surrogate(TrainableSolver, Restartable):
         the time, and `scales` (batch, field) the problem's scales of the case, which own data lack. The output is y.
 
         Batch, grid and number of points are open. The grid is fixed, as that of the training data, where it has no more
-        points than an FNO needs for its modes, and with extension="carry". A program of torch refuses sizes that it was
-        not made for; ONNX may answer wrongly, so mind the least and the most in what the file says of itself.
+        points than an FNO needs for its modes, and with extension="carry"; a warning says so where arithmetic with open
+        sizes has no form in the file. A program of torch refuses sizes that it was not made for; ONNX answers NaN below
+        the least, but may answer wrongly above the most that the file says of itself.
 
         Args:
             path: where to write, .pt2 (`torch.export.load`, ...) or .onnx (needs the extra `onnx`).
@@ -425,11 +426,11 @@ class Surrogate(TrainableSolver, Restartable):
         Returns:
             what the file says of itself, as JSON under "sciml.json" (`extra_files` of .pt2, metadata of ONNX): of every
             input the axes, the sizes ([least, most] of those that are open) and what it holds, in order; the output;
-            the encoding; the sensors.
+            what the problem says of its features (size_x, ... are lengths of the domain); the encoding; the sensors.
 
         Raises:
-            InputError: another suffix, a package that is missing, an operator that takes graphs or functions at any
-                points, or computes what the format has no form for.
+            InputError: another suffix, a place that cannot be written, a package that is missing, an operator that
+                takes graphs or functions at any points, or computes what the format has no form for.
         """
         return _export.export(self._ready(), self.operator_name, path)
 

@@ -36,14 +36,19 @@ def replace_bytes(path: str | Path, content: bytes) -> None:
         part.write_bytes(content)
 
 
+def plain(value: Any) -> Any:
+    """JSON-able: tuples become lists, NumPy's numbers and arrays Python's; what cannot be, its text."""
+    return json.loads(json.dumps(value, default=lambda v: v.tolist() if hasattr(v, "tolist") else repr(v)))
+
+
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any] | None = None) -> None:
     """Tensors by name, and JSON values, as one safetensors file, atomically.
 
     Equal content gives equal bytes.
     """
-    plain = {k: v.detach().cpu().contiguous().clone() for k, v in sorted(tensors.items())}
+    stored = {k: v.detach().cpu().contiguous().clone() for k, v in sorted(tensors.items())}
     metadata = {"state": json.dumps(state, sort_keys=True)} if state is not None else None
-    body = _save(plain, metadata=metadata)
+    body = _save(stored, metadata=metadata)
     replace_bytes(path, body)
 
 

@@ -21,7 +21,7 @@ from sciml.metrics import Sums
 from sciml.training.augmentations import Augmented, Mirror
 from sciml.training.batches import LoaderBatches, MemoryBatches
 from sciml.training.callbacks import Callback, MetricsList, MetricsLog
-from sciml.training.checkpoint import replace_bytes
+from sciml.training.checkpoint import plain, replace_bytes
 from sciml.training.devices import borrowed, to_float64, unwrapped
 from sciml.training.encoding import Encoding, encoding_for
 from sciml.training.model import Model
@@ -127,7 +127,7 @@ def fit_operator(
     if not any(p.requires_grad for p in operator.parameters()):
         raise InputError(f"surrogate: the {cls.name} has no weights to train")
     record: dict[str, Any] = {
-        "operator": cls.name, "options": _plain(options), "recipe": recipe.to_json(), "split": split,
+        "operator": cls.name, "options": plain(options), "recipe": recipe.to_json(), "split": split,
         "subset": None if subset is None else list(np.atleast_1d(subset)), "cases": len(train.cases),
         "frames": int(train.length.sum()), "data": None if path is None else path.name,
         "threads": torch.get_num_threads(), "data_digest": _digest(encoding.to_json()),
@@ -269,8 +269,3 @@ def _claim(folder: Path, resume: bool, record: dict[str, Any]) -> None:
 
 def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """JSON-able: tuples become lists, NumPy's numbers and arrays Python's; what cannot be, its text."""
-    return json.loads(json.dumps(value, default=lambda v: v.tolist() if hasattr(v, "tolist") else repr(v)))

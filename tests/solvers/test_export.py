@@ -2,6 +2,11 @@
 
 import io
 import json
+from contextlib import nullcontext
+from functools import cache
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -62,8 +67,7 @@ def steady(n, i):
 
 KINDS = {
     "line": (FNO, Autoregressive(history=2), {"width": 6, "modes": (3,), "layers": 2}, burgers, (16, 9)),
-    "plane": (FNO, Autoregressive(), {"width": 6, "modes": (3, 3), "layers": 1}, boxes(2, masked=True), (8, 13)),
-    "stretched": (FNO, Query(start=True), {"width": 6, "modes": (3, 3), "layers": 1}, boxes(2, 1.5), (8, 11)),
+    "plane": (FNO, Query(start=True), {"width": 6, "modes": (3, 3), "layers": 1}, boxes(2, 1.5, True), (8, 13)),
     "space": (FNO, Window(2, 2), {"width": 4, "modes": (2, 2, 2), "padding": 0.25, "layers": 1}, boxes(3), (6, 9)),
     "static": (FNO, None, {"width": 6, "modes": (4, 4), "layers": 1, "spectral": "fft"}, steady, (16, 21)),
     "patches": (FNO, Query(start=False), {"width": 6, "modes": (2,), "patch": 2, "layers": 1}, boxes(1), (10, 13)),
@@ -75,10 +79,18 @@ KINDS = {
 }  # fmt: skip
 
 
-def trained(name):
+@cache
+def exported(name):
+    """(model, its data, what its files say, the program as bytes, the ONNX model as bytes); traced once for both."""
     operator, stepping, options, make, sizes = KINDS[name]
     model = Surrogate(operator, stepping, **options).fit(make(sizes[0]), recipe(5, lr=1e-2), **FEW)
-    return model, make, sizes
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        trace, done = _export._traced, {}
+        patch.setattr(_export, "_traced", lambda m, i, free: done.get(free) or done.setdefault(free, trace(m, i, free)))
+        files = [Path(folder) / f"model.{suffix}" for suffix in ("onnx", "pt2")]
+        one, other = map(model.export, files)
+        assert one == other
+        return model, make, one, *(f.read_bytes() for f in files)
 
 
 def asked(model, solutions):
@@ -135,57 +147,66 @@ def close(found, expected):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_file_answers_as_the_surrogate(name, tmp_path):
-    model, make, sizes = trained(name)
-    note = model.export(tmp_path / "model.pt2")
+def test_a_file_answers_as_the_surrogate(name):
+    model, make, note, graph, stored = exported(name)
     extra = {_export.NOTE: ""}
-    program = torch.export.load(tmp_path / "model.pt2", extra_files=extra).module()
-    model.export(tmp_path / "model.onnx")
-    runtime = pytest.importorskip("onnxruntime")
-    session = runtime.InferenceSession(tmp_path / "model.onnx")
-    stored = session.get_modelmeta().custom_metadata_map[_export.NOTE]
-    assert json.loads(extra[_export.NOTE]) == json.loads(stored) == note
+    program = torch.export.load(io.BytesIO(stored), extra_files=extra).module()
+    session = pytest.importorskip("onnxruntime").InferenceSession(graph)
+    told = session.get_modelmeta().custom_metadata_map[_export.NOTE]
+    assert json.loads(extra[_export.NOTE]) == json.loads(told) == note
     assert [o.name for o in session.get_outputs()] == ["y"]
-    for n in sizes:
-        for count in (1, 3, 2) if n == sizes[0] else (2,):
-            inputs, expected = asked(model, make(n, count))
-            assert set(inputs) == set(note["inputs"]) == {i.name for i in session.get_inputs()}
-            for key, value in note["inputs"].items():
-                for size, got in zip(value["sizes"], inputs[key].shape, strict=True):
-                    assert got == size if isinstance(size, int) else size[0] <= got <= (size[1] or got)
-            with torch.no_grad():
-                close(program(**inputs).numpy(), expected)
-            close(session.run(None, {k: v.numpy() for k, v in inputs.items()})[0], expected)
-            moved = inputs.get("x", inputs.get("last"))  # and what goes in matters
-            assert moved is None or np.linalg.norm(expected - moved.numpy()[:, : expected.shape[1]].mean()) > 1e-3
+    for n, count in product(KINDS[name][-1], (1, 3, 2)):
+        inputs, expected = asked(model, make(n, count))
+        assert set(inputs) == set(note["inputs"]) == {i.name for i in session.get_inputs()}
+        for key, value in note["inputs"].items():
+            for size, got in zip(value["sizes"], inputs[key].shape, strict=True):
+                assert got == size if isinstance(size, int) else size[0] <= got <= (size[1] or got)
+        with torch.no_grad():
+            close(program(**inputs).numpy(), expected)
+        close(session.run(None, {k: v.numpy() for k, v in inputs.items()})[0], expected)
+    for key in inputs.keys() & {"x", "last", "functions", "params", "points"}:
+        moved = {k: v * 1.1 + 0.1 if k == key else v for k, v in inputs.items()}  # and all that goes in matters
+        with torch.no_grad():
+            change = np.linalg.norm(program(**moved).numpy() - expected)
+        assert change > 100 * 16 * EPS * np.linalg.norm(expected), key
 
 
-def test_the_file_says_what_it_takes(tmp_path):
-    model, _, _ = trained("line")
-    note = model.export(tmp_path / "model.pt2")
+def test_the_file_says_what_it_takes():
+    model, _, note, graph, stored = exported("line")
     x, params = note["inputs"]["x"], note["inputs"]["params"]
     assert x["axes"] == ["batch", "channel", "x"] and x["sizes"] == [[1, None], 2, [7, None]]  # 2 m + 1
     assert x["holds"] == ["u(t-1)", "u(t)"]
     assert tuple(params["holds"]) == model.encoding.features.names and note["output"]["holds"] == ["u(t+1)"]
+    assert note["features"] == "log₁₀ of U·length/ν and of the step in units of length/U."
+    assert {type(t) for t in note["encoding"]["span"]} == {float}
     again = type(model.encoding).from_json(note["encoding"], model.encoding.template, None, "file")
     assert again.to_json() == model.encoding.to_json()
     with pytest.raises(Exception, match="to be >= 7, but got 6"):  # the program is for grids that carry all modes
-        program = torch.export.load(tmp_path / "model.pt2").module()
+        program = torch.export.load(io.BytesIO(stored)).module()
         program(x=torch.ones(1, 2, 6), params=torch.zeros(1, len(params["holds"])), scales=torch.ones(1, 1))
+    session = pytest.importorskip("onnxruntime").InferenceSession(graph)
+    given = {"params": np.zeros((1, len(params["holds"])), np.float32), "scales": np.ones((1, 1), np.float32)}
+    for n in (6, 7):
+        y = session.run(None, given | {"x": np.ones((1, 2, n), np.float32)})[0]
+        assert y.shape == (1, 1, n) and (np.isnan(y).all() if n < 7 else np.isfinite(y).all())
+
+
+CARRY = {"modes": (2,), "extension": "carry", "padding": 0.5}
 
 
 @pytest.mark.parametrize(
-    ("options", "suffix"),
+    ("options", "suffix", "warns"),
     [
-        ({"modes": (4,)}, ".pt2"),  # the highest mode is that of Nyquist on 8 points
-        ({"modes": (9,)}, ".pt2"),  # not all are carried
-        ({"modes": (2,), "extension": "carry", "padding": 0.5}, ".pt2"),
-        ({"modes": (2,), "extension": "carry", "padding": 0.5}, ".onnx"),
+        ({"modes": (4,)}, ".pt2", False),  # the highest mode is that of Nyquist on 8 points
+        ({"modes": (9,)}, ".pt2", True),  # not all are carried
+        (CARRY, ".pt2", True),
+        (CARRY, ".onnx", True),
     ],
 )
-def test_sizes_that_are_fixed_are_named(options, suffix, tmp_path):
+def test_sizes_that_are_fixed_are_named(options, suffix, warns, tmp_path):
     model = Surrogate(FNO, width=4, layers=1, **options).fit(boxes(1)(8), recipe(2), **FEW)
-    note = model.export(tmp_path / f"model{suffix}")
+    with pytest.warns(UserWarning, match="only for the grid of the training data") if warns else nullcontext():
+        note = model.export(tmp_path / f"model{suffix}")
     assert note["inputs"]["x"]["sizes"] == [[1, None], 2, 8]
     inputs, expected = asked(model, boxes(1)(8))
     if suffix == ".onnx":
@@ -215,6 +236,17 @@ def test_what_cannot_be_exported_is_refused(tmp_path, monkeypatch):
     model.fit(made, recipe(2), **FEW)
     with pytest.raises(InputError, match=r"\.pt2 or \.onnx, got 'model\.pt'"):
         model.export(tmp_path / "model.pt")
+    (tmp_path / "folder.pt2").mkdir()
+    with pytest.MonkeyPatch.context() as patch:  # before the work
+        patch.setattr(_export, "_made", lambda *_: pytest.fail("traced for a place that cannot be written"))
+        for path, said in (
+            (None, "path: expected a path, got None"),
+            (tmp_path / "missing" / "model.pt2", "the folder '.*missing' does not exist"),
+            (tmp_path / "folder.pt2", "is a folder, expected a file name"),
+        ):
+            with pytest.raises(InputError, match=said):
+                model.export(path)
+    (tmp_path / "folder.pt2").rmdir()
     monkeypatch.setattr(_export, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"sciml\[onnx\]"):
         model.export(tmp_path / "model.onnx")

@@ -97,8 +97,8 @@ DRIVEN = LidDrivenCavity().case(
 RESTARTS = {
     "cavity": (IncompressibleFlow(32, dtype="float64"), CAVITY, 1e-2),
     "lid that changes": (IncompressibleFlow(32, dtype="float64"), DRIVEN, 1e-2),
-    "periodic": (IncompressibleFlow(32, dtype="float64"), TaylorGreen().case(viscosity=0.02), 1e-3),
-    "vortices": (PseudoSpectral(32), TaylorGreen().case(viscosity=0.02), 1e-10),
+    "periodic": (IncompressibleFlow(32, dtype="float64"), TaylorGreen().case(viscosity=0.4), 1e-3),
+    "vortices": (PseudoSpectral(32), TaylorGreen().case(viscosity=0.4), 1e-10),
     "burgers": (PseudoSpectral(64), Burgers().case(viscosity=0.05), 1e-6),
     "heat": (FiniteVolume(32), HeatEquation().case(), 1e-10),
     "fronts": (FiniteVolume(64), Burgers().case(viscosity=0.05), 1e-10),
@@ -123,23 +123,16 @@ def test_going_on_equals_never_having_stopped(name):
     # step by step, on another grid, several at once, at clocks of their own
     grid = Grid.uniform(case.geometry, tuple(2 * n for n in whole[state[0]].shape[1:]))
     own = solver.grid(case)
-    starts = [
-        Start(
-            case,
-            grid,
-            own.onto(np.stack([whole[f].values[k] for f in state]), grid)[None],
-            times[k],
-            None,
-            tuple(state),
-        )
-        for k in (1, 2)
-    ]
+    held = [own.onto(np.stack([whole[f].values[k] for f in state]), grid) for k in range(len(times))]
+    starts = [Start(case, grid, held[k][None], times[k], None, tuple(state)) for k in (1, 2)]
     frames = list(solver.rollout(starts, np.stack([times[2:4], times[3:5]])))
     for j, several in enumerate(frames):
         for k, frame in zip((1, 2), several, strict=True):
-            truth = own.onto(np.stack([whole[f].values[k + 1 + j] for f in state]), grid)
-            assert frame.shape == (len(state), *grid.shape)
-            assert np.abs(frame - truth).max() < 0.05 * np.abs(truth).max()
+            truth = held[k + 1 + j]
+            assert frame.shape == truth.shape
+            # lost is what goes to the solver's grid and back, and on staggered grids once more on the way to the faces
+            lost = np.linalg.norm(own.onto(grid.onto(held[k], own), grid) - held[k])
+            assert np.linalg.norm(frame - truth) < 2 * lost < 0.5 * np.linalg.norm(truth - held[k])
 
 
 def test_restarts_that_cannot_be_are_refused():
