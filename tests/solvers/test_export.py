@@ -164,11 +164,12 @@ def test_a_file_answers_as_the_surrogate(name):
         with torch.no_grad():
             close(program(**inputs).numpy(), expected)
         close(session.run(None, {k: v.numpy() for k, v in inputs.items()})[0], expected)
-    for key in inputs.keys() & {"x", "last", "functions", "params", "points"}:
-        moved = {k: v * 1.1 + 0.1 if k == key else v for k, v in inputs.items()}  # and all that goes in matters
+    told_apart = {"params"} if model.encoding.features.std.any() or model.encoding.stepping.queries else set()
+    for key in inputs.keys() & ({"x", "last", "functions", "points"} | told_apart):  # and what goes in matters
+        moved = {k: v * 1.1 + 0.1 if k == key else v for k, v in inputs.items()}
         with torch.no_grad():
             change = np.linalg.norm(program(**moved).numpy() - expected)
-        assert change > 100 * 16 * EPS * np.linalg.norm(expected), key
+        assert change > 10 * 16 * EPS * np.linalg.norm(expected), key  # ten times what `close` allows
 
 
 def test_the_file_says_what_it_takes():
