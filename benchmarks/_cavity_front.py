@@ -154,8 +154,6 @@ def compare(ledger: Ledger, runs: Runs, numbers: Sequence[int], resolutions: Seq
         }
         doubt = runs.doubt(reynolds)
         at = np.geomspace(max(LOW, doubt / DOUBT), HIGH, 41)
-        ledger.row(section="range of the front", reynolds=reynolds, reference_doubt=doubt, least_relative_error=at[0],
-                   cores=1)  # fmt: skip
         again = {code: near(some) for code, some in points.items()}
         timed = clocked(runs, reynolds, again)
         edges, times, middle = {}, {}, {}
@@ -181,6 +179,10 @@ def compare(ledger: Ledger, runs: Runs, numbers: Sequence[int], resolutions: Seq
         ]
         smallest[reynolds] = (float(ratio[worst]), float(at[worst]), each)
         both = at[np.isfinite(ratio)]
+        ledger.row(
+            section="range of the front", reynolds=reynolds, reference_doubt=doubt, from_relative_error=both[0],
+            to_relative_error=both[-1], resolved_from=at[0], cores=1,
+        )  # fmt: skip
         reached.append(f"Re {reynolds}: {ratio[worst]:.1f} at {at[worst]:.1%}, of {both[0]:.1%} to {both[-1]:.1%}")
         print(reached[-1], flush=True)
         drawn[reynolds] = {code: (points[code], edges[code], middle[code]) for code in points}
