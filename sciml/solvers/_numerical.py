@@ -95,6 +95,7 @@ class GridSolver(Restartable):
             if asked.size:
                 _check_after(start, check_times(start.case.problem, asked))
         grids = [self.grid(case) for case in cases]
+        back = [grid.map_onto(start.support) for grid, start in zip(grids, starts, strict=True)]
         begins = [self.begin(start) for start in starts]
         for k in range(times.shape[1]):
             found = self.run(cases, [times[i, k : k + 1] for i in range(len(cases))], begins)
@@ -103,8 +104,8 @@ class GridSolver(Restartable):
                 for case, f, t in zip(cases, found, times[:, k], strict=True)
             ]
             yield [
-                grid.onto(np.stack([f[n][0] for n in start.fields or self.names(start.case)]), start.support)
-                for f, grid, start in zip(found, grids, starts, strict=True)
+                onto(np.stack([f[n][0] for n in start.fields or self.names(start.case)]))
+                for f, onto, start in zip(found, back, starts, strict=True)
             ]
 
     def resume(self, case: Case, frame: Any, times: Any) -> xarray.Dataset:

@@ -189,7 +189,9 @@ class IncompressibleFlow(GridSolver):
 
     def portions(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[tuple[int, ...]]:
         each = [t for t in times if t is not None]
-        return self._batches([self.arrays(c, t) for c, t in zip(cases, each, strict=True)], cases, each)
+        return self._batches(
+            [_flow_setup.arrays(c, self.resolution, t) for c, t in zip(cases, each, strict=True)], cases, each
+        )
 
     def _batches(self, prepared: Any, cases: Sequence[Case], times: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
         periodic: list[Any] = [case.geometry.periodic for case in cases]  # type: ignore[attr-defined]
@@ -201,7 +203,7 @@ class IncompressibleFlow(GridSolver):
     ) -> list[dict[str, np.ndarray]]:
         """The bare arrays of many cases, as `simulate` names them; see `GridSolver.run`."""
         starts = [None] * len(cases) if begins is None else begins
-        prepared = [self.arrays(c, t, b) for c, t, b in zip(cases, times, starts, strict=True)]
+        prepared = [_flow_setup.arrays(c, self.resolution, t, b) for c, t, b in zip(cases, times, starts, strict=True)]
         batches = self._batches(prepared, cases, times)
         found: dict[int, dict[str, np.ndarray]] = {}
 
@@ -233,7 +235,7 @@ class IncompressibleFlow(GridSolver):
     def _together(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[xarray.Dataset]:
         # a portion is a batch already: taken apart again it would be two half ones
         each = [t for t in times if t is not None]
-        prepared = [self.arrays(c, t) for c, t in zip(cases, each, strict=True)]
+        prepared = [_flow_setup.arrays(c, self.resolution, t) for c, t in zip(cases, each, strict=True)]
         found = self._batch(prepared, cases, each)
         return [self.label(c, t, f) for c, t, f in zip(cases, each, found, strict=True)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -98,11 +99,20 @@ class Support(ABC):
 
     def onto(self, values: Shaped[np.ndarray, "*_batch_shape"], other: Support) -> Shaped[np.ndarray, "*_batch_other"]:
         """Values (..., *shape) on another support of the same domain: (..., *other.shape)."""
+        return self.map_onto(other)(values)
+
+    def map_onto(self, other: Support) -> Callable[[np.ndarray], np.ndarray]:
+        """What `onto` does, for many values: the places are looked up once."""
         if self.same(other):
-            return np.asarray(values)
-        d = other.dimensions
-        found = self.sample(values, other.points().reshape(-1, d))
-        return found.reshape(*found.shape[:-1], *other.shape)
+            return np.asarray
+        stencil, axes = self.stencil(other.points().reshape(-1, other.dimensions)), len(self.shape)
+
+        def onto(values: np.ndarray) -> np.ndarray:
+            values = plain("values", values)
+            lead = values.shape[: values.ndim - axes]
+            return stencil(values.reshape(*lead, -1)).reshape(*lead, *other.shape)
+
+        return onto
 
     def same(self, other: Support) -> bool:
         """Whether values of the one are values of the other: equal points up to rounding, and equal masks."""

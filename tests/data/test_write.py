@@ -180,7 +180,6 @@ def test_content_that_breaks_the_schema_is_not_written(tmp_path, packed):
 
 
 def test_zarr_store(tmp_path, packed):
-    pytest.importorskip("zarr")
     data.write(packed, tmp_path / "a.zarr")
     found = data.open(tmp_path / "a.zarr")
     assert data.validate(found)["checksums"] == 4

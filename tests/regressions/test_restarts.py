@@ -22,7 +22,8 @@ def test_a_changed_frame_is_what_a_flow_goes_on_from(frame):
     rest = frame.copy(deep=True)
     rest["u"], rest["v"] = 0 * rest.u, 0 * rest.v
     fresh = SOLVER.solve(case, [0.1]).u.values
-    assert np.allclose(SOLVER.resume(case, rest, [0.6]).u.values, fresh, atol=1e-5)
+    # in float32 the interval from 0.5 to 0.6 differs from 0.1 in its last digits, and steps add up their rounding
+    assert np.allclose(SOLVER.resume(case, rest, [0.6]).u.values, fresh, atol=100 * np.finfo(np.float32).eps)
     assert np.abs(SOLVER.resume(case, frame, [0.6]).u.values - fresh).max() > 0.1
 
 
