@@ -124,8 +124,8 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 
 def near(points: Sequence[Point]) -> list[Point]:
-    """The points that are timed again: those of the errors in question on the front or little above it."""
-    edge = front(points)
+    """The points that are timed again: those of the errors in question on their front or little above it."""
+    edge = front([p for p in points if p["error"] <= TIMED[1]])  # beyond, cheap ones would hide what is in question
     limit = NEAR * cost(edge, [p["seconds"] for p in edge], np.array([p["error"] for p in points]))
     return [
         p for p, most in zip(points, limit, strict=True) if p["seconds"] <= most and TIMED[0] <= p["error"] <= TIMED[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -45,22 +46,36 @@ def has_divergence(held: Held) -> bool:
     )  # fmt: skip
 
 
-def divergence(held: Held, i: int, frame: np.ndarray) -> float:
-    """Root mean square divergence of one frame (field, *shape), over velocity scale and length; NaN for frames
-    that are not finite."""
-    case, grid = held.table.cases[i], held.support(i)
-    if not isinstance(grid, Grid) or min(grid.shape) < 2 or not np.isfinite(frame).all():
-        return np.nan
-    velocity = case.problem.velocity
-    physical = frame * held.scale(i)
-    parts = [physical[held.table.fields.index(n)] for n in velocity]
-    known = case.problem.boundary_values(case, [0.0])
-    walls = tuple(
-        all(not np.any(known.get(f"{axis}_{end}_{n}", 1.0)) for end in ("min", "max"))
-        for axis, n in zip("xyz", velocity, strict=False)
-    )
-    found = metrics.divergence_error(
-        parts, grid.faces, length=case.scales.length, speed=case.scales.velocity, periodic=grid.periodic, wall=walls,
-        mask=grid.inside, weights=grid.volumes(),
-    )  # fmt: skip
-    return float(found)
+class Divergence:
+    """Root mean square divergence of frames (field, *shape), over velocity scale and length; NaN where a frame is not
+    finite."""
+
+    def __init__(self, held: Held):
+        self.held = held
+        self.places: dict[int, tuple[Grid, dict[str, Any]] | None] = {}
+
+    def __call__(self, i: int, frame: np.ndarray) -> float:
+        if i not in self.places:
+            self.places[i] = self._place(i)
+        place = self.places[i]
+        if place is None or not np.isfinite(frame).all():
+            return np.nan
+        grid, given = place
+        physical, fields = frame * self.held.scale(i), self.held.table.fields
+        parts = [physical[fields.index(n)] for n in self.held.table.problem.velocity]
+        return float(metrics.divergence_error(parts, grid.faces, **given))
+
+    def _place(self, i: int) -> tuple[Grid, dict[str, Any]] | None:
+        """What is one for all frames of a case."""
+        case, grid = self.held.table.cases[i], self.held.support(i)
+        if not isinstance(grid, Grid) or min(grid.shape) < 2:
+            return None
+        known = case.problem.boundary_values(case, [0.0])
+        walls = tuple(
+            all(not np.any(known.get(f"{axis}_{end}_{n}", 1.0)) for end in ("min", "max"))
+            for axis, n in zip("xyz", case.problem.velocity, strict=False)
+        )
+        return grid, {
+            "length": case.scales.length, "speed": case.scales.velocity, "periodic": grid.periodic, "wall": walls,
+            "mask": grid.inside, "weights": grid.volumes(),
+        }  # fmt: skip

@@ -20,6 +20,7 @@ from sciml.evaluation._summary import Row, summary
 from sciml.metrics import Sums
 from sciml.metrics.pointwise import time_below
 from sciml.solver import Restartable, Solver
+from sciml.solvers._numerical import GridSolver
 from sciml.support import support_of
 from sciml.training.samples import CaseTable
 
@@ -42,7 +43,7 @@ class Meter:
 
     @property
     def each(self) -> float:
-        return self.seconds / max(self.steps, 1)
+        return self.seconds / self.steps if self.steps else np.nan
 
 
 class Comparison:
@@ -72,7 +73,7 @@ class Comparison:
         self.rollouts = self.held.rollouts(starts, steps)
         self.steps = max(r.steps for r in self.rollouts)
         self.fields = table.fields
-        self.flows = _flow.has_divergence(self.held)
+        self.divergence = _flow.Divergence(self.held) if _flow.has_divergence(self.held) else None
 
     def restarts(self, solver: Solver) -> bool:
         """Whether a solver goes on from the true frames, rather than answering from a case's own beginning."""
@@ -157,7 +158,7 @@ class Comparison:
         scale = np.stack([self.held.table.scales(r.case) for r in self.rollouts])
         found = summary(
             self.held, self.rows, self.rollouts, self.square, self.absolute, self.label, scale,
-            self.divergence_of_truth if self.flows else None, [name for name, _ in self.starts],
+            self.divergence_of_truth if self.divergence is not None else None, [name for name, _ in self.starts],
         )  # fmt: skip
         return found, self._dataset(scale), pictures
 
@@ -171,17 +172,19 @@ class Comparison:
         for members, k, frames in self.predicted(solver, range(len(self.rollouts)), meter):
             several = [self.rollouts[n] for n in members]
             truths = [held.truth(r, k) for r in several]
-            for n, r, p, t in zip(members, several, frames, truths, strict=True):
-                w = held.weights(r.case, held.at(r, k))
+            weights = [held.weights(r.case, held.at(r, k)) for r in several]
+            for some, p, t, w in _alike(frames, truths, weights):
+                rows = [members[i] for i in some]
                 sums = _sums(p, t, w)
-                self.square[a, b, n, k], self.absolute[a, b, n, k] = sums.error, sums.absolute
-                self.label[n, k] = sums.label
+                self.square[a, b, rows, k], self.absolute[a, b, rows, k] = sums.error, sums.absolute
+                self.label[rows, k] = sums.label
                 if not held.steady:
-                    correlations[n, k] = metrics.correlation(p, t, weights=w)
-                if self.flows:
-                    div[n, k] = _flow.divergence(held, r.case, p)
+                    correlations[rows, k] = metrics.correlation(p, t, weights=w, axis=tuple(range(1, p.ndim)))
+            for n, r, p, t in zip(members, several, frames, truths, strict=True):
+                if self.divergence is not None:
+                    div[n, k] = self.divergence(r.case, p)
                     if a == b == 0:
-                        self.divergence_of_truth[n, k] = _flow.divergence(held, r.case, t)
+                        self.divergence_of_truth[n, k] = self.divergence(r.case, t)
                 if n in kept:
                     kept[n].append(p * held.scale(r.case))
                 self._gather(row.name, b, n, k, p)
@@ -218,31 +221,36 @@ class Comparison:
         if not self.restarts(solver):
             return []
         assert isinstance(solver, Restartable)
-        held, found = self.held, []
-        for i in range(len(held)):
-            count = max(held.length(i) - held.every, 0)
-            square, label = np.zeros((count, len(self.fields))), np.zeros((count, len(self.fields)))
-            most, times, scale = held.portion([i]), held.table.times[i], held.scale(i)  # type: ignore[index]
-            for first in range(0, count, most):
-                present = np.arange(first, min(first + most, count))
-                starts = held.starts([(i, int(f)) for f in present], solver)
-                frames = next(solver.rollout(starts, times[present + held.every][:, None]))
-                for f, p in zip(present, frames, strict=True):
-                    after = int(f) + held.every
-                    sums = _sums(np.asarray(p, np.float64) / scale, held.frames(i, after)[0], held.weights(i, after))
-                    square[f], label[f] = sums.error, sums.label
-            found.append((square, label))
+        held = self.held
+        counts = [max(held.length(i) - held.every, 0) for i in range(len(held))]
+        found = [(np.zeros((n, len(self.fields))), np.zeros((n, len(self.fields)))) for n in counts]
+        # frames of all cases together: equal portions, so that a solver is compiled for one size
+        wanted = [(i, f) for i, count in enumerate(counts) for f in range(count)]
+        most = held.portion(range(len(held)))
+        for part in (wanted[a : a + most] for a in range(0, len(wanted), most)):
+            times = np.array([[held.table.times[i][f + held.every]] for i, f in part])  # type: ignore[index]
+            frames = next(solver.rollout(held.starts(part, solver), times))
+            after = [(i, f + held.every) for i, f in part]
+            got = [np.asarray(p, np.float64) / held.scale(i) for (i, _), p in zip(part, frames, strict=True)]
+            truths, weights = [held.frames(*at)[0] for at in after], [held.weights(*at) for at in after]
+            for some, p, t, w in _alike(got, truths, weights):
+                sums = _sums(p, t, w)
+                for n, error, label in zip(some, sums.error, sums.label, strict=True):
+                    i, f = part[n]
+                    found[i][0][f], found[i][1][f] = error, label
         return found
 
     def _alone(self, solver: Solver) -> float:
-        """Seconds a step for one case by itself: the best of three."""
+        """Seconds a step for one case by itself, the best of three: solvers on grids of their own solve it as a whole,
+        from its own beginning to its last frame, as their users would."""
         longest = max(range(len(self.rollouts)), key=lambda n: self.rollouts[n].steps)
         found = []
-        for _ in range(3 if self.held.steady or self.restarts(solver) else 1):
+        for _ in range(3):
             meter = Meter()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # said already
-                for _ in self.predicted(solver, [longest], meter):
+                portions = self._solved if isinstance(solver, GridSolver) else self.predicted
+                for _ in portions(solver, [longest], meter):
                     pass
             found.append(meter.each)
         return min(found)
@@ -301,6 +309,18 @@ def check_fields(rows: Sequence[Row], fields: Sequence[str]) -> None:
                 raise InputError(f"solvers: {row.name} predicts {', '.join(own)}, expected {', '.join(fields)}")
 
 
+def _alike(
+    frames: Sequence[np.ndarray], truths: Sequence[np.ndarray], weights: Sequence[np.ndarray]
+) -> Iterator[tuple[list[int], np.ndarray, np.ndarray, np.ndarray]]:
+    """(numbers, frames, truths, weights (frame, 1, *shape)) of those of one shape together."""
+    shapes: dict[tuple[int, ...], list[int]] = {}
+    for n, frame in enumerate(frames):
+        shapes.setdefault(frame.shape, []).append(n)
+    for some in shapes.values():
+        p, t, w = (np.stack([values[n] for n in some]) for values in (frames, truths, weights))
+        yield some, p, t, w[:, None]
+
+
 def _sums(prediction: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> Sums:
-    """(field,) of frames (field, *shape)."""
-    return Sums.of(prediction, truth, weights=weights, axis=tuple(range(1, truth.ndim)))
+    """(frame, field) of frames (frame, field, *shape)."""
+    return Sums.of(prediction, truth, weights=weights, axis=tuple(range(2, truth.ndim)))

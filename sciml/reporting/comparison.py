@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sciml.errors import InputError, SolverError
+from sciml.errors import InputError
 from sciml.reporting import gather
 from sciml.reporting.names import model_names
 from sciml.reporting.study import Row, Study
@@ -130,8 +129,6 @@ def _compared(
         model = str(summary["name"])
         kind = "surrogate" if model in groups else "reference" if model in solvers else "baseline"
         cost = float(summary["seconds_per_step"]["alone"])
-        if kind == "reference":
-            cost = _cost(solvers[model], held)
         for run in range(int(summary["runs"])):
             surrogate = groups[model][run] if kind == "surrogate" else None
             rows.append(_row(model, kind, surrogate, cost, int(summary["runs"])))
@@ -162,22 +159,6 @@ def _row(model: str, kind: str, surrogate: Any, cost: float, runs: int) -> Row:
     name = model if runs == 1 or seed is None else f"{model}, seed {seed}"
     seconds = float(surrogate.training.get("seconds", np.nan))
     return Row(name, model, kind, seed, cost, seconds, surrogate.weights)
-
-
-def _cost(solver: Any, held: Any) -> float:
-    """Return seconds a step of one case, compiled: the whole case over its steps, the best of three."""
-    i = int(np.argmax(held.length))
-    # all times of it: for others it would have to be compiled again
-    times = None if held.times is None else np.asarray(held.times[i])
-    best = np.inf
-    for _ in range(3):
-        began = time.perf_counter()
-        try:
-            solver.solve(held.cases[i], times)
-        except SolverError:
-            return np.nan  # the evaluation has said so
-        best = min(best, time.perf_counter() - began)
-    return best if times is None else best / max(len(times) - 1, 1)
 
 
 def _more(summary: Mapping[str, Any], of_truth: Mapping[str, Any], last: str, clock: str) -> dict[str, str]:
