@@ -19,7 +19,7 @@ from sciml.training.recipe import Minutes, Recipe, Starts
 from sciml.training.schedules import Linear
 
 _TRAINING = Recipe(
-    length=Minutes(3.5),
+    length=Minutes(3.2),
     batch=8,
     objective=Rollout(Nmse(), steps=3, after=0.8, gradient="last"),
     augmentations=(Mirror(), Noise(level=0.02)),
