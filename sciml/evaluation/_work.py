@@ -235,7 +235,7 @@ class Comparison:
             truths, weights = [held.frames(*at)[0] for at in after], [held.weights(*at) for at in after]
             for some, p, t, w in _alike(got, truths, weights):
                 sums = _sums(p, t, w)
-                for n, error, label in zip(some, sums.error, sums.label, strict=True):
+                for n, error, label in zip(some, np.asarray(sums.error), np.asarray(sums.label), strict=True):
                     i, f = part[n]
                     found[i][0][f], found[i][1][f] = error, label
         return found
