@@ -48,7 +48,8 @@ def settings(cells: int) -> list[Cavity]:
 
 
 def variants(case: Cavity) -> list[Cavity]:
-    """The other tolerance (of the last correction too), and without the momentum predictor, or with it."""
+    """The other tolerance (of the last correction too), never tighter than 1e-3, and without the momentum predictor, or
+    with it."""
     return [
         replace(case, tolerance=1e-3 if case.tolerance > 1e-3 else 1e-2),
         replace(case, predictor=not case.predictor),

@@ -7,10 +7,11 @@ Reference: Richardson's extrapolation, of second order, of this package's soluti
 double precision (256 × 256 where 192 is no multiple), each averaged over the cells in question. `Runs.doubts` says how
 far two such extrapolations are apart, and how icoFoam nears it.
 
-Clocks are of the wall. icoFoam's holds its time loop alone: neither its start nor any output, for when it is timed it
-writes nothing. Ours holds the whole call that takes cases and returns arrays of all 20 frames; only compilation, once
-for each resolution and Courant number, is left out. Arithmetic is in double precision in both. While it is timed either
-code is held to as many cores as it has cases, at most two: one case has one core, 16 have two.
+Clocks are of the wall. icoFoam's holds its time loop alone: not its start, and no fields, for when it is timed it
+writes none; but its log, which goes through a pipe that is read on the same core. Ours holds the whole call that takes
+cases and returns arrays of all 20 frames; only compilation, once for each resolution, Courant number and number of
+cases, is left out. Arithmetic is in double precision in both. While it is timed either code is held to as many cores as
+it has cases, at most two: one case has one core, 16 have two.
 """
 
 from __future__ import annotations

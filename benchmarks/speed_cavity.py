@@ -10,7 +10,10 @@ meets it, found in steps of about 10 %, with those of its time schemes, correcti
 that are then fastest, each option tried in turn until none helps; ours at the largest Courant number that meets it.
 One case has one core in both, 16 have the same two: icoFoam runs two at a time, and after each pair ours runs its 16.
 
-Over resolutions and time steps (`_cavity_front`): error against cost of both, and the ratio of costs from 1 to 10 %.
+That margin lies where icoFoam's cost is steepest: the rows "icoFoam at the margin" show what more of it would buy.
+
+Over resolutions and time steps (`_cavity_front`): error against cost of both, and the ratio of costs from 1 to 10 %, as
+far as both reach. Compilation is a column of its own, and in no ratio.
 
 Ratios are medians of repeats in which the codes take turns; those held against the goals are the smallest of the three
 Reynolds numbers.
