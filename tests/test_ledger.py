@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-ledger = pytest.importorskip("benchmarks._ledger")
-readme = pytest.importorskip("benchmarks.readme")
+from benchmarks import _ledger as ledger
+from benchmarks import readme
 
 
 @pytest.fixture

@@ -188,10 +188,15 @@ class IncompressibleFlow(GridSolver):
         return _flow_batches.cores()
 
     def portions(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[tuple[int, ...]]:
-        each = [t for t in times if t is not None]
-        return self._batches(
-            [_flow_setup.arrays(c, self.resolution, t) for c, t in zip(cases, each, strict=True)], cases, each
-        )
+        return self._batches(*self._prepared(cases, times))
+
+    def _prepared(
+        self, cases: Sequence[Case], times: Sequence[np.ndarray | None], begins: Sequence[Begin] | None = None
+    ) -> tuple[list[_flow_batches.Prepared], Sequence[Case], list[np.ndarray]]:
+        """What `_batches` and `_batch` take, of cases that have been checked."""
+        each, starts = [t for t in times if t is not None], begins or [None] * len(cases)
+        several = zip(cases, each, starts, strict=True)
+        return [_flow_setup.arrays(c, self.resolution, t, b) for c, t, b in several], cases, each
 
     def _batches(self, prepared: Any, cases: Sequence[Case], times: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
         periodic: list[Any] = [case.geometry.periodic for case in cases]  # type: ignore[attr-defined]
@@ -202,8 +207,7 @@ class IncompressibleFlow(GridSolver):
         self, cases: Sequence[Case], times: Sequence[np.ndarray], begins: Sequence[Begin] | None = None
     ) -> list[dict[str, np.ndarray]]:
         """The bare arrays of many cases, as `simulate` names them; see `GridSolver.run`."""
-        starts = [None] * len(cases) if begins is None else begins
-        prepared = [_flow_setup.arrays(c, self.resolution, t, b) for c, t, b in zip(cases, times, starts, strict=True)]
+        prepared, _, _ = self._prepared(cases, times, begins)
         batches = self._batches(prepared, cases, times)
         found: dict[int, dict[str, np.ndarray]] = {}
 
@@ -234,10 +238,8 @@ class IncompressibleFlow(GridSolver):
 
     def _together(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[xarray.Dataset]:
         # a portion is a batch already: taken apart again it would be two half ones
-        each = [t for t in times if t is not None]
-        prepared = [_flow_setup.arrays(c, self.resolution, t) for c, t in zip(cases, each, strict=True)]
-        found = self._batch(prepared, cases, each)
-        return [self.label(c, t, f) for c, t, f in zip(cases, each, found, strict=True)]
+        work = self._prepared(cases, times)
+        return [self.label(c, t, f) for c, t, f in zip(cases, work[2], self._batch(*work), strict=True)]
 
     def begin(self, start: Start) -> Begin:
         given = self.given(start)

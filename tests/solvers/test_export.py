@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from _made import FEW, SPEEDS, recipe, waves
+from onnxruntime import InferenceSession
 from test_surrogate_supports import Messages
 
 from sciml import data
@@ -151,7 +152,7 @@ def test_a_file_answers_as_the_surrogate(name):
     model, make, note, graph, stored = exported(name)
     extra = {_export.NOTE: ""}
     program = torch.export.load(io.BytesIO(stored), extra_files=extra).module()
-    session = pytest.importorskip("onnxruntime").InferenceSession(graph)
+    session = InferenceSession(graph)
     told = session.get_modelmeta().custom_metadata_map[_export.NOTE]
     assert json.loads(extra[_export.NOTE]) == json.loads(told) == note
     assert [o.name for o in session.get_outputs()] == ["y"]
@@ -185,7 +186,7 @@ def test_the_file_says_what_it_takes():
     with pytest.raises(Exception, match="to be >= 7, but got 6"):  # the program is for grids that carry all modes
         program = torch.export.load(io.BytesIO(stored)).module()
         program(x=torch.ones(1, 2, 6), params=torch.zeros(1, len(params["holds"])), scales=torch.ones(1, 1))
-    session = pytest.importorskip("onnxruntime").InferenceSession(graph)
+    session = InferenceSession(graph)
     given = {"params": np.zeros((1, len(params["holds"])), np.float32), "scales": np.ones((1, 1), np.float32)}
     for n in (6, 7):
         y = session.run(None, given | {"x": np.ones((1, 2, n), np.float32)})[0]
@@ -211,7 +212,7 @@ def test_sizes_that_are_fixed_are_named(options, suffix, warns, tmp_path):
     assert note["inputs"]["x"]["sizes"] == [[1, None], 2, 8]
     inputs, expected = asked(model, boxes(1)(8))
     if suffix == ".onnx":
-        session = pytest.importorskip("onnxruntime").InferenceSession(tmp_path / "model.onnx")
+        session = InferenceSession(tmp_path / "model.onnx")
         assert session.get_inputs()[0].shape == ["batch", 2, 8]
         close(session.run(None, {k: v.numpy() for k, v in inputs.items()})[0], expected)
     else:
