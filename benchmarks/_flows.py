@@ -11,6 +11,7 @@ import numpy as np
 
 from sciml.problems import LidDrivenCavity, TaylorGreen, _ghia
 from sciml.solvers import IncompressibleFlow
+from sciml.solvers.linear import End
 
 HEIGHT, VISCOSITY = 1.5, 0.05
 
@@ -78,8 +79,8 @@ def manufactured(n: int, cfl: float, end: float = 0.5, knots: int = 4001) -> dic
         }
         parameters = {"density": 1.0, "viscosity": VISCOSITY, "width": 1.0, "height": HEIGHT}
         solver = IncompressibleFlow(n, cfl=cfl, dtype="float64", derivative="forward")
-        times = jnp.asarray([end / 2, end])
-        found = jax.jit(lambda p, i: solver._simulate(p, i, times, (False, False), "forward"))(parameters, inputs)
+        times, ends = jnp.asarray([end / 2, end]), ((End.WALL, End.WALL),) * 2
+        found = jax.jit(lambda p, i: solver._simulate(p, i, times, ends, "forward"))(parameters, inputs)
         last = times[1:]
         exact = {
             "u_face": _on(_u, xf, yc, last)[0],

@@ -1,4 +1,4 @@
-"""Write the tables of README.md from the ledgers: `python -m benchmarks.readme`."""
+"""Write the tables of README.md and of the documentation from the ledgers: `python -m benchmarks.readme`."""
 
 from __future__ import annotations
 
@@ -66,12 +66,54 @@ def superscript(value: int) -> str:
 
 def body() -> str:
     """All tables."""
-    order = ("speed", "gpu", "data", "learned", "darcy", "demo")
+    order = ("speed", "gpu", "data", "learned", "darcy", "demo", "flows")
     records = [json.loads((RESULTS / f"{n}.json").read_text()) for n in order if (RESULTS / f"{n}.json").exists()]
     return "\n\n".join(table(r) for r in records)
 
 
+def rows_of(mark: str) -> str:
+    """The table for a mark "<!-- rows LEDGER: SECTION: column, column as words, ... -->" of a page."""
+    name, section, columns = (part.strip() for part in mark.split(":", 2))
+    pairs = [
+        (key, words or key.replace("_", " ")) for key, _, words in (c.partition(" as ") for c in columns.split(", "))
+    ]
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        return "Not measured yet."
+    record = json.loads(path.read_text())
+    lines = ["| " + " | ".join(words for _, words in pairs) + " |", "|" + " ---: |" * len(pairs)]
+    found = [row for row in record["rows"] if row.get("section") == section]
+    for row in found:
+        lines.append("| " + " | ".join(_cell(row.get(key)) for key, _ in pairs) + " |")
+    return "\n".join(lines) if found else "Not measured yet."
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool) or isinstance(value, str) or value is None:
+        return {True: "yes", False: "no", None: "–"}.get(value, str(value))
+    if isinstance(value, list):
+        return " × ".join(_cell(v) for v in reversed(value))
+    return f"{value:,}" if isinstance(value, int) else _figures(value)
+
+
+def _figures(value: float) -> str:
+    """Six figures of what is close to one, four of others."""
+    return f"{value:.6g}" if 0.99 < value < 1.01 else number(value) if abs(value) < 1e-3 else f"{value:.4g}"
+
+
+MARK = re.compile(r"<!-- rows ([^>]*?) -->.*?<!-- end of rows -->", re.DOTALL)
+
+
+def page(text: str) -> str:
+    """A page with its tables made anew."""
+    return MARK.sub(lambda m: f"<!-- rows {m[1]} -->\n{rows_of(m[1])}\n<!-- end of rows -->", text)
+
+
 def main() -> None:
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        old = path.read_text()
+        if (new := page(old)) != old:
+            path.write_text(new)
     text = (ROOT / "README.md").read_text()
     if START not in text or END not in text:
         raise SystemExit(f"README.md: the marks {START} and {END} are missing")

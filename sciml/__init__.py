@@ -9,10 +9,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from sciml.boundary import BoundaryCondition, Series
+from sciml.boundary import Dirichlet, Flux, InSpace, InTime, Neumann, Outflow, Periodic, Robin, Samples, Series
 from sciml.errors import FileFormatError, InputError, SolverError, TrainingError
 from sciml.expressions import Balance
-from sciml.geometry import Box, Difference, Disc
+from sciml.geometry import Box, Difference, Disc, Intersection, Polygon, Union
 from sciml.problem import (
     Case,
     FieldSpec,
@@ -56,12 +56,68 @@ _NAMES = {
 )  # fmt: skip
 
 __all__ = [
-    "Autoregressive", "Balance", "BoundaryCondition", "Box", "Case", "DataProblem", "Difference", "Disc", "Epochs",
-    "FieldSpec", "FileFormatError", "Grid", "InputError", "InputSpec", "Invariant", "Mesh", "Minutes", "PDEProblem",
-    "ParameterSpec", "ParticleProblem", "Points", "Problem", "Query", "Recipe", "Restartable", "Running", "Scales",
-    "Series", "Solver", "SolverError", "Start", "Steady", "Steps", "Support", "Symmetry", "TrainableSolver",
-    "TrainingError", "Window", "audit", "cli", "data", "derivatives", "evaluate", "load", "metrics", "operators",
-    "problems", "report", "reporting", "solvers", "training",
+    "Autoregressive",
+    "Balance",
+    "Box",
+    "Case",
+    "DataProblem",
+    "Difference",
+    "Dirichlet",
+    "Disc",
+    "Epochs",
+    "FieldSpec",
+    "FileFormatError",
+    "Flux",
+    "Grid",
+    "InSpace",
+    "InTime",
+    "InputError",
+    "InputSpec",
+    "Intersection",
+    "Invariant",
+    "Mesh",
+    "Minutes",
+    "Neumann",
+    "Outflow",
+    "PDEProblem",
+    "ParameterSpec",
+    "ParticleProblem",
+    "Periodic",
+    "Points",
+    "Polygon",
+    "Problem",
+    "Query",
+    "Recipe",
+    "Restartable",
+    "Robin",
+    "Running",
+    "Samples",
+    "Scales",
+    "Series",
+    "Solver",
+    "SolverError",
+    "Start",
+    "Steady",
+    "Steps",
+    "Support",
+    "Symmetry",
+    "TrainableSolver",
+    "TrainingError",
+    "Union",
+    "Window",
+    "audit",
+    "cli",
+    "data",
+    "derivatives",
+    "evaluate",
+    "load",
+    "metrics",
+    "operators",
+    "problems",
+    "report",
+    "reporting",
+    "solvers",
+    "training",
 ]  # fmt: skip
 
 

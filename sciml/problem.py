@@ -21,7 +21,7 @@ from sciml._specs import InputSpec as InputSpec
 from sciml._specs import Invariant as Invariant
 from sciml._specs import ParameterSpec as ParameterSpec
 from sciml._specs import Scales as Scales
-from sciml.boundary import BoundaryCondition, Series
+from sciml.boundary import Conditions, Series
 from sciml.errors import InputError, suggest
 from sciml.expressions import Balance, Coordinates, Field, Input, Names, Operators, Parameter
 from sciml.geometry import Geometry
@@ -30,6 +30,9 @@ from sciml.symmetry import Symmetry
 
 if TYPE_CHECKING:
     from sciml.problems.designs import Design
+
+
+PLACES = 64  # along a boundary, at which values that vary there are told
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +62,23 @@ class Published:
     labels: tuple[str, str] = ("", "")
 
 
+@dataclass(frozen=True)
+class Profile:
+    """A straight line along which a field tells much of a flow: what a report draws.
+
+    Args:
+        title: what it shows, for instance "u, three diameters behind the cylinder".
+        field: which field.
+        axis: the line runs along x, y or z (0, 1, 2).
+        through: a point of the line.
+    """
+
+    title: str
+    field: str
+    axis: int
+    through: tuple[float, ...]
+
+
 class Problem(ABC):
     """A family of cases: what all problems have, with equations or without."""
 
@@ -68,6 +88,8 @@ class Problem(ABC):
     fields: tuple[FieldSpec, ...]
     parameters: tuple[ParameterSpec, ...] = ()
     inputs: tuple[InputSpec, ...] = ()
+    #: numbers over time that a solver may tell beside the fields, for instance forces
+    quantities: tuple[FieldSpec, ...] = ()
     steady: bool = False
     invariants: tuple[Invariant, ...] = ()
     time_unit: str = "s"
@@ -182,6 +204,10 @@ class Problem(ABC):
         """The field of a boundary value called "<boundary>_<field>"."""
         return max((f.name for f in self.fields if value.endswith(f"_{f.name}")), key=len, default="")
 
+    def profiles(self, case: Case) -> tuple[Profile, ...]:
+        """Lines along which a report draws a field; none for the centre lines of a velocity."""
+        return ()
+
     def published(self) -> tuple[Published, ...]:
         """Curves that others have published of its cases."""
         return ()
@@ -214,7 +240,7 @@ class PDEProblem(Problem):
     """A family of PDEs; each subclass states its equation and is registered under `name`."""
 
     @abstractmethod
-    def boundary_conditions(self, case: Case) -> dict[str, dict[str, BoundaryCondition]]:
+    def boundary_conditions(self, case: Case) -> Conditions:
         """boundary name -> field name -> condition."""
 
     @abstractmethod
@@ -222,13 +248,16 @@ class PDEProblem(Problem):
         """The balances, over fields and inputs `q`, operators `d`, parameters `theta`, coordinates `x`."""
 
     def boundary_values(self, case: Case, times: Any) -> dict[str, np.ndarray]:
-        """Dirichlet data "<boundary>_<field>" over (time,) or (time, along the boundary)."""
-        return {
-            f"{boundary}_{name}": condition.over(times)
-            for boundary, conditions in self.boundary_conditions(case).items()
-            for name, condition in conditions.items()
-            if condition.kind == "dirichlet"
-        }
+        """Dirichlet data "<boundary>_<field>" over (time,) or, where a value varies in space, (time, `PLACES` along the
+        boundary)."""
+        parts, found = case.geometry.boundaries, {}
+        for boundary, conditions in self.boundary_conditions(case).items():
+            for name, condition in conditions.items():
+                if condition.given:
+                    varies = condition.in_space and callable(condition.value)
+                    places = parts[boundary].places(PLACES) if varies else None
+                    found[f"{boundary}_{name}"] = condition.over(times, places)
+        return found
 
     def balances(self) -> dict[str, Balance]:
         """`equations` with its symbols filled in."""
@@ -311,7 +340,7 @@ class Case:
         return self.problem.geometry(self)
 
     @property
-    def boundary_conditions(self) -> dict[str, dict[str, BoundaryCondition]]:
+    def boundary_conditions(self) -> Conditions:
         problem = self.problem
         return problem.boundary_conditions(self) if isinstance(problem, PDEProblem) else {}
 

@@ -149,12 +149,12 @@ def test_finite_volume_solutions_balance_to_rounding(case, times):
     assert balances and not audit.notes
     assert all(r.relative < 1e-10 for r in balances)
     boundaries = [r for r in audit.rows if r.check == "boundary"]
-    assert len(boundaries) == sum(b not in ("periodic",) for b in _dirichlet(case))
+    assert len(boundaries) == len(_dirichlet(case))
     assert all(r.rms < 5 * r.floor for r in boundaries if r.relative > 1e-12)
 
 
 def _dirichlet(case):
-    return [c.kind for cs in case.boundary_conditions.values() for c in cs.values() if c.kind == "dirichlet"]
+    return [c for cs in case.boundary_conditions.values() for c in cs.values() if c.given]
 
 
 def test_spectral_solutions_show_the_audit_s_own_floor():
@@ -308,7 +308,7 @@ def test_a_body_in_the_domain(monkeypatch):
     conditions = LidDrivenCavity.boundary_conditions
 
     def with_body(self, case):
-        return conditions(self, case) | {"obstacle": {"u": sciml.BoundaryCondition("dirichlet", 0.0)}}
+        return conditions(self, case) | {"obstacle": {"u": sciml.Dirichlet(0.0)}}
 
     monkeypatch.setattr(LidDrivenCavity, "boundary_conditions", with_body)
     case = LidDrivenCavity().case()

@@ -10,8 +10,8 @@ same integral on a grid of half the resolution, |D(2h) − D(h)| / 3, and the sa
 |D₄(h) − D(h)|; to both is added what storage and source lose by being sampled at cell centres. A defect near its floor
 says no more than "as right as this grid can tell".
 
-Where a mask, or a body in the geometry, makes some cells solid, control volumes whose defect reads a value of a solid
-cell are left out, and with them every larger one that contains them; invariants are integrals over the fluid.
+Where a mask, or a body in the geometry, makes some cells solid or cuts them, control volumes whose defect reads a value
+of such a cell are left out, and with them every larger one that contains them; invariants are integrals over the rest.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sciml._audit.balances import audit_balance, fields_of
 from sciml._audit.conditions import audit_boundaries, audit_invariants
 from sciml._audit.data import audit_data
 from sciml._audit.rows import Audit, Defect
-from sciml._audit.view import View, fluid_cells
+from sciml._audit.view import View, cut_cells, fluid_cells
 from sciml.errors import InputError
 from sciml.geometry import AXES
 from sciml.problem import Case
@@ -74,14 +74,16 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
         found = solution.get(name.name)
         if found is not None and not np.isfinite(np.where(fluid, found.values, 0.0)).all():
             raise InputError(f"audit: {name.name} holds values that are not finite; audit the frames before them")
-    view = View(solution, case, grid, fluid)
+    cut = fluid & cut_cells(case, grid)
+    view = View(solution, case, grid, fluid & ~cut)
     chosen = view.choose(frames)
     rows: list[Defect] = []
     notes: list[str] = []
     if view.masked:
         notes.append(
-            f"{fluid.size - int(fluid.sum())} of {fluid.size} cells are solid: control volumes that touch them are "
-            "left out of the balances, and invariants are integrals over the fluid"
+            f"{fluid.size - int(fluid.sum())} of {fluid.size} cells are solid"
+            + (f" and {int(cut.sum())} are cut by a boundary" if cut.any() else "")
+            + ": control volumes that touch them are left out of the balances, and invariants are over the rest"
         )
     if case.problem.steady is False and view.rates_from is None:
         notes.append(view.why_no_rates)

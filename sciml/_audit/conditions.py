@@ -10,7 +10,6 @@ from sciml._audit.rows import Defect
 from sciml._audit.view import View, mean_square, present
 from sciml.derivatives import numpy as provider
 from sciml.expressions import Field
-from sciml.geometry import AXES
 
 
 def audit_boundaries(view: View, chosen: list[int]) -> list[Defect]:
@@ -18,13 +17,13 @@ def audit_boundaries(view: View, chosen: list[int]) -> list[Defect]:
     rows = []
     scales = view.case.scales.fields
     for boundary, conditions in view.case.boundary_conditions.items():
-        axis, end = next(
-            ((a, e) for a, x in enumerate(AXES) for e in ("min", "max") if boundary == f"{x}_{e}"), (0, "")
-        )
-        if not end:  # no side of the grid
+        part = view.case.geometry.boundaries.get(boundary)
+        if part is None or part.side is None:  # no side of the grid
             continue
+        axis, end = part.side
+        points = view.grid.side_points(axis, end)
         for name, condition in conditions.items():
-            if condition.kind != "dirichlet" or name not in view.fields:
+            if not condition.given or name not in view.fields:
                 continue
             gaps, floors = [], []
             for k in chosen:
@@ -33,8 +32,8 @@ def audit_boundaries(view: View, chosen: list[int]) -> list[Defect]:
                 for order in (2, 4):
                     lattice = provider.lattice(view.grid, {name: view.fields[name][k]}, face_values=stored, order=order)
                     face = lattice.faces(Field(name), axis)
-                    found.append(np.take(face, 0 if end == "min" else -1, axis=-1 - axis))
-                gaps.append(found[0] - condition.at(float(view.times[k])))
+                    found.append(np.take(face, -end, axis=-1 - axis).ravel())
+                gaps.append(found[0] - np.ravel(condition.at(float(view.times[k]), points)))
                 floors.append(found[1] - found[0])
             gaps, floors = (present(np.array(g), view) for g in (gaps, floors))
             if not gaps.size:

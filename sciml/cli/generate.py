@@ -11,9 +11,12 @@ from sciml.errors import InputError
 
 
 def generate(
-    problem: str = typer.Argument(..., metavar="PROBLEM", help="Problem: cavity, burgers, darcy, heat_equation, ..."),
-    out: str = typer.Option(..., "--out", metavar="FILE", help="Data set file to write."),
+    problem: str = typer.Argument(
+        ..., metavar="PROBLEM", help="Problem: cavity, cylinder, burgers, darcy, ...; all: the published flows."
+    ),
+    out: str = typer.Option(None, "--out", metavar="FILE", help="Data set file to write; a folder for all."),
     cases: int = typer.Option(None, "--cases", metavar="N", help="Cases in all; those of the profile if left out."),
+    fraction: float = typer.Option(None, "--fraction", metavar="SHARE", help="Share of all cases, chosen evenly."),
     subset: str = typer.Option(None, "--subset", metavar="NAMES", help="Subsets, as bc,prop,geo,ic of the cavity."),
     frames: int = typer.Option(None, "--frames", metavar="N", help="Frames of every case."),
     resolution: int = typer.Option(None, "--resolution", metavar="N", help="Cells along each side."),
@@ -24,6 +27,7 @@ def generate(
         "local", "--scheduler", metavar="ADDRESS", help="local, or a Dask scheduler's address."
     ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace FILE if it exists."),
+    plan: bool = typer.Option(False, "--plan", help="Only say what would be made, and about what it costs."),
     as_json: bool = typer.Option(False, "--json", help="Print what was made as JSON."),
 ) -> None:
     """Solve cases of a problem and write them to a data set file. An interrupted command goes on where it stopped."""
@@ -33,26 +37,59 @@ def generate(
         _arguments.at_least(name, value, least)
     if seed < 0:
         raise InputError(f"--seed: expected a whole number >= 0, got {seed}")
-    target = _arguments.new_file("--out", out, overwrite)
+    if fraction is not None and (not 0 < fraction <= 1 or cases is not None):
+        raise InputError(f"--fraction: expected a number in (0, 1], and no --cases beside it, got {fraction:g}")
+    if out is None and not plan:
+        raise InputError("--out is missing: expected the file to write, or --plan")
     from sciml import registry
+    from sciml.solvers.generation import plan as plan_of
+    from sciml.solvers.generation import prepare, published_flows
 
-    family = registry.problems.get(problem)
-    if profile is not None:
-        _arguments.choice("--profile", profile, family.design().profiles)
+    profile = "published" if problem == "all" and profile is None else profile
+    families = [registry.problems.get(p) for p in (published_flows() if problem == "all" else [problem])]
+    for family in families:
+        if profile is not None:
+            _arguments.choice("--profile", profile, family.design().profiles)
     if solver is not None:
         registry.solvers.get(solver)
-    given = {
-        "cases": cases, "subset": subset, "frames": frames, "resolution": resolution, "solver": solver,
-        "profile": profile,
+    options = {
+        "cases": cases, "fraction": fraction, "subset": subset, "frames": frames, "resolution": resolution,
+        "solver": solver, "profile": profile,
     }  # fmt: skip
-    made = run_generation(
-        family.name, target, seed=seed, scheduler=scheduler, overwrite=overwrite,
-        **{k: v for k, v in given.items() if v is not None},
-    )  # fmt: skip
+    given = {k: v for k, v in options.items() if v is not None} | {"seed": seed}
+    if plan:
+        plans = [plan_of(family.name, **given) for family in families]
+        if as_json:
+            _show.print_json([p.to_dict() for p in plans])
+        else:
+            for each in plans:
+                print(each)
+        return
+    many = problem == "all"
+    targets = [str(Path(out) / f"{family.name}.h5") if many else out for family in families]
+    told: list[Any] = []
+    work = [prepare(family.name, **given) for family in families] if many else [None]  # refused before all is computed
+    for family, path, todo in zip(families, targets, work, strict=True):
+        if todo is not None and _made(path, todo.digest):  # the same command goes on
+            _show.note(f"{path} is there")
+            continue
+        target = _arguments.new_file("--out", path, overwrite)
+        made = run_generation(family.name, target, scheduler=scheduler, overwrite=overwrite, **given)
+        told.append(made.to_dict() | {"bytes": target.stat().st_size})
+        if not as_json:
+            _show.note(f"{made} ({_show.size(target.stat().st_size)}, {made.seconds:.3g} s)")
     if as_json:
-        _show.print_json(made.to_dict() | {"bytes": target.stat().st_size})
-    else:
-        _show.note(f"{made} ({_show.size(target.stat().st_size)}, {made.seconds:.3g} s)")
+        _show.print_json(told if many else told[0])
+
+
+def _made(path: str, digest: str) -> bool:
+    """Whether a file is what the same request has made before."""
+    import sciml.data
+
+    if not Path(path).is_file():
+        return False
+    with sciml.data.open(path) as found:
+        return found.attrs.get("request") == digest
 
 
 def run_generation(problem: str, out: Path, **options: Any) -> Any:

@@ -60,7 +60,7 @@ def _step(p: Mapping[str, float], x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 _FLUID = {"density": ("density", "kg m-3"), "viscosity": ("viscosity", "Pa s")}
 _SIZE = {"height": ("height", "m"), "width": ("width", "m")}
-_BOX = {k: (f"domain_{k}", "m") for k in ("x_min", "x_max", "y_min", "y_max")}
+_BOX = {k: (k, "m") for k in ("x_min", "x_max", "y_min", "y_max")}
 
 LAYOUTS = (
     Layout(

@@ -61,7 +61,10 @@ def single(solution: xr.Dataset, dtype: str | None = "float32", fields: Sequence
     steady = "time" not in solution.variables
     if steady and not problem.steady:
         raise InputError(f"solution: the coordinate 'time' is missing, although {problem.name} changes in time")
-    kept = [str(n) for n in solution.data_vars if _is_field(str(n), solution)]
+    # numbers over time alone: what the problem calls its quantities, or, of a problem without a class, whatever is so
+    told = [str(n) for n, v in solution.data_vars.items() if v.dims == ("time",) and v.dtype.kind == "f"]
+    told = told if problem.dimensions else []
+    kept = [str(n) for n in solution.data_vars if _is_field(str(n), solution) and n not in told]
     for name in fields or ():
         if name not in kept:
             raise InputError(f"fields: the solution has no field {name!r}, only {kept}")
@@ -87,6 +90,9 @@ def single(solution: xr.Dataset, dtype: str | None = "float32", fields: Sequence
         dims = ("frame", *(d for d in var.dims if d != "time"))
         note = _note(name, var, problem)
         data[name] = (("obs",), _nodes.flatten(values, count), note) if nodal else (dims, values, note)
+    for name in told:
+        values = cast(f"pack: {name!r}", np.atleast_1d(solution[name].values), "float64")
+        data[name] = (("frame",), values, dict(solution[name].attrs))
     data |= _nodes.pack(solution) if nodal else _axes(solution, case, kept)
     for name, var in solution.variables.items():
         if str(name).startswith("input_") or name == "mask":
@@ -100,7 +106,7 @@ def single(solution: xr.Dataset, dtype: str | None = "float32", fields: Sequence
         "schema_version": schema.VERSION,
         "fields": " ".join(kept),
         "parameters": " ".join(case.parameters),
-    }
+    } | ({"quantities": " ".join(told)} if told else {})
     return concat([xr.Dataset(data, attrs=attrs)])
 
 
@@ -197,6 +203,9 @@ def concat(
         InputError: they differ in problem, fields, parameters or grid shape.
     """
     parts = _nodes.alike(list(parts))
+    told = dict.fromkeys(n for part in parts for n in str(part.attrs.get("quantities", "")).split())
+    if told:
+        parts = [part.assign_attrs(quantities=" ".join(told)) for part in parts]
     first = parts[0]
     for part in parts[1:]:
         for key in (*_ROOT, "fields", "parameters"):
@@ -273,6 +282,8 @@ def _absent(name: str, like: Any, part: xr.Dataset) -> Any:
         return xr.Variable(like.dims, np.empty((0, *like.shape[1:]), like.dtype))
     if name.startswith("cell_row_size"):
         return xr.Variable(like.dims, np.zeros(part.sizes["case"], like.dtype))
+    if name in str(part.attrs.get("quantities", "")).split():
+        return xr.Variable(like.dims, np.full(part.sizes["frame"], np.nan))
     if like.dims[0] not in part.sizes:
         raise InputError(f"pack: variable {name!r} is in some of the data sets only")
     dim, n = like.dims[0], part.sizes[like.dims[0]]
@@ -377,6 +388,8 @@ def case_solution(dataset: xr.Dataset, i: int) -> xr.Dataset:
             data[name] = (dims[1:], var.data[0], dict(var.attrs)) if steady else (dims, var.data, dict(var.attrs))
             for dim in var.dims[1:]:
                 coords[str(dim)] = ((str(dim),), positions(dataset, i, str(dim)), _axis_note(dataset, str(dim)))
+    for name in str(dataset.attrs.get("quantities", "")).split():
+        data[name] = (("time",), np.asarray(dataset[name].values[rows]), dict(dataset[name].attrs))
     for name in schema.input_names(dataset):
         found = _inputs.of_case(dataset, name, i)
         if found is not None:
@@ -385,7 +398,7 @@ def case_solution(dataset: xr.Dataset, i: int) -> xr.Dataset:
     if "mask" in dataset.variables:
         var = dataset.variables["mask"]
         data["mask"] = (var.dims[1:], np.asarray(var[i].values), dict(var.attrs))
-    attrs = {k: v for k, v in dataset.attrs.items() if k not in ("fields", "parameters")}
+    attrs = {k: v for k, v in dataset.attrs.items() if k not in ("fields", "parameters", "quantities")}
     if "case_attrs_json" in dataset.variables:
         attrs |= json.loads(str(dataset["case_attrs_json"].values[i]))
     if "case_json" in dataset.variables:

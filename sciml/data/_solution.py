@@ -40,6 +40,7 @@ def solution(
     connectivity: Any = None,
     node_count: Any = None,
     node_attributes: Mapping[str, Any] | None = None,
+    quantities: Mapping[str, Any] | None = None,
     attrs: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Label the arrays of one solved case.
@@ -65,6 +66,7 @@ def solution(
             node_count[t] count, and the rest is padding that is not looked at.
         node_attributes: name -> (N,) numbers that fixed nodes have for good, for instance a material; they become
             variables "node_<name>".
+        quantities: name -> (T,) numbers, those of the problem's `quantities` that are known.
         attrs: further root attributes (text, numbers, 1-D arrays).
 
     Returns:
@@ -145,6 +147,8 @@ def solution(
             values |= _cells(str(kind), cells, sizes.get("node", 0))
     for name, array in (node_attributes or {}).items():
         values |= _attribute(name, array, sizes.get("node", 0))
+    for name, array in (quantities or {}).items():
+        values[name] = (("time",), *_quantity(problem, name, array, time))
     if time is not None:
         note = {"units": schema.units_in_time(problem), "long_name": "time", "axis": "T"}
         positions["time"] = (("time",), time, note)
@@ -194,6 +198,17 @@ def _with_dims(name: str, value: Any, coords: Any, problem: Any) -> tuple[tuple[
         f'fields: {name!r}: expected (dims, array), as in {name!r}: (("time", "y", "x"), array), '
         f"or an array beside a Support, got {type(value).__name__}"
     )
+
+
+def _quantity(problem: Any, name: str, values: Any, time: np.ndarray | None) -> tuple[np.ndarray, dict[str, str]]:
+    """Numbers over time and what they are called."""
+    known = {spec.name: spec for spec in problem.quantities}
+    if name not in known:
+        raise InputError(f"quantities: {problem.name} has none that is called {name!r}{suggest(name, known)}")
+    found = plain(f"quantities: {name!r}", values)
+    if time is None or found.shape != time.shape or found.dtype.kind != "f":
+        raise InputError(f"quantities: {name!r} has shape {found.shape}, expected one floating-point number a time")
+    return found, {"units": known[name].unit, "long_name": known[name].description or name}
 
 
 def _times(times: Any, problem: Any) -> np.ndarray | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sciml.boundary import BoundaryCondition
+from sciml.boundary import Condition, Conditions, Flux
 from sciml.derivatives._backend import Backend
 from sciml.derivatives._stencils import Stencil, fornberg, stencil
 from sciml.errors import InputError, suggest
@@ -32,8 +32,6 @@ from sciml.expressions import (
 )
 from sciml.geometry import AXES
 from sciml.support import Grid
-
-Boundary = Mapping[str, Mapping[str, BoundaryCondition]]
 
 
 class Lattice:
@@ -66,7 +64,7 @@ class Lattice:
         inputs: Mapping[str, Any] | None = None,
         rates: Mapping[str, Any] | None = None,
         time: Any = 0.0,
-        boundary: Boundary | None = None,
+        boundary: Conditions | None = None,
         face_values: Mapping[tuple[str, int], Any] | None = None,
         face_rule: Mapping[str, str] | None = None,
         order: int = 2,
@@ -175,21 +173,27 @@ class Lattice:
         condition = self._condition(e, axis, end)
         if condition is None:
             return None
-        given = self._along(condition.at(self.time), interior, axis)
-        if condition.kind == "dirichlet":
+        given, (a, b) = self._given(condition, interior, axis, end), condition.law or (1.0, 0.0)
+        if b == 0:
             return given
-        # Neumann: with s the distance inwards and g the outward slope, f(s) = f(0) − g s + c s² through two cells.
+        # with s the distance inwards, f(s) = f(0) + f′ s + c s² through two cells, and a f(0) − b f′ = g
         first, second = self._next_to(values, axis, end, 0), self._next_to(values, axis, end, 1)
         face, x = self.grid.faces[axis], self.grid.centres[axis]
-        a, b = (x[0] - face[0], x[1] - face[0]) if end == "min" else (face[-1] - x[-1], face[-1] - x[-2])
-        a, b = a * self.stretch[axis], b * self.stretch[axis]
-        return (b * b * (first + given * a) - a * a * (second + given * b)) / (b * b - a * a)
+        s, t = (x[0] - face[0], x[1] - face[0]) if end == "min" else (face[-1] - x[-1], face[-1] - x[-2])
+        s, t = s * self.stretch[axis], t * self.stretch[axis]
+        area = s * t * (t - s)
+        return (b * (t * t * first - s * s * second) + given * area) / (b * (t * t - s * s) + a * area)
 
-    def _condition(self, e: Expression, axis: int, end: str) -> BoundaryCondition | None:
+    def _given(self, condition: Condition, like: Any, axis: int, end: str) -> Any:
+        """The value of a condition on one layer of faces."""
+        points = self.grid.side_points(axis, int(end == "max")) if condition.in_space else None
+        return self._along(condition.at(self.time, points), like, axis)
+
+    def _condition(self, e: Expression, axis: int, end: str) -> Condition | None:
         if not isinstance(e, Field) or self.grid.periodic[axis]:
             return None
         condition = self.boundary.get(f"{AXES[axis]}_{end}", {}).get(e.name)
-        return None if condition is None or condition.kind == "periodic" else condition
+        return None if condition is None or condition.law is None else condition
 
     def _face_partial(self, e: Partial, axis: int) -> Any:
         inner = e.argument
@@ -214,9 +218,10 @@ class Lattice:
         ends: list[Any] = []
         for end in ("min", "max"):
             condition = self._condition(inner, axis, end)
-            if condition is not None and condition.kind == "neumann":
-                sign = -1.0 if end == "min" else 1.0
-                ends.append(sign * self._along(condition.at(self.time), result, axis))
+            if condition is not None and condition.law is not None and condition.law[1]:
+                a, b = condition.law
+                outwards = (self._given(condition, result, axis, end) - a * self._next_to(known, axis, end, 0)) / b
+                ends.append(outwards if end == "max" else -outwards)
             elif stored is None and self._bounded(inner, axis, end):
                 slope = self._end_slope(values, self._next_to(known, axis, end, 0), axis, end)
                 ends.append(slope / self.stretch[axis])
@@ -227,17 +232,15 @@ class Lattice:
     def _tangential_end(self, inner: Expression, along: int, axis: int, end: str, result: Any) -> Any:
         """∂/∂along of given boundary values; only uniform ones are differentiated exactly (to zero)."""
         condition = self._condition(inner, axis, end)
-        if condition is None or condition.kind != "dirichlet":
+        if condition is None or not condition.given or condition.in_space:
             return None
-        if np.ndim(condition.at(self.time)) == 0:
-            return 0.0 * self._next_to(result, axis, end, 0)
-        return None
+        return 0.0 * self._next_to(result, axis, end, 0)
 
     def _bounded(self, e: Expression, axis: int, end: str) -> bool:
         """Whether all fields in `e` have a given value on this end, so that its slope there may use it."""
         found = [leaf for leaf in leaves(e) if isinstance(leaf, Field)]
         conditions = [self._condition(leaf, axis, end) for leaf in found]
-        return bool(found) and all(c is not None and c.kind == "dirichlet" for c in conditions)
+        return bool(found) and all(c is not None and c.given for c in conditions)
 
     def _end_slope(self, values: Any, face: Any, axis: int, end: str) -> Any:
         """The derivative at an end face from its value and the two (order 4: four) nearest cells."""
@@ -299,7 +302,7 @@ class Lattice:
         shape = list(like.shape)
         shape[-1 - axis] = 1
         array = self.backend.asarray(value, self.like)
-        if array.ndim == self.grid.dimensions - 1 and array.ndim > 0:  # varies along the boundary
+        if array.ndim > 0:  # varies along the boundary
             layer = list(self.grid.shape)
             layer[-1 - axis] = 1
             array = array.reshape(tuple(layer))
@@ -336,8 +339,22 @@ class Lattice:
         """Face fluxes per unit area: [component][axis], n + 1 values along that axis."""
         self._use(balance)
         return [
-            [self._as_faces(self.faces(f, a), a) for a, f in enumerate(flux)] for _, flux, _ in balance.components()
+            [self._bounded_flux(storage, self._as_faces(self.faces(f, a), a), f, a) for a, f in enumerate(flux)]
+            for storage, flux, _ in balance.components()
         ]
+
+    def _bounded_flux(self, storage: Expression | None, values: Any, flux: Expression, axis: int) -> Any:
+        """Face fluxes with those that a `Flux` condition gives for a field that the balance stores (or, of a steady
+        one, moves)."""
+        if self.grid.periodic[axis]:
+            return values
+        fields = {leaf.name for leaf in leaves(flux if storage is None else storage) if isinstance(leaf, Field)}
+        ends = []
+        for end, sign in (("min", -1.0), ("max", 1.0)):
+            given = self.boundary.get(f"{AXES[axis]}_{end}", {})
+            condition = next((c for n, c in given.items() if n in fields and isinstance(c, Flux)), None)
+            ends.append(None if condition is None else sign * self._given(condition, values, axis, end))
+        return self._with_ends(values, ends, axis)
 
     def finite_volume(self, balance: Balance) -> list[Any]:
         """(d/dt ∫ storage + ∮ flux·n − ∫ source) / volume for every cell, one array a component.

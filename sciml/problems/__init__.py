@@ -1,6 +1,7 @@
 """The equations: one family of problems a file."""
 
 from sciml.problems.burgers import Burgers as Burgers
+from sciml.problems.cylinder_flow import CylinderFlow as CylinderFlow
 from sciml.problems.darcy import Darcy as Darcy
 from sciml.problems.heat_equation import HeatEquation as HeatEquation
 from sciml.problems.lid_driven_cavity import LidDrivenCavity as LidDrivenCavity
@@ -9,4 +10,7 @@ from sciml.problems.own_data import Observed as Observed
 from sciml.problems.poisson import Poisson as Poisson
 from sciml.problems.taylor_green import TaylorGreen as TaylorGreen
 
-__all__ = ["Burgers", "Darcy", "DataProblem", "HeatEquation", "LidDrivenCavity", "Observed", "Poisson", "TaylorGreen"]
+__all__ = [
+    "Burgers", "CylinderFlow", "Darcy", "DataProblem", "HeatEquation", "LidDrivenCavity", "Observed", "Poisson",
+    "TaylorGreen",
+]  # fmt: skip

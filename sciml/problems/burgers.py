@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sciml.boundary import BoundaryCondition
+from sciml.boundary import Conditions, Periodic
 from sciml.errors import InputError
 from sciml.expressions import Balance, Operators
 from sciml.geometry import Box
@@ -44,8 +44,8 @@ class Burgers(PDEProblem):
     def geometry(self, case: Case) -> Box:
         return Box((0.0,), (case.length,), (True,))
 
-    def boundary_conditions(self, case: Case) -> dict[str, dict[str, BoundaryCondition]]:
-        return {b: {"u": BoundaryCondition("periodic")} for b in ("x_min", "x_max")}
+    def boundary_conditions(self, case: Case) -> Conditions:
+        return {b: {"u": Periodic()} for b in ("x_min", "x_max")}
 
     def equations(self, q: Any, d: Operators, theta: Any, x: Any) -> dict[str, Balance]:
         return {"momentum": Balance(storage=q.u, flux=q.u**2 / 2 - theta.viscosity * d.grad(q.u), unit="m s-2")}

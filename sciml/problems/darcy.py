@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sciml.boundary import BoundaryCondition
+from sciml.boundary import Conditions, Dirichlet, Neumann
 from sciml.errors import InputError
 from sciml.expressions import Balance, Operators
 from sciml.geometry import Box
@@ -63,14 +63,14 @@ class Darcy(PDEProblem):
     def geometry(self, case: Case) -> Box:
         return Box((0.0, 0.0), (1.0, 1.0))
 
-    def boundary_conditions(self, case: Case) -> dict[str, dict[str, BoundaryCondition]]:
+    def boundary_conditions(self, case: Case) -> Conditions:
         if self.walls == "drained":
-            return {b: {"p": BoundaryCondition("dirichlet", 0.0)} for b in ("x_min", "x_max", "y_min", "y_max")}
+            return {b: {"p": Dirichlet(0.0)} for b in ("x_min", "x_max", "y_min", "y_max")}
         return {
-            "x_min": {"p": BoundaryCondition("dirichlet", case.pressure_left)},
-            "x_max": {"p": BoundaryCondition("dirichlet", case.pressure_right)},
-            "y_min": {"p": BoundaryCondition("neumann", 0.0)},
-            "y_max": {"p": BoundaryCondition("neumann", 0.0)},
+            "x_min": {"p": Dirichlet(case.pressure_left)},
+            "x_max": {"p": Dirichlet(case.pressure_right)},
+            "y_min": {"p": Neumann(0.0)},
+            "y_max": {"p": Neumann(0.0)},
         }
 
     def equations(self, q: Any, d: Operators, theta: Any, x: Any) -> dict[str, Balance]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sciml.boundary import BoundaryCondition, Series
+from sciml.boundary import Condition, Conditions, Dirichlet, InTime, Series
 from sciml.errors import InputError
 from sciml.expressions import Balance, Operators
 from sciml.geometry import Box
@@ -54,11 +54,11 @@ class HeatEquation(PDEProblem):
         k = math.sqrt(omega / (2 * case.diffusivity))
         return case.amplitude * np.exp(-k * x) * np.cos(omega * t - k * x)
 
-    def boundary_conditions(self, case: Case) -> dict[str, dict[str, BoundaryCondition]]:
-        def end(name: str, x: float) -> dict[str, BoundaryCondition]:
+    def boundary_conditions(self, case: Case) -> Conditions:
+        def end(name: str, x: float) -> dict[str, Condition]:
             series = case.inputs.get(name)
-            value = series if isinstance(series, Series) else lambda t: self._wave(case, x, t)
-            return {"T": BoundaryCondition("dirichlet", value)}
+            value = series if isinstance(series, Series) else InTime(lambda t: self._wave(case, x, t))
+            return {"T": Dirichlet(value)}
 
         return {"x_min": end("temperature_left", 0.0), "x_max": end("temperature_right", case.length)}
 

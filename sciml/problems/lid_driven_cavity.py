@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sciml.boundary import BoundaryCondition, Series
+from sciml.boundary import Conditions, Dirichlet, Series
 from sciml.expressions import Balance, Operators
 from sciml.geometry import Box
 from sciml.problem import Case, FieldSpec, InputSpec, ParameterSpec, PDEProblem, Published, Scales
@@ -58,14 +58,14 @@ class LidDrivenCavity(PDEProblem):
     def geometry(self, case: Case) -> Box:
         return Box((0.0, 0.0), (case.width, case.height))
 
-    def boundary_conditions(self, case: Case) -> dict[str, dict[str, BoundaryCondition]]:
-        rest = {"u": BoundaryCondition("dirichlet", 0.0), "v": BoundaryCondition("dirichlet", 0.0)}
+    def boundary_conditions(self, case: Case) -> Conditions:
+        rest = {"u": Dirichlet(0.0), "v": Dirichlet(0.0)}
         motion = case.inputs.get("lid_motion")
         lid: float | Series = case.lid_velocity
         if isinstance(motion, Series):
             lid = Series(motion.times, motion.values * case.lid_velocity)
-        moving = {"u": BoundaryCondition("dirichlet", lid), "v": BoundaryCondition("dirichlet", 0.0)}
-        return {"x_min": rest, "x_max": dict(rest), "y_min": dict(rest), "y_max": moving}
+        moving = {"u": Dirichlet(lid), "v": Dirichlet(0.0)}
+        return {"x_min": rest, "x_max": rest, "y_min": rest, "y_max": moving}
 
     def equations(self, q: Any, d: Operators, theta: Any, x: Any) -> dict[str, Balance]:
         return navier_stokes(q, d, theta)

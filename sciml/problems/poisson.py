@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sciml.boundary import BoundaryCondition
+from sciml.boundary import Conditions, Dirichlet
 from sciml.errors import InputError
 from sciml.expressions import Balance, Operators
 from sciml.geometry import Box
@@ -45,8 +45,8 @@ class Poisson(PDEProblem):
     def geometry(self, case: Case) -> Box:
         return Box((0.0, 0.0), (1.0, 1.0))
 
-    def boundary_conditions(self, case: Case) -> dict[str, dict[str, BoundaryCondition]]:
-        return {b: {"p": BoundaryCondition("dirichlet", 0.0)} for b in ("x_min", "x_max", "y_min", "y_max")}
+    def boundary_conditions(self, case: Case) -> Conditions:
+        return {b: {"p": Dirichlet(0.0)} for b in ("x_min", "x_max", "y_min", "y_max")}
 
     def equations(self, q: Any, d: Operators, theta: Any, x: Any) -> dict[str, Balance]:
         return {"potential": Balance(flux=-1.0 * d.grad(q.p), source=q.source, unit="m-2")}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sciml.boundary import BoundaryCondition
+from sciml.boundary import Conditions, Periodic
 from sciml.errors import InputError
 from sciml.expressions import Balance, Operators
 from sciml.geometry import Box
@@ -55,8 +55,8 @@ class TaylorGreen(PDEProblem):
     def geometry(self, case: Case) -> Box:
         return Box((0.0, 0.0), (case.length, case.length), (True, True))
 
-    def boundary_conditions(self, case: Case) -> dict[str, dict[str, BoundaryCondition]]:
-        periodic = {name: BoundaryCondition("periodic") for name in ("u", "v", "p")}
+    def boundary_conditions(self, case: Case) -> Conditions:
+        periodic = {name: Periodic() for name in ("u", "v", "p")}
         return {b: dict(periodic) for b in ("x_min", "x_max", "y_min", "y_max")}
 
     def equations(self, q: Any, d: Operators, theta: Any, x: Any) -> dict[str, Balance]:

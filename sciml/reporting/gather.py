@@ -185,9 +185,14 @@ def sample_of(
         predictions[model] = made
         if not moving:
             note(model, _labelled(case, surrogate.problem, made, times, support, steady))
+    quantities = {
+        q.name: (q.description or q.name, q.unit, np.asarray(solution[q.name].values, float))
+        for q in case.problem.quantities
+        if q.name in solution
+    }
     return Sample(
         case.label or f"case {number}", "" if subset == "all" else subset, times, support, truth, predictions,
-        case.problem.shown(case), audits, list(notes), 0, moving,
+        case.problem.shown(case), audits, list(notes), 0, moving, case.problem.profiles(case), quantities,
     )  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def profile(curve: Any, solution: Any) -> tuple[np.ndarray, np.ndarray]:
     found = grid.sample(values, points)
     for end, at in zip(("min", "max"), grid.extents[curve.axis], strict=True):
         condition = case.boundary_conditions.get(f"{axes[curve.axis]}_{end}", {}).get(curve.field)
-        if condition is None or condition.kind != "dirichlet" or np.ndim(condition.at(curve.time or 0.0)):
+        if condition is None or not condition.given or condition.in_space:
             continue
         on_wall = float(condition.at(curve.time or 0.0))
         where, found = (

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sciml.problem import Profile
 from sciml.support import Support
 
 ALL = "all"
@@ -46,6 +47,8 @@ class Sample:
         predictions: model -> field -> (T, *support.shape).
         audits: model or "truth" -> rows of `sciml.audit(...).to_dict()`; `notes` what these could not check.
         moving: whether nodes move from frame to frame.
+        profiles: lines along which the problem wants fields drawn; none for the centre lines of a velocity.
+        quantities: numbers over time that the truth tells beside its fields: name -> (description, unit, (T,) values).
     """
 
     label: str
@@ -59,6 +62,8 @@ class Sample:
     notes: Sequence[str] = ()
     start: int = 0
     moving: bool = False
+    profiles: Sequence[Profile] = ()
+    quantities: Mapping[str, tuple[str, str, np.ndarray]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

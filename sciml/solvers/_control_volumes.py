@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sciml.boundary import BoundaryCondition
+from sciml.boundary import Condition, Periodic
 from sciml.derivatives import jax as provider
 from sciml.geometry import AXES
 from sciml.problem import Case, Problem
@@ -30,11 +30,11 @@ class ControlVolumes:
     Args:
         problem: with one field and one scalar balance.
         grid: cells.
-        kinds: boundary -> "dirichlet" or "neumann".
+        conditions: of the field by boundary, without their values.
     """
 
-    def __init__(self, problem: Problem, grid: Grid, kinds: Mapping[str, str]):
-        self.grid, self.kinds = grid, dict(kinds)
+    def __init__(self, problem: Problem, grid: Grid, conditions: Mapping[str, Condition]):
+        self.grid, self.conditions = grid, dict(conditions)
         self.field = problem.fields[0].name
         (self.balance,) = problem.balances().values()
         ((self._storage, _, _),) = self.balance.components()
@@ -50,7 +50,8 @@ class ControlVolumes:
 
     def _given(self, q: Any, data: Data) -> dict[str, Any]:
         boundary = {
-            name: {self.field: BoundaryCondition(kind, data["boundary"][name])} for name, kind in self.kinds.items()
+            name: {self.field: condition.with_value(data["boundary"][name])}
+            for name, condition in self.conditions.items()
         }
         return {
             "fields": {self.field: q},
@@ -79,31 +80,32 @@ class ControlVolumes:
 
 
 @lru_cache(maxsize=16)
-def _assembled(problem: Alike, faces: tuple[bytes, ...], periodic: tuple[bool, ...], kinds: Any) -> ControlVolumes:
-    return ControlVolumes(problem.problem, Grid(tuple(np.frombuffer(f) for f in faces), periodic), dict(kinds))
+def _assembled(problem: Alike, faces: tuple[bytes, ...], periodic: tuple[bool, ...], given: Any) -> ControlVolumes:
+    return ControlVolumes(problem.problem, Grid(tuple(np.frombuffer(f) for f in faces), periodic), dict(given))
 
 
 def assemble(case: Case, grid: Grid) -> ControlVolumes:
     """The control volumes of a case; cases that differ in values alone share them, compiled functions included."""
     faces = tuple(np.ascontiguousarray(f, dtype=np.float64).tobytes() for f in grid.faces)
-    kinds = tuple(sorted(boundary_kinds(case, grid).items()))
-    return _assembled(Alike(case.problem), faces, tuple(map(bool, grid.periodic)), kinds)
+    given = tuple(sorted(boundary_conditions(case, grid).items()))
+    return _assembled(Alike(case.problem), faces, tuple(map(bool, grid.periodic)), given)
 
 
-def boundary_kinds(case: Case, grid: Grid) -> dict[str, str]:
-    """boundary -> "dirichlet" or "neumann", for the axes that are not periodic."""
-    field = case.problem.fields[0].name
-    found = {}
+def boundary_conditions(case: Case, grid: Grid) -> dict[str, Condition]:
+    """The conditions on the field without their values, for the axes that are not periodic."""
+    field, found = case.problem.fields[0].name, {}
+    sides = case.geometry.boundaries
     for name, conditions in case.boundary_conditions.items():
-        if field in conditions and not grid.periodic[AXES.index(name[0])] and conditions[field].kind != "periodic":
-            found[name] = conditions[field].kind
+        if field in conditions and name in sides and not isinstance(conditions[field], Periodic):
+            found[name] = conditions[field].with_value(0.0)
     return found
 
 
-def boundary_values(case: Case, kinds: Mapping[str, str], times: Any) -> dict[str, np.ndarray]:
+def boundary_values(case: Case, grid: Grid, names: Iterable[str], times: Any) -> dict[str, np.ndarray]:
     """Given values over (T,) or (T, along the boundary)."""
-    field = case.problem.fields[0].name
-    return {name: case.boundary_conditions[name][field].over(times) for name in kinds}
+    field, sides = case.problem.fields[0].name, case.geometry.boundaries
+    given = {n: case.boundary_conditions[n][field] for n in names}
+    return {n: c.over(times, grid.side_points(*(sides[n].side or (0, 0)))) for n, c in given.items()}
 
 
 def cell_inputs(case: Case, grid: Grid) -> dict[str, np.ndarray]:

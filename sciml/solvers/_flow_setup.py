@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sciml.boundary import BoundaryCondition, Series
-from sciml.errors import InputError
+from sciml.boundary import Condition, Dirichlet, InSpace, Outflow, Periodic, Samples, Series
+from sciml.errors import InputError, suggest
 from sciml.expressions import Field, Names, Operators, Parameter
-from sciml.geometry import Box
+from sciml.geometry import Box, Geometry
 from sciml.problem import Case, Problem
 from sciml.problems._incompressible import face_velocities, navier_stokes
+from sciml.solvers._cut_cells import CLOSED, Body, body_of
 from sciml.solvers._flow_stepper import Flow
 from sciml.solvers._numerical import Begin
-from sciml.solvers._poisson import PressureSolver
 from sciml.solvers._staggered import Layout, Walls, unknowns
-from sciml.support import Grid, Support
+from sciml.solvers.linear import End, Ends, LinearSolver, LinearSystem
+from sciml.support import Apertures, Grid, Support
 
 # wall, the field along it, the field through it
 WALLS = (("y_min", "u", "v"), ("y_max", "u", "v"), ("x_min", "v", "u"), ("x_max", "v", "u"))
@@ -41,35 +43,41 @@ def equations_fit(problem: Problem) -> bool:
 
 
 def arrays(
-    case: Case, shape: tuple[int, int], times: Any, begin: Begin | None = None
+    case: Case, shape: tuple[int, int], times: Any, solver: LinearSolver, begin: Begin | None = None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """`parameters` and `inputs` of `IncompressibleFlow.simulate`, from geometry, boundary conditions and start.
 
     Raises:
-        InputError: a domain that is no box, or a wall that lets fluid through.
+        InputError: a domain that is no box with bodies in it, or conditions that do not fit.
     """
-    box, name = case.geometry, case.problem.name
-    if not isinstance(box, Box):
-        raise InputError(f"{name}: the domain is a {type(box).__name__}, expected a Box for incompressible_flow")
-    (x0, x1), (y0, y1) = box.extents
+    domain, name = case.geometry, case.problem.name
+    (x0, x1), (y0, y1) = domain.extents
     parameters = {k: float(case.parameters[k]) for k in ("density", "viscosity")}
     parameters |= {"width": x1 - x0, "height": y1 - y0}
-    grid = Grid.uniform(box, shape)
+    grid = Grid.uniform(domain, shape)
     inputs: dict[str, Any] = {}
     conditions, begun = case.boundary_conditions, 0.0 if begin is None else begin.time
-    for wall, along, through in WALLS:
-        if box.periodic["xy".index(wall[0])]:
+    ends = ends_of(case)
+    for (wall, along, through), end in zip(WALLS, (*ends[1], *ends[0]), strict=True):
+        if end is not End.WALL:
             continue
-        for field in (along, through):
-            kind = conditions[wall][field].kind if field in conditions.get(wall, {}) else "absent"
-            if kind != "dirichlet":
-                raise InputError(f"{name}: {field} on {wall} has a condition that is {kind}, expected dirichlet")
-        knots, values = _in_time(conditions[wall][through], times, begun, case.scales.time)
+        for f in (along, through):
+            if times is None and _changes(conditions[wall][f]):
+                raise InputError(
+                    f"{name}: {f} on {wall} is a function of time; expected the times that will be asked for"
+                )
+        corners, middles = wall_points(grid, wall)
+        knots, values = _in_time(conditions[wall][along], times, begun, case.scales.time, corners)
         if np.any(values != 0):
-            raise InputError(f"{name}: {through} on {wall} is not zero; incompressible_flow needs walls")
-        knots, values = _in_time(conditions[wall][along], times, begun, case.scales.time)
+            inputs[f"{wall}_{along}"] = (knots, _along(values, len(corners)))
+        both = np.concatenate([corners, middles])
+        knots, values = _in_time(conditions[wall][through], times, begun, case.scales.time, both)
         if np.any(values != 0):
-            inputs[f"{wall}_{along}"] = (knots, _along(values, grid.faces["xy".index(wall[0]) ^ 1].size))
+            inputs[f"{wall}_{through}"] = (knots, _means(values, len(middles)))
+    if not any(end is End.OPEN for pair in ends for end in pair):
+        _check_closed(name, inputs, grid)
+    if not isinstance(domain, Box):
+        inputs["body"] = _body(case, grid, ends, solver)
     if begin is None:
         inputs["u_face"], inputs["v_face"] = _start(case, grid)
     else:
@@ -77,28 +85,210 @@ def arrays(
     return parameters, inputs
 
 
+def _body(case: Case, grid: Grid, ends: tuple[Ends, Ends], solver: LinearSolver) -> Body:
+    """The bodies in a box, all at rest and without slip.
+
+    Raises:
+        InputError: another condition on them, one that reaches an end of the box through which fluid goes, or nothing
+            left to flow through.
+    """
+    name = case.problem.name
+    for key, inner in _parts(case.geometry).items():
+        given = case.boundary_conditions.get(key, {})
+        if inner and not all(at_rest(given.get(f)) for f in ("u", "v")):
+            raise InputError(f"{name}: {key}: expected Dirichlet(0) for u and v, a body at rest")
+    body, shut = _made(case.geometry, grid.shape, ends, solver)
+    for wall, _, through in WALLS:
+        shares = body.x if through == "u" else body.y.T
+        shares = shares[:, slice(-2, None) if wall.endswith("max") else slice(2)]
+        end = ends["xy".index(wall[0])][int(wall.endswith("max"))]
+        closed = end is End.WALL and at_rest(case.boundary_conditions.get(wall, {}).get(through))
+        if np.any(shares < 1) and end is End.PERIODIC:
+            raise InputError(f"{name}: a body reaches {wall}, which is periodic; expected it within the box")
+        if np.any(shares < 1) and not closed:
+            raise InputError(
+                f"{name}: a body is within a cell of {wall}, through which fluid goes; expected room, or finer cells"
+            )
+        if wall in shut and not closed and end is End.WALL:
+            raise InputError(f"{name}: fluid goes through {wall} into a region that a body cuts off")
+    if not np.any(body.u.inverse > 0):
+        raise InputError(f"{name}: no face of the grid is open, expected room around the body")
+    return body
+
+
+def at_rest(condition: Condition | None) -> bool:
+    """Whether a condition says zero, at all times and places."""
+    if not isinstance(condition, Dirichlet):
+        return False
+    value = condition.value
+    return (
+        bool(np.all(value.values == 0))
+        if isinstance(value, Series | Samples)
+        else (not callable(value) and bool(np.all(np.asarray(value) == 0)))
+    )
+
+
+def _changes(condition: Condition) -> bool:
+    """Whether a condition is a function of time, whose knots depend on the times that are asked for."""
+    value = condition.value
+    return callable(value) and not isinstance(value, Series | Samples | InSpace)
+
+
+@lru_cache(maxsize=256)
+def _parts(domain: Geometry) -> dict[str, bool]:
+    """The parts of a boundary, and whether each lies within the bounding box rather than on its sides."""
+    low, high = np.array(domain.extents).T
+    found = {}
+    for name, boundary in domain.boundaries.items():
+        points = np.zeros((0, 2)) if boundary.side is not None else boundary.places(64)
+        near = np.minimum(np.abs(points - low), np.abs(points - high)).min(axis=1, initial=np.inf)
+        found[name] = bool(np.any(near > 1e-9 * (high - low).max())) if len(points) else False
+    return found
+
+
+def _without_way_out(system: LinearSystem) -> frozenset[str]:
+    """The sides beside which lie cells that no open faces join to an open end; of a closed box, where there are several
+    regions, all sides that fluid is beside."""
+    from scipy.sparse.csgraph import connected_components
+
+    matrix = system.matrix()
+    matrix.eliminate_zeros()
+    _, region = connected_components(matrix, directed=False)
+    region = np.where(system.live(np), region.reshape(system.shape), -1)
+    beside = {"x_min": region[:, 0], "x_max": region[:, -1], "y_min": region[0], "y_max": region[-1]}
+    cells = {wall: set(numbers.tolist()) - {-1} for wall, numbers in beside.items()}
+    if system.closed:
+        several = len(set(region.ravel().tolist()) - {-1}) > 1
+        return frozenset(cells if several else ())
+    out = {n for k, c in enumerate("xy") for e, word in enumerate(("min", "max")) if system.ends[k][e] is End.OPEN
+           for n in cells[f"{c}_{word}"]}  # fmt: skip
+    return frozenset(wall for wall, numbers in cells.items() if numbers - out)
+
+
+@lru_cache(maxsize=16)
+def _made(
+    geometry: Geometry, shape: tuple[int, int], ends: tuple[Ends, Ends], solver: LinearSolver
+) -> tuple[Body, frozenset[str]]:
+    """A body with what the pressure solver works out beforehand; `_without_way_out`."""
+    grid, layout = Grid.uniform(geometry, shape), Layout(shape[1], shape[0], ends)
+    apertures = Apertures.of(geometry, grid, CLOSED)
+    x, y = apertures.faces
+    whole = (x[:, 1:] == 1) & (x[:, :-1] == 1) & (y[1:] == 1) & (y[:-1] == 1)
+    if np.any(whole & (apertures.volumes < 1 - 1e-9)):
+        raise InputError("geometry: a body has parts that are thinner than a cell; expected finer cells")
+    body = body_of(apertures, grid, layout)
+    spacing = tuple(float(w[0]) for w in grid.widths)
+    system = LinearSystem(shape, ends, spacing, body.coefficients)
+    if not solver.supports(system):
+        raise InputError(f"pressure_solver: {solver.name} does not take this body; try MultigridCG()")
+    return body._replace(factor=solver.factor(system)), _without_way_out(system)
+
+
+def in_time(name: str, value: Any) -> bool:
+    """Whether an input is (knots, values, ...)."""
+    return isinstance(value, tuple) and name != "body"
+
+
 def from_start(parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The same with times counted from the start."""
     start = float(inputs.get("start", 0.0))
-    moved = {k: (v[0] - start, *v[1:]) if isinstance(v, tuple) else v for k, v in inputs.items() if k != "start"}
+    moved = {k: (v[0] - start, *v[1:]) if in_time(k, v) else v for k, v in inputs.items() if k != "start"}
     return dict(parameters), moved
 
 
-def _in_time(condition: BoundaryCondition, times: Any, begun: float, scale: float) -> tuple[np.ndarray, np.ndarray]:
+def ends_of(case: Case) -> tuple[Ends, Ends]:
+    """What the ends of x and of y are: periodic as the domain is, walls where both velocities are given, open where
+    both flow out.
+
+    Raises:
+        InputError: anything else, or a pressure on an open end that is not zero.
+    """
+    domain, conditions, name = case.geometry, case.boundary_conditions, case.problem.name
+    found: dict[str, End] = {}
+    sides = [wall for wall, _, _ in WALLS]
+    for key, fields in conditions.items():
+        if key not in sides and key not in _parts(domain):
+            raise InputError(f"{name}: {key}: no boundary is called that{suggest(key, [*sides, *_parts(domain)])}")
+        if "p" in fields and not isinstance(fields["p"], Periodic) and not isinstance(fields.get("u"), Outflow):
+            raise InputError(f"{name}: p on {key}: expected no pressure but on an open end, got {fields['p']}")
+    for wall, along, through in WALLS:
+        here = conditions.get(wall, {})
+        if domain.periodic["xy".index(wall[0])]:
+            if not all(isinstance(c, Periodic) for c in here.values()):
+                raise InputError(f"{name}: {wall} is periodic, expected no condition on it")
+            found[wall] = End.PERIODIC
+        elif all(f in here and here[f].given for f in (along, through)):
+            found[wall] = End.WALL
+        elif all(isinstance(here.get(f), Outflow) for f in (along, through)):
+            found[wall] = End.OPEN
+            pressure = here.get("p", Dirichlet(0.0))
+            if not at_rest(pressure):
+                raise InputError(f"{name}: p on {wall}, which is open: expected Dirichlet(0), got {pressure}")
+        else:
+            got = ", ".join(f"{f}: {here.get(f)}" for f in (along, through))
+            raise InputError(f"{name}: {wall}: expected the velocity (Dirichlet) or Outflow, for both of it, got {got}")
+    return (found["x_min"], found["x_max"]), (found["y_min"], found["y_max"])
+
+
+def _check_closed(name: str, inputs: Mapping[str, Any], grid: Grid) -> None:
+    """Refuse a box without open ends that takes in more than it lets out."""
+    times = np.unique(np.concatenate([np.zeros(1), *(v[0] for v in inputs.values())]))
+    total, size = np.zeros(len(times)), np.zeros(len(times))
+    for wall, _, through in WALLS:
+        if f"{wall}_{through}" in inputs:
+            knots, values = inputs[f"{wall}_{through}"]
+            area = grid.widths[1 - "xy".index(wall[0])]
+            flux = (values * area).sum(1) if values.ndim == 2 else values * area.sum()
+            flux = np.interp(times, knots, flux)
+            total, size = total + flux * (1 if wall.endswith("max") else -1), size + np.abs(flux)
+    if np.any(np.abs(total) > 1e-6 * size):
+        k = int(np.argmax(np.abs(total)))
+        raise InputError(
+            f"{name}: at t = {times[k]:g} the box loses {total[k]:.3g} m²/s and has no open end; expected an Outflow"
+        )
+
+
+def wall_points(grid: Grid, wall: str) -> tuple[np.ndarray, np.ndarray]:
+    """(n + 1, 2) where the faces of the cells along a wall meet it, and (n, 2) the middles between."""
+    axis = "xy".index(wall[0])
+    found = []
+    for places in (grid.faces[1 - axis], grid.centres[1 - axis]):
+        points = np.empty((len(places), 2))
+        points[:, axis], points[:, 1 - axis] = grid.faces[axis][-int(wall.endswith("max"))], places
+        found.append(points)
+    return found[0], found[1]
+
+
+def _means(values: np.ndarray, cells: int) -> np.ndarray:
+    """Means over the cells along a wall, by Simpson's rule from corners and middles; or what is given at cells."""
+    if values.ndim == 1 or values.shape[1] == cells:
+        return values
+    if values.shape[1] == 2 * cells + 1:
+        corners, middles = values[:, : cells + 1], values[:, cells + 1 :]
+        return (corners[:, 1:] + 4 * middles + corners[:, :-1]) / 6
+    corners = _along(values, cells + 1)
+    return (corners[:, 1:] + corners[:, :-1]) / 2
+
+
+def _in_time(
+    condition: Condition, times: Any, begun: float, scale: float, places: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Knots and values: of a function of time `SAMPLES` in each interval and in each of the case's time scales."""
     value = condition.value
     if isinstance(value, Series):
         return value.times, value.values
-    if not callable(value):
-        return np.zeros(1), np.asarray(value, dtype=np.float64)[None]
+    if isinstance(value, InSpace) and value.factor is not None:
+        return value.factor.times, np.stack([np.asarray(value(places, t)) for t in value.factor.times])
+    if isinstance(value, Samples | InSpace) or not callable(value):
+        return np.zeros(1), np.asarray(condition.at(0.0, places), dtype=np.float64)[None]
     ends = np.unique(np.concatenate([[begun], np.atleast_1d(np.asarray([] if times is None else times, float))]))
     ends = ends[ends >= begun]
     if ends.size < 2:
-        return ends, condition.over(ends)
+        return ends, condition.over(ends, places)
     counts = [min(math.ceil(SAMPLES * max(1.0, gap / scale)), MOST_SAMPLES) for gap in np.diff(ends)]
     parts = [np.linspace(a, b, n, endpoint=False) for a, b, n in zip(ends[:-1], ends[1:], counts, strict=True)]
     knots = np.append(np.concatenate(parts), ends[-1])
-    return knots, condition.over(knots)
+    return knots, condition.over(knots, places)
 
 
 def _along(values: np.ndarray, faces: int) -> np.ndarray:
@@ -115,59 +305,75 @@ def _start(case: Case, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     if psi is not None:
         return face_velocities(np.asarray(psi), grid)
     state = case.problem.initial_state(case, grid)
-    return faces_of(state["u"], state["v"], grid, grid, points=True)
+    return faces_of(case, state["u"], state["v"], grid, grid, 0.0, points=True)
 
 
-def faces_of(u: np.ndarray, v: np.ndarray, support: Support, grid: Grid, points: bool = False) -> Any:
+def faces_of(
+    case: Case, u: np.ndarray, v: np.ndarray, support: Support, grid: Grid, time: float, points: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Velocities through the faces of a grid (u, v), from velocities at the places of a support.
 
     On the grid itself the four cells around a face give −1, 5, 5, −1 eighths: with that, the means of two opposite
     faces, which our answers hold, go back to the faces with an error of fourth order; values at points (`points`) go
-    there by −1, 9, 9, −1 sixteenths. Beyond a wall the velocity through it is mirrored with its sign reversed.
+    there by −1, 9, 9, −1 sixteenths. Beyond a wall the velocity through it is mirrored about what is given there at
+    this time, beyond an open end as it is. Within bodies the fluid is at rest.
     """
+    if isinstance(support, Grid) and support.inside is not None:
+        u, v = np.where(support.inside, u, 0), np.where(support.inside, v, 0)
+        support, grid = (Grid(g.faces, g.periodic, None, g.at) for g in (support, grid))
+    if not grid.same(support):
+        found = []
+        for values, axis in ((u, 0), (v, 1)):
+            x, y = np.meshgrid(*(grid.faces[k] if k == axis else grid.centres[k] for k in (0, 1)))
+            found.append(support.sample(values, np.stack([x.ravel(), y.ravel()], axis=-1)).reshape(x.shape))
+        return found[0], found[1]
     near, far = (9 / 16, -1 / 16) if points else (5 / 8, -1 / 8)
-    found = []
+    ends, found = ends_of(case), []
     for values, axis in ((u, 0), (v, 1)):
-        if grid.same(support):
-            along = 1 - axis  # in array order
-            around = grid.periodic[axis]
-            widths = [(2, 2) if a == along else (0, 0) for a in (0, 1)]
-            padded = np.pad(values, widths, mode="wrap" if around else "symmetric")
-            if not around:
-                ends: list[Any] = [slice(None), slice(None)]
-                for side in (slice(0, 2), slice(-2, None)):
-                    ends[along] = side
-                    padded[tuple(ends)] *= -1
-            n = padded.shape[along] - 3
-            a, b, c, d = (np.take(padded, range(k, k + n), axis=along) for k in range(4))
-            found.append(near * (b + c) + far * (a + d))
+        line = np.moveaxis(np.asarray(values, dtype=np.float64), 1 - axis, -1)
+        if ends[axis][0] is End.PERIODIC:
+            line = np.concatenate([line[..., -2:], line, line[..., :2]], axis=-1)
         else:
-            places = [grid.faces[k] if k == axis else grid.centres[k] for k in (0, 1)]
-            x, y = np.meshgrid(*places)
-            shape = x.shape
-            found.append(support.sample(values, np.stack([x.ravel(), y.ravel()], axis=-1)).reshape(shape))
+            before, after = line[..., 1::-1], line[..., :-3:-1]
+            if ends[axis][0] is End.WALL:
+                before = 2 * _through(case, grid, f"{'xy'[axis]}_min", time)[:, None] - before
+            if ends[axis][1] is End.WALL:
+                after = 2 * _through(case, grid, f"{'xy'[axis]}_max", time)[:, None] - after
+            line = np.concatenate([before, line, after], axis=-1)
+        n = line.shape[-1] - 3
+        a, b, c, d = (line[..., k : k + n] for k in range(4))
+        found.append(np.moveaxis(near * (b + c) + far * (a + d), -1, 1 - axis))
     return found[0], found[1]
 
 
-def flow(layout: Layout, parameters: Mapping[str, Any], inputs: Mapping[str, Any], solver: PressureSolver) -> Flow:
+def _through(case: Case, grid: Grid, wall: str, time: float) -> np.ndarray:
+    """(n,) what goes through a wall at the middles of its cells."""
+    field = next(f for w, _, f in WALLS if w == wall)
+    middles = wall_points(grid, wall)[1]
+    return np.broadcast_to(case.boundary_conditions[wall][field].at(time, middles), len(middles))
+
+
+def flow(layout: Layout, parameters: Mapping[str, Any], inputs: Mapping[str, Any], solver: LinearSolver) -> Flow:
     """The functions of time that a march needs, over arrays that may be traced."""
     zero = jnp.zeros_like(parameters["width"])
-    walls = {wall: inputs.get(f"{wall}_{along}") for wall, along, _ in WALLS}
+    walls = {name: inputs.get(name) for name in Walls._fields}
+    tangential = {f"{wall}_{along}": layout.ends["yx".index(wall[0])] for wall, along, _ in WALLS}
     speed = zero
     for given in walls.values():
         if given is not None:
             speed = jnp.maximum(speed, jnp.max(jnp.abs(jax.lax.stop_gradient(given[1]))))
 
-    def slide(wall: str, given: Any, time: jax.Array) -> jax.Array:
-        if given is None:
-            return zero
-        values = _interpolate(time, *given)
-        if values.ndim == 0:
+    def wall(name: str, values: jax.Array) -> jax.Array:
+        if values.ndim == 0 or name not in tangential:
             return values
-        return values[1:] if layout.periodic["yx".index(wall[0])] else values[1:-1]
+        low, high = tangential[name]
+        return values[int(low is not End.OPEN) : values.shape[0] - int(high is End.WALL)]
 
     def at(time: jax.Array) -> Walls:
-        return Walls(**{wall: slide(wall, given, time) for wall, given in walls.items()})
+        return Walls(**{n: zero if g is None else wall(n, _interpolate(time, *g)) for n, g in walls.items()})
+
+    def rates(time: jax.Array) -> Walls:
+        return Walls(**{n: zero if g is None or n in tangential else _slope(time, *g) for n, g in walls.items()})
 
     force: Callable[[jax.Array], tuple[jax.Array, jax.Array]] | None = None
     size = zero
@@ -182,7 +388,7 @@ def flow(layout: Layout, parameters: Mapping[str, Any], inputs: Mapping[str, Any
 
     spacing = (parameters["width"] / layout.nx, parameters["height"] / layout.ny)
     nu = parameters["viscosity"] / parameters["density"]
-    return Flow(layout, nu, spacing, at, speed, solver, force, size)
+    return Flow(layout, nu, spacing, at, rates, speed, solver, inputs.get("body"), force, size)
 
 
 def start(layout: Layout, inputs: Mapping[str, Any], spacing: Any) -> tuple[jax.Array, jax.Array]:
@@ -193,6 +399,15 @@ def start(layout: Layout, inputs: Mapping[str, Any], spacing: Any) -> tuple[jax.
     if "u_face" in inputs:
         return unknowns(layout, inputs["u_face"], inputs["v_face"])
     return jnp.zeros(layout.u_shape, spacing[0].dtype), jnp.zeros(layout.v_shape, spacing[0].dtype)
+
+
+def _slope(time: jax.Array, knots: jax.Array, values: jax.Array) -> jax.Array:
+    """∂/∂t of what `_interpolate` gives, from a knot on that of the piece after it."""
+    if knots.shape[0] == 1:
+        return jnp.zeros_like(values[0])
+    right = jnp.clip(jnp.sum(knots <= time), 1, knots.shape[0] - 1)
+    slope = (values[right] - values[right - 1]) / (knots[right] - knots[right - 1])
+    return jnp.where((time >= knots[0]) & (time < knots[-1]), slope, 0)
 
 
 def _interpolate(time: jax.Array, knots: jax.Array, values: jax.Array) -> jax.Array:

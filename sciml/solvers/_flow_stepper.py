@@ -21,18 +21,21 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from sciml.solvers import _stabilised
-from sciml.solvers._poisson import PressureSolver
+from sciml.solvers import _cut_cells, _stabilised
+from sciml.solvers._cut_cells import Body
 from sciml.solvers._staggered import (
     Layout,
     Walls,
     acceleration,
     courant_rate,
     divergence,
+    faces,
     gradient,
+    outward,
     pad,
 )
 from sciml.solvers._time import Controls, Stepper
+from sciml.solvers.linear import LinearSolver, LinearSystem
 
 
 class Flow(NamedTuple):
@@ -41,8 +44,10 @@ class Flow(NamedTuple):
     Args:
         nu: kinematic viscosity, m²/s.
         spacing: (Δx, Δy), m.
-        walls: time -> tangential wall velocities.
+        walls: time -> velocities at the walls.
+        rates: time -> their rates of change, of which those through walls are asked.
         wall_speed: the largest of them at any time.
+        body: a body at rest within, or None.
         force: time -> accelerations on the unknown faces, or None.
         force_size: the largest of them at any time.
     """
@@ -51,25 +56,46 @@ class Flow(NamedTuple):
     nu: jax.Array
     spacing: tuple[jax.Array, jax.Array]
     walls: Callable[[jax.Array], Walls]
+    rates: Callable[[jax.Array], Walls]
     wall_speed: jax.Array
-    pressure_solver: PressureSolver
+    solver: LinearSolver
+    body: Body | None = None
     force: Callable[[jax.Array], tuple[jax.Array, jax.Array]] | None = None
     force_size: jax.Array | float = 0.0
+
+    @property
+    def system(self) -> LinearSystem:
+        """The pressure equation."""
+        layout, coefficients = self.layout, None if self.body is None else self.body.coefficients
+        return LinearSystem((layout.ny, layout.nx), layout.ends, self.spacing, coefficients)
 
 
 def _rhs(flow: Flow, u, v, time):
     upad, vpad = pad(flow.layout, u, v, flow.walls(time))
-    au, av = acceleration(flow.layout, upad, vpad, flow.nu, flow.spacing)
+    if flow.body is None:
+        au, av = acceleration(flow.layout, upad, vpad, flow.nu, flow.spacing)
+    else:
+        au, av = _cut_cells.acceleration(flow.layout, flow.body, upad, vpad, flow.nu, flow.spacing)
+    au, av = outward(flow.layout, au, u, 0, flow.spacing[0]), outward(flow.layout, av, v, 1, flow.spacing[1])
     if flow.force is not None:
         fu, fv = flow.force(time)
         au, av = au + fu, av + fv
     return au, av
 
 
-def project(flow: Flow, u, v):
-    """(u − ∇φ, v − ∇φ, φ) without divergence."""
-    phi = flow.pressure_solver(divergence(flow.layout, u, v, flow.spacing), flow.spacing, flow.layout.periodic)
+def project(flow: Flow, u, v, walls: Walls):
+    """(u − ∇φ, v − ∇φ, φ) without divergence, with what goes through walls and nothing on closed faces; NaN where the
+    pressure equation could not be solved."""
+    body = flow.body
+    if body is not None:
+        u, v = (jnp.where(s.inverse > 0, a, 0) for s, a in ((body.u, u), (body.v, v)))
+    shares = None if body is None else body.coefficients
+    lost = divergence(flow.layout, u, v, flow.spacing, walls, shares)
+    phi, info = flow.solver.solve(flow.system, lost, None, () if body is None else body.factor)
+    phi = jnp.where(info.converged, phi, jnp.nan)
     gx, gy = gradient(flow.layout, phi, flow.spacing)
+    if body is not None:
+        gx, gy = (jnp.where(s.inverse > 0, g, 0) for s, g in ((body.u, gx), (body.v, gy)))
     return u - gx, v - gy, phi
 
 
@@ -81,11 +107,15 @@ def plan(flow: Flow, cfl: float, u, v, remaining):
     dx, dy = flow.spacing
     smaller, larger = jnp.minimum(dx, dy), jnp.maximum(dx, dy)
     rate = jnp.maximum(courant_rate(flow.layout, u, v, flow.spacing), flow.wall_speed / smaller)
+    if flow.body is not None:
+        rate = jnp.maximum(rate, _cut_cells.courant_rate(flow.layout, flow.body, u, v, flow.spacing))
     if flow.force is not None:
         rate = jnp.maximum(rate, jnp.sqrt(flow.force_size / smaller))
     rate = rate * (_stabilised.LIMIT_ADVECTION / cfl)
     extent = (dx * flow.layout.nx, dy * flow.layout.ny)
     stiffness = 4 * flow.nu * (1 / dx**2 + 1 / dy**2)
+    if flow.body is not None:
+        stiffness = jnp.maximum(stiffness, flow.nu * flow.body.stiffness)
     # Chebyshev schemes would be stable with steps too long to resolve even the slowest decay, π² ν (1/W² + 1/H²).
     decay = 10 * flow.nu * (1 / extent[0] ** 2 + 1 / extent[1] ** 2)
 
@@ -104,10 +134,13 @@ def plan(flow: Flow, cfl: float, u, v, remaining):
 
 
 def step(flow: Flow, controls: Controls, u0, v0, time, tau, scheme, stages):
-    """Velocities after one step of size τ."""
+    """Velocities after one step of size τ. What goes through walls changes evenly over it, so that at its end it is
+    what is given then, however suddenly that came."""
+    size = jnp.where(tau > 0, tau, 1)  # a step that is not taken has none
+    even = jax.tree.map(lambda now, then: (then - now) / size, flow.walls(time), flow.walls(time + tau))
 
     def rhs(u, v, t):
-        return project(flow, *_rhs(flow, u, v, t))[:2]
+        return project(flow, *_rhs(flow, u, v, t), even)[:2]
 
     fu0, fv0 = rhs(u0, v0, time)
     coefficients = jnp.asarray(_stabilised.table(), u0.dtype)[scheme]
@@ -129,7 +162,7 @@ def step(flow: Flow, controls: Controls, u0, v0, time, tau, scheme, stages):
 
 
 class FlowStepper(Stepper):
-    """States are (u, v) on the unknown faces; frames hold these, their tendencies and the pressure over density.
+    """States are (u, v) on the unknown faces; frames hold all faces, their tendencies and the pressure over density.
 
     Args:
         cfl: Courant number of a step.
@@ -143,11 +176,17 @@ class FlowStepper(Stepper):
         tau, steps, scheme, stages = plan(self.flow, self.cfl, u, v, remaining)
         return step(self.flow, self.controls, u, v, time, tau, scheme, stages), tau, steps
 
-    def settle(self, state):
-        u, v, _ = project(self.flow, *state)
+    def settle(self, state, time):
+        u, v = state
+        u, v, _ = project(self.flow, u, v, self.flow.walls(time))
         return u, v
 
     def frame(self, state, time):
         u, v = state
-        du, dv, p = project(self.flow, *_rhs(self.flow, u, v, time))
-        return {"u": u, "v": v, "p": p, "u_tendency": du, "v_tendency": dv}
+        du, dv, p = project(self.flow, *_rhs(self.flow, u, v, time), self.flow.rates(time))
+        uf, vf = faces(self.flow.layout, u, v, self.flow.walls(time))
+        duf, dvf = faces(self.flow.layout, du, dv, self.flow.rates(time))
+        found = {"u_face": uf, "v_face": vf, "p": p, "u_face_tendency": duf, "v_face_tendency": dvf}
+        if self.flow.body is not None:
+            found["force"] = _cut_cells.force(self.flow.body, u, v, p, self.flow.nu, self.flow.spacing)
+        return found

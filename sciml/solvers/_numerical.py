@@ -70,6 +70,10 @@ class GridSolver(Restartable):
     def begin(self, start: Start) -> Begin:
         """A state on the solver's grid from the last of some frames."""
 
+    def seconds(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[float] | None:
+        """About how long each case takes on one core; None where nothing is known."""
+        return None
+
     def carried(self, case: Case) -> tuple[str, ...]:
         """The arrays of an answer that are the state to go on from."""
         return self.needed(case)

@@ -73,7 +73,7 @@ class Stepper(ABC):
     def frame(self, state: State, time: jax.Array) -> dict[str, jax.Array]:
         """What is reported at a requested time."""
 
-    def settle(self, state: State) -> State:
+    def settle(self, state: State, time: jax.Array) -> State:
         """The state at a requested time, before anything is made of it: what rounding has added is taken away."""
         return state
 
@@ -102,7 +102,7 @@ def march(stepper: Stepper, controls: Controls, state: State, times: jax.Array, 
         before, stop = ends
         length = jnp.where(alive, stop - before, 0)
         state, elapsed, count, finite = _advance(stepper, controls, state, before, length)
-        state = stepper.settle(state)
+        state = stepper.settle(state, stop)
         alive = alive & finite & (elapsed >= length)
         known = jax.tree.map(lambda a: jnp.where(alive, a, jnp.nan), state)
         out = stepper.frame(known, stop), count, before + elapsed
@@ -110,7 +110,7 @@ def march(stepper: Stepper, controls: Controls, state: State, times: jax.Array, 
 
     befores = jnp.concatenate([jnp.asarray(start, times.dtype)[None], times[:-1]])
     carry, (values, counts, reached) = controls.scan(
-        interval, (stepper.settle(state), jnp.array(True)), (befores, times)
+        interval, (stepper.settle(state, befores[0]), jnp.array(True)), (befores, times)
     )
     state, alive = carry
     return Frames(values, counts, reached, jax.tree.map(lambda a: jnp.where(alive, a, jnp.nan), state))

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import math
 import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import as_completed as futures_done
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sciml import registry
-from sciml.errors import InputError, is_whole, suggest
+from sciml.errors import InputError, is_number, is_whole, suggest
 from sciml.problem import Case, Problem
-from sciml.problems.designs import Request
+from sciml.problems.designs import Design, Request
 from sciml.progress import Bar
+from sciml.solvers._coarse import coarsened
 from sciml.solvers._numerical import GridSolver
 from sciml.solvers.references import reference
 
@@ -79,6 +84,7 @@ def generate(
     overwrite: bool = False,
     fields: Sequence[str] | None = None,
     dtype: str = "float32",
+    fraction: float | None = None,
 ) -> Summary:
     """Make a data set of a problem's cases with splits by case.
 
@@ -90,7 +96,8 @@ def generate(
         problem_name: registry name, for instance "lid_driven_cavity" or "cavity".
         out: the file to make.
         cases: how many, spread over subsets; None for all that the design has.
-        subset: names of the design's subsets, or one string with commas; None for all.
+        subset: names of the design's subsets, or one string with commas; None for all, of profile "published" those
+            that are.
         frames: frames of each case; steady problems have one.
         resolution: cells along every axis, or counts in array order (ny, nx).
         profile: one of the design's; None for its first.
@@ -102,6 +109,7 @@ def generate(
         fields: what to store; None for the problem's fields. Solvers also give "<field>_tendency", and
             `IncompressibleFlow` "u_face" and "v_face".
         dtype: "float32" or "float64": type to compute in, where the solver has a choice; stored is float32.
+        fraction: of all cases that the design has, instead of a number; they are chosen as evenly.
 
     Raises:
         InputError: an argument that does not fit; before anything is computed or written.
@@ -112,6 +120,222 @@ def generate(
     if not isinstance(out, str | os.PathLike):
         raise InputError(f"out: expected a path, got {out!r}")
     path = Path(os.fspath(out))
+    work = prepare(
+        problem_name, cases, subset, frames, resolution, profile, seed, solver, fields, dtype, fraction
+    )  # fmt: skip
+    made, request = work.cases, work.request
+    if os.path.isdir(path) or (os.path.exists(path) and not overwrite):
+        what = "is a folder" if path.is_dir() else "exists; expected a new file, or overwrite"
+        raise InputError(f"{path}: {what}")
+
+    tasks = work.tasks()
+    cluster = contextlib.nullcontext() if scheduler == "local" else _client(scheduler)
+    writer = _writer(ShardWriter, path, work.identity, work.stored, overwrite)
+    todo = [task for task in tasks if not all(writer.done(i) for i in task.numbers)]
+    computed = 0
+    with cluster as client, Bar("generate", len(made), progress) as step:
+        for _ in range(len(made) - sum(len(task.numbers) for task in todo)):
+            step()
+        for i, solution in _work(todo, client, work.solver.threads):
+            if not writer.done(i):
+                writer.write(i, solution)
+                computed += 1
+            step()
+
+    coarse, profile = work.design.under_resolved(made, request.resolution), request.profile
+    attrs = {
+        "generator": "sciml generate", "profile": profile, "seed": seed, "under_resolved": json.dumps(coarse),
+        "request": work.digest,
+    }  # fmt: skip
+    writer.merge(lambda subsets: splits.by_case(subsets, seed=seed), attrs, count=len(made))
+    counts = {s: sum(c.subset == s for c in made) for s in request.subsets}
+    failed, seconds = _failures(path, made), time.monotonic() - begun
+    return Summary(str(path), profile, request.resolution, request.frames, counts, computed, failed, coarse, seconds)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a generation would make.
+
+    Args:
+        cases: number of cases, by subset.
+        cells: of the stored frames, in array order.
+        solved_on: least and most cells on which cases are solved.
+        bytes: of the file.
+        core_seconds: of computation on one core like those that the estimate was made on; None where the solver has no
+            estimate.
+        longest_case_seconds: of the longest case.
+        worker_bytes: of memory that the largest case takes, about.
+    """
+
+    problem: str
+    profile: str
+    cases: dict[str, int]
+    frames: int
+    cells: tuple[int, ...]
+    solved_on: tuple[int, int]
+    bytes: int
+    core_seconds: float | None
+    longest_case_seconds: float | None
+    worker_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{n} {s}" for s, n in self.cases.items())
+        cells, (least, most) = " x ".join(map(str, self.cells)), self.solved_on
+        solved = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        cost = "no estimate of its cost"
+        if self.core_seconds is not None and self.longest_case_seconds is not None:
+            cost = (
+                f"about {_duration(self.core_seconds)} of one core, {_duration(self.longest_case_seconds)} the longest"
+            )
+        return (
+            f"{self.problem}, {self.profile}: {sum(self.cases.values())} cases ({parts}), {self.frames} frames each of "
+            f"{cells} cells, solved on {solved} cells; {self.bytes / 1e9:.3g} GB; {cost}; up to "
+            f"{self.worker_bytes / 1e9:.2g} GB of memory a case"
+        )
+
+
+def plan(
+    problem_name: str,
+    cases: int | None = None,
+    subset: str | Sequence[str] | None = None,
+    frames: int = 21,
+    resolution: int | Sequence[int] = 64,
+    profile: str | None = None,
+    seed: int = 0,
+    solver: str | None = None,
+    fields: Sequence[str] | None = None,
+    dtype: str = "float32",
+    fraction: float | None = None,
+) -> Plan:
+    """What `generate` would make of these arguments, and about what it would cost; nothing is computed.
+
+    Raises:
+        InputError: as `generate`.
+    """
+    work = prepare(
+        problem_name, cases, subset, frames, resolution, profile, seed, solver, fields, dtype, fraction
+    )  # fmt: skip
+    request, cells = work.request, math.prod(work.request.resolution)
+    solved = [cells * math.prod(parts) for parts in work.refined]
+    seconds = work.seconds()
+    rows = sum(1 if t is None else len(t) for t in work.times)
+    return Plan(
+        work.problem.name, request.profile, {s: sum(c.subset == s for c in work.cases) for s in request.subsets},
+        request.frames, request.resolution, (min(solved), max(solved)), rows * cells * len(work.stored) * 4,
+        None if seconds is None else sum(seconds), None if seconds is None else max(seconds),
+        # a dozen arrays over all times leave the compiled loop, and are copied once
+        max(solved) * request.frames * 24 * (8 if dtype == "float64" else 4),
+    )  # fmt: skip
+
+
+def published_flows() -> list[str]:
+    """The problems that have a published design, by name."""
+    found = []
+    for name in registry.problems.names():
+        with contextlib.suppress(InputError):
+            if "published" in registry.problems.get(name).design().profiles:
+                found.append(name)
+    return found
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.2g} s"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done: cases, their times, and into how many parts stored cells are divided for solving."""
+
+    problem: Problem
+    design: Design
+    request: Request
+    solver: GridSolver
+    stored: tuple[str, ...]
+    dtype: str
+    cases: list[Case]
+    times: list[Any]
+    refined: list[tuple[int, ...]]
+    count: int | None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        from sciml.data._solution import version
+
+        r = self.request
+        found = {
+            "problem": self.problem.name, "profile": r.profile, "subset": list(r.subsets), "cases": self.count,
+            "frames": r.frames, "seed": r.seed, "fields": list(self.stored), "solver": self.solver.name,
+            "settings": self.solver.settings,
+        }  # fmt: skip
+        digest = hashlib.sha256()
+        for case, times, parts in zip(self.cases, self.times, self.refined, strict=True):
+            told = [case.to_attrs()["case_json"], None if times is None else np.asarray(times).tolist(), list(parts)]
+            digest.update(json.dumps(told).encode())
+        return found | {"sha256": digest.hexdigest(), "version": version()}
+
+    @property
+    def digest(self) -> str:
+        """What tells this request from others; files hold it as the attribute "request"."""
+        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
+
+    def solvers(self) -> list[tuple[tuple[int, ...], GridSolver, list[int]]]:
+        """(parts, solver, numbers of its cases), by how fine they are solved."""
+        found = []
+        for parts in sorted(set(self.refined)):
+            finer = self.solver
+            if any(p > 1 for p in parts):
+                counts = tuple(n * p for n, p in zip(self.request.resolution, parts, strict=True))
+                finer = type(finer).on(counts, self.dtype, any(f.endswith("_tendency") for f in self.stored))
+            found.append((parts, finer, [i for i, p in enumerate(self.refined) if p == parts]))
+        return found
+
+    def tasks(self) -> list[_Task]:
+        """Each its own unit of work, which depends on the request alone, so that equal requests give equal bytes."""
+        found = []
+        for parts, solver, numbers in self.solvers():
+            for portion in solver.portions([self.cases[i] for i in numbers], [self.times[i] for i in numbers]):
+                mine = tuple(numbers[k] for k in portion)
+                cases, times = [self.cases[i] for i in mine], [self.times[i] for i in mine]
+                found.append(_Task(solver, parts, self.stored, mine, cases, times))
+        return found
+
+    def seconds(self) -> list[float] | None:
+        """Estimates by case."""
+        found = [0.0] * len(self.cases)
+        for _, solver, numbers in self.solvers():
+            each = solver.seconds([self.cases[i] for i in numbers], [self.times[i] for i in numbers])
+            if each is None:
+                return None
+            for i, value in zip(numbers, each, strict=True):
+                found[i] = value
+        return found
+
+
+def prepare(
+    problem_name: str,
+    cases: int | None = None,
+    subset: str | Sequence[str] | None = None,
+    frames: int = 21,
+    resolution: int | Sequence[int] = 64,
+    profile: str | None = None,
+    seed: int = 0,
+    solver: str | None = None,
+    fields: Sequence[str] | None = None,
+    dtype: str = "float32",
+    fraction: float | None = None,
+) -> Work:
+    """The work of `generate`, whose arguments these are; nothing is computed.
+
+    Raises:
+        InputError: as `generate`.
+    """
     family: type[Problem] = registry.problems.get(problem_name)
     design, problem = family.design(), family()
     for name, value, least in (("frames", frames, 1), ("cases", 1 if cases is None else cases, 1), ("seed", seed, 0)):
@@ -119,51 +343,24 @@ def generate(
             raise InputError(f"{name}: expected an integer from {least} on, got {value!r}")
     if subset is not None and not isinstance(subset, str | Sequence):
         raise InputError(f"subset: expected names, got {subset!r}")
-    chosen = design.subsets if subset is None else subset
-    names = tuple(s.strip() for s in chosen.split(",")) if isinstance(chosen, str) else tuple(chosen)
+    if fraction is not None and (not is_number(fraction) or not 0 < fraction <= 1 or cases is not None):
+        more = ", or a number of cases, not both" if cases is not None else ""
+        raise InputError(f"fraction: expected a number in (0, 1]{more}, got {fraction!r}")
     profile = design.profiles[0] if profile is None else profile
+    usual = [s for s in design.subsets if profile != "published" or s not in design.unpublished]
+    chosen = usual if subset is None else subset
+    names = tuple(s.strip() for s in chosen.split(",")) if isinstance(chosen, str) else tuple(chosen)
     numerical = _solver(problem, resolution, solver, fields, dtype)
-    stored = _fields(problem, numerical, fields)
-    counts_of = _counts(problem, resolution)
-    frames = 1 if problem.steady else frames
-    request = Request(names, cases, profile, counts_of, frames, seed)
+    stored, counts = _fields(problem, numerical, fields), _counts(problem, resolution)
+    request = Request(names, cases, profile, counts, 1 if problem.steady else frames, seed)
     made = design.cases(request)
+    if fraction is not None:
+        cases = max(1, round(fraction * len(made)))
+        request = replace(request, count=cases)
+        made = design.cases(request)
     times = [design.times(case, request) for case in made]
-    if os.path.isdir(path) or (os.path.exists(path) and not overwrite):
-        what = "is a folder" if path.is_dir() else "exists; expected a new file, or overwrite"
-        raise InputError(f"{path}: {what}")
-
-    identity = {
-        "problem": problem.name,
-        "profile": profile,
-        "subset": list(names),
-        "cases": cases,
-        "frames": frames,
-        "seed": seed,
-        "fields": list(stored),
-        "solver": numerical.name,
-        "settings": numerical.settings,
-    }
-    portions = numerical.portions(made, times)
-    cluster = contextlib.nullcontext() if scheduler == "local" else _client(scheduler)
-    writer = _writer(ShardWriter, path, identity, stored, overwrite)
-    todo = [p for p in portions if not all(writer.done(i) for i in p)]
-    computed = 0
-    with cluster as client, Bar("generate", len(made), progress) as step:
-        for _ in range(len(made) - sum(len(p) for p in todo)):
-            step()
-        for i, solution in _work(numerical, made, times, todo, client):
-            if not writer.done(i):
-                writer.write(i, solution)
-                computed += 1
-            step()
-
-    coarse = design.under_resolved(made, counts_of)
-    attrs = {"generator": "sciml generate", "profile": profile, "seed": seed, "under_resolved": json.dumps(coarse)}
-    writer.merge(lambda subsets: splits.by_case(subsets, seed=seed), attrs, count=len(made))
-    counts = {s: sum(c.subset == s for c in made) for s in names}
-    failed = _failures(path, made)
-    return Summary(str(path), profile, counts_of, frames, counts, computed, failed, coarse, time.monotonic() - begun)
+    refined = [design.refinement(case, counts) for case in made]
+    return Work(problem, design, request, numerical, stored, dtype, made, times, refined, cases)
 
 
 def _counts(problem: Problem, resolution: Any) -> tuple[int, ...]:
@@ -232,24 +429,45 @@ def _client(scheduler: str) -> Any:
         raise InputError(f"scheduler: cannot reach {scheduler!r}: {error}") from None
 
 
-def _work(
-    solver: GridSolver, cases: list[Case], times: list[Any], portions: list[tuple[int, ...]], client: Any
-) -> Iterator[tuple[int, xarray.Dataset]]:
+@dataclass(frozen=True)
+class _Task:
+    """Cases that are solved together, on cells of which `parts` make one that is stored."""
+
+    solver: GridSolver
+    parts: tuple[int, ...]
+    fields: tuple[str, ...]
+    numbers: tuple[int, ...]
+    cases: list[Case]
+    times: list[Any]
+
+    def run(self) -> list[tuple[int, xarray.Dataset]]:
+        found = self.solver._together(self.cases, self.times)
+        coarse = [coarsened(c, f, self.parts, self.fields) for c, f in zip(self.cases, found, strict=True)]
+        return list(zip(self.numbers, coarse, strict=True))
+
+
+def _work(tasks: list[_Task], client: Any, threads: int) -> Iterator[tuple[int, xarray.Dataset]]:
+    """(number, solution) as they come."""
     if client is None:
-        yield from solver.work(cases, times, portions)
+        if threads == 1 or len(tasks) == 1:
+            for task in tasks:
+                yield from task.run()
+            return
+        with ThreadPoolExecutor(min(threads, max(len(tasks), 1))) as pool:
+            local = [pool.submit(task.run) for task in tasks]
+            try:
+                for done in futures_done(local):
+                    yield from done.result()
+            finally:
+                for job in local:
+                    job.cancel()
         return
     from distributed import as_completed
 
-    jobs = {}
-    for portion in portions:
-        mine = [cases[i] for i in portion], [times[i] for i in portion]
-        jobs[client.submit(_remote, solver, *mine, pure=False)] = portion
+    jobs = [client.submit(task.run, pure=False) for task in tasks]
     for job in as_completed(jobs):
-        yield from zip(jobs[job], job.result(), strict=True)
-
-
-def _remote(solver: GridSolver, cases: list[Case], times: list[Any]) -> list[Any]:
-    return solver._together(cases, times)
+        yield from job.result()
+        job.release()
 
 
 def _failures(path: Path, cases: list[Case]) -> dict[str, str]:

@@ -15,9 +15,10 @@ from sciml.errors import InputError, is_number, is_whole
 from sciml.problem import Case, Problem
 from sciml.registry import solvers
 from sciml.solver import Start
-from sciml.solvers import _flow_batches, _flow_setup, _flow_stepper, _poisson, _stabilised, _staggered, _time
+from sciml.solvers import _flow_batches, _flow_setup, _flow_stepper, _stabilised, _staggered, _time
 from sciml.solvers._numerical import Begin, GridSolver, checked, known_names, since
 from sciml.solvers._promotion import standard
+from sciml.solvers.linear import Direct, End, Ends, LinearSolver
 from sciml.support import Grid
 
 if TYPE_CHECKING:
@@ -26,19 +27,21 @@ if TYPE_CHECKING:
 
 @solvers.register("incompressible_flow", "incompressible")
 class IncompressibleFlow(GridSolver):
-    """Finite volumes on a staggered grid, second order in space and time, for incompressible flow in a box.
+    """Finite volumes on a staggered grid, second order in space and time, for incompressible flow in boxes with bodies.
 
-    ∇·u = 0, ∂t(ρu) + ∇·(ρ u⊗u + p I − μ(∇u + ∇uᵀ)) = 0 with constant ρ and μ; each pair of sides periodic, or walls
-    that may slide along themselves in time. Velocities are divergence-free to rounding. Time steps are explicit
-    Runge-Kutta with a projection in every stage; the number of stages follows the viscosity, the number of sub-steps
-    the velocity, such that requested times are met exactly. Pressure has zero mean and belongs to its frame's instant.
+    ∇·u = 0, ∂t(ρu) + ∇·(ρ u⊗u + p I − μ(∇u + ∇uᵀ)) = 0 with constant ρ and μ. Each pair of sides is periodic, or each
+    is a wall whose velocity is given in time and along it (fluid may go through), or open (`Outflow`: p = 0,
+    ∂u/∂n = 0). What the geometry leaves out of the box is a body at rest, a cut cell method of second order; solutions
+    hold the force on it where the problem has the quantities "force_x" and "force_y". Velocities are divergence-free to
+    the tolerance of the pressure solver. Time steps are explicit Runge-Kutta with a projection in every stage; the
+    number of stages follows the viscosity, the number of sub-steps the velocity, such that requested times are met
+    exactly. Pressure belongs to its frame's instant, and has zero mean where no end is open.
 
     Args:
         resolution: cells along both axes, or (ny, nx).
         cfl: largest τ (|u|/Δx + |v|/Δy) of a sub-step, at most 2.
         dtype: "float32" or "float64".
-        pressure_solver: solves the five-point pressure equation, see `sciml.solvers._poisson.PressureSolver`; the
-            default is direct, by cosine and Fourier transforms.
+        pressure_solver: solves the pressure equation; the default is `sciml.solvers.linear.Direct`.
         tendencies: whether solutions hold ∂u/∂t and ∂v/∂t of their frames, "u_tendency" and "v_tendency".
         max_substeps: between two requested times.
         derivative: which derivatives of `simulate` can be taken: "reverse" (jax.grad, jax.vjp) or "forward" (jax.jvp).
@@ -54,7 +57,7 @@ class IncompressibleFlow(GridSolver):
         resolution: int | tuple[int, int] = 64,
         cfl: float = 2.0,
         dtype: str = "float32",
-        pressure_solver: _poisson.PressureSolver | None = None,
+        pressure_solver: LinearSolver | None = None,
         tendencies: bool = True,
         max_substeps: int = 1_000_000,
         derivative: str = "reverse",
@@ -67,15 +70,16 @@ class IncompressibleFlow(GridSolver):
             raise InputError(f"{self.name}: cfl is {cfl!r}, expected a number in (0, {_stabilised.LIMIT_ADVECTION:g}]")
         if dtype not in ("float32", "float64"):
             raise InputError(f"{self.name}: dtype is {dtype!r}, expected 'float32' or 'float64'")
-        if pressure_solver is not None and not callable(pressure_solver):
-            raise InputError(f"{self.name}: pressure_solver is a {type(pressure_solver).__name__}, expected a function")
+        if pressure_solver is not None and not isinstance(pressure_solver, LinearSolver):
+            got = type(pressure_solver).__name__
+            raise InputError(f"{self.name}: pressure_solver is a {got}, expected one of sciml.solvers.linear")
         if not is_whole(max_substeps) or max_substeps < 1:
             raise InputError(f"{self.name}: max_substeps is {max_substeps!r}, expected an integer from 1 on")
         if derivative not in ("reverse", "forward"):
             raise InputError(f"{self.name}: derivative is {derivative!r}, expected 'reverse' or 'forward'")
         self.resolution = (int(counts[0]), int(counts[1]))
         self.cfl, self.dtype, self.tendencies = float(cfl), dtype, bool(tendencies)
-        self.pressure_solver = _poisson.direct if pressure_solver is None else pressure_solver
+        self.pressure_solver = Direct() if pressure_solver is None else pressure_solver
         self.max_substeps, self.derivative = int(max_substeps), derivative
 
     @classmethod
@@ -89,12 +93,11 @@ class IncompressibleFlow(GridSolver):
 
     @property
     def settings(self) -> dict[str, Any]:
-        solver = self.pressure_solver
         return {
             "resolution": list(self.resolution),
             "cfl": self.cfl,
             "dtype": self.dtype,
-            "pressure_solver": getattr(solver, "__name__", type(solver).__name__),
+            "pressure_solver": self.pressure_solver.name,
             "tendencies": self.tendencies,
             "max_substeps": self.max_substeps,
         }
@@ -106,7 +109,7 @@ class IncompressibleFlow(GridSolver):
         return _flow_setup.equations_fit(problem)
 
     def grid(self, case: Case) -> Grid:
-        return Grid.uniform(case.geometry, self.resolution)
+        return Grid.uniform(case.geometry, self.resolution, masked=True)
 
     def arrays(
         self, case: Case, times: Any = None, begin: Begin | None = None
@@ -118,68 +121,84 @@ class IncompressibleFlow(GridSolver):
             begin: where to start from instead of the case's beginning: "u_face" and "v_face".
         """
         self.require(case)
-        return _flow_setup.arrays(case, self.resolution, times, begin)
+        return _flow_setup.arrays(case, self.resolution, times, self.pressure_solver, begin)
+
+    def ends(self, case: Case) -> tuple[Ends, Ends]:
+        """What the ends of x and of y are, as `simulate` takes them."""
+        self.require(case)
+        return _flow_setup.ends_of(case)
 
     def simulate(
         self,
         parameters: Mapping[str, Any],
         inputs: Mapping[str, Any],
         times: Any,
-        periodic: tuple[bool, bool] = (False, False),
+        ends: tuple[Ends, Ends] | None = None,
     ) -> dict[str, jax.Array]:
         """The solution as a pure function of arrays: under `jax.jit`, `jax.vmap` and `jax.grad`.
 
         Computes in the type that JAX is set to: call it within `jax.enable_x64(True)` for float64.
 
         Args:
-            parameters: "density", "viscosity" (dynamic), "width", "height" in SI units.
+            parameters: "density", "viscosity" (dynamic), "width", "height" in SI units. With a body the box is the one
+                that it was made for, whatever "width" and "height" say.
             inputs: how the flow starts, "u_face" (ny, nx + 1) and "v_face" (ny + 1, nx), or "streamfunction"
                 (ny + 1, nx + 1) on cell corners, or nothing for fluid at rest; how walls slide, "y_min_u", "y_max_u",
                 "x_min_v", "x_max_v", each (times (K,), values (K,) or (K, n)) linear in between, n = nx + 1 or ny + 1
-                faces along the wall, or absent for a wall at rest; accelerations in N/kg, "force": (times (K,),
-                (K, ny, nx + 1), (K, ny + 1, nx)); and "start", the time at which it starts, 0 by default. What is not
-                divergence-free or crosses a wall is projected away.
+                faces along the wall, or absent for a wall at rest; what goes through them, "x_min_u", "x_max_u",
+                "y_min_v", "y_max_v", likewise with n = ny or nx cells; accelerations in N/kg, "force": (times (K,),
+                (K, ny, nx + 1), (K, ny + 1, nx)); a "body" as `arrays` makes it; and "start", the time at which it
+                starts, 0 by default. What is not divergence-free or crosses a wall is projected away.
             times: (T,) increasing times from the start on.
-            periodic: axes (x, y) that are periodic; static.
+            ends: what the ends of x and y are, see the method `ends`; static. None for walls that nothing goes through.
 
         Returns:
             "u", "v", "p" (T, ny, nx) at cell centres, "u_face" (T, ny, nx + 1), "v_face" (T, ny + 1, nx), "u_tendency"
-            and "v_tendency" at cell centres, "substeps" (T,) since the last time, and the time "reached" (T,). Where
-            the march stopped, the remaining values are NaN.
+            and "v_tendency" at cell centres, "substeps" (T,) since the last time, and the time "reached" (T,); with a
+            body "force" (T, 2) on it in N/m. Where the march stopped, the remaining values are NaN.
+
+        Raises:
+            InputError: a name that nothing would act on, or a body or flow through walls without `ends`.
         """
-        return self._simulate(parameters, inputs, times, periodic, self.derivative)
+        return self._simulate(parameters, inputs, times, ends, self.derivative)
 
     @standard
-    def _simulate(self, parameters: Any, inputs: Any, times: Any, periodic: Any, derivative: str) -> dict[str, Any]:
+    def _simulate(self, parameters: Any, inputs: Any, times: Any, ends: Any, derivative: str) -> dict[str, Any]:
         known_names("parameters", parameters, ("density", "viscosity", "width", "height"))
-        walls = [f"{wall}_{along}" for wall, along, _ in _flow_setup.WALLS]
-        known_names("inputs", inputs, ["u_face", "v_face", "streamfunction", *walls, "force", "start"])
+        walls = _staggered.Walls._fields
+        known_names("inputs", inputs, ["u_face", "v_face", "streamfunction", *walls, "force", "body", "start"])
+        if ends is None:
+            through = [name for name in ("body", "x_min_u", "x_max_u", "y_min_v", "y_max_v") if name in inputs]
+            if through:
+                raise InputError(f"simulate: ends: {through[0]} is given, expected the ends too, see solver.ends")
+            ends = ((End.WALL, End.WALL), (End.WALL, End.WALL))
+        if "body" in inputs:
+            parameters = {**parameters, **dict(zip(("width", "height"), inputs["body"].extent, strict=True))}
         real = jnp.zeros(()).dtype
         parameters = {k: jnp.asarray(v, real) for k, v in parameters.items()}
-        inputs = jax.tree.map(lambda a: jnp.asarray(a, real), dict(inputs))
+        inputs = jax.tree.map(lambda a: jnp.asarray(a, None if _whole(a) else real), dict(inputs))
         ny, nx = self.resolution
-        layout = _staggered.Layout(nx, ny, (bool(periodic[0]), bool(periodic[1])))
+        layout = _staggered.Layout(nx, ny, ends)
         flow = _flow_setup.flow(layout, parameters, inputs, self.pressure_solver)
         controls = _time.Controls(self.max_substeps, 64, derivative)
         stepper = _flow_stepper.FlowStepper(flow, controls, self.cfl)
         state = _flow_setup.start(layout, inputs, flow.spacing)
         frames = _time.march(stepper, controls, state, checked(times, real), inputs.get("start", 0.0))
 
-        values = frames.values
-        faces = jax.vmap(partial(_staggered.faces, layout))
-        u_face, v_face = faces(values["u"], values["v"])
-        du, dv = faces(values["u_tendency"], values["v_tendency"])
+        values, pressure = frames.values, frames.values["p"]
+        u_face, v_face = values["u_face"], values["v_face"]
+        du, dv = values["u_face_tendency"], values["v_face_tendency"]
         return {
             "u": (u_face[:, :, 1:] + u_face[:, :, :-1]) / 2,
             "v": (v_face[:, 1:] + v_face[:, :-1]) / 2,
-            "p": parameters["density"] * (values["p"] - jnp.mean(values["p"], axis=(1, 2), keepdims=True)),
+            "p": parameters["density"] * (pressure if layout.open else pressure - pressure.mean((1, 2), keepdims=True)),
             "u_face": u_face,
             "v_face": v_face,
             "u_tendency": (du[:, :, 1:] + du[:, :, :-1]) / 2,
             "v_tendency": (dv[:, 1:] + dv[:, :-1]) / 2,
             "substeps": frames.substeps,
             "reached": frames.reached,
-        }
+        } | ({"force": parameters["density"] * values["force"]} if "force" in values else {})
 
     # -- many cases ---------------------------------------------------------------------------------------------
 
@@ -190,18 +209,29 @@ class IncompressibleFlow(GridSolver):
     def portions(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[tuple[int, ...]]:
         return self._batches(*self._prepared(cases, times))
 
+    def seconds(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[float]:
+        size, found = 8 if self.dtype == "float64" else 4, []
+        for case, asked in zip(cases, times, strict=True):
+            assert asked is not None
+            work = _flow_batches.guessed(case, self.resolution, self.cfl, float(asked[-1]))
+            found.append(_flow_batches.seconds(self.resolution, work, size))
+        return found
+
     def _prepared(
         self, cases: Sequence[Case], times: Sequence[np.ndarray | None], begins: Sequence[Begin] | None = None
     ) -> tuple[list[_flow_batches.Prepared], Sequence[Case], list[np.ndarray]]:
         """What `_batches` and `_batch` take, of cases that have been checked."""
         each, starts = [t for t in times if t is not None], begins or [None] * len(cases)
-        several = zip(cases, each, starts, strict=True)
-        return [_flow_setup.arrays(c, self.resolution, t, b) for c, t, b in several], cases, each
+        prepared = [
+            _flow_setup.arrays(c, self.resolution, t, self.pressure_solver, b)
+            for c, t, b in zip(cases, each, starts, strict=True)
+        ]
+        return prepared, cases, each
 
     def _batches(self, prepared: Any, cases: Sequence[Case], times: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
-        periodic: list[Any] = [case.geometry.periodic for case in cases]  # type: ignore[attr-defined]
+        ends = [_flow_setup.ends_of(case) for case in cases]
         size = 8 if self.dtype == "float64" else 4
-        return _flow_batches.batches(prepared, times, periodic, self.resolution, self.cfl, size)
+        return _flow_batches.batches(prepared, times, ends, self.resolution, self.cfl, size)
 
     def run(
         self, cases: Sequence[Case], times: Sequence[np.ndarray], begins: Sequence[Begin] | None = None
@@ -231,7 +261,7 @@ class IncompressibleFlow(GridSolver):
         elapsed = [since(start, asked, self.dtype) for start, asked in zip(late, times, strict=True)]
         several = _flow_batches.stacked([_flow_setup.from_start(*p) for p in prepared], elapsed)
         with jax.enable_x64(self.dtype == "float64"):
-            made = _compiled(self, *several, cases[0].geometry.periodic)  # type: ignore[attr-defined]
+            made = _compiled(self, *several, _flow_setup.ends_of(cases[0]))
             made = {k: np.asarray(v) for k, v in made.items()}
         found = [{k: v[place] for k, v in made.items()} for place in range(len(cases))]
         return [f | {"reached": f["reached"] + np.float64(start)} for f, start in zip(found, late, strict=True)]
@@ -243,7 +273,8 @@ class IncompressibleFlow(GridSolver):
 
     def begin(self, start: Start) -> Begin:
         given = self.given(start)
-        u_face, v_face = _flow_setup.faces_of(given["u"], given["v"], start.support, self.grid(start.case))
+        grid = self.grid(start.case)
+        u_face, v_face = _flow_setup.faces_of(start.case, given["u"], given["v"], start.support, grid, start.time)
         return Begin({"u_face": u_face, "v_face": v_face}, start.time)
 
     def exactly(self, frame: xarray.Dataset, start: Start) -> Begin | None:
@@ -258,10 +289,11 @@ class IncompressibleFlow(GridSolver):
             return None
         means = {"u": (faces["u_face"][:, 1:] + faces["u_face"][:, :-1]) / 2,
                  "v": (faces["v_face"][1:] + faces["v_face"][:-1]) / 2}  # fmt: skip
-        given = self.given(start)
+        given, inside = self.given(start), start.support.inside  # type: ignore[attr-defined]
         for name, mean in means.items():  # of a frame that has been changed they are none
             rounding = 8 * float(np.finfo(given[name].dtype).eps) * np.abs(faces[f"{name}_face"]).max()
-            if np.abs(given[name] - mean).max() > rounding:
+            off = np.abs(given[name] - mean)
+            if (off if inside is None else off[inside]).max() > rounding:
                 return None
         return Begin(faces, start.time)
 
@@ -278,10 +310,17 @@ class IncompressibleFlow(GridSolver):
         grid = self.grid(case)
         coords = {"x": grid.centres[0], "y": grid.centres[1], "x_face": grid.faces[0], "y_face": grid.faces[1]}
         fields = {name: (axes, found[name][:count]) for name, axes in dims.items()}
+        known = {q.name for q in case.problem.quantities}
+        forces = {
+            f"force_{c}": found["force"][:count, k]
+            for k, c in enumerate("xy")
+            if "force" in found and f"force_{c}" in known
+        }
         steps = {"substeps": int(found["substeps"].sum())}
         return solution(
-            case, times[:count], fields, coords, solver=self.name, settings=self.settings, status=status, attrs=steps
-        )
+            case, times[:count], fields, coords, solver=self.name, settings=self.settings, status=status,
+            mask=grid.mask,            quantities=forces, attrs=steps,
+        )  # fmt: skip
 
     def _key(self) -> tuple[Any, ...]:
         return self.resolution, self.cfl, self.dtype, self.pressure_solver, self.max_substeps
@@ -293,9 +332,13 @@ class IncompressibleFlow(GridSolver):
         return isinstance(other, IncompressibleFlow) and self._key() == other._key()
 
 
-@partial(jax.jit, static_argnames=("solver", "periodic"))
-def _compiled(solver: IncompressibleFlow, parameters: Any, inputs: Any, times: Any, periodic: Any) -> Any:
+def _whole(values: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(values), jnp.integer)
+
+
+@partial(jax.jit, static_argnames=("solver", "ends"))
+def _compiled(solver: IncompressibleFlow, parameters: Any, inputs: Any, times: Any, ends: Any) -> Any:
     def one(parameters, inputs, times):
-        return solver._simulate(parameters, inputs, times, periodic, "forward")
+        return solver._simulate(parameters, inputs, times, ends, "forward")
 
     return jax.vmap(one)(parameters, inputs, times)

@@ -14,6 +14,7 @@ import numpy as np
 
 from sciml.errors import InputError
 from sciml.geometry import Geometry
+from sciml.support.apertures import Apertures
 from sciml.support.base import Stencil, Support, Variable
 from sciml.support.grid import Grid
 from sciml.support.mesh import CELLS, Mesh, kind_of
@@ -21,6 +22,7 @@ from sciml.support.points import Points
 
 __all__ = [
     "CELLS",
+    "Apertures",
     "Grid",
     "Mesh",
     "Points",

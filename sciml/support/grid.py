@@ -187,6 +187,12 @@ class Grid(Support):
         mesh = np.meshgrid(*reversed(self.centres), indexing="ij")
         return np.stack(mesh[::-1], axis=-1)
 
+    def side_points(self, axis: int, end: int) -> Float[np.ndarray, "face {self.dimensions}"]:
+        """Centres of the outermost faces at the lower (0) or upper (1) end of an axis."""
+        points = np.take(self.points(), [-end], axis=-2 - axis)
+        points[..., axis] = self.faces[axis][-end]
+        return points.reshape(-1, self.dimensions)
+
     def coordinate(self, axis: int) -> np.ndarray:
         """One coordinate of the cell centres, shaped to broadcast over arrays."""
         return self.centres[axis].reshape((-1,) + (1,) * axis)

@@ -143,6 +143,8 @@ def test_cylinder_masks_the_disc_at_the_origin(tmp_path):
     area = (mask == 0).sum() * (0.22 / 64) * (0.12 / 64)
     assert abs(area / (np.pi * 1e-4) - 1) < 0.15
     np.testing.assert_allclose(found["time"].values, [0.001, 0.002])
+    case = data.case(found, 0)[0]
+    assert case.problem.name == "cylinder_flow" and case.problem.reynolds(case) == pytest.approx(200)
 
 
 @pytest.mark.parametrize("dtype", ["<f4", "<f8", ">f8"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sciml import BoundaryCondition, Box, Grid
+from sciml import Box, Dirichlet, Grid, Neumann
 from sciml.derivatives import jax as djax
 from sciml.derivatives import numpy as dnumpy
 from sciml.derivatives import torch as dtorch
@@ -91,8 +91,8 @@ def test_array_providers_agree_to_rounding(form):
     balance = LidDrivenCavity().balances()["momentum"]
     grid, _, fields, rates = on_grid(12)
     conditions = {
-        "y_max": {"u": BoundaryCondition("dirichlet", 1.0)},
-        "x_min": {"v": BoundaryCondition("neumann", 0.2)},
+        "y_max": {"u": Dirichlet(1.0)},
+        "x_min": {"v": Neumann(0.2)},
     }
     given = {"parameters": PARAMETERS, "rates": rates, "boundary": conditions, "order": 2}
     base = getattr(dnumpy, form)(balance, grid, fields, **given)
@@ -251,7 +251,7 @@ def test_stretch_stands_for_boxes_of_different_size():
     sizes = np.array([[1.0, 1.0], [0.4, 2.5]])
     fields = {k: rng.standard_normal((2, 9, 7)) for k in "uvp"}
     rates = {k: np.zeros((2, 9, 7)) for k in "uv"}
-    lid = {"y_max": {"u": BoundaryCondition("dirichlet", 1.0), "v": BoundaryCondition("neumann", 0.3)}}
+    lid = {"y_max": {"u": Dirichlet(1.0), "v": Neumann(0.3)}}
     unit = Grid.uniform(Box((0.0, 0.0), (1.0, 1.0)), (9, 7))
     stretch = [s.reshape(2, 1, 1) for s in sizes.T]
     given = {"parameters": PARAMETERS, "boundary": lid}

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from sciml import BoundaryCondition, Case, Grid, Series
+from sciml import Case, Dirichlet, Grid, InTime, Neumann, Robin, Series
 from sciml.errors import InputError
 from sciml.problems import Burgers, Darcy, HeatEquation, LidDrivenCavity, Poisson, TaylorGreen
 
@@ -82,11 +82,13 @@ def test_series_interpolates_between_its_knots_and_is_constant_outside(times, da
 
 
 def test_boundary_conditions_in_time():
-    assert BoundaryCondition("dirichlet", lambda t: 2 * t).at(3.0) == 6.0
-    np.testing.assert_array_equal(BoundaryCondition("dirichlet", Series([0, 1], [0, 2])).over([0.5, 9]), [1.0, 2.0])
-    assert BoundaryCondition("neumann", np.arange(3.0)).over([0.0, 1.0]).shape == (2, 3)
-    with pytest.raises(InputError, match="kind is 'robin'"):
-        BoundaryCondition("robin")
+    assert Dirichlet(InTime(lambda t: 2 * t)).at(3.0) == 6.0
+    np.testing.assert_array_equal(Dirichlet(Series([0, 1], [0, 2])).over([0.5, 9]), [1.0, 2.0])
+    assert Neumann(np.arange(3.0)).over([0.0, 1.0]).shape == (2, 3)
+    with pytest.raises(InputError, match="b other than 0"):
+        Robin(1.0, a=1.0, b=0.0)
+    with pytest.raises(InputError, match="expected points"):
+        Dirichlet(lambda points, t: points[:, 0]).at(0.0)
 
 
 def rebuilt(case):

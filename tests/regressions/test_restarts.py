@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sciml import InputError, Series, Start
-from sciml.boundary import BoundaryCondition
+from sciml.boundary import Dirichlet, InTime
 from sciml.problems import Burgers, HeatEquation, LidDrivenCavity, TaylorGreen
 from sciml.solvers import FiniteVolume, IncompressibleFlow, PseudoSpectral
 
@@ -44,8 +44,8 @@ def test_a_wall_that_moves_is_where_it_is_at_the_restart():
     class Shaken(LidDrivenCavity):
         def boundary_conditions(self, case):
             return super().boundary_conditions(case) | {"y_max": {
-                "u": BoundaryCondition("dirichlet", lambda t: np.sin(2 * np.pi * t)),
-                "v": BoundaryCondition("dirichlet", 0.0),
+                "u": Dirichlet(InTime(lambda t: np.sin(2 * np.pi * t))),
+                "v": Dirichlet(0.0),
             }}  # fmt: skip
 
     case, solver = Shaken().case(), IncompressibleFlow(16, dtype="float64")

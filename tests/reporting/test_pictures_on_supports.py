@@ -167,14 +167,14 @@ def test_a_slab_holds_nodes_on_both_sides_of_the_middle():
 
 def test_centre_lines_are_gaps_where_there_is_nothing():
     mesh = annulus()
-    where, points = _line(mesh, 0)
+    where, points = _line(mesh, 0, tuple((a + b) / 2 for a, b in mesh.extents))
     found = _on_line(mesh.points()[:, 0], mesh, points)
     hole = np.abs(where) < 0.39
     assert np.isnan(found[hole]).all()
     np.testing.assert_allclose(found[(np.abs(where) > 0.42) & (np.abs(where) < 0.99)],
                                where[(np.abs(where) > 0.42) & (np.abs(where) < 0.99)], atol=1e-12)  # fmt: skip
     grid = supports()["masked"]
-    where, points = _line(grid, 0)
+    where, points = _line(grid, 0, tuple((a + b) / 2 for a, b in grid.extents))
     found = _on_line(np.ones(grid.shape), grid, points)
     solid = ~grid.inside[[7, 8]].all(axis=0)
     assert (np.isnan(found) == solid).all() and np.nanmax(np.abs(found - 1)) == 0

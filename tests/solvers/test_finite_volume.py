@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import sciml
-from sciml import Balance, BoundaryCondition, Box, FieldSpec, Grid, ParameterSpec, PDEProblem, Scales, Series
+from sciml import Balance, Box, Dirichlet, FieldSpec, Grid, Neumann, ParameterSpec, PDEProblem, Scales, Series
 from sciml.derivatives import numpy as provider
 from sciml.errors import InputError, SolverError
 from sciml.problems import Burgers, Darcy, HeatEquation, LidDrivenCavity, Poisson
@@ -33,7 +33,7 @@ class Scalar(PDEProblem):
         return Scales(1.0, 1.0, {"q": 1.0})
 
     def boundary_conditions(self, case):
-        return {b: {"q": BoundaryCondition("dirichlet", 0.0)} for b in self.geometry(case).boundaries}
+        return {b: {"q": Dirichlet(0.0)} for b in self.geometry(case).boundaries}
 
 
 class Nonlinear(Scalar):
@@ -46,8 +46,8 @@ class Nonlinear(Scalar):
 
     def boundary_conditions(self, case):
         return {
-            "x_min": {"q": BoundaryCondition("dirichlet", 0.0)},
-            "x_max": {"q": BoundaryCondition("dirichlet", 1.0)},
+            "x_min": {"q": Dirichlet(0.0)},
+            "x_max": {"q": Dirichlet(1.0)},
         }
 
     def exact(self, case, times, coords):
@@ -69,7 +69,7 @@ class Cube(Scalar):
 
     def boundary_conditions(self, case):
         found = super().boundary_conditions(case)
-        return found | {b: {"q": BoundaryCondition("neumann", 0.0)} for b in ("z_min", "z_max")}
+        return found | {b: {"q": Neumann(0.0)} for b in ("z_min", "z_max")}
 
     def exact(self, case, times, coords):
         x, y, z = coords
@@ -86,7 +86,7 @@ class Slope(Scalar):
 
     def boundary_conditions(self, case):
         return {
-            "x_min": {"q": BoundaryCondition("dirichlet", 1.0)}, "x_max": {"q": BoundaryCondition("neumann", math.e)},
+            "x_min": {"q": Dirichlet(1.0)}, "x_max": {"q": Neumann(math.e)},
         }  # fmt: skip
 
     def exact(self, case, times, coords):
@@ -123,7 +123,7 @@ class Explosion(Scalar):
         return {"q": Balance(storage=q.q, flux=-theta.diffusivity * d.grad(q.q), source=q.q**2)}
 
     def boundary_conditions(self, case):
-        return {b: {"q": BoundaryCondition("neumann", 0.0)} for b in ("x_min", "x_max")}
+        return {b: {"q": Neumann(0.0)} for b in ("x_min", "x_max")}
 
     def initial_state(self, case, grid):
         return {"q": np.ones(grid.shape)}
@@ -138,7 +138,7 @@ class Open(Scalar):
         return {"q": Balance(flux=-1.0 * d.grad(q.q), source=d.cos(math.pi * x[0]))}
 
     def boundary_conditions(self, case):
-        return {b: {"q": BoundaryCondition("neumann", 0.0)} for b in ("x_min", "x_max")}
+        return {b: {"q": Neumann(0.0)} for b in ("x_min", "x_max")}
 
 
 def error(case, n, times=None, **settings):

@@ -1,14 +1,24 @@
 """Generation of cavity data sets: parameters, spread, determinism, resuming, refusals."""
 
+import json
+
 import numpy as np
 import pytest
 
 import sciml.data
 from sciml.boundary import Series
 from sciml.errors import InputError
+from sciml.problems import CylinderFlow, LidDrivenCavity
 from sciml.problems.designs import Request
 from sciml.problems.designs import lid_driven_cavity as _cavity_cases
 from sciml.solvers import IncompressibleFlow, _flow_batches, generate
+from sciml.solvers._coarse import coarsened
+from sciml.solvers.generation import plan, published_flows
+from sciml.support import Apertures, Grid
+
+
+def cavity_cases(*request):
+    return _cavity_cases.CavityDesign().cases(Request(*request))
 
 
 def reynolds(case):
@@ -16,7 +26,7 @@ def reynolds(case):
 
 
 def test_published_axes():
-    made = _cavity_cases.cases(("bc", "prop", "geo"), None, "published", (64, 64), 20, 0)
+    made = cavity_cases(("bc", "prop", "geo"), None, "published", (64, 64), 20, 0)
     assert [sum(c.subset == s for c in made) for s in ("bc", "prop", "geo")] == [50, 84, 25]
     numbers = [reynolds(c) for c in made]
     assert min(numbers) == pytest.approx(1.0) and max(numbers) == pytest.approx(1e5)
@@ -28,7 +38,7 @@ def test_published_axes():
 
 @pytest.mark.parametrize("cells", [32, 64, 128])
 def test_resolved_profile_keeps_axes_and_caps_reynolds_numbers(cells):
-    made = _cavity_cases.cases(_cavity_cases.SUBSETS, None, "resolved", (cells, cells), 20, 0)
+    made = cavity_cases(_cavity_cases.SUBSETS, None, "resolved", (cells, cells), 20, 0)
     limit = 1000 * (cells / 64) ** 2
     for subset in ("bc", "prop", "geo"):
         numbers = [reynolds(c) for c in made if c.subset == subset]
@@ -41,7 +51,7 @@ def test_resolved_profile_keeps_axes_and_caps_reynolds_numbers(cells):
 
 @pytest.mark.parametrize("count", [1, 4, 7, 40, 120, 300])
 def test_counts_are_met_and_spread(count):
-    made = _cavity_cases.cases(_cavity_cases.SUBSETS, count, "resolved", (64, 64), 4, 0)
+    made = cavity_cases(_cavity_cases.SUBSETS, count, "resolved", (64, 64), 4, 0)
     assert len(made) == count and len({c.label for c in made}) == count
     if count >= 4:
         assert {c.subset for c in made} == set(_cavity_cases.SUBSETS)
@@ -173,3 +183,90 @@ def test_every_problem_has_a_design(tmp_path, name, solver):
         values = [sciml.data.case(more, i)[1][field].values for i in range(4)]
         assert all(np.isfinite(v).all() for v in values)
         assert all(np.abs(values[0] - v).max() > 1e-3 * np.abs(v).max() for v in values[1:])
+
+
+def test_the_cylinder_has_the_published_axes():
+    made = CylinderFlow.design().cases(Request(("bc", "prop", "geo"), None, "published", (64, 64), 20, 0))
+    assert [sum(c.subset == s for c in made) for s in ("bc", "prop", "geo")] == [50, 105, 20]
+    numbers = [c.problem.reynolds(c) for c in made]
+    assert min(numbers) == pytest.approx(20) and max(numbers) == pytest.approx(1000)
+    base = CylinderFlow().case()
+    for case in made:  # in geo one thing at a time
+        changed = [n for n, v in case.parameters.items() if v != base.parameters[n]]
+        assert case.subset != "geo" or len(changed) == 1
+
+
+def test_random_cylinders_depend_on_seed_and_number_alone():
+    design, shape = CylinderFlow.design(), (16, 24)
+    many, few = (design.cases(Request(("ic",), n, "resolved", shape, 5, 3)) for n in (4, 2))
+    assert [a == b for a, b in zip(many, few, strict=False)] == [True, True]
+    for case in many:
+        psi = np.asarray(case.initial_streamfunction)
+        edges = np.concatenate([psi[0], psi[-1], psi[:, 0], psi[:, -1]])
+        assert np.abs(edges).max() < 1e-9 * np.abs(psi).max() and 20 <= case.problem.reynolds(case) <= 400
+        assert 0.3 <= case.inlet_motion.values.min() and case.inlet_motion.values.max() <= 1.7
+
+
+def test_cylinder_frames_are_means_of_a_finer_run_and_the_file_says_so(tmp_path):
+    path = tmp_path / "cylinder.h5"
+    made = generate("cylinder", path, cases=3, subset=("bc", "geo"), frames=2, resolution=16, progress=False)
+    assert made.failed == {} and made.under_resolved == {}
+    with sciml.data.open(path) as dataset:
+        for i in range(3):
+            case, found = sciml.data.case(dataset, i)
+            settings = json.loads(found.attrs["settings"])
+            parts = case.problem.design().refinement(case, (16, 16))
+            assert settings["stored_cells"] == [16, 16]
+            assert settings["resolution"] == [16 * parts[0], 16 * parts[1]] and min(parts) > 1
+            assert np.array_equal(found.mask.values, case.mask(Grid.uniform(case.geometry, 16)))
+            assert (found.force_x.values > 0).all() and found.force_x.attrs["units"] == "N m-1"
+        # the same cells by hand
+        fine = IncompressibleFlow(tuple(settings["resolution"])).solve(case, found.time.values)
+        share = Apertures.of(case.geometry, Grid.uniform(case.geometry, tuple(settings["resolution"]))).volumes
+        blocks, weights = (a.reshape(16, parts[0], 16, parts[1]) for a in (fine.u.values[1], share))
+        mean = (blocks * weights).sum((1, 3)) / np.maximum(weights.sum((1, 3)), 1e-9) * found.mask.values
+        assert np.allclose(found.u.values[1], mean, atol=1e-5)
+        assert np.allclose(found.force_x.values, fine.force_x.values, rtol=1e-4)
+
+
+def test_what_goes_through_coarse_faces_is_what_goes_through_their_parts():
+    case = CylinderFlow().case()
+    fine = IncompressibleFlow((24, 44), dtype="float64").solve(case, [0.01])
+    coarse = coarsened(case, fine, (2, 4), ("u_face", "v_face", "p"))
+    assert coarse.u_face.shape == (1, 12, 12) and coarse.v_face.shape == (1, 13, 11) and "u" not in coarse
+    assert np.allclose(coarse.u_face.values[:, :, 0].mean(), 1.0)
+    shares = Apertures.of(case.geometry, Grid.uniform(case.geometry, (24, 44))).faces
+    whole = (fine.u_face.values[0] * shares[0])[:, ::4].reshape(12, 2, 12).mean(1)
+    assert np.allclose(coarse.u_face.values[0], whole, atol=1e-13)
+    lost = np.diff(coarse.u_face.values[0], axis=1) / 0.02 + np.diff(coarse.v_face.values[0], axis=0) / 0.01
+    assert np.abs(lost).max() < 1e-2  # but for faces that the solver takes as closed, none
+    assert np.allclose(coarse.y_face.values, fine.y_face.values[::2]) and coarse.attrs["substeps"] > 0
+
+
+def test_a_plan_says_what_would_be_made_and_what_it_costs():
+    found = plan("cylinder", profile="published", frames=10)
+    assert found.cases == {"bc": 50, "prop": 105, "geo": 20}  # ic is not published
+    assert found.bytes == 175 * 10 * 64 * 64 * 3 * 4 and found.solved_on[0] < found.solved_on[1]
+    thin = plan("cylinder", profile="published", frames=10, fraction=0.1)
+    assert sum(thin.cases.values()) == 18 and set(thin.cases) == set(found.cases)
+    assert 0.03 * found.core_seconds < thin.core_seconds < 0.3 * found.core_seconds
+    assert "175 cases (50 bc, 105 prop, 20 geo), 10 frames each of 64 x 64 cells" in str(found)
+    assert "no estimate" in str(plan("heat_equation", cases=3))
+    assert published_flows() == ["cylinder_flow", "lid_driven_cavity"]
+
+
+@pytest.mark.parametrize("given", [{"fraction": 0.0}, {"fraction": 1.5}, {"fraction": 0.5, "cases": 3}])
+def test_a_fraction_is_a_share(given):
+    with pytest.raises(InputError, match=r"fraction: expected a number in \(0, 1\]"):
+        plan("cavity", **given)
+
+
+def test_an_estimate_is_of_the_right_size():
+    """Steps that the estimate counts against those that were taken."""
+    for case, solver, end in (
+        (CylinderFlow().case(), IncompressibleFlow((96, 176)), 0.05),
+        (LidDrivenCavity().case(viscosity=1e-3), IncompressibleFlow(64), 2.0),
+    ):
+        taken = solver.solve(case, [end]).attrs["substeps"]
+        guessed = _flow_batches.guessed(case, solver.resolution, solver.cfl, end).steps
+        assert 0.5 < guessed / taken < 2

@@ -39,6 +39,8 @@ class Design(ABC):
 
     subsets: ClassVar[tuple[str, ...]]
     profiles: ClassVar[tuple[str, ...]]
+    #: subsets of our own beside those of a published benchmark
+    unpublished: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def cases(self, request: Request) -> list[Case]:
@@ -51,6 +53,11 @@ class Design(ABC):
     @abstractmethod
     def times(self, case: Case, request: Request) -> np.ndarray | None:
         """(frames,) times; None for steady problems."""
+
+    def refinement(self, case: Case, resolution: tuple[int, ...]) -> tuple[int, ...]:
+        """Into how many parts, along each array axis, the cells of the stored frames are divided where the case is
+        solved, so that the physics is resolved: 1 for as they are."""
+        return (1,) * len(resolution)
 
     def under_resolved(self, cases: Sequence[Case], resolution: tuple[int, ...]) -> dict[str, float]:
         """label -> how far a case goes beyond what the grid shows, of those that do."""

@@ -25,13 +25,12 @@ import numpy as np
 
 from sciml import registry
 from sciml.boundary import Series
-from sciml.errors import InputError
 from sciml.problem import Case, Problem
 from sciml.problems.designs import Design, Request, check
+from sciml.problems.designs._published import RANDOM, tabled
 
 SUBSETS = ("bc", "prop", "geo", "ic")
 PROFILES = ("resolved", "published")
-RANDOM_CASES = 100  # of subset ic, where no number is asked for
 PUBLISHED_STEP = 0.1  # s
 _BASE = {"lid_velocity": 10.0, "density": 1.0, "viscosity": 1e-5, "width": 0.01, "height": 0.01}
 _DENSITIES = (0.1, 0.5, *(float(k) for k in range(1, 11)))
@@ -103,11 +102,17 @@ class CavityDesign(Design):
     """See the module. Frames are Δt = 0.25 width/U apart from t = 0 in profile "resolved", 0.1 s apart from t = 0.1 s
     in profile "published"."""
 
-    subsets, profiles = SUBSETS, PROFILES
+    subsets, profiles, unpublished = SUBSETS, PROFILES, (RANDOM,)
 
     def cases(self, request: Request) -> list[Case]:
+        check(request.subsets, SUBSETS, request.profile, PROFILES)
         ny, nx = request.resolution
-        return cases(request.subsets, request.count, request.profile, (ny, nx), request.frames, request.seed)
+        limit, grid = largest_reynolds((ny, nx)), (ny, nx)
+        tables = {s: published(s, request.profile, limit) for s in request.subsets if s != RANDOM}
+        return tabled(
+            cavity(), tables, request.subsets, request.count,
+            lambda i: random_case(i, request.seed, limit, grid, request.frames, f"ic{i:04d}"),
+        )  # fmt: skip
 
     def times(self, case: Case, request: Request) -> np.ndarray:
         if request.profile == "published":
@@ -123,68 +128,3 @@ class CavityDesign(Design):
             if reynolds > limit * (1 + 1e-9):
                 found[case.label] = round(reynolds / resolution[1], 3)
         return found
-
-
-def cases(
-    subsets: Sequence[str], count: int | None, profile: str, resolution: tuple[int, int], frames: int, seed: int
-) -> list[Case]:
-    """The cases to compute, subset by subset.
-
-    Args:
-        count: how many in all, spread over subsets by their size and over the axes of each; None for all.
-
-    Raises:
-        InputError: an unknown subset or profile, or more cases than there are.
-    """
-    check(subsets, SUBSETS, profile, PROFILES)
-    limit = largest_reynolds(resolution)
-    tables = {s: published(s, profile, limit) for s in subsets if s != "ic"}
-    sizes = {s: len(tables[s]) if s in tables else RANDOM_CASES for s in subsets}
-    found: list[Case] = []
-    for subset, n in _shares(sizes, count).items():
-        if subset == "ic":
-            found += [random_case(i, seed, limit, resolution, frames, f"ic{i:04d}") for i in range(n)]
-        else:
-            numbers = _spread(tables[subset], n)
-            problem = cavity()
-            found += [problem.case(**tables[subset][i], label=f"{subset}{i:04d}", subset=subset) for i in numbers]
-    return found
-
-
-def _shares(sizes: dict[str, int], count: int | None) -> dict[str, int]:
-    """How many cases of each subset: in proportion to its size, at least one while there are enough."""
-    if count is None:
-        return dict(sizes)
-    if count < 1:
-        raise InputError(f"cases: expected at least 1, got {count}")
-    fixed = sum(n for s, n in sizes.items() if s != "ic")
-    if "ic" not in sizes and count > fixed:
-        raise InputError(f"cases: {', '.join(sizes)} have {fixed} cases in all, got {count}")
-    exact = {s: count * n / sum(sizes.values()) for s, n in sizes.items()}
-    shares = {s: int(e) for s, e in exact.items()}
-    by_remainder = sorted(sizes, key=lambda s: (shares[s] > 0, shares[s] - exact[s]))
-    for s in by_remainder[: count - sum(shares.values())]:
-        shares[s] += 1
-    over = {s: max(shares[s] - n, 0) for s, n in sizes.items() if s != "ic"}
-    for s, extra in over.items():
-        shares[s] -= extra
-    if "ic" in shares:
-        shares["ic"] += sum(over.values())
-    return shares
-
-
-def _spread(table: list[dict[str, float]], count: int) -> list[int]:
-    """`count` cases far from each other in the axes that vary: each next one is farthest from those chosen."""
-    if count == 0:
-        return []
-    values = np.array([[case[name] for name in _BASE] for case in table])
-    places = np.log(values[:, np.ptp(values, axis=0) > 0])
-    ranks = np.stack(
-        [np.unique(axis, return_inverse=True)[1] / (np.unique(axis).size - 1) for axis in places.T], axis=1
-    )
-    chosen = [0]
-    distance = np.linalg.norm(ranks - ranks[0], axis=1)
-    while len(chosen) < count:
-        chosen.append(int(np.argmax(distance)))
-        distance = np.minimum(distance, np.linalg.norm(ranks - ranks[chosen[-1]], axis=1))
-    return sorted(chosen)

@@ -23,7 +23,7 @@ def build(study: Study) -> Page:
         Section("growth", "Error growth over rollouts", growth(study)),
         Section("fields", "Fields", fields(study)),
         Section("animation", "Animation", film(study)),
-        Section("profiles", "Centre-line profiles", profiles(study)),
+        Section("profiles", "Profiles", profiles(study)),
         Section("parameters", "Error over parameter space", parameters(study)),
         Section("spectra", "Energy spectra", spectra(study)),
         Section("cost", "Speed against accuracy", cost(study)),

@@ -9,6 +9,7 @@ import numpy as np
 
 from sciml import metrics
 from sciml._repr_html import pretty_unit
+from sciml.problem import Profile
 from sciml.reporting import curves
 from sciml.reporting._style import INK, Look, number
 from sciml.reporting.blocks import Cell, Figures, Note, Table, Tabs
@@ -33,8 +34,12 @@ def profiles(study: Study) -> list[object]:
         blocks.append(Figures(items, f"The reference solver beside the published table. Largest deviations: {worst}."))
     flows = [s for s in study.samples if s.predictions and _has_centre_lines(study, s)]
     if flows:
-        tabs = [(s.subset or s.label, [Note(describe(study, s)), Figures(_centre_lines(study, s))]) for s in flows]
-        lead = Note(f"Velocities on the centre lines{at_the_end(study)}, truth beside every surrogate.")
+        tabs = [
+            (s.subset or s.label, [Note(describe(study, s)), Figures(_lines(study, s)), *_forces(study, s)])
+            for s in flows
+        ]
+        where = "along lines that tell much of the flow" if any(s.profiles for s in flows) else "on the centre lines"
+        lead = Note(f"Velocities {where}{at_the_end(study)}, truth beside every surrogate.")
         blocks += [lead, Tabs(tabs)] if len(tabs) > 1 else [lead, *tabs[0][1]]
     elif not blocks:
         return []
@@ -49,27 +54,46 @@ def _has_centre_lines(study: Study, sample: Sample) -> bool:
     return known and sample.support.dimensions == 2 and not isinstance(sample.support, Points)
 
 
-def _centre_lines(study: Study, sample: Sample) -> list[str]:
-    look = {"truth": _TRUTH} | styles(study)
+def _centre_lines(study: Study, sample: Sample) -> list[Profile]:
     u, v = study.velocity
-    sets = {"truth": sample.truth} | {m: p for m, p in sample.predictions.items() if {u, v} <= set(p)}
+    middle = tuple((a + b) / 2 for a, b in sample.support.extents)
+    return [
+        Profile(f"{u} on the vertical centre line", u, 1, middle),
+        Profile(f"{v} on the horizontal centre line", v, 0, middle),
+    ]
+
+
+def _lines(study: Study, sample: Sample) -> list[str]:
+    look = {"truth": _TRUTH} | styles(study)
+    sets = {"truth": sample.truth} | {m: p for m, p in sample.predictions.items() if set(study.velocity) <= set(p)}
     items = []
-    for name, along, upright in ((u, 1, True), (v, 0, False)):
-        where, points = _line(sample.support, along)
+    for line in sample.profiles or _centre_lines(study, sample):
+        name, along, upright = line.field, line.axis, line.axis == 1
+        where, points = _line(sample.support, along, line.through)
         curves_ = [curves.Line(n, where, _on_line(f[name][-1], sample.support, points)) for n, f in sets.items()]
         value = labelled(name, unit_text(study.fields.get(name, "1")))
         place = f"{'xy'[along]} ({study.length_unit})"
-        title = f"{name} on the {'vertical' if upright else 'horizontal'} centre line"
         words = (value, place) if upright else (place, value)
-        items.append(curves.profile(curves_, look, title, *words, upright=upright))
+        items.append(curves.profile(curves_, look, line.title, *words, upright=upright))
     return items
 
 
-def _line(support: Support, along: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions along x or y through the middle of a plane support, and the points there: a grid's own cells."""
-    (low, high), middle = support.extents[along], [(a + b) / 2 for a, b in support.extents]
+def _forces(study: Study, sample: Sample) -> list[object]:
+    """What the truth tells over time beside its fields."""
+    items = []
+    for text, unit, values in sample.quantities.values():
+        name = text.partition(":")[0]
+        words = f"time ({study.time_unit})", labelled(name, pretty_unit(unit))
+        line = curves.Line("truth", sample.times, values)
+        items.append(curves.profile([line], {"truth": _TRUTH}, f"{name.capitalize()} of the truth", *words))
+    return [Figures(items)] if items else []
+
+
+def _line(support: Support, along: int, through: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Positions along x or y through a point of a plane support, and the points there: a grid's own cells."""
+    low, high = support.extents[along]
     where = support.centres[along] if isinstance(support, Grid) else np.linspace(low, high, 101)
-    points = np.tile(np.array(middle), (len(where), 1))
+    points = np.tile(np.array(through, dtype=float), (len(where), 1))
     points[:, along] = where
     return where, points
 

@@ -1,0 +1,95 @@
+"""Which part of every face and of every cell of a grid is inside of a domain.
+
+The signed distance is taken as linear along the edges between the corners of cells, and over the triangles from the
+middle of a cell to its sides, so that what is closed is closed for all who ask: finite volumes, audit, losses and flow
+solvers see one body. For a smooth boundary shares are exact to second order in the size of the cells.
+
+Source: M. J. Berger, M. J. Aftosmis, in Handbook of Numerical Analysis 18, chapter 1 (2017), on cut cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sciml.errors import InputError
+from sciml.geometry import Geometry
+from sciml.support.grid import Grid
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+@dataclass(frozen=True)
+class Apertures:
+    """Shares of faces and cells, in array order.
+
+    Args:
+        faces: for each axis (x, y) the open share of the faces normal to it, n + 1 along it.
+        distances: of the same faces the mean distance of the open part from the boundary.
+        offsets: of the same faces how far the middle of the open part lies beside the middle of the face, as a share of
+            the face's length, positive towards larger coordinates.
+        slopes: of the same faces how much the distance grows along them, for one length: a component of the normal.
+        volumes: the share of each cell.
+    """
+
+    faces: tuple[Float[np.ndarray, "_ _"], ...]
+    distances: tuple[Float[np.ndarray, "_ _"], ...]
+    offsets: tuple[Float[np.ndarray, "_ _"], ...]
+    slopes: tuple[Float[np.ndarray, "_ _"], ...]
+    volumes: Float[np.ndarray, "y x"]
+
+    @staticmethod
+    def of(geometry: Geometry, grid: Grid, least: float = 0.0) -> Apertures:
+        """Those of a plane domain.
+
+        Args:
+            least: faces that are less open than this are closed.
+
+        Raises:
+            InputError: not in two dimensions.
+        """
+        if grid.dimensions != 2:
+            raise InputError(f"apertures: expected a grid in two dimensions, got {grid.dimensions}")
+        nodes = _distance(geometry, *grid.faces)
+        middles = _distance(geometry, *(((f[1:] + f[:-1]) / 2) for f in grid.faces))
+        wx, wy = grid.widths
+        found = [_edges(nodes[:-1], nodes[1:], wy[:, None], least), _edges(nodes[:, :-1], nodes[:, 1:], wx, least)]
+        corners = nodes[:-1, :-1], nodes[:-1, 1:], nodes[1:, 1:], nodes[1:, :-1]
+        around = zip(corners, (*corners[1:], corners[0]), strict=True)
+        volumes = sum(_triangle(middles, a, b) for a, b in around) / 4
+        return Apertures(*(tuple(part) for part in zip(*found, strict=True)), volumes)  # type: ignore[arg-type]
+
+
+def _distance(geometry: Geometry, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(y, x) signed distance to what lies inside of the domain's box: its sides close nothing."""
+    points = np.stack(np.meshgrid(x, y), axis=-1)
+    return np.asarray(geometry.inner_distance(points), dtype=np.float64)
+
+
+def _edges(a: np.ndarray, b: np.ndarray, length: np.ndarray, least: float) -> tuple[np.ndarray, ...]:
+    """(share, mean distance, offset, slope) of the open part of edges from their ends' signed distances."""
+    low, high = np.minimum(a, b), np.maximum(a, b)
+    cut = (low < 0) & (high > 0)
+    share = np.where(cut, high / np.where(cut, high - low, 1.0), (low >= 0) & (high > 0))
+    # an edge that ends at the boundary, up to rounding, is whole
+    share = np.where(share > 1 - 1e-9, 1.0, np.where(share < max(least, 1e-9), 0.0, share))
+    distance = np.where(cut, high / 2, (low + high) / 2)
+    slope = np.clip((b - a) / length, -1, 1)
+    is_open = share > 0
+    return share, np.where(is_open, distance, 0.0), np.where(is_open, (1 - share) / 2 * np.sign(b - a), 0.0), slope
+
+
+def _triangle(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """The share of a triangle where a function that is linear over it is positive, from its values at the corners."""
+    low, middle, high = np.sort(np.stack([a, b, c]), axis=0)
+
+    def corner(one: np.ndarray, second: np.ndarray, third: np.ndarray) -> np.ndarray:
+        """The share cut off around the one corner of another sign."""
+        bottom = (one - second) * (one - third)
+        return one**2 / np.where(bottom == 0, 1.0, bottom)
+
+    mixed = np.where(middle > 0, 1 - corner(low, middle, high), corner(high, middle, low))
+    return np.where(low >= 0, high > 0, np.where(high <= 0, 0.0, mixed))

@@ -1,0 +1,67 @@
+"""All published flows from one command, and the cylinder from data to page without a line written for it."""
+
+import json
+
+import pytest
+
+import sciml
+
+
+def test_a_plan_computes_nothing(cli, tmp_path):
+    told = cli("generate", "all", "--plan", "--profile", "published", "--fraction", "0.1")
+    assert told.code == 0, told.err
+    lines = told.out.splitlines()
+    assert [line.split(",")[0] for line in lines] == ["cylinder_flow", "lid_driven_cavity"]
+    assert all("GB; about" in line and "of one core" in line for line in lines)
+    plans = json.loads(cli("generate", "all", "--plan", "--json").out)
+    assert sum(sum(p["cases"].values()) for p in plans) == 175 + 159  # those that are published
+    cli("generate", "all").refused("--out")
+    cli("generate", "all", "--out", tmp_path / "a", "--fraction", "2").refused("--fraction", "(0, 1]")
+    cli("generate", "cavity", "--plan", "--profile", "publishd").refused("--profile", "published")
+    assert not list(tmp_path.iterdir())
+
+
+def test_all_flows_go_to_a_folder_and_the_same_command_goes_on(cli, tmp_path):
+    words = [
+        "generate",
+        "all",
+        "--out",
+        tmp_path / "flows",
+        "--fraction",
+        "0.01",
+        "--frames",
+        "2",
+        "--resolution",
+        "16",
+    ]
+    made = cli(*words)
+    assert made.code == 0, made.err
+    files = sorted(p.name for p in (tmp_path / "flows").glob("*.h5"))
+    assert files == ["cylinder_flow.h5", "lid_driven_cavity.h5"]
+    (tmp_path / "flows" / "cylinder_flow.h5").unlink()
+    again = cli(*words)
+    assert again.code == 0 and "lid_driven_cavity.h5 is there" in again.err
+    assert (tmp_path / "flows" / "cylinder_flow.h5").exists()
+
+
+@pytest.fixture(scope="module")
+def wakes(tmp_path_factory):
+    path = tmp_path_factory.mktemp("wakes") / "cylinder.h5"
+    sciml.solvers.generate("cylinder", path, cases=10, subset="bc,ic", frames=4, resolution=24, progress=False)
+    return path
+
+
+def test_operators_train_on_the_cylinder_and_a_page_shows_bodies_and_forces(cli, wakes, tmp_path):
+    runs = []
+    for operator, size in (("fno", "operator.modes=4,4"), ("unet", "operator.multipliers=1,2")):
+        run = tmp_path / operator
+        done = cli("train", wakes, "--operator", operator, "--out", run, "--steps", "20", "--set", size, "--set",
+                   "operator.width=8")  # fmt: skip
+        assert done.code == 0, done.err
+        runs.append(run)
+    told = cli("evaluate", *runs, "--data", wakes, "--steps", "2", "--json")
+    assert told.code == 0, told.err
+    page = tmp_path / "page.html"
+    shown = cli("report", *runs, "--data", wakes, "--out", page, "--steps", "2")
+    assert shown.code == 0, shown.err
+    assert "cylinder" in page.read_text(encoding="utf-8")
