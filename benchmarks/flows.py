@@ -84,7 +84,7 @@ def impulsive(ledger: Ledger, kept: Kept, quick: bool, published: Path | None) -
     if published is None:
         ledger.check(id, None, "no data: neither --drag nor SCIML_CYLINDER_DRAG names the published table")
         return
-    settings = ((8, 4.0),) if quick else ((16, 6.0), (32, 6.0), (32, 10.0))
+    settings = ((8, 4.0),) if quick else ((16, 6.0), (32, 6.0), (64, 6.0), (32, 10.0))
     rows = [
         kept(partial(_flows_channel.impulsive, n, s, published), piece="impulsive", across=n, side=s)
         for n, s in settings

@@ -12,6 +12,7 @@ says no more than "as right as this grid can tell".
 
 Where a mask, or a body in the geometry, makes some cells solid or cuts them, control volumes whose defect reads a value
 of such a cell are left out, and with them every larger one that contains them; invariants are integrals over the rest.
+The whole domain is balanced all the same where what goes into the body is known, see `sciml._audit.bodies`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sciml._audit.balances import audit_balance, fields_of
+from sciml._audit.bodies import audit_domain, audit_walls, back_flow, embedded
 from sciml._audit.conditions import audit_boundaries, audit_invariants
 from sciml._audit.data import audit_data
 from sciml._audit.rows import Audit, Defect
@@ -75,7 +77,7 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
         if found is not None and not np.isfinite(np.where(fluid, found.values, 0.0)).all():
             raise InputError(f"audit: {name.name} holds values that are not finite; audit the frames before them")
     cut = fluid & cut_cells(case, grid)
-    view = View(solution, case, grid, fluid & ~cut)
+    view = View(solution, case, grid, fluid, cut)
     chosen = view.choose(frames)
     rows: list[Defect] = []
     notes: list[str] = []
@@ -87,6 +89,10 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
         )
     if case.problem.steady is False and view.rates_from is None:
         notes.append(view.why_no_rates)
+    body = embedded(view)
+    if isinstance(body, str):
+        notes.append(f"values on bodies, and balances of the whole domain: not computed, {body}")
+        body = None
     for name, balance in case.problem.balances().items():
         needed = fields_of(balance)
         absent = sorted(needed & set(missing))
@@ -96,14 +102,26 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
             notes.append(f"{name}: not computed, it needs rates of change")
         else:
             found = audit_balance(name, balance, view, chosen)
+            if body is not None:
+                whole = audit_domain(name, balance, view, body, chosen)
+                found += whole
+                if len(whole) < len(balance.components()):
+                    notes.append(f"{name} over the whole domain: not computed, what the body takes of it is not known")
             rows += found
             if not found:
                 notes.append(f"{name}: not computed, every control volume touches a solid cell")
     sides = [f"{a}_{end}" for a in AXES[: case.problem.dimensions] for end in ("min", "max")]
     for boundary in case.boundary_conditions:
-        if boundary not in sides:
+        if boundary not in sides and (body is None or boundary not in body.names):
             notes.append(f"boundary values on {boundary}: not computed, it is no side of the grid")
+    for boundary in back_flow(view, chosen):
+        notes.append(
+            f"fluid comes back through {boundary}: where it does, IncompressibleFlow holds the pressure at −½ρ(u·n)² "
+            "instead of what is given, and that shows in p there and in the momentum beside it"
+        )
     rows += audit_boundaries(view, chosen)
+    if body is not None:
+        rows += audit_walls(view, body, chosen)
     rows += audit_invariants(view)
     return Audit(case.problem.name, case.label or repr(case), tuple(rows), tuple(notes), len(chosen))
 

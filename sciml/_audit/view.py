@@ -23,9 +23,10 @@ _STEP_TOLERANCE = 0.1  # relative change of ∂/∂t when the difference is take
 class View:
     """A solution as plain arrays, frame by frame, at full and at half resolution."""
 
-    def __init__(self, solution: xarray.Dataset, case: Case, grid: Grid, fluid: np.ndarray):
-        self.case, self.grid, self.fluid = case, grid, fluid
-        self.masked = not fluid.all()
+    def __init__(self, solution: xarray.Dataset, case: Case, grid: Grid, wet: np.ndarray, cut: np.ndarray):
+        """`wet` cells hold values; those of them that are `cut` by a boundary are no control volumes."""
+        self.case, self.grid, self.wet, self.cut, self.fluid = case, grid, wet, cut, wet & ~cut
+        self.masked = not self.fluid.all()
         self.names = [f.name for f in case.problem.fields if f.name in solution]
         self.steady = case.problem.steady
         self.times = (
@@ -34,17 +35,17 @@ class View:
             else np.atleast_1d(clock("solution: time", solution["time"].values, case.problem.time_unit))
         )
         # what solid cells hold is no value: NaN there marks whatever is computed from it
-        self.fields = {n: self._frames(np.where(fluid, solution[n].values, np.nan)) for n in self.names}
+        self.fields = {n: self._frames(np.where(wet, solution[n].values, np.nan)) for n in self.names}
         self.epsilon = max(float(np.finfo(v.dtype).eps) for v in solution[self.names].values() if v.dtype.kind == "f")
         self.faces = {
-            (n, a): self._frames(np.where(_beside(fluid, a, grid.periodic[a]), solution[f"{n}_face"].values, np.nan))
+            (n, a): self._frames(np.where(_beside(wet, a, grid.periodic[a]), solution[f"{n}_face"].values, np.nan))
             for n in self.names
             if f"{n}_face" in solution
             for a in range(grid.dimensions)
             if f"{AXES[a]}_face" in solution[f"{n}_face"].dims
         }
         self.tendencies = {
-            n: self._frames(np.where(fluid, solution[f"{n}_tendency"].values, np.nan))
+            n: self._frames(np.where(wet, solution[f"{n}_tendency"].values, np.nan))
             for n in self.names
             if f"{n}_tendency" in solution
         }
@@ -53,6 +54,8 @@ class View:
             for s in case.problem.inputs
             if s.kind in ("coefficient", "source") and len(s.dims) == grid.dimensions
         }
+        self.quantities = {q.name: np.asarray(solution[q.name].values, dtype=np.float64)
+                           for q in case.problem.quantities if q.name in solution}  # fmt: skip
         self.why_no_rates = ""
         self.rates_from = self._choose_rates()
         self.coarse_grid = None
@@ -100,9 +103,22 @@ class View:
             return {n: (v[k + width] - v[k - width]) / span for n, v in self.fields.items()}
         return {}
 
-    def lattice(self, k: int, order: int = 2, coarse: bool = False, width: int = 1) -> Any:
-        cell = (lambda v: _halve(v, None, self.grid)) if coarse else (lambda v: v)
-        face = (lambda v, a: _halve(v, a, self.grid)) if coarse else (lambda v, a: v)
+    def lattice(self, k: int, order: int = 2, coarse: bool = False, width: int = 1, filled: bool = False) -> Any:
+        """Frame k as equations see it: NaN in cells that are no control volumes, or, `filled`, what cut cells hold and
+        zero in solid ones."""
+
+        def known(values: np.ndarray, fluid: np.ndarray) -> np.ndarray:
+            return np.nan_to_num(values) if filled else np.where(fluid, values, np.nan)
+
+        def cell(values: np.ndarray) -> np.ndarray:
+            values = known(values, self.fluid)
+            return _halve(values, None, self.grid) if coarse else values
+
+        def face(values: np.ndarray, a: int) -> np.ndarray:
+            values = known(values, _beside(self.fluid, a, self.grid.periodic[a]))
+            return _halve(values, a, self.grid) if coarse else values
+
+        halve = (lambda v: _halve(v, None, self.grid)) if coarse else (lambda v: v)
         boundary: dict[str, Any] = {}
         for name, conditions in self.case.boundary_conditions.items():
             # values that vary along a boundary are left to extrapolation on the coarse grid
@@ -112,7 +128,7 @@ class View:
             grid,
             {n: cell(v[k]) for n, v in self.fields.items()},
             parameters=self.case.parameters,
-            inputs={n: cell(v) for n, v in self.inputs.items()},
+            inputs={n: halve(v) for n, v in self.inputs.items()},
             rates={n: cell(v) for n, v in self.rates(k, width).items()},
             time=float(self.times[k]),
             boundary=boundary,

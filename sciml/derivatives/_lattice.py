@@ -15,6 +15,7 @@ import numpy as np
 from sciml.boundary import Condition, Conditions, Flux
 from sciml.derivatives._backend import Backend
 from sciml.derivatives._stencils import Stencil, fornberg, stencil
+from sciml.derivatives._walls import Walls
 from sciml.errors import InputError, suggest
 from sciml.expressions import (
     Balance,
@@ -31,7 +32,7 @@ from sciml.expressions import (
     time_derivative,
 )
 from sciml.geometry import AXES
-from sciml.support import Grid
+from sciml.support import EmbeddedBoundary, Grid
 
 
 class Lattice:
@@ -53,6 +54,8 @@ class Lattice:
         method: "finite_difference" or "spectral" (periodic uniform axes) for derivatives at cell centres.
         stretch: for each axis a length, an array that broadcasts over the batch axes of the fields: the grid is then in
             units of these lengths, so that members of a batch may live on boxes of different size.
+        body: what bounds the domain within the grid, in a plane: finite volumes then see the open shares of cells and
+            faces, and the conditions on the parts of the boundary that it is made of.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Lattice:
         order: int = 2,
         method: str = "finite_difference",
         stretch: Sequence[Any] | None = None,
+        body: EmbeddedBoundary | None = None,
     ):
         if order not in (2, 4):
             raise InputError(f"order is {order}, expected 2 or 4")
@@ -90,6 +94,9 @@ class Lattice:
         self.boundary, self.face_values = boundary or {}, dict(face_values or {})
         self.face_rule = dict(face_rule or {})
         self.stretch = (1.0,) * grid.dimensions if stretch is None else tuple(stretch)
+        if body is not None and (stretch is not None or body.grid.shape != grid.shape):
+            raise InputError(f"body: is of a grid of {body.grid.shape} cells, expected that of the fields, unstretched")
+        self.body, self.walls = body, None if body is None else Walls(self, body)
         self.like = next(iter(self.fields.values()))
         for name, values in {**self.fields, **self.inputs}.items():
             if tuple(values.shape[-grid.dimensions :]) != grid.shape:
@@ -360,16 +367,34 @@ class Lattice:
         """(d/dt ∫ storage + ∮ flux·n − ∫ source) / volume for every cell, one array a component.
 
         Each face has one flux, so that sums over cells telescope: what leaves one cell enters the next, to rounding.
+        Around a body the volume is that of the whole cell, open or not, and so they do there.
         """
         rows = []
-        for (storage, _, source), flux in zip(balance.components(), self.fluxes(balance), strict=True):
-            total = None if storage is None else self.cells(time_derivative(storage))
-            for axis, f in enumerate(flux):
+        for (storage, flux, source), on_faces in zip(balance.components(), self.fluxes(balance), strict=True):
+            total = -1.0 * self._as_cells(self.cells(source))
+            if storage is not None:
+                total = total + self._as_cells(self.cells(time_derivative(storage)))
+            if self.body is not None and self.walls is not None:
+                volumes = self.backend.asarray(self.body.apertures.volumes, self.like)
+                total = total * volumes + self.walls.outflow(storage, flux)
+                on_faces = [self._through_open(f, flux[axis], axis) for axis, f in enumerate(on_faces)]
+            for axis, f in enumerate(on_faces):
                 width = self.backend.asarray(self.grid.widths[axis].reshape((-1,) + (1,) * axis), self.like)
-                term = self._difference(f, axis) / (width * self.stretch[axis])
-                total = term if total is None else total + term
-            rows.append(self._as_cells(total - self.cells(source)))
+                total = total + self._difference(f, axis) / (width * self.stretch[axis])
+            rows.append(total)
         return rows
+
+    def _through_open(self, values: Any, flux: Expression, axis: int) -> Any:
+        """Face fluxes by open shares, each from the middle of its share; what is stored on faces is a mean of it."""
+        assert self.body is not None
+        found = [leaf for leaf in leaves(flux) if isinstance(leaf, Field)]
+        if not all((leaf.name, axis) in self.face_values for leaf in found):
+            beside, here = -2 if axis == 0 else -1, values
+            n = values.shape[beside]
+            for weights, step in zip(self.body.shifts(axis), (1, -1), strict=True):
+                other = self.backend.take(here, np.clip(np.arange(n) + step, 0, n - 1), beside)
+                values = values + self.backend.asarray(weights, self.like) * (other - here)
+        return values * self.backend.asarray(self.body.apertures.faces[axis], self.like)
 
     def _use(self, balance: Balance) -> None:
         if dict(balance.face_rule) != self.face_rule:

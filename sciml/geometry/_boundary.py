@@ -21,7 +21,7 @@ class Boundary(ABC):
     Attributes:
         name: by which conditions are given.
         side: (axis, 0 for the lower and 1 for the upper end) for a whole side of a box; else None.
-        size: its length or area.
+        size: its length or area; of what is cut off by other regions an estimate, good to a few percent.
     """
 
     name: str

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Shaped, UInt8
 
 
+TRIES = 10_000  # draws of points, before there is nothing inside
+
+
 class Geometry(ABC):
     """A region of D-dimensional space."""
 
@@ -65,9 +68,13 @@ class Geometry(ABC):
         """Points inside, uniform by volume."""
         low, high = np.array(self.extents).T
         found = np.zeros((0, self.dimensions))
-        while len(found) < count:
+        for _ in range(TRIES):
+            if len(found) >= count:
+                break
             trial = random.uniform(low, high, (2 * count, self.dimensions))
             found = np.concatenate([found, trial[self.contains(trial)]])
+        if len(found) < count:
+            raise InputError(f"geometry: found {len(found)} of {count} points inside; is there anything of it?")
         return found[:count]
 
     def without(self, hole: Geometry, name: str = "obstacle") -> Difference:
@@ -84,12 +91,30 @@ class Geometry(ABC):
         return Intersection(self, other)
 
 
-def _outside(other: Geometry) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda points: np.asarray(other.signed_distance(points)) <= 0
+STEP = 1e-7  # of the size of a region: how far beside a boundary is looked whether it still is one
 
 
-def _inside(other: Geometry) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda points: np.asarray(other.signed_distance(points)) >= 0
+def _size(a: Geometry) -> float:
+    return max(high - low for low, high in a.extents)
+
+
+def _beside(boundary: Boundary, other: Geometry, sign: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Signed distance to another region a step along (or against) the normals: boundaries may lie on each other."""
+    step = sign * STEP * _size(other)
+    return lambda points: np.asarray(other.signed_distance(points + step * boundary.normal(points)))
+
+
+def _still(boundary: Boundary, other: Geometry, sign: float, inside: bool) -> Callable[[np.ndarray], np.ndarray]:
+    """Which points of a boundary still are one: those whose surroundings on one side are inside of the other region, or
+    outside."""
+    beside = _beside(boundary, other, sign)
+    return (lambda points: beside(points) > 0) if inside else (lambda points: beside(points) <= 0)
+
+
+def _once(kept: Callable, first: Geometry) -> Callable[[np.ndarray], np.ndarray]:
+    """Without what is on the boundary of the first region as well, and has been counted there."""
+    near = STEP / 10 * _size(first)
+    return lambda points: kept(points) & (np.abs(np.asarray(first.signed_distance(points))) > near)
 
 
 def _check(name: str, a: Geometry, b: Geometry) -> None:
@@ -97,10 +122,12 @@ def _check(name: str, a: Geometry, b: Geometry) -> None:
         raise InputError(f"{name}: one region has {a.dimensions} dimensions, the other {b.dimensions}")
 
 
-def _joined(a: Geometry, b: Geometry, kept: Callable[[Geometry], Callable]) -> Mapping[str, Boundary]:
+def _joined(a: Geometry, b: Geometry, kept: Callable[[Boundary, Geometry], Callable]) -> Mapping[str, Boundary]:
     found = {}
     for name in dict.fromkeys([*a.boundaries, *b.boundaries]):
-        pieces = [(g.boundaries[name], 1.0, kept(o)) for g, o in ((a, b), (b, a)) if name in g.boundaries]
+        pieces = [(a.boundaries[name], 1.0, kept(a.boundaries[name], b))] if name in a.boundaries else []
+        if name in b.boundaries:
+            pieces.append((b.boundaries[name], 1.0, _once(kept(b.boundaries[name], a), a)))
         part = Part(name, pieces)
         if part.size > 0:
             found[name] = part
@@ -136,11 +163,14 @@ class Difference(Geometry):
     def boundaries(self) -> Mapping[str, Boundary]:
         found: dict[str, Boundary] = {}
         for name, boundary in self.whole.boundaries.items():
-            part = Part(name, [(boundary, 1.0, _outside(self.hole))])
+            part = Part(name, [(boundary, 1.0, _still(boundary, self.hole, -1.0, False))])
             if part.size > 0:
                 found[name] = part
-        surface = [(b, -1.0, _inside(self.whole)) for b in self.hole.boundaries.values()]
-        return found | {self.name: Part(self.name, surface)}
+        surface = [(b, -1.0, _still(b, self.whole, 1.0, True)) for b in self.hole.boundaries.values()]
+        hole = Part(self.name, surface)
+        if hole.size == 0:
+            raise InputError(f"difference: {self.name}: what is to be taken off lies outside, or leaves nothing")
+        return found | {self.name: hole}
 
     def signed_distance(
         self, points: Shaped[np.ndarray, "*batch {self.dimensions}"]
@@ -172,7 +202,7 @@ class Union(Geometry):
 
     @property
     def boundaries(self) -> Mapping[str, Boundary]:
-        return _joined(self.first, self.second, _outside)
+        return _joined(self.first, self.second, lambda part, other: _still(part, other, 1.0, False))
 
     def signed_distance(
         self, points: Shaped[np.ndarray, "*batch {self.dimensions}"]
@@ -206,7 +236,7 @@ class Intersection(Geometry):
 
     @property
     def boundaries(self) -> Mapping[str, Boundary]:
-        return _joined(self.first, self.second, _inside)
+        return _joined(self.first, self.second, lambda part, other: _still(part, other, -1.0, True))
 
     def signed_distance(
         self, points: Shaped[np.ndarray, "*batch {self.dimensions}"]

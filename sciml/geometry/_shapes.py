@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,16 @@ from sciml.geometry._region import Geometry
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
+
+
+def _numbers(name: str, values: Any) -> tuple[float, ...]:
+    try:
+        found = tuple(float(v) for v in values)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} is {values!r}, expected numbers") from None
+    if not all(math.isfinite(v) for v in found):
+        raise InputError(f"{name} is {values!r}, expected finite numbers")
+    return found
 
 
 class Side(Boundary):
@@ -57,7 +67,7 @@ class Box(Geometry):
 
     def __post_init__(self) -> None:
         for name in ("lower", "upper"):
-            object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
+            object.__setattr__(self, name, _numbers(f"box: {name}", getattr(self, name)))
         object.__setattr__(self, "periodic", tuple(bool(p) for p in self.periodic))
         if not self.periodic:
             object.__setattr__(self, "periodic", (False,) * len(self.lower))
@@ -131,7 +141,9 @@ class Disc(Geometry):
     radius: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "centre", tuple(float(c) for c in self.centre))
+        object.__setattr__(self, "centre", _numbers("disc: centre", self.centre))
+        (radius,) = _numbers("disc: radius", (self.radius,))
+        object.__setattr__(self, "radius", radius)
         if not self.radius > 0:
             raise InputError(f"disc: radius is {self.radius}, expected a positive length")
 
@@ -204,8 +216,12 @@ class Polygon(Geometry):
         if np.any(np.all(corners == np.roll(corners, -1, axis=0), axis=1)):
             raise InputError("polygon: two corners in a row are the same point")
         object.__setattr__(self, "vertices", tuple((float(x), float(y)) for x, y in corners))
+        if len(set(self.vertices)) < len(self.vertices):
+            raise InputError("polygon: two corners are the same point")
         if self._crosses():
             raise InputError("polygon: its edges cross each other")
+        if abs(self.area) <= 1e-12 * float(np.ptp(corners, axis=0).max()) ** 2:
+            raise InputError("polygon: its corners lie on a line")
 
     def _crosses(self) -> bool:
         a = np.array(self.vertices)
@@ -246,7 +262,8 @@ class Polygon(Geometry):
         points = np.asarray(points, dtype=np.float64)
         x, y = points[..., 0, None], points[..., 1, None]
         (x0, y0), (dx, dy) = self.edges.start.T, self.edges.along.T
-        above = (y0 <= y) != (y0 + dy <= y)  # edges that the horizontal line through a point meets
+        # edges that the horizontal line through a point meets; a corner is one number for both of its edges
+        above = (y0 <= y) != (np.roll(y0, -1) <= y)
         right = x < x0 + dx * (y - y0) / np.where(dy == 0, 1.0, dy)
         inside = (above & right).sum(-1) % 2 == 1
         return np.where(inside, 1.0, -1.0) * self.edges.distance(points)

@@ -49,7 +49,7 @@ def compare(
     from sciml.data import case as case_of
     from sciml.data import support
     from sciml.solvers.references import references
-    from sciml.training.samples import open_data
+    from sciml.training.samples import open_data, table
 
     say = tell or (lambda text: None)
     surrogates, paths = _load(runs, device)
@@ -66,7 +66,9 @@ def compare(
     own = str(dataset.attrs.get("problem"))
     if problem.name != own:
         raise InputError(f"data: holds {own!r}, but the run was trained on {problem.name!r}")
-    solvers = references(problem, support(dataset, 0)) if reference else {}
+    live = support(dataset, 0)
+    held = [] if live.inside is None else table(dataset, split, surrogates[0].predicted).cases
+    solvers = references(problem, live, held) if reference else {}
     parts = _compared(groups, solvers, dataset, split, steps, say, progress)
     every = parts.pop("every")
     predicted = surrogates[0].predicted

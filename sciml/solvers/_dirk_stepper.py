@@ -29,7 +29,7 @@ _GAMMA = 1 - 1 / math.sqrt(2)  # the L-stable choice
 
 def conditions(case: Case, volumes: ControlVolumes, times: np.ndarray) -> dict[str, Any]:
     """What of `ControlVolumes`' data changes in time, over `times`."""
-    return {"boundary": boundary_values(case, volumes.grid, volumes.conditions, times), "time": times}
+    return {"boundary": boundary_values(case, volumes, times), "time": times}
 
 
 def steps(case: Case, volumes: ControlVolumes, start: float, times: np.ndarray, counts: np.ndarray) -> tuple[Any, ...]:

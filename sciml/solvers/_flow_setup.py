@@ -76,23 +76,27 @@ def arrays(
             inputs[f"{wall}_{through}"] = (knots, _means(values, len(middles)))
     if not any(end is End.OPEN for pair in ends for end in pair):
         _check_closed(name, inputs, grid)
-    if not isinstance(domain, Box):
-        inputs["body"] = _body(case, grid, ends, solver)
+    body = body_in(case, grid, solver)
+    if body is not None:
+        inputs["body"] = body
     if begin is None:
         inputs["u_face"], inputs["v_face"] = _start(case, grid)
     else:
         inputs |= {**begin.state, "start": np.float64(begin.time)}
+        inputs |= {"settled": np.float64(1)} if begin.settled else {}
     return parameters, inputs
 
 
-def _body(case: Case, grid: Grid, ends: tuple[Ends, Ends], solver: LinearSolver) -> Body:
-    """The bodies in a box, all at rest and without slip.
+def body_in(case: Case, grid: Grid, solver: LinearSolver) -> Body | None:
+    """The bodies in a box, all at rest and without slip; None where there are none.
 
     Raises:
         InputError: another condition on them, one that reaches an end of the box through which fluid goes, or nothing
             left to flow through.
     """
-    name = case.problem.name
+    if isinstance(case.geometry, Box):
+        return None
+    name, ends = case.problem.name, ends_of(case)
     for key, inner in _parts(case.geometry).items():
         given = case.boundary_conditions.get(key, {})
         if inner and not all(at_rest(given.get(f)) for f in ("u", "v")):
@@ -105,9 +109,10 @@ def _body(case: Case, grid: Grid, ends: tuple[Ends, Ends], solver: LinearSolver)
         closed = end is End.WALL and at_rest(case.boundary_conditions.get(wall, {}).get(through))
         if np.any(shares < 1) and end is End.PERIODIC:
             raise InputError(f"{name}: a body reaches {wall}, which is periodic; expected it within the box")
-        if np.any(shares < 1) and not closed:
+        if np.any((shares > 0) & (shares < 1)) and not closed:
             raise InputError(
-                f"{name}: a body is within a cell of {wall}, through which fluid goes; expected room, or finer cells"
+                f"{name}: a body cuts cells beside {wall}, through which fluid goes; expected it along lines of the "
+                "grid there, room, or finer cells"
             )
         if wall in shut and not closed and end is End.WALL:
             raise InputError(f"{name}: fluid goes through {wall} into a region that a body cuts off")
@@ -172,10 +177,7 @@ def _made(
     """A body with what the pressure solver works out beforehand; `_without_way_out`."""
     grid, layout = Grid.uniform(geometry, shape), Layout(shape[1], shape[0], ends)
     apertures = Apertures.of(geometry, grid, CLOSED)
-    x, y = apertures.faces
-    whole = (x[:, 1:] == 1) & (x[:, :-1] == 1) & (y[1:] == 1) & (y[:-1] == 1)
-    if np.any(whole & (apertures.volumes < 1 - 1e-9)):
-        raise InputError("geometry: a body has parts that are thinner than a cell; expected finer cells")
+    apertures.check_resolved(geometry, grid)
     body = body_of(apertures, grid, layout)
     spacing = tuple(float(w[0]) for w in grid.widths)
     system = LinearSystem(shape, ends, spacing, body.coefficients)
@@ -208,7 +210,8 @@ def ends_of(case: Case) -> tuple[Ends, Ends]:
     sides = [wall for wall, _, _ in WALLS]
     for key, fields in conditions.items():
         if key not in sides and key not in _parts(domain):
-            raise InputError(f"{name}: {key}: no boundary is called that{suggest(key, [*sides, *_parts(domain)])}")
+            known = list(dict.fromkeys([*sides, *_parts(domain)]))
+            raise InputError(f"{name}: {key}: no boundary is called that{suggest(key, known)}")
         if "p" in fields and not isinstance(fields["p"], Periodic) and not isinstance(fields.get("u"), Outflow):
             raise InputError(f"{name}: p on {key}: expected no pressure but on an open end, got {fields['p']}")
     for wall, along, through in WALLS:
@@ -388,7 +391,7 @@ def flow(layout: Layout, parameters: Mapping[str, Any], inputs: Mapping[str, Any
 
     spacing = (parameters["width"] / layout.nx, parameters["height"] / layout.ny)
     nu = parameters["viscosity"] / parameters["density"]
-    return Flow(layout, nu, spacing, at, rates, speed, solver, inputs.get("body"), force, size)
+    return Flow(layout, nu, spacing, at, rates, speed, solver, inputs.get("body"), "settled" not in inputs, force, size)
 
 
 def start(layout: Layout, inputs: Mapping[str, Any], spacing: Any) -> tuple[jax.Array, jax.Array]:

@@ -48,6 +48,7 @@ class Flow(NamedTuple):
         rates: time -> their rates of change, of which those through walls are asked.
         wall_speed: the largest of them at any time.
         body: a body at rest within, or None.
+        sudden: whether the march begins with a flow that need not fit to the walls, such as one from rest.
         force: time -> accelerations on the unknown faces, or None.
         force_size: the largest of them at any time.
     """
@@ -60,6 +61,7 @@ class Flow(NamedTuple):
     wall_speed: jax.Array
     solver: LinearSolver
     body: Body | None = None
+    sudden: bool = False
     force: Callable[[jax.Array], tuple[jax.Array, jax.Array]] | None = None
     force_size: jax.Array | float = 0.0
 
@@ -99,10 +101,13 @@ def project(flow: Flow, u, v, walls: Walls):
     return u - gx, v - gy, phi
 
 
-def plan(flow: Flow, cfl: float, u, v, remaining):
+def plan(flow: Flow, cfl: float, u, v, time, remaining):
     """How to go over what is left of an interval: (τ, steps, scheme, stages), equal steps within the limits of
     advection, moving walls, force and diffusion, with the cheaper family of schemes. Velocities that are not finite
-    give numbers of steps that are not finite either."""
+    give numbers of steps that are not finite either.
+
+    After a sudden start at time 0 no step is longer than all before it together, from that of the fastest decay on:
+    long steps of these schemes hardly damp the layers at walls that such a start leaves."""
     u, v = lax.stop_gradient((u, v))
     dx, dy = flow.spacing
     smaller, larger = jnp.minimum(dx, dy), jnp.maximum(dx, dy)
@@ -119,8 +124,10 @@ def plan(flow: Flow, cfl: float, u, v, remaining):
     # Chebyshev schemes would be stable with steps too long to resolve even the slowest decay, π² ν (1/W² + 1/H²).
     decay = 10 * flow.nu * (1 / extent[0] ** 2 + 1 / extent[1] ** 2)
 
+    early = 1 / jnp.maximum(time, 1 / jnp.maximum(stiffness, 1e-30)) if flow.sudden else 0.0
+
     def steps_at(rate):
-        return jnp.maximum(jnp.ceil(remaining * rate * (1 - 1e-5)), 1)
+        return jnp.maximum(jnp.ceil(remaining * jnp.maximum(rate, early) * (1 - 1e-5)), 1)
 
     four = steps_at(jnp.maximum(rate / _stabilised.LIMIT_ADVECTION, stiffness / _stabilised.LIMIT_DIFFUSION_FOUR))
     per_stage = stiffness / _stabilised.LIMIT_DIFFUSION_CHEBYSHEV
@@ -173,7 +180,7 @@ class FlowStepper(Stepper):
 
     def step(self, state, time, remaining):
         u, v = state
-        tau, steps, scheme, stages = plan(self.flow, self.cfl, u, v, remaining)
+        tau, steps, scheme, stages = plan(self.flow, self.cfl, u, v, time, remaining)
         return step(self.flow, self.controls, u, v, time, tau, scheme, stages), tau, steps
 
     def settle(self, state, time):

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 
 class Begin(NamedTuple):
-    """A state on the solver's own grid: arrays by name, as `GridSolver.run` takes and gives them, and their time."""
+    """A state on the solver's own grid: arrays by name, as `GridSolver.run` takes and gives them, and their time;
+    `settled` where it fits to the walls, as what a solver has made does."""
 
     state: Mapping[str, np.ndarray]
     time: float
+    settled: bool = True
 
 
 class GridSolver(Restartable):
@@ -54,6 +56,14 @@ class GridSolver(Restartable):
     @abstractmethod
     def grid(self, case: Case) -> Grid:
         """The cells on which a case is solved."""
+
+    def fit(self, case: Case) -> None:
+        """Refuse a case whose domain this solver's grid cannot hold.
+
+        Raises:
+            InputError: which says what of it is too small.
+        """
+        self.grid(case)
 
     @abstractmethod
     def run(
@@ -122,8 +132,8 @@ class GridSolver(Restartable):
             raise InputError(f"resume: {case.problem.name} is steady; use solve")
         start = start_of(case, frame, self.needed(case))
         _check_after(start, asked)
-        begin = self.exactly(frame, start)
-        return self.label(case, asked, self.run([case], [asked], [begin or self.begin(start)])[0])
+        begin = self.exactly(frame, start) or self.begin(start)._replace(settled=False)
+        return self.label(case, asked, self.run([case], [asked], [begin])[0])
 
     def exactly(self, frame: xarray.Dataset, start: Start) -> Begin | None:
         """The state where a solution holds all of it, as this solver's own may; else None."""

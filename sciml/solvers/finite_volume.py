@@ -1,4 +1,4 @@
-"""The finite-volume solver for scalar balances on boxes."""
+"""The finite-volume solver for scalar balances."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ _SUBSTEPS = [1, 2, 3] + [m * 2**k for k in range(1, 60) for m in (2, 3)]
 
 @solvers.register("finite_volume")
 class FiniteVolume(GridSolver):
-    """Cells that balance exactly, straight from the problem's equation: any scalar balance on a box in 1-D, 2-D, 3-D.
+    """Cells that balance exactly, straight from the problem's equation: any scalar balance on a box in 1-D, 2-D, 3-D,
+    or on any domain in a plane.
 
     ∂t storage + ∇·flux = source is integrated over every cell with the second-order face fluxes of
     `sciml.derivatives`, so that what leaves one cell enters the next to rounding, whatever the coefficients. Steady
@@ -107,11 +108,12 @@ class FiniteVolume(GridSolver):
     def grid(self, case: Case) -> Grid:
         """The cells on which `case` is solved."""
         box = case.geometry
-        if not isinstance(box, Box):
-            raise InputError(f"{self.name}: the geometry is a {type(box).__name__}, expected a Box")
+        if not isinstance(box, Box) and box.dimensions != 2:
+            kind = f"{type(box).__name__} in {box.dimensions}-D"
+            raise InputError(f"{self.name}: the geometry is a {kind}, expected a Box or a plane domain")
         if not isinstance(self.resolution, int) and len(self.resolution) != box.dimensions:
             raise InputError(f"{self.name}: resolution is {self.resolution}, expected {box.dimensions} counts")
-        grid = Grid.uniform(box, self.resolution)
+        grid = Grid.uniform(box, self.resolution, masked=True)
         if self.stretching == 0:
             return grid
         faces = []
@@ -119,7 +121,10 @@ class FiniteVolume(GridSolver):
             s = np.tanh(self.stretching * np.linspace(-1, 1, len(f))) / math.tanh(self.stretching)
             inner = f[0] + (f[-1] - f[0]) * (1 + s) / 2
             faces.append(f if p else np.concatenate([f[:1], inner[1:-1], f[-1:]]))
-        return Grid(tuple(faces), grid.periodic)
+        return Grid.of(box, tuple(faces), masked=True)
+
+    def fit(self, case: Case) -> None:
+        assemble(case, self.grid(case))
 
     @standard
     def substeps(self, case: Case, times: np.ndarray, start: float = 0.0) -> list[int]:
@@ -207,7 +212,8 @@ class FiniteVolume(GridSolver):
             except SolverError as error:
                 values, failure = np.full((1, *volumes.grid.shape), np.nan), str(error)
         else:
-            start, time = (case.problem.initial_state(case, volumes.grid), 0.0) if begin is None else begin
+            begun = begin or Begin(case.problem.initial_state(case, volumes.grid), 0.0)
+            start, time = begun.state, begun.time
             frames, stepper = self._march(case, volumes, newton, fixed, start[name], time, times, "none")
             values, failure = np.array(frames.values[name]), stepper.failure  # that can be written to
             counts = np.asarray(frames.substeps)
@@ -224,6 +230,14 @@ class FiniteVolume(GridSolver):
         name = start.case.problem.fields[0].name
         return Begin({name: start.support.onto(self.given(start)[name], self.grid(start.case))}, start.time)
 
+    def exactly(self, frame: xarray.Dataset, start: Start) -> Begin | None:
+        # around a body cells behind the wall are unknowns as well, which are not among those of the domain
+        if isinstance(start.case.geometry, Box) or not self.grid(start.case).same(start.support):
+            return None
+        name = start.case.problem.fields[0].name
+        values = frame[name].isel(time=-1) if "time" in frame[name].dims else frame[name]
+        return Begin({name: np.where(np.isfinite(values.values), values.values, 0.0)}, start.time)
+
     def label(self, case: Case, times: np.ndarray | None, found: Mapping[str, Any]) -> xarray.Dataset:
         from sciml.data import solution
 
@@ -238,7 +252,16 @@ class FiniteVolume(GridSolver):
             count = int(np.isfinite(found[name].reshape(len(times), -1)).all(axis=1).sum())
             times = times[:count]
             fields = {n: (("time", *dims), found[n][:count]) for n in (name, f"{name}_tendency")}
-        return solution(case, times, fields, coords, solver=self.name, settings=self.settings, status=found["status"])
+        return solution(
+            case,
+            times,
+            fields,
+            coords,
+            solver=self.name,
+            settings=self.settings,
+            status=found["status"],
+            mask=grid.mask,
+        )
 
 
 def _at(data: Any, i: int) -> Any:
@@ -287,7 +310,9 @@ class _Newton:
             self.pattern = self._detect(q, given)
         matrix = self.pattern.matrix(np.asarray(self.volumes.along(q, self.pattern.directions, *given)))
         # Without storage, an operator that sends a constant to zero leaves the level of the solution open.
-        if mass == 0 and np.abs(matrix @ np.ones(q.size)).max() <= 1e-11 * abs(matrix).max():
+        body = self.volumes.body
+        alive = np.ones(q.size, bool) if body is None else body.alive.ravel()
+        if mass == 0 and np.abs(matrix @ alive)[alive].max() <= 1e-11 * abs(matrix).max():
             raise SolverError("the level of the solution is open: no boundary value and no equation fixes it")
         try:
             self.factors = splu(matrix)
@@ -315,8 +340,8 @@ class _Implicit:
     def __init__(self, volumes: ControlVolumes, scale: float):
         self.volumes, self.scale = volumes, scale
         grid = volumes.grid
-        # The diagonal is told apart from neighbours up to two cells away.
-        self.directions = Pattern(grid.shape, tuple(grid.periodic[::-1]), 1).directions
+        # The diagonal is told apart from neighbours up to two cells away; walls see as far as three.
+        self.directions = Pattern(grid.shape, tuple(grid.periodic[::-1]), 1 if volumes.body is None else 3).directions
 
     def __call__(self, q: Any, data: Any, mass: float, factor: float, known: Any) -> Any:
         given = (data, mass, factor, known)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sciml import registry
-from sciml.errors import InputError, is_number, is_whole, suggest
+from sciml.errors import InputError, SolverError, is_number, is_whole, suggest
 from sciml.problem import Case, Problem
 from sciml.problems.designs import Design, Request
 from sciml.progress import Bar
@@ -429,6 +429,9 @@ def _client(scheduler: str) -> Any:
         raise InputError(f"scheduler: cannot reach {scheduler!r}: {error}") from None
 
 
+TRIES = 4  # times that a task is handed out anew after the scheduler has given it up
+
+
 @dataclass(frozen=True)
 class _Task:
     """Cases that are solved together, on cells of which `parts` make one that is stored."""
@@ -462,11 +465,25 @@ def _work(tasks: list[_Task], client: Any, threads: int) -> Iterator[tuple[int, 
                 for job in local:
                     job.cancel()
         return
-    from distributed import as_completed
+    from distributed import KilledWorker, as_completed
 
-    jobs = [client.submit(task.run, pure=False) for task in tasks]
-    for job in as_completed(jobs):
-        yield from job.result()
+    jobs = {client.submit(task.run, pure=False): (task, 0) for task in tasks}
+    coming = as_completed(list(jobs))
+    for job in coming:
+        task, tries = jobs.pop(job)
+        try:
+            found = job.result()
+        except KilledWorker:  # the scheduler gives a task up after a few workers that it was on have gone
+            if tries == TRIES:
+                labels = ", ".join(case.label or repr(case) for case in task.cases)
+                raise SolverError(
+                    f"generate: too many workers died with {labels}; what is done is kept, the same command goes on"
+                ) from None
+            again = client.submit(task.run, pure=False)
+            jobs[again] = task, tries + 1
+            coming.add(again)
+            continue
+        yield from found
         job.release()
 
 

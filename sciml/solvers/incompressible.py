@@ -30,12 +30,13 @@ class IncompressibleFlow(GridSolver):
     """Finite volumes on a staggered grid, second order in space and time, for incompressible flow in boxes with bodies.
 
     ∇·u = 0, ∂t(ρu) + ∇·(ρ u⊗u + p I − μ(∇u + ∇uᵀ)) = 0 with constant ρ and μ. Each pair of sides is periodic, or each
-    is a wall whose velocity is given in time and along it (fluid may go through), or open (`Outflow`: p = 0,
-    ∂u/∂n = 0). What the geometry leaves out of the box is a body at rest, a cut cell method of second order; solutions
-    hold the force on it where the problem has the quantities "force_x" and "force_y". Velocities are divergence-free to
-    the tolerance of the pressure solver. Time steps are explicit Runge-Kutta with a projection in every stage; the
-    number of stages follows the viscosity, the number of sub-steps the velocity, such that requested times are met
-    exactly. Pressure belongs to its frame's instant, and has zero mean where no end is open.
+    is a wall whose velocity is given in time and along it (fluid may go through), or open (`Outflow`: p = 0 and
+    ∂u/∂n = 0; where fluid comes back p = −½ρ(u·n)², without which eddies that leave grow without bound). What the
+    geometry leaves out of the box is a body at rest, a cut cell method of second order; solutions hold the force on
+    it where the problem has the quantities "force_x" and "force_y". Velocities are divergence-free to the tolerance
+    of the pressure solver. Time steps are explicit Runge-Kutta with a projection in every stage; the number of
+    stages follows the viscosity, the number of sub-steps the velocity, such that requested times are met exactly.
+    Pressure belongs to its frame's instant, and has zero mean where no end is open.
 
     Args:
         resolution: cells along both axes, or (ny, nx).
@@ -111,6 +112,9 @@ class IncompressibleFlow(GridSolver):
     def grid(self, case: Case) -> Grid:
         return Grid.uniform(case.geometry, self.resolution, masked=True)
 
+    def fit(self, case: Case) -> None:
+        _flow_setup.body_in(case, self.grid(case), self.pressure_solver)
+
     def arrays(
         self, case: Case, times: Any = None, begin: Begin | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -147,8 +151,9 @@ class IncompressibleFlow(GridSolver):
                 "x_min_v", "x_max_v", each (times (K,), values (K,) or (K, n)) linear in between, n = nx + 1 or ny + 1
                 faces along the wall, or absent for a wall at rest; what goes through them, "x_min_u", "x_max_u",
                 "y_min_v", "y_max_v", likewise with n = ny or nx cells; accelerations in N/kg, "force": (times (K,),
-                (K, ny, nx + 1), (K, ny + 1, nx)); a "body" as `arrays` makes it; and "start", the time at which it
-                starts, 0 by default. What is not divergence-free or crosses a wall is projected away.
+                (K, ny, nx + 1), (K, ny + 1, nx)); a "body" as `arrays` makes it; "start", the time at which it
+                starts, 0 by default; and "settled", anything, where the state fits to the walls and need not be gone on
+                from in short steps at first. What is not divergence-free or crosses a wall is projected away.
             times: (T,) increasing times from the start on.
             ends: what the ends of x and y are, see the method `ends`; static. None for walls that nothing goes through.
 
@@ -166,7 +171,9 @@ class IncompressibleFlow(GridSolver):
     def _simulate(self, parameters: Any, inputs: Any, times: Any, ends: Any, derivative: str) -> dict[str, Any]:
         known_names("parameters", parameters, ("density", "viscosity", "width", "height"))
         walls = _staggered.Walls._fields
-        known_names("inputs", inputs, ["u_face", "v_face", "streamfunction", *walls, "force", "body", "start"])
+        known_names(
+            "inputs", inputs, ["u_face", "v_face", "streamfunction", *walls, "force", "body", "start", "settled"]
+        )
         if ends is None:
             through = [name for name in ("body", "x_min_u", "x_max_u", "y_min_v", "y_max_v") if name in inputs]
             if through:

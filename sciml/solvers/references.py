@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from sciml.errors import InputError
 from sciml.support import Grid, Support
 
 if TYPE_CHECKING:
-    from sciml.problem import Problem
+    from sciml.problem import Case, Problem
     from sciml.solver import Solver
     from sciml.solvers._numerical import GridSolver
 
@@ -44,14 +44,16 @@ def reference(problem: Problem, counts: Sequence[int], full: bool = False) -> Gr
     return None
 
 
-def references(problem: Problem, template_support: Support) -> dict[str, Solver]:
+def references(problem: Problem, template_support: Support, cases: Iterable[Case] = ()) -> dict[str, Solver]:
     """Solvers at a quarter, a half, three quarters and all of the data's resolution, by the names of their rows. The
     last one shows what a restart from the data loses, and what such data cost.
 
-    Empty where the data live on nodes or leave cells out, and where no solver supports the problem.
+    Empty where the data live on nodes, and where no solver supports the problem. Left out are resolutions that are too
+    coarse for a body in any of the cases.
     """
-    if not isinstance(template_support, Grid) or template_support.inside is not None:
+    if not isinstance(template_support, Grid):
         return {}
+    cases = list(cases)
     found: dict[str, Solver] = {}
     for share in SHARES:
         whole = share == 1
@@ -60,8 +62,17 @@ def references(problem: Problem, template_support: Support) -> dict[str, Solver]
             solver = reference(problem, counts)
             if solver is None:
                 return {}
-            found[f"reference {sized(counts)}"] = solver
+            if all(_takes(solver, case) for case in cases):
+                found[f"reference {sized(counts)}"] = solver
     return found
+
+
+def _takes(solver: GridSolver, case: Case) -> bool:
+    try:
+        solver.fit(case)
+    except InputError:
+        return False
+    return True
 
 
 def sized(counts: Sequence[int]) -> str:

@@ -16,6 +16,7 @@ from sciml.errors import InputError
 from sciml.geometry import Geometry
 from sciml.support.apertures import Apertures
 from sciml.support.base import Stencil, Support, Variable
+from sciml.support.embedded import EmbeddedBoundary
 from sciml.support.grid import Grid
 from sciml.support.mesh import CELLS, Mesh, kind_of
 from sciml.support.points import Points
@@ -23,6 +24,7 @@ from sciml.support.points import Points
 __all__ = [
     "CELLS",
     "Apertures",
+    "EmbeddedBoundary",
     "Grid",
     "Mesh",
     "Points",

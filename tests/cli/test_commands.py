@@ -293,10 +293,12 @@ def test_ctrl_c_in_report_leaves_no_page(run_folder, data_file, tmp_path, second
     words = ["report", run_folder, "--data", data_file, "--out", tmp_path / "page.html"]
     for _ in range(3):
         status, lines = interrupted(words, lambda: True, seconds)
-        if status:
+        if status > 0:
             break
-        # Python drops an interrupt that comes while it runs a finaliser or a callback of C code: then ask again
-        (tmp_path / "page.html").unlink()
+        # Python drops an interrupt that comes while it runs a finaliser or a callback of C code, and one within a
+        # compiler may end the process outright, which leaves no page either: then ask again
+        assert status == 0 or list(tmp_path.iterdir()) == []
+        (tmp_path / "page.html").unlink(missing_ok=True)
     assert status == 130 and lines[-1] == "sciml: interrupted"
     assert not any("Traceback" in line for line in lines)
     assert list(tmp_path.iterdir()) == []

@@ -97,7 +97,7 @@ def test_a_channel_that_a_body_shuts_is_refused():
 
 @pytest.mark.parametrize("body", [Disc((1.03125, 0.46875), 0.03), Box((0.7, 0.48), (1.3, 0.52))])
 def test_a_body_that_no_corner_of_the_grid_sees_is_refused(body):
-    with pytest.raises(InputError, match="thinner than a cell; expected finer cells"):
+    with pytest.raises(InputError, match="is thinner than a cell; expected finer cells"):
         IncompressibleFlow((15, 32) if isinstance(body, Box) else (16, 32)).solve(channel(body=body).case(), [0.1])
 
 

@@ -76,6 +76,18 @@ class LinearSystem:
         """∇·(c ∇φ)."""
         return apply(self.conductances(), self.ends, phi)
 
+    def centred(self, values: jax.Array) -> jax.Array:
+        """Values on live cells, of a closed system without their mean; zero elsewhere.
+
+        Raises:
+            InputError: an array of another shape.
+        """
+        if values.shape != self.shape:
+            raise InputError(f"linear system: expected an array of shape {self.shape}, got {values.shape}")
+        live = self.live()
+        mean = jnp.sum(jnp.where(live, values, 0)) / jnp.sum(live) if self.closed else 0.0
+        return jnp.where(live, values - mean, 0)
+
     def live(self, xp: Any = jnp) -> Any:
         """Where a cell has an open face: elsewhere there is no equation, and solvers give φ = 0."""
         return diagonal(self.conductances(xp), self.shape, xp) > 0
@@ -110,8 +122,8 @@ class Info(NamedTuple):
 
     Args:
         iterations: 0 for direct solvers.
-        residual: ‖f − ∇·(c∇φ)‖ over ‖f‖.
-        converged: whether it is within the solver's tolerance.
+        residual: ‖f − ∇·(c∇φ)‖ over ‖f‖ on live cells; of a closed system f counts without its mean, which no φ meets.
+        converged: whether it is within the solver's tolerance (of `Direct`: whether it is finite).
     """
 
     iterations: jax.Array

@@ -111,6 +111,7 @@ class Direct(LinearSolver):
     ) -> tuple[jax.Array, Info]:
         if (system.coefficients is None) != (factor == ()):
             raise InputError(f"{self.name}: expected what `factor` gives for this system")
+        wanted = system.centred(rhs)
         axes = [rhs.ndim - 1 - k for k in range(rhs.ndim)]
         fourier = [factor == () and _modes.by_fft(n, e) for n, e in zip(rhs.shape[::-1], system.ends, strict=True)]
         hat = -rhs
@@ -128,10 +129,8 @@ class Direct(LinearSolver):
             hat = _modes.transform(hat, ends, axis, True, fft)
         phi = hat.real if jnp.iscomplexobj(hat) else hat
         if factor != ():
-            live = system.live()
-            mean = jnp.sum(jnp.where(live, phi, 0)) / jnp.sum(live) if system.closed else 0.0
-            phi = jnp.where(live, phi - mean, 0)
-        rest = jnp.sqrt(jnp.sum((rhs - system.apply(phi)) ** 2) / jnp.maximum(jnp.sum(rhs**2), 1e-30))
+            phi = system.centred(phi)
+        rest = jnp.sqrt(jnp.sum((wanted - system.apply(phi)) ** 2) / jnp.maximum(jnp.sum(wanted**2), 1e-30))
         return phi, Info(jnp.zeros((), int), rest, jnp.isfinite(jnp.sum(phi)))
 
     def __eq__(self, other: object) -> bool:

@@ -1,0 +1,158 @@
+"""Balances of domains that hold a body, and values on it.
+
+A control volume that a body cuts cannot be told from cells, but the whole domain can: what its sides let through, what
+is stored in the open shares of its cells, and what the body takes. It takes no mass where the velocity on it is given,
+and of momentum the force on it, where the solution holds that.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sciml._audit.rows import Defect
+from sciml._audit.view import View
+from sciml.boundary import Dirichlet, Outflow
+from sciml.errors import InputError
+from sciml.expressions import Balance, Field, leaves, time_derivative
+from sciml.geometry import AXES, Box
+from sciml.support import EmbeddedBoundary, Grid, Stencil
+
+
+def embedded(view: View) -> EmbeddedBoundary | str | None:
+    """What bounds a plane domain within the grid; a sentence where the grid is too coarse for that, None in a box."""
+    grid = Grid(view.grid.faces, view.grid.periodic)
+    try:
+        return (
+            None
+            if isinstance(view.case.geometry, Box) or grid.dimensions != 2
+            else EmbeddedBoundary.of(view.case.geometry, grid)
+        )
+    except InputError as error:
+        return str(error)
+
+
+def audit_domain(name: str, balance: Balance, view: View, body: EmbeddedBoundary, chosen: list[int]) -> list[Defect]:
+    """The balance of the whole domain, for each component whose exchange with the body is known."""
+    components, grid, case = balance.components(), body.grid, view.case
+    taken = [_taken(k, c, view, body) for k, c in enumerate(components)]
+    sums, others = np.zeros((len(components), len(chosen))), np.zeros((len(components), len(chosen)))
+    sizes = np.zeros(len(components))
+    shares, total = body.apertures.volumes * grid.volumes(), float((body.apertures.volumes * grid.volumes()).sum())
+    for j, k in enumerate(chosen):
+        lattices = [view.lattice(k, order=o, filled=True) for o in (2, 4 if min(grid.shape) >= 5 else 2)]
+        for i, (storage, _, source) in enumerate(components):
+            goes = taken[i]
+            if goes is None:
+                continue
+            stored = -1.0 * lattices[0].cells(source) * np.ones(grid.shape)
+            if storage is not None:
+                stored = stored + lattices[0].cells(time_derivative(storage))
+            inside = float((stored * shares).sum())
+            through = [_through(lattice.fluxes(balance)[i], body) for lattice in lattices]
+            sums[i, j] = (inside + through[0][0] + goes[k]) / total
+            # cells whose middle is in the body hold no value that is known
+            lost = float((np.abs(stored) * np.where(view.cut, shares, 0.0)).sum()) / 4
+            others[i, j] = (abs(through[1][0] - through[0][0]) + lost) / total
+            sizes[i] += through[0][1] / len(chosen)
+    rows = []
+    for i in range(len(components)):
+        if taken[i] is None:
+            continue
+        label = name if len(components) == 1 else f"{name} {AXES[i]}"
+        rms, flux = float(np.sqrt(np.mean(sums[i] ** 2))), math.sqrt(sizes[i])
+        rounding = 4 * view.epsilon * flux / min(float(w.min()) for w in grid.widths)
+        rows.append(
+            Defect(
+                "balance", label, balance.unit, rms, float(np.abs(sums[i]).max()),
+                rms * case.scales.length / flux if flux > 0 else 0.0,
+                max(float(np.sqrt(np.mean(others[i] ** 2))), rounding), 0,
+                max(b - a for a, b in case.geometry.extents),
+            )
+        )  # fmt: skip
+    return rows
+
+
+def back_flow(view: View, chosen: list[int]) -> list[str]:
+    """The open ends through which fluid comes back in some frame: there the flow solver gives the pressure another
+    value than the problem states."""
+    found = []
+    velocity = view.case.problem.velocity
+    for name, conditions in view.case.boundary_conditions.items():
+        part = view.case.geometry.boundaries.get(name)
+        if part is None or part.side is None:
+            continue
+        axis, end = part.side
+        if axis >= len(velocity) or not isinstance(conditions.get(velocity[axis]), Outflow):
+            continue
+        field = velocity[axis]
+        values = view.faces.get((field, axis), view.fields.get(field))
+        if values is not None:
+            outwards = np.take(values[chosen], -end, axis=-1 - axis) * (1 if end else -1)
+            if np.nanmin(outwards, initial=0.0) < 0:
+                found.append(name)
+    return found
+
+
+def _taken(k: int, component: tuple, view: View, body: EmbeddedBoundary) -> np.ndarray | None:
+    """(T,) what goes into the body at each time; None where that is not known."""
+    storage, flux, _ = component
+    fields = {leaf.name for e in flux for leaf in leaves(e) if isinstance(leaf, Field)}
+    if storage is None and fields <= set(view.case.problem.velocity):
+        given = [view.case.boundary_conditions.get(part, {}).get(f) for part in body.names for f in fields]
+        at_rest = all(isinstance(c, Dirichlet) and isinstance(c.value, int | float) and c.value == 0 for c in given)
+        return np.zeros(len(view.times)) if at_rest else None
+    stored = set() if storage is None else {leaf.name for leaf in leaves(storage) if isinstance(leaf, Field)}
+    velocity = view.case.problem.velocity
+    if k < len(velocity) and stored == {velocity[k]}:
+        return view.quantities.get(f"force_{AXES[k]}")
+    return None
+
+
+def _through(fluxes: list[np.ndarray], body: EmbeddedBoundary) -> tuple[float, float]:
+    """What leaves through the sides of the grid, and the mean square of the flux there."""
+    total, squares = 0.0, []
+    for axis, flux in enumerate(fluxes):
+        if body.grid.periodic[axis]:
+            continue
+        widths = body.grid.widths[1 - axis]
+        for end, sign in ((0, -1.0), (-1, 1.0)):
+            share = np.take(body.apertures.faces[axis], end, axis=-1 - axis)
+            values = np.where(share > 0, np.take(flux, end, axis=-1 - axis), 0.0)
+            total += sign * float((values * share * widths).sum())
+            squares.append(float((values**2 * share).mean()))
+    return total, float(np.mean(squares)) if squares else 0.0
+
+
+def audit_walls(view: View, body: EmbeddedBoundary, chosen: list[int]) -> list[Defect]:
+    """Given values on the body against those of the solution, extrapolated along the normal from beside it. Their floor
+    is what the solution changes by over the last cell."""
+    near = [body.beside(k) for k in (1, 2)]
+    good = np.all([_clear(s, view.wet) for s in near], axis=0)
+    rows = []
+    for number, part in enumerate(body.names):
+        here = good & (body.part == number)
+        for name, condition in view.case.boundary_conditions.get(part, {}).items():
+            if not condition.given or name not in view.fields or not here.any():
+                continue
+            gaps, floors = [], []
+            for k in chosen:
+                values = np.nan_to_num(view.fields[name][k]).ravel()
+                one, two = ((values[s.index] * s.weight).sum(1)[here] for s in near)
+                given = np.broadcast_to(condition.at(float(view.times[k]), body.points), here.shape)[here]
+                gaps.append(2 * one - two - given)
+                floors.append(one - two)
+            rms, floor = (float(np.sqrt(np.mean(np.square(a)))) for a in (gaps, floors))
+            scale = view.case.scales.fields.get(name, 1.0)
+            rows.append(
+                Defect(
+                    "boundary", f"{name} on {part}", view.case.problem.field(name).unit, rms,
+                    float(np.abs(gaps).max()), rms / scale, max(floor, view.epsilon * scale),
+                )
+            )  # fmt: skip
+    return rows
+
+
+def _clear(stencil: Stencil, fluid: np.ndarray) -> np.ndarray:
+    return np.all(fluid.ravel()[stencil.index] | (np.abs(stencil.weight) < 1e-12), axis=1)
