@@ -32,7 +32,7 @@ def compare(loss: Callable[[jax.Array], jax.Array], at: np.ndarray, step: float)
         theirs[k] = (8 * near - far) / (12 * step)
     size = np.linalg.norm(mine) * np.linalg.norm(theirs)
     return {
-        "cosine": float(mine @ theirs / size),
+        "cosine": min(float(mine @ theirs / size), 1.0),
         "relative_difference": float(np.linalg.norm(mine - theirs) / np.linalg.norm(theirs)),
         # each against itself, or a thousandth of the largest
         "worst_entry": float(np.max(np.abs(mine - theirs) / np.maximum(np.abs(theirs), 1e-3 * np.abs(theirs).max()))),
@@ -152,7 +152,7 @@ def burgers(cells: int = 128) -> dict[str, float]:
 
 def horizon(steps: int, dtype: str) -> dict[str, Any]:
     """Drag of a shed wake by its inflow profile over about so many steps, in a process of its own: whether all is
-    finite, and the most memory that it took."""
+    finite, what differences say (float64), and the most memory that it took."""
     command = [sys.executable, "-m", "benchmarks._flows_gradients", str(steps), dtype]
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(out.splitlines()[-1])
@@ -175,9 +175,16 @@ def _horizon(steps: int, dtype: str) -> dict[str, Any]:
         (value, taken), slope = jax.jit(jax.value_and_grad(drag, has_aux=True))(jnp.ones(6 * across))
         slope = np.asarray(slope)
         seconds = time.perf_counter() - began
+        error = None
+        if dtype == "float64":  # along the gradient, over changes of drag of about a thousandth
+            size = np.linalg.norm(slope)
+            compiled, reach = jax.jit(drag), 1e-4 / max(1.0, float(size))
+            up, down = (float(compiled(jnp.asarray(1 + s * reach * slope / size))[0]) for s in (1, -1))
+            error = abs((up - down) / (2 * reach) / float(size) - 1)
     return {
         "steps": int(taken), "dtype": dtype, "drag": float(value), "finite": bool(np.isfinite(slope).all()),
         "gradient_norm": float(np.linalg.norm(slope)) if np.isfinite(slope).all() else None, "seconds": seconds,
+        "off_differences": error,
         "peak_memory_bytes": _peak(),
     }  # fmt: skip
 

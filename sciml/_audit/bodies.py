@@ -62,7 +62,10 @@ def audit_domain(name: str, balance: Balance, view: View, body: EmbeddedBoundary
             continue
         label = name if len(components) == 1 else f"{name} {AXES[i]}"
         rms, flux = float(np.sqrt(np.mean(sums[i] ** 2))), math.sqrt(sizes[i])
-        rounding = 4 * view.epsilon * flux / min(float(w.min()) for w in grid.widths)
+        # what is stored on faces, and the force, have been through single precision in most files
+        rounding = (
+            4 * max(view.epsilon, float(np.finfo(np.float32).eps)) * flux / min(float(w.min()) for w in grid.widths)
+        )
         rows.append(
             Defect(
                 "balance", label, balance.unit, rms, float(np.abs(sums[i]).max()),

@@ -21,8 +21,11 @@ def raster(support: Support) -> tuple[Support, str] | None:
     if support.dimensions != 2:
         return None
     if isinstance(support, Grid):
-        if support.uniform_cells:
+        dx, dy = (float(w[0]) for w in support.widths)
+        if support.uniform_cells and abs(dx / dy - 1) < 0.02:
             return support, ""
+        if support.uniform_cells:
+            return _regular(support, LONGEST), "Interpolated to square cells for display."
         return _regular(support, max(support.shape)), "Interpolated from the stretched grid to equal cells for display."
     if isinstance(support, Mesh) and len(support.simplices()):
         return _regular(support, LONGEST), "Interpolated from the nodes of the mesh to equal cells for display."

@@ -90,7 +90,8 @@ def test_a_page_on_every_support(name):
     assert bool(page.sections[2].blocks) == (name in ("line", "cube"))
     shown = [f for f in blocks if isinstance(f, Figures)]
     each = {1: 2, 2: 4, 3: 3}[support.dimensions]  # of a cube three slices, each with truth, prediction and error
-    assert [len(f.items) for f in shown] == [each] * (3 if support.dimensions == 2 or name == "cube" else 1)
+    plane = 4 if isinstance(support, Grid) else 3  # vorticity where there is a grid
+    assert [len(f.items) for f in shown] == [each] * ({2: plane}.get(support.dimensions, 3 if name == "cube" else 1))
     assert all(item.startswith("<svg") for f in shown for item in f.items)
     words = {"mesh": "nodes of a mesh", "points": "loose points", "stretched": "stretched grid", "cube": "Three slices",
              "nodes in space": "thin slab", "points in space": "thin slab"}  # fmt: skip
@@ -189,6 +190,26 @@ def test_figures_are_weighted_by_the_support():
     study = small(samples=[sample], fields={"c": "1"}, velocity=(), steady=True, benchmarks=[])
     (shown,) = [b for b in fields(study) if isinstance(b, Figures)]
     assert "NMSE 0.67" in shown.caption and "largest error 1" in shown.caption
+
+
+def test_vorticity_of_a_rotation_is_twice_its_rate():
+    grid = Grid((np.linspace(0, 2, 21), np.linspace(0, 1, 11)))
+    x, y = grid.points()[..., 0], grid.points()[..., 1]
+    turning = {"u": -3 * y[None], "v": 3 * x[None]}
+    half = {k: 0.5 * v for k, v in turning.items()}
+    sample = Sample("a", "ic", np.zeros(1), grid, turning, {"FNO": half})
+    study = small(samples=[sample], fields={"u": "m s-1", "v": "m s-1"}, velocity=("u", "v"), benchmarks=[])
+    caption = next(b.caption for b in fields(study) if isinstance(b, Figures) and b.caption.startswith("vorticity"))
+    assert "NMSE 0.25" in caption and "largest error 3 s⁻¹" in caption
+
+
+def test_films_are_as_wide_and_high_as_the_domain():
+    wide = Grid((np.linspace(0, 0.22, 65), np.linspace(-0.06, 0.06, 65)))
+    picture, note = films.raster(wide)
+    ny, nx = picture.shape
+    assert nx == films.LONGEST and abs(nx / ny - 0.22 / 0.12) < 0.05 and "square cells" in note
+    square = Grid((np.linspace(0, 1, 33),) * 2)
+    assert films.raster(square) == (square, "")
 
 
 def test_values_that_are_not_finite_are_drawn():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sciml._repr_html import pretty_unit
+from sciml.derivatives import central
 from sciml.reporting import films, images
 from sciml.reporting._style import DIVERGING, INK, LEARNED, number
 from sciml.reporting.blocks import Figures, Film, Note, Tabs
@@ -80,7 +81,31 @@ def _fields_of(study: Study, sample: Sample) -> list[object]:
         caption = _figures_of(name, error, true, support.weights(), shown)
         draw = (_lines, _plane, _space)[support.dimensions - 1]
         blocks += draw(study, sample, model, name, shown, (true, made, error), caption)
-    return blocks
+    return blocks + _vorticity(study, sample, model)
+
+
+def _vorticity(study: Study, sample: Sample, model: str) -> list[object]:
+    """∂v/∂x − ∂u/∂y of plane velocities on a grid, by central differences of what is at cell centres."""
+    support, names = sample.support, study.velocity
+    both = (sample.truth, sample.predictions[model])
+    if not isinstance(support, Grid) or len(names) != 2 or support.dimensions != 2:
+        return []
+    if not all(name in one for one in both for name in names):
+        return []
+    true, made = (
+        central.derivative(one[names[1]][-1], support, 0) - central.derivative(one[names[0]][-1], support, 1)
+        for one in both
+    )
+    if np.isnan(true).all():
+        return []
+    speed, length = study.fields.get(names[0], ""), study.length_unit
+    unit = unit_text("s-1" if speed == f"{length} s-1" else "")
+    caption = _figures_of("vorticity", made - true, true, support.weights(), unit)
+    most = float(np.nanpercentile(np.abs(true), 99)) or 1.0
+    shown = (np.clip(true, -most, most), np.clip(made, -most, most), np.clip(made - true, -most, most))
+    return list(
+        _plane(study, sample, model, "vorticity", unit, shown, f"{caption} Colours end where 1 % of it lies beyond.")
+    )
 
 
 def _figures_of(name: str, error: np.ndarray, true: np.ndarray, weights: np.ndarray, unit: str) -> str:
