@@ -176,11 +176,13 @@ def _horizon(steps: int, dtype: str) -> dict[str, Any]:
         slope = np.asarray(slope)
         seconds = time.perf_counter() - began
         error = None
-        if dtype == "float64":  # along the gradient, over changes of drag of about a thousandth
-            size = np.linalg.norm(slope)
-            compiled, reach = jax.jit(drag), 1e-4 / max(1.0, float(size))
-            up, down = (float(compiled(jnp.asarray(1 + s * reach * slope / size))[0]) for s in (1, -1))
-            error = abs((up - down) / (2 * reach) / float(size) - 1)
+        if dtype == "float64":
+            # along the gradient; where a number of sub-steps changes the solution jumps, the less likely the nearer
+            size, compiled, errors = float(np.linalg.norm(slope)), jax.jit(drag), []
+            for reach in (1e-5, 1e-7, 1e-9, 1e-11):
+                up, down = (float(compiled(jnp.asarray(1 + s * reach * slope / size))[0]) for s in (1, -1))
+                errors.append(abs((up - down) / (2 * reach) / size - 1))
+            error = min(errors)
     return {
         "steps": int(taken), "dtype": dtype, "drag": float(value), "finite": bool(np.isfinite(slope).all()),
         "gradient_norm": float(np.linalg.norm(slope)) if np.isfinite(slope).all() else None, "seconds": seconds,
