@@ -139,7 +139,8 @@ def gradients(ledger: Ledger, kept: Kept, quick: bool, published: Path | None) -
     ledger.check(
         "steps_with_finite_gradients", float(most) if all(r["finite"] for r in rows.values()) else 0.0, "see the rows",
         note=f"all that were tried, in float32 and float64; in float64 off differences along the gradient, over the "
-        f"best of four distances, by at most {max(row['off_differences'] for row in double):.1e}; peak memory of the process {', '.join(memory)}",
+        f"best of four distances, by at most {max(row['off_differences'] for row in double):.1e}; peak memory of the "
+        f"process {', '.join(memory)}",
     )  # fmt: skip
 
 
