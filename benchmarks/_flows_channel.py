@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -105,9 +104,3 @@ def impulsive(across: int, side: float, published: Path) -> dict[str, Any]:
         "at_radii_over_u": float(table[np.argmax(errors), 0]), "after_one": float(errors[table[:, 0] > 1].mean()),
         "times": table[:, 0].tolist(), "drag": drag.tolist(), "published": table[:, 1].tolist(),
     }  # fmt: skip
-
-
-def order(rows: list[dict[str, Any]], key: str) -> float | None:
-    """Observed order from three rows whose cells halve twice."""
-    a, b, c = (r[key] for r in rows[-3:])
-    return None if (a - b) * (b - c) <= 0 else math.log2((a - b) / (b - c))

@@ -42,10 +42,7 @@ def channel(ledger: Ledger, kept: Kept, quick: bool, published: Path | None) -> 
     """Test cases 2D-1 and 2D-2, each on three grids."""
     grids = (5, 10) if quick else (10, 20, 40)
     rows = [kept(lambda n=n: _flows_channel.steady(n), piece="2D-1", across=n) for n in grids]
-    for row in rows:
-        errors = {"drag": off(row["drag"], DRAG), "lift": off(row["lift"], LIFT),
-                  "pressure_difference": off(row["pressure_difference"], PRESSURE)}  # fmt: skip
-        ledger.row(section="2D-1", **row, **{f"{k}_relative_error": v for k, v in errors.items()})
+    _told(ledger, "2D-1", rows, {"drag": DRAG, "lift": LIFT, "pressure_difference": PRESSURE})
     last = rows[-1]
     finest = f"{last['cells_across']} cells across the cylinder; deviation from the middle of the published interval"
     coarser = _listed(rows[:-1], "drag", DRAG)
@@ -53,18 +50,13 @@ def channel(ledger: Ledger, kept: Kept, quick: bool, published: Path | None) -> 
         "dfg_2d1_drag_relative_error", off(last["drag"], DRAG),
         note=f"c_D = {last['drag']:.4f}, published 5.57 to 5.59; {finest}; {coarser}",
     )  # fmt: skip
-    coarser = ", ".join(
-        f"{100 * off(r['pressure_difference'], PRESSURE):.1f} % at {r['cells_across']}" for r in rows[:-1]
-    )
+    coarser = _listed(rows[:-1], "pressure_difference", PRESSURE)
     ledger.check(
         "dfg_2d1_pressure_difference_relative_error", off(last["pressure_difference"], PRESSURE),
         note=f"{last['pressure_difference']:.4f}, published 0.1172 to 0.1176; {finest}; {coarser}",
     )  # fmt: skip
     rows = [kept(lambda n=n: _flows_channel.shedding(n), piece="2D-2", across=n) for n in grids]
-    for row in rows:
-        errors = {"strouhal": off(row["strouhal"], STROUHAL), "drag_most": off(row["drag_most"], DRAG_MOST),
-                  "lift_most": off(row["lift_most"], LIFT_MOST)}  # fmt: skip
-        ledger.row(section="2D-2", **row, **{f"{k}_relative_error": v for k, v in errors.items()})
+    _told(ledger, "2D-2", rows, {"strouhal": STROUHAL, "drag_most": DRAG_MOST, "lift_most": LIFT_MOST})
     last = rows[-1]
     coarser = _listed(rows[:-1], "strouhal", STROUHAL)
     ledger.check(
@@ -142,6 +134,13 @@ def gradients(ledger: Ledger, kept: Kept, quick: bool, published: Path | None) -
         f"best of four distances, by at most {max(row['off_differences'] for row in double):.1e}; peak memory of the "
         f"process {', '.join(memory)}",
     )  # fmt: skip
+
+
+def _told(ledger: Ledger, section: str, rows: list[dict[str, Any]], published: dict[str, tuple[float, float]]) -> None:
+    """Rows with their deviations from published intervals."""
+    for row in rows:
+        errors = {f"{k}_relative_error": off(row[k], interval) for k, interval in published.items()}
+        ledger.row(section=section, **row, **errors)
 
 
 def _listed(rows: list[dict[str, Any]], key: str, interval: tuple[float, float]) -> str:

@@ -177,6 +177,12 @@ class Condition(ABC):
         return self.law is not None and self.law[1] == 0
 
     @property
+    def zero(self) -> bool:
+        """Whether it says that the field is zero, at all times and places."""
+        value = self.value.values if isinstance(self.value, Series | Samples) else self.value
+        return self.given and not callable(value) and bool(np.all(np.asarray(value) == 0))
+
+    @property
     def in_space(self) -> bool:
         """Whether the value may vary along the boundary."""
         value = self.value

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sciml._audit.balances import audit_balance, fields_of
-from sciml._audit.bodies import audit_domain, audit_walls, back_flow, embedded
+from sciml._audit.bodies import audit_domain, audit_walls, back_flow, cut_cells, embedded
 from sciml._audit.conditions import audit_boundaries, audit_invariants
 from sciml._audit.data import audit_data
 from sciml._audit.rows import Audit, Defect
-from sciml._audit.view import View, cut_cells, fluid_cells
+from sciml._audit.view import View, fluid_cells
 from sciml.errors import InputError
-from sciml.geometry import AXES
+from sciml.geometry import AXES, SIDES
 from sciml.problem import Case
 from sciml.support import Grid, check_span
 
@@ -76,7 +76,8 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
         found = solution.get(name.name)
         if found is not None and not np.isfinite(np.where(fluid, found.values, 0.0)).all():
             raise InputError(f"audit: {name.name} holds values that are not finite; audit the frames before them")
-    cut = fluid & cut_cells(case, grid)
+    body = embedded(case, grid)
+    cut = fluid & cut_cells(case, grid, body)
     view = View(solution, case, grid, fluid, cut)
     chosen = view.choose(frames)
     rows: list[Defect] = []
@@ -89,7 +90,6 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
         )
     if case.problem.steady is False and view.rates_from is None:
         notes.append(view.why_no_rates)
-    body = embedded(view)
     if isinstance(body, str):
         notes.append(f"values on bodies, and balances of the whole domain: not computed, {body}")
         body = None
@@ -110,9 +110,8 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
             rows += found
             if not found:
                 notes.append(f"{name}: not computed, every control volume touches a solid cell")
-    sides = [f"{a}_{end}" for a in AXES[: case.problem.dimensions] for end in ("min", "max")]
     for boundary in case.boundary_conditions:
-        if boundary not in sides and (body is None or boundary not in body.names):
+        if boundary not in SIDES and (body is None or boundary not in body.names):
             notes.append(f"boundary values on {boundary}: not computed, it is no side of the grid")
     for boundary in back_flow(view, chosen):
         notes.append(

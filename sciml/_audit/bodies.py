@@ -13,24 +13,31 @@ import numpy as np
 
 from sciml._audit.rows import Defect
 from sciml._audit.view import View
-from sciml.boundary import Dirichlet, Outflow
+from sciml.boundary import Outflow
 from sciml.errors import InputError
 from sciml.expressions import Balance, Field, leaves, time_derivative
 from sciml.geometry import AXES, Box
-from sciml.support import EmbeddedBoundary, Grid, Stencil
+from sciml.problem import Case
+from sciml.support import Apertures, EmbeddedBoundary, Grid, Stencil
 
 
-def embedded(view: View) -> EmbeddedBoundary | str | None:
+def embedded(case: Case, grid: Grid) -> EmbeddedBoundary | str | None:
     """What bounds a plane domain within the grid; a sentence where the grid is too coarse for that, None in a box."""
-    grid = Grid(view.grid.faces, view.grid.periodic)
+    if isinstance(case.geometry, Box) or grid.dimensions != 2:
+        return None
     try:
-        return (
-            None
-            if isinstance(view.case.geometry, Box) or grid.dimensions != 2
-            else EmbeddedBoundary.of(view.case.geometry, grid)
-        )
+        return EmbeddedBoundary.of(case.geometry, Grid(grid.faces, grid.periodic))
     except InputError as error:
         return str(error)
+
+
+def cut_cells(case: Case, grid: Grid, body: EmbeddedBoundary | str | None) -> np.ndarray:
+    """True where the boundary of a plane domain runs through a cell: fluxes over its faces are not those of a whole
+    cell."""
+    if body is None:
+        return np.zeros(grid.shape, dtype=bool)
+    found = Apertures.of(case.geometry, grid) if isinstance(body, str) else body.apertures
+    return (found.volumes > 1e-9) & (found.volumes < 1 - 1e-9)
 
 
 def audit_domain(name: str, balance: Balance, view: View, body: EmbeddedBoundary, chosen: list[int]) -> list[Defect]:
@@ -104,8 +111,7 @@ def _taken(k: int, component: tuple, view: View, body: EmbeddedBoundary) -> np.n
     fields = {leaf.name for e in flux for leaf in leaves(e) if isinstance(leaf, Field)}
     if storage is None and fields <= set(view.case.problem.velocity):
         given = [view.case.boundary_conditions.get(part, {}).get(f) for part in body.names for f in fields]
-        at_rest = all(isinstance(c, Dirichlet) and isinstance(c.value, int | float) and c.value == 0 for c in given)
-        return np.zeros(len(view.times)) if at_rest else None
+        return np.zeros(len(view.times)) if all(c is not None and c.zero for c in given) else None
     stored = set() if storage is None else {leaf.name for leaf in leaves(storage) if isinstance(leaf, Field)}
     velocity = view.case.problem.velocity
     if k < len(velocity) and stored == {velocity[k]}:

@@ -10,9 +10,9 @@ import numpy as np
 from sciml.arrays import clock
 from sciml.derivatives import numpy as provider
 from sciml.errors import InputError
-from sciml.geometry import AXES, Box
+from sciml.geometry import AXES
 from sciml.problem import Case
-from sciml.support import Apertures, Grid
+from sciml.support import Grid
 
 if TYPE_CHECKING:
     import xarray
@@ -145,15 +145,6 @@ def fluid_cells(solution: xarray.Dataset, case: Case, grid: Grid) -> np.ndarray:
     if mask.shape != grid.shape:
         raise InputError(f"audit: mask: expected shape {grid.shape}, got {mask.shape} over {solution['mask'].dims}")
     return mask != 0
-
-
-def cut_cells(case: Case, grid: Grid) -> np.ndarray:
-    """True where the boundary of a plane domain runs through a cell: fluxes over its faces are not those of a whole
-    cell."""
-    if isinstance(case.geometry, Box) or grid.dimensions != 2:
-        return np.zeros(grid.shape, dtype=bool)
-    volumes = Apertures.of(case.geometry, grid).volumes
-    return (volumes > 1e-9) & (volumes < 1 - 1e-9)
 
 
 def _beside(fluid: np.ndarray, axis: int, periodic: bool) -> np.ndarray:

@@ -42,7 +42,6 @@ def generate(
     if out is None and not plan:
         raise InputError("--out is missing: expected the file to write, or --plan")
     from sciml import registry
-    from sciml.solvers.generation import plan as plan_of
     from sciml.solvers.generation import prepare, published_flows
 
     profile = "published" if problem == "all" and profile is None else profile
@@ -58,7 +57,7 @@ def generate(
     }  # fmt: skip
     given = {k: v for k, v in options.items() if v is not None} | {"seed": seed}
     if plan:
-        plans = [plan_of(family.name, **given) for family in families]
+        plans = [prepare(family.name, **given).plan() for family in families]
         if as_json:
             _show.print_json([p.to_dict() for p in plans])
         else:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Shaped
 
 AXES: tuple[str, ...] = ("x", "y", "z")
+#: the sides of a box by name: (axis, 0 for the lower and 1 for the upper end)
+SIDES = {f"{axis}_{end}": (k, e) for k, axis in enumerate(AXES) for e, end in enumerate(("min", "max"))}
 TRIALS = 4096  # points from which the share of a boundary that is left over is told
 
 

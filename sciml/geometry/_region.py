@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -94,44 +94,31 @@ class Geometry(ABC):
 STEP = 1e-7  # of the size of a region: how far beside a boundary is looked whether it still is one
 
 
-def _size(a: Geometry) -> float:
-    return max(high - low for low, high in a.extents)
-
-
-def _beside(boundary: Boundary, other: Geometry, sign: float) -> Callable[[np.ndarray], np.ndarray]:
-    """Signed distance to another region a step along (or against) the normals: boundaries may lie on each other."""
-    step = sign * STEP * _size(other)
-    return lambda points: np.asarray(other.signed_distance(points + step * boundary.normal(points)))
+def _step(a: Geometry) -> float:
+    return STEP * max(high - low for low, high in a.extents)
 
 
 def _still(boundary: Boundary, other: Geometry, sign: float, inside: bool) -> Callable[[np.ndarray], np.ndarray]:
-    """Which points of a boundary still are one: those whose surroundings on one side are inside of the other region, or
-    outside."""
-    beside = _beside(boundary, other, sign)
-    return (lambda points: beside(points) > 0) if inside else (lambda points: beside(points) <= 0)
+    """Which points of a boundary still are one: those that have another region's inside (or its outside) a step along
+    their normals (`sign` 1) or against them. On the boundary itself there may be the other's, too."""
+    step = sign * _step(other)
+
+    def kept(points: np.ndarray) -> np.ndarray:
+        distance = np.asarray(other.signed_distance(points + step * boundary.normal(points)))
+        return distance > 0 if inside else distance <= 0
+
+    return kept
 
 
 def _once(kept: Callable, first: Geometry) -> Callable[[np.ndarray], np.ndarray]:
     """Without what is on the boundary of the first region as well, and has been counted there."""
-    near = STEP / 10 * _size(first)
+    near = _step(first) / 10
     return lambda points: kept(points) & (np.abs(np.asarray(first.signed_distance(points))) > near)
 
 
 def _check(name: str, a: Geometry, b: Geometry) -> None:
     if a.dimensions != b.dimensions:
         raise InputError(f"{name}: one region has {a.dimensions} dimensions, the other {b.dimensions}")
-
-
-def _joined(a: Geometry, b: Geometry, kept: Callable[[Boundary, Geometry], Callable]) -> Mapping[str, Boundary]:
-    found = {}
-    for name in dict.fromkeys([*a.boundaries, *b.boundaries]):
-        pieces = [(a.boundaries[name], 1.0, kept(a.boundaries[name], b))] if name in a.boundaries else []
-        if name in b.boundaries:
-            pieces.append((b.boundaries[name], 1.0, _once(kept(b.boundaries[name], a), a)))
-        part = Part(name, pieces)
-        if part.size > 0:
-            found[name] = part
-    return found
 
 
 @dataclass(frozen=True)
@@ -182,66 +169,67 @@ class Difference(Geometry):
 
 
 @dataclass(frozen=True)
-class Union(Geometry):
+class _Pair(Geometry):
+    """Abstract: two regions made one; parts of their boundaries that have one name are one."""
+
+    first: Geometry
+    second: Geometry
+
+    outer: ClassVar[bool]  # whether it is what is in the one or the other, rather than in both
+
+    def __post_init__(self) -> None:
+        _check(type(self).__name__.lower(), self.first, self.second)
+
+    @property
+    def dimensions(self) -> int:  # type: ignore[override]
+        return self.first.dimensions
+
+    @property
+    def extents(self) -> tuple[tuple[float, float], ...]:
+        low, high = (min, max) if self.outer else (max, min)
+        pairs = zip(self.first.extents, self.second.extents, strict=True)
+        return tuple((low(a[0], b[0]), high(a[1], b[1])) for a, b in pairs)
+
+    @property
+    def boundaries(self) -> Mapping[str, Boundary]:
+        sign, found = 1.0 if self.outer else -1.0, {}
+        one, other = self.first.boundaries, self.second.boundaries
+        for name in dict.fromkeys([*one, *other]):
+            pieces = []
+            if name in one:
+                pieces.append((one[name], 1.0, _still(one[name], self.second, sign, not self.outer)))
+            if name in other:
+                kept = _still(other[name], self.first, sign, not self.outer)
+                pieces.append((other[name], 1.0, _once(kept, self.first)))
+            part = Part(name, pieces)
+            if part.size > 0:
+                found[name] = part
+        return found
+
+    def _of_both(self, one: Any, other: Any) -> Any:
+        return np.maximum(one, other) if self.outer else np.minimum(one, other)
+
+    def signed_distance(
+        self, points: Shaped[np.ndarray, "*batch {self.dimensions}"]
+    ) -> Float[np.ndarray | np.floating, "*batch"]:
+        return self._of_both(self.first.signed_distance(points), self.second.signed_distance(points))
+
+    def _within(self, points: np.ndarray, extents: tuple[tuple[float, float], ...]) -> Any:
+        return self._of_both(self.first._within(points, extents), self.second._within(points, extents))
+
+
+class Union(_Pair):
     """What is in the one or the other; parts of their boundaries that have one name are one."""
 
-    first: Geometry
-    second: Geometry
-
-    def __post_init__(self) -> None:
-        _check("union", self.first, self.second)
-
-    @property
-    def dimensions(self) -> int:  # type: ignore[override]
-        return self.first.dimensions
-
-    @property
-    def extents(self) -> tuple[tuple[float, float], ...]:
-        pairs = zip(self.first.extents, self.second.extents, strict=True)
-        return tuple((min(a[0], b[0]), max(a[1], b[1])) for a, b in pairs)
-
-    @property
-    def boundaries(self) -> Mapping[str, Boundary]:
-        return _joined(self.first, self.second, lambda part, other: _still(part, other, 1.0, False))
-
-    def signed_distance(
-        self, points: Shaped[np.ndarray, "*batch {self.dimensions}"]
-    ) -> Float[np.ndarray | np.floating, "*batch"]:
-        return np.maximum(self.first.signed_distance(points), self.second.signed_distance(points))
-
-    def _within(self, points: np.ndarray, extents: tuple[tuple[float, float], ...]) -> Any:
-        return np.maximum(self.first._within(points, extents), self.second._within(points, extents))
+    outer = True
 
 
-@dataclass(frozen=True)
-class Intersection(Geometry):
+class Intersection(_Pair):
     """What is in both; parts of their boundaries that have one name are one."""
 
-    first: Geometry
-    second: Geometry
+    outer = False
 
     def __post_init__(self) -> None:
-        _check("intersection", self.first, self.second)
+        super().__post_init__()
         if any(a[1] <= b[0] or b[1] <= a[0] for a, b in zip(self.first.extents, self.second.extents, strict=True)):
             raise InputError("intersection: the regions have nothing in common")
-
-    @property
-    def dimensions(self) -> int:  # type: ignore[override]
-        return self.first.dimensions
-
-    @property
-    def extents(self) -> tuple[tuple[float, float], ...]:
-        pairs = zip(self.first.extents, self.second.extents, strict=True)
-        return tuple((max(a[0], b[0]), min(a[1], b[1])) for a, b in pairs)
-
-    @property
-    def boundaries(self) -> Mapping[str, Boundary]:
-        return _joined(self.first, self.second, lambda part, other: _still(part, other, -1.0, True))
-
-    def signed_distance(
-        self, points: Shaped[np.ndarray, "*batch {self.dimensions}"]
-    ) -> Float[np.ndarray | np.floating, "*batch"]:
-        return np.minimum(self.first.signed_distance(points), self.second.signed_distance(points))
-
-    def _within(self, points: np.ndarray, extents: tuple[tuple[float, float], ...]) -> Any:
-        return np.minimum(self.first._within(points, extents), self.second._within(points, extents))

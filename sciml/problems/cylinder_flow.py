@@ -29,8 +29,8 @@ class CylinderFlow(PDEProblem):
     """∇·u = 0, ∂t(ρu) + ∇·(ρ u⊗u + p I − μ(∇u + ∇uᵀ)) = 0 on [x_min, x_max] × [y_min, y_max] without a disc of `radius`
     at the origin.
 
-    Boundaries: x_min is the inlet, u = inlet_velocity · inlet_motion(t) times the profile, v = 0; x_max the outlet, p =
-    0 and ∂u/∂n = 0 (what becomes of fluid that comes back is its solver's to say); no slip on y_min, y_max and the
+    Boundaries: x_min is the inlet, u = inlet_velocity · inlet_motion(t) times the profile, v = 0; x_max the outlet,
+    p = 0 and ∂u/∂n = 0 (what becomes of fluid that comes back is its solver's to say); no slip on y_min, y_max and the
     cylinder, whose boundary is called `cylinder`. The fluid starts as it comes in, plus u = ∂ψ/∂y, v = −∂ψ/∂x of
     `initial_streamfunction`, made free of divergence around the cylinder: the flow of an ideal fluid, as after a
     sudden start. Reynolds number Re = 2 ρ |inlet_velocity| radius / μ.

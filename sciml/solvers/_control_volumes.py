@@ -14,14 +14,13 @@ import numpy as np
 from sciml.boundary import Condition, Periodic
 from sciml.derivatives import jax as provider
 from sciml.errors import InputError, suggest
-from sciml.geometry import AXES, Box, Geometry
+from sciml.geometry import AXES, SIDES, Box, Geometry
 from sciml.problem import Case, Problem
 from sciml.solvers._numerical import Alike
 from sciml.support import EmbeddedBoundary, Grid
 from sciml.support.embedded import WITHIN
 
 Data = Mapping[str, Any]
-SIDES = {f"{axis}_{end}": (k, e) for k, axis in enumerate(AXES) for e, end in enumerate(("min", "max"))}
 
 
 class ControlVolumes:

@@ -99,14 +99,15 @@ def body_in(case: Case, grid: Grid, solver: LinearSolver) -> Body | None:
     name, ends = case.problem.name, ends_of(case)
     for key, inner in _parts(case.geometry).items():
         given = case.boundary_conditions.get(key, {})
-        if inner and not all(at_rest(given.get(f)) for f in ("u", "v")):
+        if inner and not all(f in given and given[f].zero for f in ("u", "v")):
             raise InputError(f"{name}: {key}: expected Dirichlet(0) for u and v, a body at rest")
     body, shut = _made(case.geometry, grid.shape, ends, solver)
     for wall, _, through in WALLS:
         shares = body.x if through == "u" else body.y.T
         shares = shares[:, slice(-2, None) if wall.endswith("max") else slice(2)]
         end = ends["xy".index(wall[0])][int(wall.endswith("max"))]
-        closed = end is End.WALL and at_rest(case.boundary_conditions.get(wall, {}).get(through))
+        # a wall has conditions, see `ends_of`
+        closed = end is End.WALL and case.boundary_conditions[wall][through].zero
         if np.any(shares < 1) and end is End.PERIODIC:
             raise InputError(f"{name}: a body reaches {wall}, which is periodic; expected it within the box")
         if np.any((shares > 0) & (shares < 1)) and not closed:
@@ -119,18 +120,6 @@ def body_in(case: Case, grid: Grid, solver: LinearSolver) -> Body | None:
     if not np.any(body.u.inverse > 0):
         raise InputError(f"{name}: no face of the grid is open, expected room around the body")
     return body
-
-
-def at_rest(condition: Condition | None) -> bool:
-    """Whether a condition says zero, at all times and places."""
-    if not isinstance(condition, Dirichlet):
-        return False
-    value = condition.value
-    return (
-        bool(np.all(value.values == 0))
-        if isinstance(value, Series | Samples)
-        else (not callable(value) and bool(np.all(np.asarray(value) == 0)))
-    )
 
 
 def _changes(condition: Condition) -> bool:
@@ -225,7 +214,7 @@ def ends_of(case: Case) -> tuple[Ends, Ends]:
         elif all(isinstance(here.get(f), Outflow) for f in (along, through)):
             found[wall] = End.OPEN
             pressure = here.get("p", Dirichlet(0.0))
-            if not at_rest(pressure):
+            if not pressure.zero:
                 raise InputError(f"{name}: p on {wall}, which is open: expected Dirichlet(0), got {pressure}")
         else:
             got = ", ".join(f"{f}: {here.get(f)}" for f in (along, through))
@@ -391,7 +380,8 @@ def flow(layout: Layout, parameters: Mapping[str, Any], inputs: Mapping[str, Any
 
     spacing = (parameters["width"] / layout.nx, parameters["height"] / layout.ny)
     nu = parameters["viscosity"] / parameters["density"]
-    return Flow(layout, nu, spacing, at, rates, speed, solver, inputs.get("body"), "settled" not in inputs, force, size)
+    sudden = None if "settled" in inputs else inputs.get("start", 0.0)
+    return Flow(layout, nu, spacing, at, rates, speed, solver, inputs.get("body"), sudden, force, size)
 
 
 def start(layout: Layout, inputs: Mapping[str, Any], spacing: Any) -> tuple[jax.Array, jax.Array]:

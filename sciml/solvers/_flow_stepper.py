@@ -48,7 +48,8 @@ class Flow(NamedTuple):
         rates: time -> their rates of change, of which those through walls are asked.
         wall_speed: the largest of them at any time.
         body: a body at rest within, or None.
-        sudden: whether the march begins with a flow that need not fit to the walls, such as one from rest.
+        sudden: the time at which the march begins with a flow that need not fit to the walls, such as one from rest;
+            None where it fits.
         force: time -> accelerations on the unknown faces, or None.
         force_size: the largest of them at any time.
     """
@@ -61,7 +62,7 @@ class Flow(NamedTuple):
     wall_speed: jax.Array
     solver: LinearSolver
     body: Body | None = None
-    sudden: bool = False
+    sudden: jax.Array | float | None = None
     force: Callable[[jax.Array], tuple[jax.Array, jax.Array]] | None = None
     force_size: jax.Array | float = 0.0
 
@@ -106,7 +107,7 @@ def plan(flow: Flow, cfl: float, u, v, time, remaining):
     advection, moving walls, force and diffusion, with the cheaper family of schemes. Velocities that are not finite
     give numbers of steps that are not finite either.
 
-    After a sudden start at time 0 no step is longer than all before it together, from that of the fastest decay on:
+    After a sudden start no step is longer than all before it together, from that of the fastest decay on:
     long steps of these schemes hardly damp the layers at walls that such a start leaves."""
     u, v = lax.stop_gradient((u, v))
     dx, dy = flow.spacing
@@ -124,7 +125,9 @@ def plan(flow: Flow, cfl: float, u, v, time, remaining):
     # Chebyshev schemes would be stable with steps too long to resolve even the slowest decay, π² ν (1/W² + 1/H²).
     decay = 10 * flow.nu * (1 / extent[0] ** 2 + 1 / extent[1] ** 2)
 
-    early = 1 / jnp.maximum(time, 1 / jnp.maximum(stiffness, 1e-30)) if flow.sudden else 0.0
+    early = 0.0
+    if flow.sudden is not None:
+        early = 1 / jnp.maximum(time - flow.sudden, 1 / jnp.maximum(stiffness, 1e-30))
 
     def steps_at(rate):
         return jnp.maximum(jnp.ceil(remaining * jnp.maximum(rate, early) * (1 - 1e-5)), 1)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import as_completed as futures_done
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -198,40 +199,6 @@ class Plan:
         )
 
 
-def plan(
-    problem_name: str,
-    cases: int | None = None,
-    subset: str | Sequence[str] | None = None,
-    frames: int = 21,
-    resolution: int | Sequence[int] = 64,
-    profile: str | None = None,
-    seed: int = 0,
-    solver: str | None = None,
-    fields: Sequence[str] | None = None,
-    dtype: str = "float32",
-    fraction: float | None = None,
-) -> Plan:
-    """What `generate` would make of these arguments, and about what it would cost; nothing is computed.
-
-    Raises:
-        InputError: as `generate`.
-    """
-    work = prepare(
-        problem_name, cases, subset, frames, resolution, profile, seed, solver, fields, dtype, fraction
-    )  # fmt: skip
-    request, cells = work.request, math.prod(work.request.resolution)
-    solved = [cells * math.prod(parts) for parts in work.refined]
-    seconds = work.seconds()
-    rows = sum(1 if t is None else len(t) for t in work.times)
-    return Plan(
-        work.problem.name, request.profile, {s: sum(c.subset == s for c in work.cases) for s in request.subsets},
-        request.frames, request.resolution, (min(solved), max(solved)), rows * cells * len(work.stored) * 4,
-        None if seconds is None else sum(seconds), None if seconds is None else max(seconds),
-        # a dozen arrays over all times leave the compiled loop, and are copied once
-        max(solved) * request.frames * 24 * (8 if dtype == "float64" else 4),
-    )  # fmt: skip
-
-
 def published_flows() -> list[str]:
     """The problems that have a published design, by name."""
     found = []
@@ -264,7 +231,7 @@ class Work:
     refined: list[tuple[int, ...]]
     count: int | None
 
-    @property
+    @cached_property
     def identity(self) -> dict[str, Any]:
         from sciml.data._solution import version
 
@@ -305,6 +272,20 @@ class Work:
                 cases, times = [self.cases[i] for i in mine], [self.times[i] for i in mine]
                 found.append(_Task(solver, parts, self.stored, mine, cases, times))
         return found
+
+    def plan(self) -> Plan:
+        """What would be made, and about what it would cost."""
+        request, cells = self.request, math.prod(self.request.resolution)
+        solved = [cells * math.prod(parts) for parts in self.refined]
+        seconds = self.seconds()
+        rows = sum(1 if t is None else len(t) for t in self.times)
+        return Plan(
+            self.problem.name, request.profile, {s: sum(c.subset == s for c in self.cases) for s in request.subsets},
+            request.frames, request.resolution, (min(solved), max(solved)), rows * cells * len(self.stored) * 4,
+            None if seconds is None else sum(seconds), None if seconds is None else max(seconds),
+            # a dozen arrays over all times leave the compiled loop, and are copied once
+            max(solved) * request.frames * 24 * (8 if self.dtype == "float64" else 4),
+        )  # fmt: skip
 
     def seconds(self) -> list[float] | None:
         """Estimates by case."""

@@ -102,12 +102,12 @@ class EmbeddedBoundary:
         index = np.concatenate([near.index, far.index, cells[:, None]], axis=1)
         zeros, own = np.zeros_like(near.weight), np.zeros((len(cells), 1))
         one, two = np.concatenate([near.weight, zeros, own], 1), np.concatenate([zeros, far.weight, own], 1)
-        self = np.concatenate([zeros, zeros, own + 1], axis=1)
+        cell = np.concatenate([zeros, zeros, own + 1], axis=1)
         # in a corner that is too narrow for both, the cell alone, to first order
         alone = np.maximum(away, step / 4)
-        slope = np.where(good[:, None], (4 * one - two) / (2 * step[:, None]), self / alone[:, None])
+        slope = np.where(good[:, None], (4 * one - two) / (2 * step[:, None]), cell / alone[:, None])
         stiffness = np.where(good, 1.5 / step, 1 / alone)
-        value = np.where(good[:, None], 2 * one - two, self)
+        value = np.where(good[:, None], 2 * one - two, cell)
         free = np.where(good[:, None], (two - one) / step[:, None], 0.0)
         names, part = _parts(geometry, grid, points)
         return EmbeddedBoundary(

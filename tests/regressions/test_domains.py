@@ -69,7 +69,8 @@ def test_walls_within_that_are_called_as_sides_are():
     for domain in ways:
         found, _, inside = solved(domain, 40)
         most.append(found[inside].max())
-    assert most[0] == pytest.approx(most[1], rel=5e-3) and most[0] == pytest.approx(most[2], rel=1e-9)
+    # of the polygon the outer sides are pieces of wall, too, with differences of their own: second order, 0.15 % here
+    assert most[0] == pytest.approx(most[1], rel=3e-3) and most[0] == pytest.approx(most[2], rel=1e-9)
     given = {name: {"p": Dirichlet(linear)} for name in ways[0].boundaries}
     found, grid, inside = solved(ways[0], 20, 0.0, given)
     assert np.abs(found - linear(grid.points()))[inside].max() < 1e-10

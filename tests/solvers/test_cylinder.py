@@ -232,3 +232,17 @@ def test_a_sudden_start_leaves_no_layers_that_long_steps_do_not_damp():
         drags.append(found.force_x.values)
     assert np.abs(drags[0] / drags[2] - 1).max() < 0.05
     assert np.abs(drags[1] / drags[2] - 1).max() < 0.03
+
+
+def test_a_sudden_start_is_one_however_late_it_is():
+    solver, case = IncompressibleFlow((18, 33), dtype="float64"), CylinderFlow().case(viscosity=4e-2)
+    with jax.enable_x64(True):
+        parameters, inputs = solver.arrays(case)
+        times, ends = jnp.asarray([2.0**-7, 2.0**-6]), solver.ends(case)
+        early, late, settled = (
+            {k: np.asarray(v) for k, v in solver.simulate(parameters, inputs | more, asked, ends).items()}
+            for more, asked in (({}, times), ({"start": 4.0}, 4.0 + times), ({"settled": 1.0}, times))
+        )
+    assert np.array_equal(early["substeps"], late["substeps"])
+    assert np.abs(early["force"] - late["force"]).max() < 1e-12
+    assert settled["substeps"].sum() < early["substeps"].sum()

@@ -13,7 +13,7 @@ from sciml.problems.designs import Request
 from sciml.problems.designs import lid_driven_cavity as _cavity_cases
 from sciml.solvers import IncompressibleFlow, _flow_batches, generate
 from sciml.solvers._coarse import coarsened
-from sciml.solvers.generation import plan, published_flows
+from sciml.solvers.generation import prepare, published_flows
 from sciml.support import Apertures, Grid
 
 
@@ -244,21 +244,21 @@ def test_what_goes_through_coarse_faces_is_what_goes_through_their_parts():
 
 
 def test_a_plan_says_what_would_be_made_and_what_it_costs():
-    found = plan("cylinder", profile="published", frames=10)
+    found = prepare("cylinder", profile="published", frames=10).plan()
     assert found.cases == {"bc": 50, "prop": 105, "geo": 20}  # ic is not published
     assert found.bytes == 175 * 10 * 64 * 64 * 3 * 4 and found.solved_on[0] < found.solved_on[1]
-    thin = plan("cylinder", profile="published", frames=10, fraction=0.1)
+    thin = prepare("cylinder", profile="published", frames=10, fraction=0.1).plan()
     assert sum(thin.cases.values()) == 18 and set(thin.cases) == set(found.cases)
     assert 0.03 * found.core_seconds < thin.core_seconds < 0.3 * found.core_seconds
     assert "175 cases (50 bc, 105 prop, 20 geo), 10 frames each of 64 x 64 cells" in str(found)
-    assert "no estimate" in str(plan("heat_equation", cases=3))
+    assert "no estimate" in str(prepare("heat_equation", cases=3).plan())
     assert published_flows() == ["cylinder_flow", "lid_driven_cavity"]
 
 
 @pytest.mark.parametrize("given", [{"fraction": 0.0}, {"fraction": 1.5}, {"fraction": 0.5, "cases": 3}])
 def test_a_fraction_is_a_share(given):
     with pytest.raises(InputError, match=r"fraction: expected a number in \(0, 1\]"):
-        plan("cavity", **given)
+        prepare("cavity", **given).plan()
 
 
 def test_an_estimate_is_of_the_right_size():
