@@ -276,7 +276,7 @@ class Ledger:
         for id, goal in self._goals.items():
             check = found.get(id)
             if check is None:
-                why = f"no program has measured this yet; `make bench-{self.name}` would"
+                why = "no program has measured this yet"
                 check = {"part": None, "id": id, "value": None, **_judged(goal, None, None, why)}
             else:  # goals.toml may have been renewed since
                 same = check["value"] is None or check["goal"] == _text(goal)

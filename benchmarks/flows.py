@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import _flows_channel, _flows_cost, _flows_gradients, _flows_kills
-from benchmarks._flows_channel import DRAG, DRAG_MOST, LIFT, LIFT_MOST, PRESSURE, STROUHAL, off
+from benchmarks._flows_channel import CONVERGED, DRAG, DRAG_MOST, LIFT, LIFT_MOST, PRESSURE, STROUHAL, off
 from benchmarks._ledger import WORK, Kept, Ledger
 
 PARTS = ("channel", "impulsive", "gradients", "kills", "cost")
@@ -76,19 +76,20 @@ def impulsive(ledger: Ledger, kept: Kept, quick: bool, published: Path | None) -
     if published is None:
         ledger.check(id, None, "no data: neither --drag nor SCIML_CYLINDER_DRAG names the published table")
         return
-    settings = ((8, 4.0),) if quick else ((16, 6.0), (32, 6.0), (64, 6.0), (32, 10.0))
+    settings = ((8, 4.0),) if quick else ((16, 6.0), (32, 6.0), (64, 6.0), (32, 10.0), (32, 16.0), (64, 10.0))
     rows = [
         kept(partial(_flows_channel.impulsive, n, s, published), piece="impulsive", across=n, side=s)
         for n, s in settings
     ]
     for row in rows:
         ledger.row(section="impulsive start, Re 40", **row)
-    best = rows[-1]
+    best = rows[-1]  # the dearest, whichever has the least error
     ledger.check(
         id, best["mean_relative_error"],
         note=f"{best['cells_across']} cells across, sides {best['sides_in_diameters']:g} diameters away; mean over "
         f"{len(best['times'])} published times (read off a figure), largest {100 * best['largest']:.1f} % at "
-        f"{best['at_radii_over_u']:.2g} R/U, mean after R/U {100 * best['after_one']:.1f} %",
+        f"{best['at_radii_over_u']:.2g} R/U, mean after R/U {100 * best['after_one']:.1f} %; at the first time "
+        f"ours is {best['first_over_law']:.3f} and theirs {best['published_first_over_law']:.3f} of the exact law",
     )  # fmt: skip
 
 
@@ -104,10 +105,11 @@ def gradients(ledger: Ledger, kept: Kept, quick: bool, published: Path | None) -
         ledger.row(section="gradients", loss=name, solver=solver, what=" ".join(make.__doc__.split()), **found[name])
     cosines = {n: r["cosine"] for n, r in found.items()}
     least = min(cosines, key=lambda n: cosines[n])
-    worst = max(r["worst_entry"] for r in found.values())
+    worst = max(r.get("worst_entry_steps_held", r["worst_entry"]) for r in found.values())
     ledger.check(
         "vjp_cosine_to_finite_differences", cosines[least],
-        note=f"least of {len(found)}, {least}: 1 − {1 - cosines[least]:.1e}; no entry is off by more than {worst:.1e}",
+        note=f"least of {len(found)}, {least}: 1 − {1 - cosines[least]:.1e}; no entry is off by more than {worst:.1e} "
+        "where differences take the same steps",
     )  # fmt: skip
     drag = found["drag_by_inflow"]
     ledger.check(
@@ -130,17 +132,22 @@ def gradients(ledger: Ledger, kept: Kept, quick: bool, published: Path | None) -
     most = min(max(r["steps"] for (d, _), r in rows.items() if d == dtype) for dtype in ("float32", "float64"))
     ledger.check(
         "steps_with_finite_gradients", float(most) if all(r["finite"] for r in rows.values()) else 0.0, "see the rows",
-        note=f"all that were tried, in float32 and float64; in float64 off differences along the gradient, over the "
-        f"best of four distances, by at most {max(row['off_differences'] for row in double):.1e}; peak memory of the "
+        note=f"all that were tried, in float32 and float64; in float64 off differences along the gradient that take "
+        f"the same steps by at most {max(row['off_differences_steps_held'] for row in double):.1e}, the best of four "
+        f"distances; peak memory of the "
         f"process {', '.join(memory)}",
     )  # fmt: skip
 
 
 def _told(ledger: Ledger, section: str, rows: list[dict[str, Any]], published: dict[str, tuple[float, float]]) -> None:
-    """Rows with their deviations from published intervals."""
+    """Rows with their deviations from the middle of published intervals, from converged values where there are some,
+    and what lies outside its interval."""
     for row in rows:
-        errors = {f"{k}_relative_error": off(row[k], interval) for k, interval in published.items()}
-        ledger.row(section=section, **row, **errors)
+        errors: dict[str, Any] = {f"{k}_relative_error": off(row[k], interval) for k, interval in published.items()}
+        if section == "2D-1":
+            errors |= {f"{k}_off_converged": abs(row[k] / v - 1) for k, v in CONVERGED.items()}
+        outside = [k.replace("_", " ") for k, (low, high) in published.items() if not low <= row[k] <= high]
+        ledger.row(section=section, **row, **errors, outside=", ".join(outside) or "none")
 
 
 def _listed(rows: list[dict[str, Any]], key: str, interval: tuple[float, float]) -> str:
@@ -170,7 +177,7 @@ def kills(ledger: Ledger, kept: Kept, quick: bool, published: Path | None) -> No
 def cost(ledger: Ledger, kept: Kept, quick: bool, published: Path | None) -> None:
     """Seconds of some cases, and from them the cost of the whole release; no goal, a page of the documentation."""
     for problem in _flows_cost.RELEASE:
-        frames = 3 if quick else 21
+        frames = 3 if quick else _flows_cost.SAMPLED_FRAMES
         numbers = _flows_cost.sampled(problem, frames)
         rows = []
         for n in numbers[:2] if quick else numbers:

@@ -98,7 +98,7 @@ def _cell(value: Any) -> str:
 
 def _figures(value: float) -> str:
     """Six figures of what is close to one, four of others."""
-    return f"{value:.6g}" if 0.99 < value < 1.01 else number(value) if abs(value) < 1e-3 else f"{value:.4g}"
+    return f"{value:.6g}" if 0.99 < value < 1.01 else number(value) if abs(value) < 1e-3 or abs(value) >= 1e5 else f"{value:.4g}"
 
 
 MARK = re.compile(r"<!-- rows ([^>]*?) -->.*?<!-- end of rows -->", re.DOTALL)

@@ -66,6 +66,16 @@ def coarsened(case: Case, solution: Any, parts: tuple[int, ...], names: Sequence
     )  # fmt: skip
 
 
+def joined(solutions: Sequence[Any]) -> Any:
+    """Solutions of one case over times that follow each other, as one."""
+    import xarray
+
+    return xarray.concat(
+        solutions, "time", data_vars="minimal", coords="minimal", compat="override", join="override",
+        combine_attrs="override",
+    )  # fmt: skip
+
+
 def _sums(values: np.ndarray, part: int, axis: int) -> np.ndarray:
     """Sums over `part` neighbours along an axis."""
     axis %= values.ndim

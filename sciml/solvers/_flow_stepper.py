@@ -120,7 +120,9 @@ def plan(flow: Flow, cfl: float, u, v, time, remaining):
     rate = rate * (_stabilised.LIMIT_ADVECTION / cfl)
     extent = (dx * flow.layout.nx, dy * flow.layout.ny)
     stiffness = 4 * flow.nu * (1 / dx**2 + 1 / dy**2)
+    pace = rate / _stabilised.limit_advection_chebyshev(larger / smaller)
     if flow.body is not None:
+        pace = jnp.maximum(pace, _stabilised.pace_chebyshev(rate, 8 * flow.nu / larger**2))
         stiffness = jnp.maximum(stiffness, flow.nu * flow.body.stiffness)
     # Chebyshev schemes would be stable with steps too long to resolve even the slowest decay, π² ν (1/W² + 1/H²).
     decay = 10 * flow.nu * (1 / extent[0] ** 2 + 1 / extent[1] ** 2)
@@ -135,7 +137,7 @@ def plan(flow: Flow, cfl: float, u, v, time, remaining):
     four = steps_at(jnp.maximum(rate / _stabilised.LIMIT_ADVECTION, stiffness / _stabilised.LIMIT_DIFFUSION_FOUR))
     per_stage = stiffness / _stabilised.LIMIT_DIFFUSION_CHEBYSHEV
     slowest = jnp.maximum(2 * decay, per_stage / _stabilised.MAX_STAGES**2)
-    many = steps_at(jnp.maximum(rate / _stabilised.limit_advection_chebyshev(larger / smaller), slowest))
+    many = steps_at(jnp.maximum(pace, slowest))
     stages = jnp.clip(jnp.ceil(jnp.sqrt(per_stage * remaining / many)).astype(int), 5, _stabilised.MAX_STAGES)
     use_four = 4 * four <= stages * many
     steps, stages = jnp.where(use_four, four, many), jnp.where(use_four, 4, stages)

@@ -24,8 +24,8 @@ from sciml.errors import InputError, SolverError, is_number, is_whole, suggest
 from sciml.problem import Case, Problem
 from sciml.problems.designs import Design, Request
 from sciml.progress import Bar
-from sciml.solvers._coarse import coarsened
-from sciml.solvers._numerical import GridSolver
+from sciml.solvers._coarse import coarsened, joined
+from sciml.solvers._numerical import Begin, GridSolver
 from sciml.solvers.references import reference
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ class Work:
             for portion in solver.portions([self.cases[i] for i in numbers], [self.times[i] for i in numbers]):
                 mine = tuple(numbers[k] for k in portion)
                 cases, times = [self.cases[i] for i in mine], [self.times[i] for i in mine]
-                found.append(_Task(solver, parts, self.stored, mine, cases, times))
+                found.append(_Task(solver, parts, self.stored, self.dtype, mine, cases, times))
         return found
 
     def plan(self) -> Plan:
@@ -283,8 +283,7 @@ class Work:
             self.problem.name, request.profile, {s: sum(c.subset == s for c in self.cases) for s in request.subsets},
             request.frames, request.resolution, (min(solved), max(solved)), rows * cells * len(self.stored) * 4,
             None if seconds is None else sum(seconds), None if seconds is None else max(seconds),
-            # a dozen arrays over all times leave the compiled loop, and are copied once
-            max(solved) * request.frames * 24 * (8 if self.dtype == "float64" else 4),
+            max(_frame_bytes([n], self.dtype) * min(request.frames, window([n], self.dtype)) for n in solved),
         )  # fmt: skip
 
     def seconds(self) -> list[float] | None:
@@ -410,6 +409,8 @@ def _client(scheduler: str) -> Any:
         raise InputError(f"scheduler: cannot reach {scheduler!r}: {error}") from None
 
 
+HELD = 1 << 30  # bytes of fine frames, and what is made of them, that a task holds at once
+
 TRIES = 4  # times that a task is handed out anew after the scheduler has given it up
 
 
@@ -420,14 +421,44 @@ class _Task:
     solver: GridSolver
     parts: tuple[int, ...]
     fields: tuple[str, ...]
+    dtype: str
     numbers: tuple[int, ...]
     cases: list[Case]
     times: list[Any]
 
     def run(self) -> list[tuple[int, xarray.Dataset]]:
+        if len(self.cases) == 1 and self.times[0] is not None:
+            held = window(self.solver.grid(self.cases[0]).shape, self.dtype)
+            if held < len(self.times[0]):
+                parts = math.ceil(len(self.times[0]) / held)
+                return [(self.numbers[0], self._in_windows(self.cases[0], np.array_split(self.times[0], parts)))]
         found = self.solver._together(self.cases, self.times)
         coarse = [coarsened(c, f, self.parts, self.fields) for c, f in zip(self.cases, found, strict=True)]
         return list(zip(self.numbers, coarse, strict=True))
+
+    def _in_windows(self, case: Case, windows: Sequence[np.ndarray]) -> xarray.Dataset:
+        """A case with more fine frames than are held at once: they are coarsened before the next are made."""
+        begins, found, steps = None, [], 0
+        for times in windows:
+            (frames,) = self.solver.run([case], [times], begins)
+            fine = self.solver.label(case, times, frames)
+            status, steps = fine.attrs["status"], steps + int(frames["substeps"].sum())
+            if fine.sizes["time"]:
+                found.append(coarsened(case, fine, self.parts, self.fields))
+            if status != "ok":
+                break
+            begins = [Begin({n: frames[n][-1] for n in self.solver.carried(case)}, float(times[-1]))]
+        return joined(found).assign_attrs(status=status, substeps=steps)
+
+
+def window(cells: Sequence[int], dtype: str) -> int:
+    """Frames on so many cells that a task holds at once."""
+    return max(HELD // (_frame_bytes(cells, dtype)), 2)
+
+
+def _frame_bytes(cells: Sequence[int], dtype: str) -> int:
+    # a dozen arrays over all times leave the compiled loop, and are copied once
+    return math.prod(cells) * 24 * (8 if dtype == "float64" else 4)
 
 
 def _work(tasks: list[_Task], client: Any, threads: int) -> Iterator[tuple[int, xarray.Dataset]]:

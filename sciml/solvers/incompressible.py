@@ -220,8 +220,7 @@ class IncompressibleFlow(GridSolver):
         size, found = 8 if self.dtype == "float64" else 4, []
         for case, asked in zip(cases, times, strict=True):
             assert asked is not None
-            work = _flow_batches.guessed(case, self.resolution, self.cfl, float(asked[-1]))
-            found.append(_flow_batches.seconds(self.resolution, work, size))
+            found.append(_flow_batches.seconds(case, self.resolution, self.cfl, asked, size))
         return found
 
     def _prepared(
@@ -326,7 +325,7 @@ class IncompressibleFlow(GridSolver):
         steps = {"substeps": int(found["substeps"].sum())}
         return solution(
             case, times[:count], fields, coords, solver=self.name, settings=self.settings, status=status,
-            mask=grid.mask,            quantities=forces, attrs=steps,
+            mask=grid.mask, quantities=forces, attrs=steps,
         )  # fmt: skip
 
     def _key(self) -> tuple[Any, ...]:

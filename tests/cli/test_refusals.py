@@ -278,6 +278,27 @@ runpy.run_module("sciml.cli", run_name="__main__")
 """
 
 
+def _limited(room, *words):
+    return subprocess.run(
+        [sys.executable, "-c", _FULL_DISK, str(room), *map(str, words)], capture_output=True, text=True, check=False,
+        timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def test_a_generation_goes_on_after_a_full_disk(cli, tmp_path):
+    words = ("generate", "cavity", "--cases", 4, "--frames", 3, "--resolution", 16)
+    made = cli(*words, "--out", tmp_path / "whole.h5")
+    assert made.code == 0, made.err
+    out = tmp_path / "cavity.h5"
+    done = _limited(40_000, *words, "--out", out)  # cases fit, all of them together do not
+    lines = [x for x in done.stderr.splitlines() if x.strip()]
+    assert done.returncode == 2 and lines[-1].startswith("sciml:"), done.stderr
+    assert not out.exists() and list((tmp_path / "cavity.h5.shards").glob("*.h5"))
+    again = cli(*words, "--out", out)
+    assert again.code == 0, again.err
+    assert out.read_bytes() == (tmp_path / "whole.h5").read_bytes()
+
+
 @pytest.mark.parametrize("command", ["train", "report", "evaluate"])
 def test_a_full_disk(data_file, run_folder, tmp_path, command):
     words = {
@@ -286,10 +307,7 @@ def test_a_full_disk(data_file, run_folder, tmp_path, command):
         "evaluate": ("evaluate", run_folder, "--data", data_file, "--out", tmp_path / "r.json", "--steps", 3),
     }[command]
     room = {"train": 50_000, "report": 50_000, "evaluate": 500}[command]
-    done = subprocess.run(
-        [sys.executable, "-c", _FULL_DISK, str(room), *map(str, words)], capture_output=True, text=True, check=False,
-        timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    done = _limited(room, *words)
     assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
     lines = [x for x in done.stderr.splitlines() if x.strip() and "WARNING" not in x]
     assert lines[-1].startswith("sciml:")

@@ -11,7 +11,7 @@ from sciml.errors import InputError
 from sciml.problems import CylinderFlow, LidDrivenCavity
 from sciml.problems.designs import Request
 from sciml.problems.designs import lid_driven_cavity as _cavity_cases
-from sciml.solvers import IncompressibleFlow, _flow_batches, generate
+from sciml.solvers import IncompressibleFlow, _flow_batches, generate, generation
 from sciml.solvers._coarse import coarsened
 from sciml.solvers.generation import prepare, published_flows
 from sciml.support import Apertures, Grid
@@ -229,6 +229,41 @@ def test_cylinder_frames_are_means_of_a_finer_run_and_the_file_says_so(tmp_path)
         assert np.allclose(found.force_x.values, fine.force_x.values, rtol=1e-4)
 
 
+def test_cases_with_many_fine_frames_are_solved_in_windows(tmp_path, monkeypatch):
+    """Fine frames of 1000 times would not fit in memory: no more are held than a bound allows."""
+    arguments = {"cases": 1, "subset": "bc", "frames": 7, "resolution": 16, "progress": False}
+    generate("cylinder", tmp_path / "whole.h5", **arguments)
+    monkeypatch.setattr(generation, "HELD", 3 * 24 * 4 * 48 * 80)
+    run, asked = IncompressibleFlow.run, []
+
+    def noted(self, cases, times, begins=None):
+        asked.append(len(times[0]))
+        return run(self, cases, times, begins)
+
+    monkeypatch.setattr(IncompressibleFlow, "run", noted)
+    generate("cylinder", tmp_path / "parts.h5", **arguments)
+    assert len(asked) > 2 and sum(asked) == 7 and max(asked) <= 3
+    with sciml.data.open(tmp_path / "whole.h5") as a, sciml.data.open(tmp_path / "parts.h5") as b:
+        (_, whole), (_, parts) = sciml.data.case(a, 0), sciml.data.case(b, 0)
+    assert whole.attrs["status"] == parts.attrs["status"] == "ok" and parts.sizes == whole.sizes
+    assert np.array_equal(whole.time.values, parts.time.values) and np.array_equal(whole.mask.values, parts.mask.values)
+    for name in ("u", "v", "p", "force_x", "force_y"):  # windows restart the choice of steps
+        scale = np.abs(whole[name].values).max() if name != "force_y" else np.abs(whole.force_x.values).max()
+        assert np.abs(whole[name].values - parts[name].values).max() < 5e-3 * scale, name
+
+    def fails(self, cases, times, begins=None):
+        (found,) = run(self, cases, times, begins)
+        if begins is not None and times[0][-1] == parts.time.values[-1]:
+            found = found | {n: np.full_like(found[n], np.nan) for n in ("u", "v", "p")}
+        return [found]
+
+    monkeypatch.setattr(IncompressibleFlow, "run", fails)
+    made = generate("cylinder", tmp_path / "failed.h5", **arguments)
+    assert "not finite" in made.failed["bc0000"]
+    with sciml.data.open(tmp_path / "failed.h5") as data:
+        assert sciml.data.case(data, 0)[1].sizes["time"] == 7 - asked[-1]
+
+
 def test_what_goes_through_coarse_faces_is_what_goes_through_their_parts():
     case = CylinderFlow().case()
     fine = IncompressibleFlow((24, 44), dtype="float64").solve(case, [0.01])
@@ -250,6 +285,7 @@ def test_a_plan_says_what_would_be_made_and_what_it_costs():
     thin = prepare("cylinder", profile="published", frames=10, fraction=0.1).plan()
     assert sum(thin.cases.values()) == 18 and set(thin.cases) == set(found.cases)
     assert 0.03 * found.core_seconds < thin.core_seconds < 0.3 * found.core_seconds
+    assert prepare("cylinder", profile="published", frames=1000).plan().worker_bytes < 1.5e9
     assert "175 cases (50 bc, 105 prop, 20 geo), 10 frames each of 64 x 64 cells" in str(found)
     assert "no estimate" in str(prepare("heat_equation", cases=3).plan())
     assert published_flows() == ["cylinder_flow", "lid_driven_cavity"]

@@ -98,6 +98,20 @@ def test_stability_limits_hold(aspect):
             assert np.abs(amplification(rows, spectrum(r, advection, aspect))).max() < 1 + 1e-3, (s, r)
 
 
+@pytest.mark.parametrize("aspect", [1.0, 1.5, 3.0])
+@pytest.mark.parametrize("damping", [0.02, 0.1, 0.4, 1.0, 3.0])
+def test_modes_that_diffusion_hardly_damps_do_not_grow(damping, aspect):
+    """A few stiff cells ask for many stages: elsewhere R is small, and Chebyshev schemes have no imaginary axis."""
+    rate = 1 / (1.68 * damping**0.27)
+    tau = 1 / float(_stabilised.pace_chebyshev(1.0, damping * rate))
+    along = damping * rate * tau / 2  # of the long side
+    for s in (5, 8, 40):
+        if along * (1 + aspect**2) > _stabilised.LIMIT_DIFFUSION_CHEBYSHEV * s**2:
+            continue  # too few stages
+        z = spectrum(along * (1 + aspect**2), tau, aspect)
+        assert np.abs(amplification(_stabilised.chebyshev(s), z)).max() < 1 + 1e-6, s
+
+
 @pytest.mark.parametrize("scheme", [0, 2, 5, 17])
 def test_schemes_are_of_second_order_with_forcing(scheme):
     """y' = −y + sin t: also the times at which stages are evaluated must be right."""
