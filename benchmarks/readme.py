@@ -98,7 +98,9 @@ def _cell(value: Any) -> str:
 
 def _figures(value: float) -> str:
     """Six figures of what is close to one, four of others."""
-    return f"{value:.6g}" if 0.99 < value < 1.01 else number(value) if abs(value) < 1e-3 or abs(value) >= 1e5 else f"{value:.4g}"
+    if 0.99 < value < 1.01:
+        return f"{value:.6g}"
+    return f"{value:.4g}" if 1e-3 <= abs(value) < 1e5 else number(value)
 
 
 MARK = re.compile(r"<!-- rows ([^>]*?) -->.*?<!-- end of rows -->", re.DOTALL)
