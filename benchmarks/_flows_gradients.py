@@ -143,7 +143,8 @@ def cylinder(across: int = 6) -> dict[str, Any]:
             return jnp.mean(found["force"][:, 1]) + 0.1 * energy, found["substeps"].sum()
 
         at = np.concatenate([np.random.default_rng(1).standard_normal(MODES), [1.0, 1.0]])
-        free = compare(loss, at, 1e-3)
+        # nearer than elsewhere: viscosity and density change the plan of steps
+        free = compare(loss, at, 1e-5)
         with steps_of(lambda: jax.jit(lambda q: loss(q))(jnp.asarray(at))):
             held = compare(loss, at, 1e-3)
         held = {f"{k}_steps_held": held[k] for k in ("one_minus_cosine", "relative_difference", "worst_entry")}
