@@ -246,7 +246,8 @@ def _off(drag: Callable, base: jax.Array, slope: np.ndarray) -> dict[str, Any]:
     for reach in DISTANCES:
         up, down = (float(compiled(base + s * reach * slope / size)) for s in (1, -1))
         errors.append(abs((up - down) / (2 * reach) / size - 1))
-    return {"distances": DISTANCES, "all": errors, "best": float(np.nanmin(errors))}
+    known = [e if np.isfinite(e) else None for e in errors]
+    return {"distances": DISTANCES, "all": known, "best": min(e for e in known if e is not None)}
 
 
 def _peak() -> int | None:
