@@ -11,6 +11,7 @@ import functools
 import inspect
 import re
 import sys
+import threading
 from importlib.machinery import PathFinder, SourceFileLoader
 from types import FunctionType, ModuleType
 from typing import Any, get_type_hints
@@ -20,6 +21,7 @@ from jaxtyping import TypeCheckError, jaxtyped
 
 PACKAGE = "sciml"
 SHAPED = re.compile(r"\b(Shaped|Float|Complex|Inexact|Int64|Integer|UInt8|Bool)\[")
+ONE = threading.RLock()  # Python 3.11 loses count of its recursion where two threads parse at once
 typed = jaxtyped(typechecker=beartype(conf=BeartypeConf(is_pep484_tower=True)))
 
 
@@ -36,9 +38,10 @@ def checked(function: FunctionType, module: ModuleType) -> Any:
 
     @functools.cache
     def strict() -> Any:
-        complete(module)
-        get_type_hints(function)  # jaxtyping takes a name that it does not find for Any, in silence
-        return typed(function)
+        with ONE:
+            complete(module)
+            get_type_hints(function)  # jaxtyping takes a name that it does not find for Any, in silence
+            return typed(function)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
