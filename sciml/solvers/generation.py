@@ -443,7 +443,7 @@ class _Task:
             (frames,) = self.solver.run([case], [times], begins)
             fine = self.solver.label(case, times, frames)
             status, steps = fine.attrs["status"], steps + int(frames["substeps"].sum())
-            if fine.sizes["time"]:
+            if fine.sizes["time"] or not found:  # a case that fails at once is stored without frames
                 found.append(coarsened(case, fine, self.parts, self.fields))
             if status != "ok":
                 break
