@@ -458,7 +458,7 @@ def window(cells: Sequence[int], dtype: str) -> int:
 
 def _frame_bytes(cells: Sequence[int], dtype: str) -> int:
     # a dozen arrays over all times leave the compiled loop, and are copied once
-    return math.prod(cells) * 24 * (8 if dtype == "float64" else 4)
+    return math.prod(cells) * 24 * np.dtype(dtype).itemsize
 
 
 def _work(tasks: list[_Task], client: Any, threads: int) -> Iterator[tuple[int, xarray.Dataset]]:

@@ -217,7 +217,7 @@ class IncompressibleFlow(GridSolver):
         return self._batches(*self._prepared(cases, times))
 
     def seconds(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[float]:
-        size, found = 8 if self.dtype == "float64" else 4, []
+        size, found = np.dtype(self.dtype).itemsize, []
         for case, asked in zip(cases, times, strict=True):
             assert asked is not None
             found.append(_flow_batches.seconds(case, self.resolution, self.cfl, asked, size))
@@ -236,7 +236,7 @@ class IncompressibleFlow(GridSolver):
 
     def _batches(self, prepared: Any, cases: Sequence[Case], times: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
         ends = [_flow_setup.ends_of(case) for case in cases]
-        size = 8 if self.dtype == "float64" else 4
+        size = np.dtype(self.dtype).itemsize
         return _flow_batches.batches(prepared, times, ends, self.resolution, self.cfl, size)
 
     def run(
