@@ -31,7 +31,7 @@ def sampled(problem: str, frames: int) -> list[int]:
 def measured(problem: str, frames: int, number: int) -> dict[str, Any]:
     """One case on one core, compiled before."""
     todo = work(problem, frames)
-    solver, numbers = next((s, n) for _, s, n in todo.solvers() if number in n)
+    solver, numbers = next((s, n) for s, n in todo.solvers() if number in n)
     del numbers
     case, times = todo.cases[number], todo.times[number]
     solver._together([case], [np.asarray(times[:2])])

@@ -120,6 +120,7 @@ solvers = Registry(
     "sciml.solvers",
     {
         "incompressible_flow": "sciml.solvers.incompressible",
+        "two_phase_flow": "sciml.solvers.two_phase",
         "pseudo_spectral": "sciml.solvers.pseudospectral",
         "finite_volume": "sciml.solvers.finite_volume",
         "surrogate": "sciml.solvers.surrogate",

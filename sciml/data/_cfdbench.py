@@ -66,12 +66,18 @@ LAYOUTS = (
     Layout(
         "cavity", "lid_driven_cavity", {"vel_top": ("lid_velocity", "m s-1"), **_FLUID, **_SIZE}, ("vel_top",), 0.1
     ),
-    Layout("tube", "tube_flow", {"vel_in": ("inlet_velocity", "m s-1"), **_FLUID, **_SIZE}, ("vel_in",), 0.01),
+    Layout(
+        "tube",
+        "tube_flow",
+        {"vel_in": ("inlet_velocity", "m s-1"), **_FLUID, "height": ("diameter", "m"), "width": ("length", "m")},
+        ("vel_in",),
+        0.01,
+    ),
     Layout(
         "dam",
         "dam_flow",
         {
-            "velocity": ("inlet_velocity", "m s-1"), **_FLUID,
+            "velocity": ("velocity", "m s-1"), **_FLUID,
             "barrier_height": ("barrier_height", "m"), "barrier_width": ("barrier_width", "m"), **_SIZE,
         },
         ("barrier_height", "barrier_width"),

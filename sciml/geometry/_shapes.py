@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sciml.errors import InputError
-from sciml.geometry._boundary import AXES, Boundary
+from sciml.geometry._boundary import AXES, SIDES, Boundary
 from sciml.geometry._region import Geometry
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Side(Boundary):
 
     def __init__(self, box: Box, axis: int, end: int):
         self.box, self.side, self.name = box, (axis, end), f"{AXES[axis]}_{('min', 'max')[end]}"
+        self.axis, self.end = axis, end
         self.lower, self.upper = np.array(box.lower), np.array(box.upper)
         self.lower[axis] = self.upper[axis] = (box.lower, box.upper)[end][axis]
         self.size = float(np.prod(np.delete(self.upper - self.lower, axis)))
@@ -42,9 +43,8 @@ class Side(Boundary):
         return np.linalg.norm(points - np.clip(points, self.lower, self.upper), axis=-1)
 
     def normal(self, points: Shaped[np.ndarray, "*batch d"]) -> Float[np.ndarray, "*batch d"]:
-        axis, end = self.side or (0, 0)
         found = np.zeros(np.shape(points))
-        found[..., axis] = 2.0 * end - 1.0
+        found[..., self.axis] = 2.0 * self.end - 1.0
         return found
 
     def places(self, count: int) -> Float[np.ndarray, "place d"]:
@@ -57,13 +57,29 @@ class Side(Boundary):
         return random.uniform(self.lower, self.upper, (count, len(self.lower)))
 
 
+class Section(Side):
+    """A part of a side of a plane box, from one place along it to another."""
+
+    def __init__(self, box: Box, axis: int, end: int, name: str, start: float, stop: float):
+        super().__init__(box, axis, end)
+        self.name, self.side = name, None  # no whole side
+        self.lower[1 - axis], self.upper[1 - axis] = start, stop
+        self.size = stop - start
+
+
 @dataclass(frozen=True)
 class Box(Geometry):
-    """An axis-parallel box; its boundaries are x_min, x_max, y_min, y_max, ..."""
+    """An axis-parallel box; its boundaries are x_min, x_max, y_min, y_max, ..., or the sections of a side.
+
+    Args:
+        sections: of sides of a plane box that are divided: side -> name -> (from, to) along it, all of it once; for
+            instance {"x_min": {"inlet": (0.0, 0.1), "vent": (0.1, 0.4)}}.
+    """
 
     lower: tuple[float, ...]
     upper: tuple[float, ...]
     periodic: tuple[bool, ...] = ()
+    sections: Any = ()
 
     def __post_init__(self) -> None:
         for name in ("lower", "upper"):
@@ -75,6 +91,35 @@ class Box(Geometry):
             raise InputError("box: lower, upper and periodic must have one entry an axis")
         if not all(b > a for a, b in zip(self.lower, self.upper, strict=True)):
             raise InputError(f"box: upper {self.upper} must exceed lower {self.lower} on every axis")
+        object.__setattr__(self, "sections", self._divided())
+
+    def _divided(self) -> tuple[tuple[str, tuple[tuple[str, float, float], ...]], ...]:
+        """`sections` in order, hashable.
+
+        Raises:
+            InputError: not a plane box, no such side, or sections that do not cover a side once.
+        """
+        given = dict(self.sections) if self.sections else {}
+        if given and self.dimensions != 2:
+            raise InputError("box: sections are of sides of a plane box")
+        found, names = [], [side for side in SIDES if side not in given]
+        for side, parts in given.items():
+            if side not in SIDES or SIDES[side][0] > 1 or self.periodic[SIDES[side][0]]:
+                raise InputError(f"box: sections: {side!r}, expected x_min, x_max, y_min or y_max, not periodic")
+            low, high = self.extents[1 - SIDES[side][0]]
+            rows = parts.items() if isinstance(parts, Mapping) else [(name, (a, b)) for name, a, b in parts]
+            spans = sorted((*_numbers(f"box: {name}", span), str(name)) for name, span in rows)
+            ends = [low, *(b for _, b, _ in spans)]
+            near = 1e-9 * (high - low)
+            fit = all(abs(a - e) <= near and b > a for (a, b, _), e in zip(spans, ends, strict=False))
+            if not fit or abs(ends[-1] - high) > near:
+                got = ", ".join(f"{name} {a:g} to {b:g}" for a, b, name in spans)
+                raise InputError(f"box: sections of {side}: expected all from {low:g} to {high:g} once, got {got}")
+            names += [name for _, _, name in spans]
+            found.append((side, tuple((name, a, b) for a, b, name in spans)))
+        if len(set(names)) < len(names):
+            raise InputError(f"box: sections: expected names that differ from each other's and sides', got {names}")
+        return tuple(sorted(found))
 
     @property
     def dimensions(self) -> int:  # type: ignore[override]
@@ -86,9 +131,14 @@ class Box(Geometry):
 
     @property
     def boundaries(self) -> Mapping[str, Boundary]:
-        """Its sides, by name, on the axes that are not periodic."""
-        sides = (Side(self, axis, end) for axis, p in enumerate(self.periodic) if not p for end in (0, 1))
-        return {side.name: side for side in sides}
+        """Its sides, or their sections, by name, on the axes that are not periodic."""
+        divided, found = dict(self.sections), []
+        for axis, around in enumerate(self.periodic):
+            for end in () if around else (0, 1):
+                side = Side(self, axis, end)
+                parts = divided.get(side.name)
+                found += [side] if parts is None else [Section(self, axis, end, *part) for part in parts]
+        return {side.name: side for side in found}
 
     def signed_distance(
         self, points: Shaped[np.ndarray, "*batch {self.dimensions}"]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sciml.solvers.interpolation import ParameterInterpolation
     from sciml.solvers.pseudospectral import PseudoSpectral
     from sciml.solvers.surrogate import Surrogate, load
+    from sciml.solvers.two_phase import TwoPhaseFlow
 
 _HOMES = {
     "FiniteVolume": "finite_volume",
@@ -25,13 +26,14 @@ _HOMES = {
     "Persistence": "baselines",
     "PseudoSpectral": "pseudospectral",
     "Surrogate": "surrogate",
+    "TwoPhaseFlow": "two_phase",
     "generate": "generation",
     "load": "surrogate",
 }
 
 __all__ = [
     "FiniteVolume", "IncompressibleFlow", "MeanField", "ParameterInterpolation", "Persistence", "PseudoSpectral",
-    "Surrogate", "generate", "load",
+    "Surrogate", "TwoPhaseFlow", "generate", "load",
 ]  # fmt: skip
 
 

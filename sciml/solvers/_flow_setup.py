@@ -300,16 +300,42 @@ def _start(case: Case, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     return faces_of(case, state["u"], state["v"], grid, grid, 0.0, points=True)
 
 
+def own_faces(
+    frame: Any, shape: tuple[int, int], given: Mapping[str, np.ndarray], inside: np.ndarray | None
+) -> dict[str, np.ndarray] | None:
+    """The velocities through faces that an answer of ours holds beside their means; None where it holds none, or the
+    means `given` are others, as of a frame that has been changed."""
+    ny, nx = shape
+    shapes = {"u_face": (ny, nx + 1), "v_face": (ny + 1, nx)}
+    if not shapes.keys() <= frame.keys():
+        return None
+    faces = {n: np.asarray((frame[n].isel(time=-1) if "time" in frame[n].dims else frame[n]).values) for n in shapes}
+    if any(faces[n].shape != s for n, s in shapes.items()):
+        return None
+    means = {"u": (faces["u_face"][:, 1:] + faces["u_face"][:, :-1]) / 2,
+             "v": (faces["v_face"][1:] + faces["v_face"][:-1]) / 2}  # fmt: skip
+    for name, mean in means.items():
+        rounding = 8 * float(np.finfo(given[name].dtype).eps) * np.abs(faces[f"{name}_face"]).max()
+        off = np.abs(given[name] - mean)
+        if (off if inside is None else off[inside]).max() > rounding:
+            return None
+    return faces
+
+
 def faces_of(
-    case: Case, u: np.ndarray, v: np.ndarray, support: Support, grid: Grid, time: float, points: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
+    case: Case, u: np.ndarray, v: np.ndarray, support: Support, grid: Grid, time: float, points: bool = False,
+    ends: tuple[Ends, Ends] | None = None, through: Callable[[str], np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Velocities through the faces of a grid (u, v), from velocities at the places of a support.
 
     On the grid itself the four cells around a face give −1, 5, 5, −1 eighths: with that, the means of two opposite
     faces, which our answers hold, go back to the faces with an error of fourth order; values at points (`points`) go
     there by −1, 9, 9, −1 sixteenths. Beyond a wall the velocity through it is mirrored about what is given there at
-    this time, beyond an open end as it is. Within bodies the fluid is at rest.
+    this time (`through`, of the name of a wall), beyond an open end as it is. Within bodies the fluid is at rest.
     """
+    if ends is None:
+        ends = ends_of(case)
+    at_wall = (lambda wall: _through(case, grid, wall, time)) if through is None else through
     if isinstance(support, Grid) and support.inside is not None:
         u, v = np.where(support.inside, u, 0), np.where(support.inside, v, 0)
         support, grid = (Grid(g.faces, g.periodic, None, g.at) for g in (support, grid))
@@ -320,7 +346,7 @@ def faces_of(
             found.append(support.sample(values, np.stack([x.ravel(), y.ravel()], axis=-1)).reshape(x.shape))
         return found[0], found[1]
     near, far = (9 / 16, -1 / 16) if points else (5 / 8, -1 / 8)
-    ends, found = ends_of(case), []
+    found = []
     for values, axis in ((u, 0), (v, 1)):
         line = np.moveaxis(np.asarray(values, dtype=np.float64), 1 - axis, -1)
         if ends[axis][0] is End.PERIODIC:
@@ -328,9 +354,9 @@ def faces_of(
         else:
             before, after = line[..., 1::-1], line[..., :-3:-1]
             if ends[axis][0] is End.WALL:
-                before = 2 * _through(case, grid, f"{'xy'[axis]}_min", time)[:, None] - before
+                before = 2 * at_wall(f"{'xy'[axis]}_min")[:, None] - before
             if ends[axis][1] is End.WALL:
-                after = 2 * _through(case, grid, f"{'xy'[axis]}_max", time)[:, None] - after
+                after = 2 * at_wall(f"{'xy'[axis]}_max")[:, None] - after
             line = np.concatenate([before, line, after], axis=-1)
         n = line.shape[-1] - 3
         a, b, c, d = (line[..., k : k + n] for k in range(4))

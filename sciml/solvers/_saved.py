@@ -104,7 +104,7 @@ def load(directory: str | Path) -> tuple[type[Operator], dict[str, Any], Fitted]
         if digest(tensors) != config.get(f"{name}_sha256"):
             file = folder / f"{name}.safetensors"
             raise FileFormatError(f"{file}: the {name} are not those that {path} was saved with")
-    return kind, options, Fitted(encoding, operator.eval(), recipe, record, read_metrics(folder / "metrics.jsonl"))
+    return kind, options, Fitted(encoding, operator, recipe, record, read_metrics(folder / "metrics.jsonl"))
 
 
 def _places(fitted: Fitted) -> dict[str, torch.Tensor]:

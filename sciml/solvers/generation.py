@@ -218,7 +218,7 @@ def _duration(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be done: cases, their times, and into how many parts stored cells are divided for solving."""
+    """What is to be done: cases, their times, and on how many cells each is solved."""
 
     problem: Problem
     design: Design
@@ -228,7 +228,7 @@ class Work:
     dtype: str
     cases: list[Case]
     times: list[Any]
-    refined: list[tuple[int, ...]]
+    solved: list[tuple[int, ...]]
     count: int | None
 
     @cached_property
@@ -242,8 +242,8 @@ class Work:
             "settings": self.solver.settings,
         }  # fmt: skip
         digest = hashlib.sha256()
-        for case, times, parts in zip(self.cases, self.times, self.refined, strict=True):
-            told = [case.to_attrs()["case_json"], None if times is None else np.asarray(times).tolist(), list(parts)]
+        for case, times, cells in zip(self.cases, self.times, self.solved, strict=True):
+            told = [case.to_attrs()["case_json"], None if times is None else np.asarray(times).tolist(), list(cells)]
             digest.update(json.dumps(told).encode())
         return found | {"sha256": digest.hexdigest(), "version": version()}
 
@@ -252,31 +252,30 @@ class Work:
         """What tells this request from others; files hold it as the attribute "request"."""
         return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
 
-    def solvers(self) -> list[tuple[tuple[int, ...], GridSolver, list[int]]]:
-        """(parts, solver, numbers of its cases), by how fine they are solved."""
+    def solvers(self) -> list[tuple[GridSolver, list[int]]]:
+        """(solver, numbers of its cases), by how fine they are solved."""
         found = []
-        for parts in sorted(set(self.refined)):
+        for cells in sorted(set(self.solved)):
             finer = self.solver
-            if any(p > 1 for p in parts):
-                counts = tuple(n * p for n, p in zip(self.request.resolution, parts, strict=True))
-                finer = type(finer).on(counts, self.dtype, any(f.endswith("_tendency") for f in self.stored))
-            found.append((parts, finer, [i for i, p in enumerate(self.refined) if p == parts]))
+            if cells != self.request.resolution:
+                finer = type(finer).on(cells, self.dtype, any(f.endswith("_tendency") for f in self.stored))
+            found.append((finer, [i for i, c in enumerate(self.solved) if c == cells]))
         return found
 
     def tasks(self) -> list[_Task]:
         """Each its own unit of work, which depends on the request alone, so that equal requests give equal bytes."""
         found = []
-        for parts, solver, numbers in self.solvers():
+        for solver, numbers in self.solvers():
             for portion in solver.portions([self.cases[i] for i in numbers], [self.times[i] for i in numbers]):
                 mine = tuple(numbers[k] for k in portion)
                 cases, times = [self.cases[i] for i in mine], [self.times[i] for i in mine]
-                found.append(_Task(solver, parts, self.stored, self.dtype, mine, cases, times))
+                found.append(_Task(solver, self.request.resolution, self.stored, self.dtype, mine, cases, times))
         return found
 
     def plan(self) -> Plan:
         """What would be made, and about what it would cost."""
         request, cells = self.request, math.prod(self.request.resolution)
-        solved = [cells * math.prod(parts) for parts in self.refined]
+        solved = [math.prod(each) for each in self.solved]
         seconds = self.seconds()
         rows = sum(1 if t is None else len(t) for t in self.times)
         return Plan(
@@ -289,7 +288,7 @@ class Work:
     def seconds(self) -> list[float] | None:
         """Estimates by case."""
         found = [0.0] * len(self.cases)
-        for _, solver, numbers in self.solvers():
+        for solver, numbers in self.solvers():
             each = solver.seconds([self.cases[i] for i in numbers], [self.times[i] for i in numbers])
             if each is None:
                 return None
@@ -339,8 +338,8 @@ def prepare(
         request = replace(request, count=cases)
         made = design.cases(request)
     times = [design.times(case, request) for case in made]
-    refined = [design.refinement(case, counts) for case in made]
-    return Work(problem, design, request, numerical, stored, dtype, made, times, refined, cases)
+    solved = [design.cells(case, counts) for case in made]
+    return Work(problem, design, request, numerical, stored, dtype, made, times, solved, cases)
 
 
 def _counts(problem: Problem, resolution: Any) -> tuple[int, ...]:
@@ -416,10 +415,10 @@ TRIES = 4  # times that a task is handed out anew after the scheduler has given 
 
 @dataclass(frozen=True)
 class _Task:
-    """Cases that are solved together, on cells of which `parts` make one that is stored."""
+    """Cases that are solved together, and on which cells they are stored."""
 
     solver: GridSolver
-    parts: tuple[int, ...]
+    resolution: tuple[int, ...]
     fields: tuple[str, ...]
     dtype: str
     numbers: tuple[int, ...]
@@ -433,7 +432,7 @@ class _Task:
                 parts = math.ceil(len(self.times[0]) / held)
                 return [(self.numbers[0], self._in_windows(self.cases[0], np.array_split(self.times[0], parts)))]
         found = self.solver._together(self.cases, self.times)
-        coarse = [coarsened(c, f, self.parts, self.fields) for c, f in zip(self.cases, found, strict=True)]
+        coarse = [coarsened(c, f, self.resolution, self.fields) for c, f in zip(self.cases, found, strict=True)]
         return list(zip(self.numbers, coarse, strict=True))
 
     def _in_windows(self, case: Case, windows: Sequence[np.ndarray]) -> xarray.Dataset:
@@ -444,7 +443,7 @@ class _Task:
             fine = self.solver.label(case, times, frames)
             status, steps = fine.attrs["status"], steps + int(frames["substeps"].sum())
             if fine.sizes["time"] or not found:  # a case that fails at once is stored without frames
-                found.append(coarsened(case, fine, self.parts, self.fields))
+                found.append(coarsened(case, fine, self.resolution, self.fields))
             if status != "ok":
                 break
             begins = [Begin({n: frames[n][-1] for n in self.solver.carried(case)}, float(times[-1]))]

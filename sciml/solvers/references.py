@@ -21,6 +21,7 @@ FEWEST = 4  # cells along an axis
 #: (module, class): the first that supports a problem is its reference, the special ones before the general one
 REFERENCES: list[tuple[str, str]] = [
     ("sciml.solvers.incompressible", "IncompressibleFlow"),
+    ("sciml.solvers.two_phase", "TwoPhaseFlow"),
     ("sciml.solvers.finite_volume", "FiniteVolume"),
 ]
 

@@ -40,7 +40,8 @@ class Fitted:
 
     Args:
         encoding: what the operator's tensors mean.
-        operator: with the weights that were kept, in evaluation mode.
+        operator: with the weights that were kept, in evaluation mode; they ask for no gradients, on which the kernels
+            that PyTorch chooses for products depend, and with them the last digit of an answer.
         record: JSON values: recipe, data, and how it went.
         metrics: losses and validation figures on the way.
     """
@@ -50,6 +51,9 @@ class Fitted:
     recipe: Recipe
     record: dict[str, Any]
     metrics: list[dict[str, Any]]
+
+    def __post_init__(self) -> None:
+        self.operator.eval().requires_grad_(False)
 
 
 def operator_options(cls: type[Operator], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,7 +154,7 @@ def fit_operator(
     kept = trainer.fit(batches, validate)
     record |= {"steps": trainer.step, "steps_planned": trainer.total_steps, "stopped": trainer.stopped}
     record |= {"seconds": round(time.monotonic() - began, 2), "device": str(trainer.device)}
-    return Fitted(encoding, kept.eval(), recipe, record, log.records)
+    return Fitted(encoding, kept, recipe, record, log.records)
 
 
 def _encoding(

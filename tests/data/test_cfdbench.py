@@ -14,6 +14,8 @@ from sciml.data import exporters, importers
 from sciml.data.exporters.cfdbench import export_tree
 from sciml.data.importers.cfdbench import import_tree
 from sciml.errors import FileFormatError, InputError
+from sciml.problems import DamFlow, TubeFlow
+from sciml.support import Grid
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 FIXTURE, ICOFOAM = FIXTURES / "cfdbench", FIXTURES / "icofoam"
@@ -108,8 +110,9 @@ def test_tube(tmp_path):
     assert (found["x_max"].values[0], found["y_max"].values[0]) == (1.0, 0.1)
     export_tree(found, tmp_path / "back")
     assert files(tmp_path / "back") == files(root)
-    case = data.case(found, 0)[0]  # no class of this package: a problem of its own
-    assert case.problem.name == "tube_flow" and case.parameters["inlet_velocity"] == 1.5
+    case = data.case(found, 0)[0]
+    assert isinstance(case.problem, TubeFlow) and case.inlet_velocity == 1.5
+    assert (case.length, case.diameter, case.air_density) == (1.0, 0.1, 1.225)
 
 
 def test_dam_masks_its_step(tmp_path):
@@ -126,6 +129,9 @@ def test_dam_masks_its_step(tmp_path):
         for i in range(64):
             assert mask[j, i] == (not (0.5 <= x[i] <= 0.55 and y[j] <= 0.1))
     assert mask.sum() == 64 * 64 - 2 * 16
+    case = data.case(found, 0)[0]
+    assert isinstance(case.problem, DamFlow) and (case.barrier_height, case.barrier_width) == (0.1, 0.05)
+    assert np.array_equal(case.mask(Grid.uniform(case.geometry, (64, 64))), mask)
     np.testing.assert_allclose(found["time"].values, [0.1, 0.2])
 
 

@@ -54,10 +54,10 @@ class Design(ABC):
     def times(self, case: Case, request: Request) -> np.ndarray | None:
         """(frames,) times; None for steady problems."""
 
-    def refinement(self, case: Case, resolution: tuple[int, ...]) -> tuple[int, ...]:
-        """Into how many parts, along each array axis, the cells of the stored frames are divided where the case is
-        solved, so that the physics is resolved: 1 for as they are."""
-        return (1,) * len(resolution)
+    def cells(self, case: Case, resolution: tuple[int, ...]) -> tuple[int, ...]:
+        """On how many cells along each array axis a case is solved whose frames are stored on `resolution`, so that the
+        physics is resolved: on as many, unless a design says more."""
+        return resolution
 
     def under_resolved(self, cases: Sequence[Case], resolution: tuple[int, ...]) -> dict[str, float]:
         """label -> how far a case goes beyond what the grid shows, of those that do."""

@@ -17,14 +17,14 @@ Table = list[dict[str, float]]
 
 def tabled(
     problem: Problem, tables: Mapping[str, Table], subsets: Sequence[str], count: int | None,
-    random_case: Callable[[int], Case],
+    random_case: Callable[[int], Case] | None = None,
 ) -> list[Case]:  # fmt: skip
     """The cases to compute, subset by subset.
 
     Args:
         tables: parameters of all cases of each subset but the random one.
         count: how many in all, spread over subsets by their size and over the axes of each; None for all.
-        random_case: the case of a number.
+        random_case: the case of a number; None where there is no random subset.
 
     Raises:
         InputError: more cases than there are.
@@ -33,6 +33,7 @@ def tabled(
     found: list[Case] = []
     for subset, n in _shares(sizes, count).items():
         if subset == RANDOM:
+            assert random_case is not None
             found += [random_case(i) for i in range(n)]
         else:
             numbers = _spread(tables[subset], n)
@@ -77,3 +78,9 @@ def _spread(table: Table, count: int) -> list[int]:
         chosen.append(int(np.argmax(distance)))
         distance = np.minimum(distance, np.linalg.norm(ranks - ranks[chosen[-1]], axis=1))
     return sorted(chosen)
+
+
+def under_resolved(cases: Sequence[Case], cells: Sequence[float], layers: Sequence[float]) -> dict[str, float]:
+    """label -> size of a cell over the thickness of a layer, where the cell is larger."""
+    ratios = {case.label: cell / layer for case, cell, layer in zip(cases, cells, layers, strict=True)}
+    return {label: round(ratio, 3) for label, ratio in ratios.items() if ratio > 1 + 1e-9}

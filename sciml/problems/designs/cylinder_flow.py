@@ -118,11 +118,13 @@ class CylinderDesign(Design):
             return PUBLISHED_STEP * np.arange(1, request.frames + 1)
         return 0.25 * case.scales.time * np.arange(request.frames)
 
-    def refinement(self, case: Case, resolution: tuple[int, ...]) -> tuple[int, ...]:
+    def cells(self, case: Case, resolution: tuple[int, ...]) -> tuple[int, ...]:
         motion = case.inputs.get("inlet_motion")
         fastest = float(np.abs(motion.values).max()) if isinstance(motion, Series) else 1.0
         diameter = 2 * case.radius
         reynolds = case.density * case.inlet_velocity * fastest * diameter / case.viscosity
         across = max(LEAST_ACROSS, 2 * math.sqrt(reynolds))
         sides = (case.y_max - case.y_min, case.x_max - case.x_min)
-        return tuple(math.ceil(across * side / n / diameter - 1e-9) for side, n in zip(sides, resolution, strict=True))
+        return tuple(
+            n * math.ceil(across * side / n / diameter - 1e-9) for side, n in zip(sides, resolution, strict=True)
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -139,6 +139,10 @@ class LinearSolver(ABC):
     @abstractmethod
     def supports(self, system: LinearSystem) -> bool:
         """Whether it solves such a system."""
+
+    def fitted(self, spacing: Sequence[float]) -> LinearSolver:
+        """The same solver as it does best on cells of such sides (x, y, ...); itself where it does not matter."""
+        return self
 
     def factor(self, system: LinearSystem) -> Any:
         """What can be worked out before, from concrete numbers: arrays that `solve` takes; () where nothing is."""

@@ -13,7 +13,9 @@ Source: O. Tatebe, in Proc. Copper Mountain Conf. on Multigrid Methods, NASA CP-
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +28,15 @@ from sciml.solvers.linear._system import Info, LinearSolver, LinearSystem, apply
 
 COARSEST = 48  # cells
 
-Level = tuple[list[jax.Array], jax.Array, jax.Array]  # conductances, one over their sums, red cells
+
+class Level(NamedTuple):
+    """One grid of the cycle: for each axis (x, y, ...) the conductances of both faces of cells over `total`, which is
+    the sum over all faces of a cell; 1 on red cells."""
+
+    weights: list[tuple[jax.Array, jax.Array]]
+    total: jax.Array
+    inverse: jax.Array
+    red: jax.Array
 
 
 class MultigridCG(LinearSolver):
@@ -39,20 +49,32 @@ class MultigridCG(LinearSolver):
         tolerance: None for 1e-9 in float64 and 1e-5 in float32.
         max_iterations: beyond, the solve is not converged.
         sweeps: of the smoother on either way.
+        waits: for each axis (x, y, ...) the number of first grids on which cells are not joined along it: log₂ of how
+            much longer they are there than along the shortest axis, for what oscillates along the long sides is hardly
+            smoothed; () for none. `fitted` sets it.
     """
 
     name = "multigrid_cg"
 
-    def __init__(self, tolerance: float | None = None, max_iterations: int = 100, sweeps: int = 1):
+    def __init__(self, tolerance: float | None = None, max_iterations: int = 100, sweeps: int = 1,
+        waits: tuple[int, ...] = (),
+    ):  # fmt: skip
         if tolerance is not None and (not is_number(tolerance) or not 0 < tolerance < 1):
             raise InputError(f"{self.name}: tolerance is {tolerance!r}, expected a number in (0, 1)")
         for key, value in (("max_iterations", max_iterations), ("sweeps", sweeps)):
             if not is_whole(value) or value < 1:
                 raise InputError(f"{self.name}: {key} is {value!r}, expected a whole number from 1 on")
+        if not isinstance(waits, tuple) or any(not is_whole(n) or n < 0 for n in waits):
+            raise InputError(f"{self.name}: waits is {waits!r}, expected a tuple of whole numbers from 0 on")
         self.tolerance, self.max_iterations, self.sweeps = tolerance, int(max_iterations), int(sweeps)
+        self.waits = waits
 
     def supports(self, system: LinearSystem) -> bool:
         return True
+
+    def fitted(self, spacing: Sequence[float]) -> MultigridCG:
+        waits = tuple(max(round(math.log2(h / min(spacing))), 0) for h in spacing)
+        return self if self.waits else MultigridCG(self.tolerance, self.max_iterations, self.sweeps, waits)
 
     def solve(
         self, system: LinearSystem, rhs: jax.Array, guess: jax.Array | None = None, factor: Any = ()
@@ -64,8 +86,7 @@ class MultigridCG(LinearSolver):
         def operator(phi: jax.Array) -> jax.Array:
             return -apply(fine, ends, phi)
 
-        levels = lax.stop_gradient(_levels(fine, ends, system.shape))
-        bottom = lax.stop_gradient(_pseudo_inverse(levels[-1][0], ends, levels[-1][1].shape))
+        levels, bottom = lax.stop_gradient(_levels(fine, ends, system.shape, self.waits))
         few = 1e-9 if rhs.dtype == jnp.float64 else 1e-5
         tolerance = few if self.tolerance is None else self.tolerance
         right = centred(-rhs)
@@ -82,7 +103,7 @@ class MultigridCG(LinearSolver):
                 x, r = share * known, b - share * image
 
             def precondition(r: jax.Array) -> jax.Array:
-                return centred(_cycle(levels, bottom, ends, centred(r), self.sweeps))
+                return centred(_cycle(levels, bottom, ends, centred(r), self.sweeps, self.waits))
 
             def going(carry: Any) -> jax.Array:
                 _, r, _, _, count = carry
@@ -109,27 +130,39 @@ class MultigridCG(LinearSolver):
         return isinstance(other, MultigridCG) and vars(self) == vars(other)
 
     def __hash__(self) -> int:
-        return hash((self.tolerance, self.max_iterations, self.sweeps))
+        return hash((self.tolerance, self.max_iterations, self.sweeps, self.waits))
 
 
-def _levels(fine: list[jax.Array], ends: tuple[Ends, ...], shape: tuple[int, ...]) -> list[Level]:
-    """From the grid itself to the coarsest."""
+def _levels(
+    fine: list[jax.Array], ends: tuple[Ends, ...], shape: tuple[int, ...], waits: tuple[int, ...]
+) -> tuple[list[Level], jax.Array]:
+    """From the grid itself to the last but one, and the pseudo-inverse of the coarsest."""
     found: list[Level] = []
     conductances = fine
     while True:
+        below = _halved(shape, ends, len(found), waits)
+        if int(np.prod(shape)) <= COARSEST or below == shape:
+            return lax.optimization_barrier((found, _pseudo_inverse(conductances, ends, shape)))
         total = diagonal(conductances, shape)
         inverse = jnp.where(total > 0, 1 / jnp.where(total > 0, total, 1), 0)
         red = (np.indices(shape).sum(0) % 2 == 0).astype(np.float32)
-        found.append((conductances, inverse, jnp.asarray(red, total.dtype)))
-        if int(np.prod(shape)) <= COARSEST or max(shape) <= 2:
-            return lax.optimization_barrier(found)
-        halved = tuple(
-            n > 2 and not (end[0] is End.PERIODIC and n % 2) for n, end in zip(shape, ends[::-1], strict=True)
-        )
-        if not any(halved):
-            return lax.optimization_barrier(found)
+        weights = []
+        for k, c in enumerate(conductances):
+            axis = len(shape) - 1 - k
+            low, high = (lax.slice_in_dim(c, e, e + shape[axis], axis=axis) * inverse for e in (0, 1))
+            weights.append((low, high))
+        found.append(Level(weights, total, inverse, jnp.asarray(red, total.dtype)))
+        halved = tuple(n != m for n, m in zip(shape, below, strict=True))
         conductances = [_coarse(c, len(shape) - 1 - k, halved) for k, c in enumerate(conductances)]
-        shape = tuple((n + 1) // 2 if h else n for n, h in zip(shape, halved, strict=True))
+        shape = below
+
+
+def _halved(shape: tuple[int, ...], ends: tuple[Ends, ...], level: int, waits: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of the next grid: an odd number of cells around a periodic axis stays, and axes that wait, unless there
+    is nothing else to do."""
+    may = [n > 2 and not (end[0] is End.PERIODIC and n % 2) for n, end in zip(shape, ends[::-1], strict=True)]
+    now = [m and level >= wait for m, wait in zip(may, waits[::-1] or (0,) * len(may), strict=True)]
+    return tuple((n + 1) // 2 if half else n for n, half in zip(shape, now if any(now) else may, strict=True))
 
 
 def _coarse(c: jax.Array, normal: int, halved: tuple[bool, ...]) -> jax.Array:
@@ -151,8 +184,8 @@ def _paired(values: jax.Array, axis: int) -> jax.Array:
     n = values.shape[axis]
     if n % 2:
         values = jnp.pad(values, [(0, int(a == axis)) for a in range(values.ndim)])
-    shape = values.shape
-    return values.reshape(*shape[:axis], shape[axis] // 2, 2, *shape[axis + 1 :]).sum(axis + 1)
+    first, second = (lax.slice_in_dim(values, start, n + n % 2, 2, axis) for start in (0, 1))
+    return lax.optimization_barrier(first + second)
 
 
 def _pseudo_inverse(conductances: list[jax.Array], ends: tuple[Ends, ...], shape: tuple[int, ...]) -> jax.Array:
@@ -165,32 +198,65 @@ def _pseudo_inverse(conductances: list[jax.Array], ends: tuple[Ends, ...], shape
     return (vectors * jnp.where(small, 0, 1 / jnp.where(small, 1, values))) @ vectors.T
 
 
+def _padded(e: jax.Array, ends: tuple[Ends, ...]) -> jax.Array:
+    """With one more value on all sides, 0 or from around.
+
+    Sweeps hand on padded arrays: XLA writes those, where it would compute a sweep anew in each use of its result.
+    """
+    e = jnp.pad(lax.optimization_barrier(e), 1)
+    for k, (low, _) in enumerate(ends):
+        if low is End.PERIODIC:
+            axis = e.ndim - 1 - k
+            n = e.shape[axis]
+            for to, source in ((0, n - 2), (n - 1, 1)):
+                row = lax.slice_in_dim(e, source, source + 1, axis=axis)
+                e = lax.dynamic_update_slice_in_dim(e, row, to, axis)
+    return lax.optimization_barrier(e)
+
+
+def _inner(e: jax.Array) -> jax.Array:
+    return e[(slice(1, -1),) * e.ndim]
+
+
+def _neighbours(level: Level, e: jax.Array) -> jax.Array:
+    """The mean of the neighbours with the faces' weights, of a padded array."""
+    found = 0.0
+    for k, pair in enumerate(level.weights):
+        axis = e.ndim - 1 - k
+        for weight, start in zip(pair, (0, 2), strict=True):
+            cut = [slice(1, -1)] * e.ndim
+            cut[axis] = slice(start, start + weight.shape[axis])
+            found = found + weight * e[tuple(cut)]
+    return jnp.asarray(found)
+
+
 def _cycle(
-    levels: list[Level], bottom: jax.Array, ends: tuple[Ends, ...], residual: jax.Array, sweeps: int
-) -> jax.Array:
+    levels: list[Level], bottom: jax.Array, ends: tuple[Ends, ...], residual: jax.Array, sweeps: int,
+    waits: tuple[int, ...], depth: int = 0,
+) -> jax.Array:  # fmt: skip
     """One V cycle from nothing."""
-    conductances, inverse, red = levels[0]
-    if len(levels) == 1:
+    if depth == len(levels):
         return jnp.matmul(bottom, residual.ravel(), precision="highest").reshape(residual.shape)
+    level = levels[depth]
+    red, black = level.red, 1 - level.red
+    right = lax.optimization_barrier(level.inverse * residual)
 
-    def relax(e: jax.Array, colour: jax.Array) -> jax.Array:
-        # without the barrier XLA would compute every sweep anew in each of its uses
-        return lax.optimization_barrier(e + colour * inverse * (residual + apply(conductances, ends, e)))
+    def relax(e: jax.Array, mine: jax.Array, others: jax.Array) -> jax.Array:
+        return _padded(mine * (right + _neighbours(level, e)) + others * _inner(e), ends)
 
-    black = 1 - red
-    e = relax(red * inverse * residual, black)
+    e = relax(_padded(red * right, ends), black, red)
     for _ in range(sweeps - 1):
-        e = relax(relax(e, red), black)
-    rest = lax.optimization_barrier(residual + apply(conductances, ends, e))
-    below = levels[1][1].shape
-    halved = [n != m for n, m in zip(residual.shape, below, strict=True)]
+        e = relax(relax(e, red, black), black, red)
+    rest = residual - level.total * (_inner(e) - _neighbours(level, e))
+    below = _halved(rest.shape, ends, depth, waits)
+    halved = [n != m for n, m in zip(rest.shape, below, strict=True)]
     for axis, half in enumerate(halved):
         rest = _paired(rest, axis) if half else rest
-    change = _cycle(levels[1:], bottom, ends, rest, sweeps)
+    change = _cycle(levels, bottom, ends, rest, sweeps, waits, depth + 1)
     for axis, half in enumerate(halved):
         if half:
             change = lax.slice_in_dim(jnp.repeat(change, 2, axis), 0, residual.shape[axis], axis=axis)
-    e = e + change
+    e = _padded(_inner(e) + change, ends)
     for _ in range(sweeps):
-        e = relax(relax(e, black), red)
-    return e
+        e = relax(relax(e, black, red), red, black)
+    return _inner(e)

@@ -107,6 +107,24 @@ def test_direct_in_three_dimensions():
     assert np.abs(system.matrix() @ phi.ravel() - rhs.ravel()).max() < 1e-10
 
 
+def test_multigrid_on_long_cells():
+    """Cells sixteen times as long as high, and coefficients that jump by 10³: axes wait for each other."""
+    ends = ((End.WALL, End.OPEN), (End.WALL, End.WALL))
+    heavy = np.zeros((32, 128))
+    heavy[:20, :50] = 1.0
+    rho = 1 + 999 * heavy
+    c = [2 / (np.pad(rho, pad, mode="edge")[tuple(slice(1, None) if k == a else slice(None) for k in (0, 1))]
+              + np.pad(rho, pad, mode="edge")[tuple(slice(None, -1) if k == a else slice(None) for k in (0, 1))])
+         for a, pad in ((1, ((0, 0), (1, 1))), (0, ((1, 1), (0, 0))))]  # fmt: skip
+    system = LinearSystem((32, 128), ends, (16.0, 1.0), tuple(c))
+    rhs = np.random.default_rng(0).standard_normal(system.shape)
+    plain = MultigridCG(1e-8, max_iterations=400)
+    fitted = plain.fitted(system.spacing)
+    assert fitted.waits == (4, 0) and plain.fitted((1.0, 1.0)).waits == (0, 0) and fitted.fitted((1.0, 1.0)) is fitted
+    counts = [int(solved(solver, system, rhs)[1].iterations) for solver in (plain, fitted)]
+    assert counts[1] < 30 and counts[0] > 3 * counts[1]
+
+
 def test_iterations_of_multigrid_hardly_grow_with_the_grid():
     counts = []
     for cells in (32, 64, 128):

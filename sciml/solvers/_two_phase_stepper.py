@@ -1,0 +1,454 @@
+"""The stepper of two immiscible incompressible fluids in one velocity field, on the staggered grid.
+
+    ∂t α + ∇·(α u) = 0,  ∂t(ρ u) + ∇·(ρ u⊗u) = −∇p + ∇·(μ (∇u + ∇uᵀ)) + (ρ − ρ₂) g,  ∇·u = 0,
+    ρ = α ρ₁ + (1 − α) ρ₂,  μ = α μ₁ + (1 − α) μ₂,
+
+p counted from the hydrostatic pressure of the second fluid, which is what surrounds open ends. A step carries α
+(`_volume_fraction`), then momentum with the very masses that crossed the faces: where one fluid is a thousand times
+heavier, velocities are wrong at once otherwise. Viscosity and weight act over the step by a stabilised scheme with
+as many stages as viscosity asks for, and pressure makes the result free of divergence. What the last pressure did per
+mass, ∇p/ρ, is foreseen in them and taken back before the pressure is found: the steady state does not depend on the
+step then, and across the interface it is an acceleration, which does not jump as ∇p does.
+
+The velocity that carries is that of the middle of the step, from the last two. Second order in time away from the
+interface.
+
+Source: G. D. Weymouth, D. K.-P. Yue, J. Comput. Phys. 229, 2853 (2010); M. Rudman, Int. J. Numer. Meth. Fluids 28, 357
+(1998), on masses and momentum; J. van Kan, SIAM J. Sci. Stat. Comput. 7, 870 (1986), on the pressure of the last step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from sciml.solvers import _stabilised, _volume_fraction
+from sciml.solvers._staggered import Layout, Walls, faces, gradient, outward, pad, unknowns
+from sciml.solvers._time import Controls, Stepper
+from sciml.solvers.linear import End, LinearSolver, LinearSystem
+
+LIMIT = 0.5  # largest share of a cell that may be swept, |s_x| + |s_y|
+
+
+class TwoFluids(NamedTuple):
+    """What a march needs to know.
+
+    Args:
+        densities, viscosities: of the first and of the second fluid, kg/m³ and Pa s.
+        gravity: (g_x, g_y), m/s².
+        walls: time -> velocities at the walls.
+        inflow: α of what comes in through walls: (x_min, x_max, y_min, y_max), each a scalar or values at the cells.
+        wall_speed: the largest velocity there at any time.
+        open: of the faces normal to x (ny, nx + 1) and y (ny + 1, nx), 0 in bodies, 1 elsewhere; None without.
+        held: likewise, 1 for faces of open ends through which a velocity is given; None without.
+        through: time -> velocities on all faces, of which those that are held are asked.
+    """
+
+    layout: Layout
+    densities: tuple[jax.Array, jax.Array]
+    viscosities: tuple[jax.Array, jax.Array]
+    gravity: tuple[jax.Array, jax.Array]
+    spacing: tuple[jax.Array, jax.Array]
+    walls: Callable[[jax.Array], Walls]
+    wall_speed: jax.Array
+    solver: LinearSolver
+    inflow: tuple[Any, Any, Any, Any] = (0.0, 0.0, 0.0, 0.0)
+    open: tuple[Any, Any] | None = None
+    held: tuple[Any, Any] | None = None
+    through: Callable[[jax.Array], tuple[jax.Array, jax.Array]] | None = None
+
+    def free(self, k: int) -> Any:
+        """Where pressure acts on faces normal to an axis; None for all."""
+        if self.held is None:
+            return None if self.open is None else self.open[k]
+        return (1 - self.held[k]) * (1 if self.open is None else self.open[k])
+
+    def given(self, u: jax.Array, v: jax.Array, time: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Velocities on unknown faces with those that are held."""
+        if self.held is None or self.through is None:
+            return u, v
+        held, values = unknowns(self.layout, *self.held), unknowns(self.layout, *self.through(time))
+        return jnp.where(held[0] > 0, values[0], u), jnp.where(held[1] > 0, values[1], v)
+
+    def mixed(self, alpha: jax.Array, of: tuple[Any, Any]) -> jax.Array:
+        return alpha * of[0] + (1 - alpha) * of[1]
+
+
+class State(NamedTuple):
+    """α at cells, velocities on unknown faces, the rate of change of all face velocities over the last step, the
+    acceleration by the last pressure on unknown faces, and how many steps have been taken (their parity)."""
+
+    alpha: jax.Array
+    u: jax.Array
+    v: jax.Array
+    du: jax.Array
+    dv: jax.Array
+    gx: jax.Array
+    gy: jax.Array
+    p: jax.Array
+    even: jax.Array
+
+
+def _edges(a: jax.Array, layout: Layout, n: int = 1) -> jax.Array:
+    """With n more layers: the last values again, or around."""
+    for k, axis in ((0, 1), (1, 0)):
+        width = [(n, n) if d == axis else (0, 0) for d in (0, 1)]
+        a = jnp.pad(a, width, mode="wrap" if layout.periodic[k] else "edge")
+    return a
+
+
+def masses(two: TwoFluids, fx: jax.Array, fy: jax.Array, sx: jax.Array, sy: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What crosses faces in a step, kg over a cell's volume."""
+    heavy, light = two.densities
+    return heavy * fx + light * (sx - fx), heavy * fy + light * (sy - fy)
+
+
+def _limited(a: jax.Array, b: jax.Array) -> jax.Array:
+    """The harmonic mean of two slopes, 0 where they differ in sign (van Leer)."""
+    same = a * b > 0
+    return jnp.where(same, 2 * a * b / jnp.where(same, a + b, 1), 0)
+
+
+def _upwind(line: jax.Array, s: jax.Array, axis: int) -> jax.Array:
+    """Values carried through the faces between cells, each with its value at the middle of the step.
+
+    Args:
+        line: with two more values at either end of the axis.
+        s: the share of a cell that is swept through each of the n + 1 faces.
+    """
+    n = s.shape[axis]
+    z, a, b, c = (lax.slice_in_dim(line, k, k + n, axis=axis) for k in range(4))
+    slope = 0.5 * (1 - jnp.abs(s))
+    return jnp.where(s > 0, a + slope * _limited(a - z, b - a), b - slope * _limited(c - b, b - a))
+
+
+class _Axis(NamedTuple):
+    """The control volumes of one velocity: where its unknowns lie among the faces along its own axis."""
+
+    own: int  # array axis
+    first: int
+    count: int
+
+
+def _axes(layout: Layout) -> tuple[_Axis, _Axis]:
+    fx, fy = (int(ends[0] is not End.OPEN) for ends in layout.ends)
+    return _Axis(1, fx, layout.u_shape[1]), _Axis(0, fy, layout.v_shape[0])
+
+
+def _take(a: jax.Array, axis: int, start: int, count: int) -> jax.Array:
+    return lax.slice_in_dim(a, start, start + count, axis=axis)
+
+
+def _between(layout: Layout, a: jax.Array, axis: _Axis) -> jax.Array:
+    """Means of neighbouring cells along an axis, on the unknown faces: from values with one more layer there."""
+    n = a.shape[axis.own] - 1
+    mean = (_take(a, axis.own, 0, n) + _take(a, axis.own, 1, n)) / 2
+    return _take(mean, axis.own, axis.first, axis.count)
+
+
+def carried_momentum(
+    two: TwoFluids,
+    rho: jax.Array,
+    u: jax.Array,
+    v: jax.Array,
+    walls: Walls,
+    mx: jax.Array,
+    my: jax.Array,
+    sx: jax.Array,
+    sy: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Velocities after advection: (ρ u − ∇·(m u))/(ρ − ∇·m) on the control volumes of the faces."""
+    layout = two.layout
+    found = []
+    for field, k, own, other in zip(
+        pad(layout, u, v, walls), (0, 1), ((mx, sx), (my, sy)), ((my, sy), (mx, sx)), strict=True
+    ):
+        axis = _axes(layout)[k]
+        along, across = axis.own, 1 - axis.own
+        mode = "wrap" if layout.periodic[k] else "edge"
+        width = [(1, 1) if d == along else (0, 0) for d in (0, 1)]
+
+        def middles(a: jax.Array, along: int = along, axis: _Axis = axis, width: Any = width) -> jax.Array:
+            """Through the sides of the control volumes along their own axis, which lie in the middles of cells."""
+            n = a.shape[along] - 1
+            mean = (_take(a, along, 0, n) + _take(a, along, 1, n)) / 2
+            if layout.periodic[1 - along]:
+                mean = jnp.pad(mean, width, mode="wrap")
+            else:  # beyond an end what crosses the end itself
+                mean = jnp.concatenate([_take(a, along, 0, 1), mean, _take(a, along, n, 1)], axis=along)
+            return _take(mean, along, axis.first, axis.count + 1)
+
+        def corners(a: jax.Array, along: int = along, axis: _Axis = axis, mode: str = mode, width: Any = width):
+            a = jnp.pad(a, width, mode=mode)
+            n = a.shape[along] - 1
+            mean = (_take(a, along, 0, n) + _take(a, along, 1, n)) / 2
+            return _take(mean, along, axis.first, axis.count)
+
+        inner = _take(field, across, 2, field.shape[across] - 4)
+        m, s = middles(own[0]), middles(own[1])
+        flux = m * _upwind(inner, s, along)
+        inner = _take(field, along, 2, field.shape[along] - 4)
+        m2, s2 = corners(other[0]), corners(other[1])
+        flux2 = m2 * _upwind(inner, s2, across)
+        before = _between(layout, jnp.pad(rho, width, mode=mode), axis)
+        gone = jnp.diff(m, axis=along) + jnp.diff(m2, axis=across)
+        lost = jnp.diff(flux, axis=along) + jnp.diff(flux2, axis=across)
+        here = u if k == 0 else v
+        least = 0.5 * jnp.minimum(*two.densities)
+        found.append((before * here - lost) / jnp.maximum(before - gone, least))
+    return found[0], found[1]
+
+
+class Viscous(NamedTuple):
+    """Viscosities where stresses are wanted, for the two velocities: in the middles of cells along their own axis and
+    at corners; one over the densities of their control volumes; how open their faces are."""
+
+    middle: tuple[jax.Array, jax.Array]
+    corner: tuple[jax.Array, jax.Array]
+    volume: tuple[jax.Array, jax.Array]
+    beside: tuple[Any, Any]
+
+
+def viscous(two: TwoFluids, alpha: jax.Array) -> Viscous:
+    """At corners the harmonic mean of four cells: stress along an interface is the same on both of its sides."""
+    layout, mu, rho = two.layout, two.mixed(alpha, two.viscosities), two.mixed(alpha, two.densities)
+    around = _edges(1 / mu, layout)
+    corner = 4 / (around[1:, 1:] + around[1:, :-1] + around[:-1, 1:] + around[:-1, :-1])
+    middles, corners, volumes, beside = [], [], [], []
+    for k, axis in enumerate(_axes(layout)):
+        mode = "wrap" if layout.periodic[k] else "edge"
+        width = [(1, 1) if d == axis.own else (0, 0) for d in (0, 1)]
+        middles.append(_take(jnp.pad(mu, width, mode=mode), axis.own, axis.first, axis.count + 1))
+        corners.append(_take(corner, axis.own, axis.first, axis.count))
+        inverse, free = 1 / _between(layout, jnp.pad(rho, width, mode=mode), axis), two.free(k)
+        if free is not None:
+            inverse = inverse * _take(free, axis.own, axis.first, axis.count)
+        if two.open is None:
+            beside.append(None)
+        else:
+            share = _take(two.open[k], axis.own, axis.first, axis.count)
+            # the wall of a body lies halfway between a face beside it and one within it
+            wider = jnp.pad(share, [(1, 1) if d != axis.own else (0, 0) for d in (0, 1)], mode="edge")
+            beside.append(1 + jnp.abs(jnp.diff(wider, axis=1 - axis.own)))
+        volumes.append(inverse)
+    return Viscous((middles[0], middles[1]), (corners[0], corners[1]), (volumes[0], volumes[1]), (beside[0], beside[1]))
+
+
+def friction(two: TwoFluids, stress: Viscous, u: jax.Array, v: jax.Array, walls: Walls) -> tuple[jax.Array, jax.Array]:
+    """∇·(μ (∇u + ∇uᵀ))/ρ on the unknown faces."""
+    layout, found = two.layout, []
+    padded = pad(layout, u, v, walls)
+    for k, axis in enumerate(_axes(layout)):
+        along, across = axis.own, 1 - axis.own
+        h, w = two.spacing[k], two.spacing[1 - k]
+        field, other = padded[k], padded[1 - k]
+        line = _take(_take(field, across, 2, field.shape[across] - 4), along, 1, axis.count + 2)
+        normal = 2 * stress.middle[k] * jnp.diff(line, axis=along) / h
+        n = field.shape[across] - 4
+        line = _take(_take(field, along, 2, axis.count), across, 1, n + 2)
+        slope = jnp.diff(line, axis=across) / w
+        if stress.beside[k] is not None:
+            slope = slope * stress.beside[k]
+        # the other velocity on the ends of the control volume, its faces along `across` all n + 1 of them
+        start = 2 - _axes(layout)[1 - k].first
+        line = _take(_take(other, across, start, n + 1), along, 1 + axis.first, axis.count + 1)
+        shear = stress.corner[k] * (slope + jnp.diff(line, axis=along) / h)
+        found.append((jnp.diff(normal, axis=along) / h + jnp.diff(shear, axis=across) / w) * stress.volume[k])
+    return found[0], found[1]
+
+
+def stiffness(two: TwoFluids, stress: Viscous) -> jax.Array:
+    """A bound of the rates of `friction`, 1/s, after Gershgorin; a third more for what lies beside walls."""
+    rates = []
+    for k, axis in enumerate(_axes(two.layout)):
+        h, w = two.spacing[k], two.spacing[1 - k]
+        along, across = axis.own, 1 - axis.own
+        m, c = stress.middle[k], stress.corner[k]
+        m = _take(m, along, 0, axis.count) + _take(m, along, 1, axis.count)
+        n = c.shape[across] - 1
+        c = _take(c, across, 0, n) + _take(c, across, 1, n)
+        rates.append(jnp.max((4 * m / h**2 + 2 * c / w**2 + 2 * c / (h * w)) * stress.volume[k]))
+    return 4 / 3 * jnp.maximum(*rates)
+
+
+def conductances(two: TwoFluids, alpha: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """1/ρ on all faces normal to x and to y, 0 where they are closed."""
+    rho, found = two.mixed(alpha, two.densities), []
+    for k, along in ((0, 1), (1, 0)):
+        mode = "wrap" if two.layout.periodic[k] else "edge"
+        line = jnp.pad(rho, [(1, 1) if d == along else (0, 0) for d in (0, 1)], mode=mode)
+        n = line.shape[along] - 1
+        inverse = 2 / (_take(line, along, 0, n) + _take(line, along, 1, n))
+        free = two.free(k)
+        found.append(inverse if free is None else inverse * free)
+    return found[0], found[1]
+
+
+def project(
+    two: TwoFluids, alpha: jax.Array, u: jax.Array, v: jax.Array, walls: Walls, tau: jax.Array, guess: Any
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
+    """(u, v) without divergence, the accelerations ∇p/ρ that made it so over a time τ, and p; NaN where the pressure
+    equation could not be solved."""
+    layout = two.layout
+    c = conductances(two, alpha)
+    system = LinearSystem((layout.ny, layout.nx), layout.ends, two.spacing, c)
+    uf, vf = faces(layout, u, v, walls)
+    if two.open is not None:
+        uf, vf = uf * two.open[0], vf * two.open[1]
+    lost = (uf[:, 1:] - uf[:, :-1]) / two.spacing[0] + (vf[1:] - vf[:-1]) / two.spacing[1]
+    p, info = two.solver.solve(system, lost / tau, guess)
+    p = jnp.where(info.converged, p, jnp.nan)
+    gx, gy = gradient(layout, p, two.spacing)
+    gx, gy = (g * i for g, i in zip((gx, gy), unknowns(layout, *c), strict=True))
+    if two.open is not None:
+        u, v = (a * o for a, o in zip((u, v), unknowns(layout, *two.open), strict=True))
+    return u - tau * gx, v - tau * gy, gx, gy, p
+
+
+def advance(
+    two: TwoFluids, controls: Controls, state: State, time: jax.Array, tau: jax.Array, over: jax.Array | None = None
+) -> State:
+    """The state after one step of size τ.
+
+    Args:
+        over: the time over which pressure acts; τ by default.
+    """
+    layout, (dx, dy) = two.layout, two.spacing
+    now, then = two.walls(time), two.walls(time + tau)
+    uf, vf = faces(layout, state.u, state.v, now)
+    if two.open is not None:
+        uf, vf = uf * two.open[0], vf * two.open[1]
+    sx, sy = (uf + tau / 2 * state.du) * (tau / dx), (vf + tau / 2 * state.dv) * (tau / dy)
+    alpha, fx, fy = _volume_fraction.carried(
+        state.alpha,
+        sx,
+        sy,
+        lambda a: _edges(a, layout, 2),
+        lambda f, s, axis: _entering(two, f, s, axis),
+        state.even > 0.5,
+    )
+    mx, my = masses(two, fx, fy, sx, sy)
+    rho = two.mixed(state.alpha, two.densities)
+    u, v = carried_momentum(two, rho, state.u, state.v, now, mx, my, sx, sy)
+
+    stress = viscous(two, alpha)
+    light = two.densities[1]
+    weight = [jnp.where(i > 0, g * (1 - light * i), 0) for g, i in zip(two.gravity, stress.volume, strict=True)]
+    push = [w - g for w, g in zip(weight, (state.gx, state.gy), strict=True)]
+    push[0], push[1] = outward(layout, push[0], state.u, 0, dx), outward(layout, push[1], state.v, 1, dy)
+
+    def rhs(u: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
+        au, av = friction(two, stress, u, v, then)
+        return au + push[0], av + push[1]
+
+    u, v = _stages(controls, rhs, u, v, tau, stiffness(two, stress))
+    u, v = two.given(u + tau * state.gx, v + tau * state.gy, time + tau)
+    u, v, gx, gy, p = project(two, alpha, u, v, then, tau if over is None else over, state.p)
+    new = faces(layout, u, v, then)
+    if two.open is not None:
+        new = new[0] * two.open[0], new[1] * two.open[1]
+    size = jnp.where(tau > 0, tau, 1)
+    return State(alpha, u, v, (new[0] - uf) / size, (new[1] - vf) / size, gx, gy, p, 1 - state.even)
+
+
+def _entering(two: TwoFluids, f: jax.Array, s: jax.Array, axis: int) -> jax.Array:
+    """With what comes in through the ends of an axis: what is given at walls, the second fluid from outside."""
+    k = 1 - axis
+    for place, end, sign, given in (
+        (0, two.layout.ends[k][0], 1, two.inflow[2 * k]), (-1, two.layout.ends[k][1], -1, two.inflow[2 * k + 1])
+    ):  # fmt: skip
+        if end is End.PERIODIC:
+            continue
+        at = (slice(None), place) if axis == 1 else place
+        f = f.at[at].set(jnp.where(sign * s[at] > 0, s[at] * given, f[at]))
+    return f
+
+
+def _stages(controls: Controls, rhs: Callable, u0: jax.Array, v0: jax.Array, tau: jax.Array, rate: jax.Array) -> Any:
+    """u' = rhs(u) over τ, by a Chebyshev scheme with as many stages as its largest rate asks for."""
+    rate = lax.stop_gradient(rate)
+    few = tau * rate <= _stabilised.LIMIT_DIFFUSION_FOUR
+    many = jnp.ceil(jnp.sqrt(tau * rate / _stabilised.LIMIT_DIFFUSION_CHEBYSHEV))
+    many = jnp.where(jnp.isfinite(many), many, 5)
+    stages = jnp.where(few, 4, jnp.clip(many, 5, _stabilised.MAX_STAGES)).astype(int)
+    coefficients = jnp.asarray(_stabilised.table(), u0.dtype)[jnp.where(few, 0, stages - 3)]
+    fu0, fv0 = rhs(u0, v0)
+    first = tau * coefficients[0, 2]
+
+    def body(carry: Any) -> Any:
+        j, uj, vj, ui, vi = carry
+        mu, nu, mu_t, gamma_t, _ = coefficients[j]
+        fu, fv = rhs(uj, vj)
+        rest, mu_t, gamma_t = 1 - mu - nu, tau * mu_t, tau * gamma_t
+        un = rest * u0 + mu * uj + nu * ui + mu_t * fu + gamma_t * fu0
+        vn = rest * v0 + mu * vj + nu * vi + mu_t * fv + gamma_t * fv0
+        return j + 1, un, vn, uj, vj
+
+    init = (jnp.ones((), int), u0 + first * fu0, v0 + first * fv0, u0, v0)
+    bound = _stabilised.MAX_STAGES
+    _, u, v, _, _ = controls.loop(lambda c: c[0] < stages, body, init, bound, bound)
+    return u, v
+
+
+class TwoPhaseStepper(Stepper):
+    """Frames hold all face velocities, α and p.
+
+    Args:
+        cfl: share of a cell that may be swept in a step.
+    """
+
+    def __init__(self, two: TwoFluids, controls: Controls, cfl: float):
+        self.two, self.controls, self.cfl = two, controls, cfl
+
+    def step(self, state: State, time: jax.Array, remaining: jax.Array) -> tuple[State, jax.Array, jax.Array]:
+        tau, steps = self.plan(state, remaining)
+        return advance(self.two, self.controls, state, time, tau), tau, steps
+
+    def plan(self, state: State, remaining: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(τ, steps): equal steps over what is left, within the limits of advection, weight and viscosity."""
+        two, (dx, dy) = self.two, self.two.spacing
+        alpha, u, v = lax.stop_gradient((state.alpha, state.u, state.v))
+        uf, vf = map(jnp.abs, faces(two.layout, u, v))
+        swept = jnp.maximum(uf[:, 1:], uf[:, :-1]) / dx + jnp.maximum(vf[1:], vf[:-1]) / dy
+        rate = jnp.maximum(jnp.max(swept), two.wall_speed / jnp.minimum(dx, dy)) / self.cfl
+        fall = jnp.maximum(jnp.abs(two.gravity[0]) / dx, jnp.abs(two.gravity[1]) / dy) / self.cfl
+        thick = stiffness(two, viscous(two, alpha)) / (
+            _stabilised.LIMIT_DIFFUSION_CHEBYSHEV * _stabilised.MAX_STAGES**2
+        )
+        rate = jnp.maximum(jnp.maximum(rate, jnp.sqrt(fall)), thick)
+        steps = lax.stop_gradient(jnp.maximum(jnp.ceil(remaining * rate * (1 - 1e-5)), 1))
+        return remaining * (1 / steps), steps
+
+    def frame(self, state: State, time: jax.Array) -> dict[str, jax.Array]:
+        uf, vf = faces(self.two.layout, state.u, state.v, self.two.walls(time))
+        return {"u_face": uf, "v_face": vf, "p": state.p, "alpha": state.alpha}
+
+
+def begin(
+    two: TwoFluids, controls: Controls, alpha: jax.Array, u: jax.Array, v: jax.Array, time: Any, cfl: float
+) -> State:
+    """The state at the start: velocities made free of divergence by a step of no length, then the pressure from a very
+    small one. Both are turns of one loop, for what is compiled is large."""
+    layout = two.layout
+    walls = two.walls(time)
+    zero = jnp.zeros((layout.ny, layout.nx), alpha.dtype)
+    one = jnp.ones((), alpha.dtype)
+    uf, vf = faces(layout, u, v, walls)
+    start = State(alpha, *two.given(u, v, time), 0 * uf, 0 * vf, 0 * u, 0 * v, zero, one)
+
+    def turn(first: jax.Array, state: State) -> State:
+        tau, _ = TwoPhaseStepper(two, controls, cfl).plan(state, jnp.asarray(1e30, alpha.dtype))
+        tau = jnp.where(first, 0, 1e-3 * tau)
+        after = advance(two, controls, state, time, tau, jnp.where(first, 1, tau))
+        # of the first turn the velocity is kept, of the second one the pressure
+        still = start._replace(u=after.u, v=after.v)
+        return jax.tree.map(
+            lambda a, b: jnp.where(first, a, b), still, state._replace(gx=after.gx, gy=after.gy, p=after.p)
+        )
+
+    state, _ = lax.scan(lambda state, first: (turn(first, state), None), start, jnp.array([True, False]))
+    return state
