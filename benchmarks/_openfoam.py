@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import subprocess
 import tempfile
 import time
@@ -15,7 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-HEADER = "FoamFile {{ version 2.0; format {format}; class {cls}; object {name}; }}\n"
+from sciml.solvers._foam_files import instants, internal, put
+from sciml.solvers._foam_run import environment, version
+
+__all__ = ["Cavity", "environment", "run", "velocity", "version", "write"]
 
 
 @dataclass(frozen=True)
@@ -40,32 +40,11 @@ class Cavity:
     predictor: bool = True
 
 
-@cache
-def environment() -> dict[str, str] | None:
-    """The environment of the installed OpenFOAM; None where there is none."""
-    if shutil.which("icoFoam") is None:
-        return None
-    bashrc = Path("/usr/share/openfoam/etc/bashrc")
-    if not bashrc.exists():
-        return dict(os.environ)
-    shell = f"source {bashrc} >/dev/null 2>&1; env -0"
-    told = subprocess.run(["bash", "-c", shell], capture_output=True, check=False).stdout.decode()
-    return dict(line.split("=", 1) for line in told.split("\0") if "=" in line)
-
-
-@cache
-def version() -> str:
-    """As icoFoam names itself: release and patch."""
-    told = subprocess.run(["icoFoam", "-help"], env=environment(), capture_output=True, check=True, text=True).stdout
-    found = re.search(r"OpenFOAM-\s*\(?(\w+).*?patch=(\w+)", told, re.DOTALL)
-    return f"{found[1]} patch {found[2]}" if found else "unknown"
-
-
 def write(folder: Path, case: Cavity) -> None:
     """The case's dictionaries and its mesh."""
 
-    put = partial(_put, folder)
-    put(
+    write_file = partial(put, folder)
+    write_file(
         "system/controlDict",
         "dictionary",
         f"""application icoFoam; startFrom startTime; startTime 0; stopAt endTime; endTime {case.end:.12g};
@@ -74,7 +53,7 @@ writeFormat binary; writePrecision 12; writeCompression off; timeFormat general;
 runTimeModifiable false;
 """,
     )
-    put(
+    write_file(
         "system/fvSchemes",
         "dictionary",
         f"""ddtSchemes {{ default {case.time_scheme}; }}
@@ -86,7 +65,7 @@ snGradSchemes {{ default orthogonal; }}
 """,
     )
     smoother = "smoother GaussSeidel;" if case.pressure == "GAMG" else "preconditioner DIC;"
-    put(
+    write_file(
         "system/fvSolution",
         "dictionary",
         f"""solvers {{
@@ -98,8 +77,8 @@ PISO {{ momentumPredictor {"yes" if case.predictor else "no"};
   nCorrectors {case.correctors}; nNonOrthogonalCorrectors 0; pRefCell 0; pRefValue 0; }}
 """,
     )
-    put("constant/transportProperties", "dictionary", f"nu [0 2 -1 0 0 0 0] {1 / case.reynolds:.12g};\n")
-    put(
+    write_file("constant/transportProperties", "dictionary", f"nu [0 2 -1 0 0 0 0] {1 / case.reynolds:.12g};\n")
+    write_file(
         "0/U",
         "volVectorField",
         """dimensions [0 1 -1 0 0 0 0];
@@ -107,7 +86,7 @@ internalField uniform (0 0 0);
 boundaryField { lid { type fixedValue; value uniform (1 0 0); } walls { type noSlip; } sides { type empty; } }
 """,
     )
-    put(
+    write_file(
         "0/p",
         "volScalarField",
         """dimensions [0 2 -2 0 0 0 0];
@@ -120,19 +99,13 @@ boundaryField { lid { type zeroGradient; } walls { type zeroGradient; } sides { 
         (folder / "constant" / "polyMesh" / name).write_bytes(content)
 
 
-def _put(folder: Path, name: str, cls: str, text: str) -> None:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(HEADER.format(format="ascii", cls=cls, name=path.name) + text)
-
-
 @cache
 def _mesh(n: int) -> dict[str, bytes]:
     """The files of a mesh of n × n cells: many runs share one, and making it takes longer than a short run."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _put(folder, "system/controlDict", "dictionary", "startTime 0; endTime 1; deltaT 1; writeInterval 1;\n")
-        _put(
+        put(folder, "system/controlDict", "dictionary", "startTime 0; endTime 1; deltaT 1; writeInterval 1;\n")
+        put(
             folder,
             "system/blockMeshDict",
             "dictionary",
@@ -172,20 +145,7 @@ def run(folder: Path) -> float:
 
 def velocity(folder: Path, at: float, cells: int) -> np.ndarray:
     """(2, y, x) velocities on cell centres at a written time."""
-    name = min((d.name for d in folder.iterdir() if _is_time(d.name)), key=lambda n: abs(float(n) - at))
-    if abs(float(name) - at) > 1e-6 * max(at, 1):
-        raise RuntimeError(f"{folder}: no time {at}, the nearest is {name}")
-    content = (folder / name / "U").read_bytes()
-    match = re.search(rb"nonuniform\s+List<vector>\s+(\d+)\s*\(", content)
-    if match is None:
-        raise RuntimeError(f"{folder}/{name}/U: no list of vectors")
-    count = int(match[1])
-    values = np.frombuffer(content, np.float64, 3 * count, match.end()).reshape(cells, cells, 3)
-    return np.moveaxis(values[..., :2], -1, 0)
-
-
-def _is_time(name: str) -> bool:
-    try:
-        return float(name) > 0
-    except ValueError:
-        return False
+    written, place = min(((t, path) for t, path in instants(folder) if t > 0), key=lambda pair: abs(pair[0] - at))
+    if abs(written - at) > 1e-6 * max(at, 1):
+        raise RuntimeError(f"{folder}: no time {at}, the nearest is {place.name}")
+    return np.moveaxis(internal(place / "U", cells * cells).reshape(cells, cells, 3)[..., :2], -1, 0)

@@ -21,6 +21,7 @@ class FieldSpec:
     Args:
         role: "state" fields determine the future; "diagnostic" ones (pressure of an incompressible flow) follow.
         location: where values live: "cell", "face" or "node".
+        bounds: the least and the largest value that it can have, where there are such.
     """
 
     name: str
@@ -28,6 +29,7 @@ class FieldSpec:
     location: str = "cell"
     role: str = "state"
     description: str = ""
+    bounds: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         for what, value, known in (

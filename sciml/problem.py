@@ -102,6 +102,8 @@ class Problem(ABC):
     scaled: bool = True
     #: fields that are the components of a velocity, in the order x, y, z; () where there is none
     velocity: tuple[str, ...] = ()
+    #: the field that is the volume fraction of the first of two fluids; "" where there is one fluid
+    phase: str = ""
     #: what its data keep, where no equation says it (`Observed` of a `DataProblem`)
     observed: Any = None
 

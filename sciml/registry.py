@@ -121,6 +121,7 @@ solvers = Registry(
     {
         "incompressible_flow": "sciml.solvers.incompressible",
         "two_phase_flow": "sciml.solvers.two_phase",
+        "openfoam": "sciml.solvers.openfoam",
         "pseudo_spectral": "sciml.solvers.pseudospectral",
         "finite_volume": "sciml.solvers.finite_volume",
         "surrogate": "sciml.solvers.surrogate",

@@ -46,6 +46,7 @@ def test_import_is_light_and_fast():
         ("sciml.solvers", ("torch", "jax", "xarray", "matplotlib")),
         ("sciml.solvers.finite_volume", ("torch", "matplotlib")),
         ("sciml.solvers.pseudospectral", ("torch", "matplotlib")),
+        ("sciml.solvers.openfoam", ("torch", "jax", "xarray", "matplotlib")),
     ],
 )
 def test_sub_packages_load_one_backend_only(module, forbidden):

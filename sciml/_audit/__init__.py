@@ -12,7 +12,9 @@ says no more than "as right as this grid can tell".
 
 Where a mask, or a body in the geometry, makes some cells solid or cuts them, control volumes whose defect reads a value
 of such a cell are left out, and with them every larger one that contains them; invariants are integrals over the rest.
-The whole domain is balanced all the same where what goes into the body is known, see `sciml._audit.bodies`.
+The whole domain is balanced all the same where what goes into the body is known, see `sciml._audit.bodies`; where no
+rates of change are known it is balanced between frames, see `sciml._audit.in_time`. Fields that have bounds are held
+within them.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ import numpy as np
 from sciml._audit.balances import audit_balance, fields_of
 from sciml._audit.bodies import audit_domain, audit_walls, back_flow, cut_cells, embedded
 from sciml._audit.conditions import audit_boundaries, audit_invariants
-from sciml._audit.data import audit_data
+from sciml._audit.data import audit_data, bounds_of
+from sciml._audit.in_time import audit_between
 from sciml._audit.rows import Audit, Defect
 from sciml._audit.view import View, fluid_cells
 from sciml.errors import InputError
@@ -34,6 +37,9 @@ from sciml.support import Grid, check_span
 
 if TYPE_CHECKING:
     import xarray
+
+#: by which a value may leave its bounds
+ROUNDINGS = 8.0
 
 __all__ = ["Audit", "Defect", "audit"]
 
@@ -99,7 +105,10 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
         if absent:
             notes.append(f"{name}: not computed, the solution does not hold {', '.join(absent)}")
         elif balance.storage is not None and view.rates_from is None:
-            notes.append(f"{name}: not computed, it needs rates of change")
+            between = audit_between(name, balance, view, body)
+            rows += between
+            left = "over the whole domain alone, between frames: others need" if between else "not computed, it needs"
+            notes.append(f"{name}: {left} rates of change")
         else:
             found = audit_balance(name, balance, view, chosen)
             if body is not None:
@@ -111,7 +120,7 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
             if not found:
                 notes.append(f"{name}: not computed, every control volume touches a solid cell")
     for boundary in case.boundary_conditions:
-        if boundary not in SIDES and (body is None or boundary not in body.names):
+        if boundary not in SIDES and boundary not in view.parts and (body is None or boundary not in body.names):
             notes.append(f"boundary values on {boundary}: not computed, it is no side of the grid")
     for boundary in back_flow(view, chosen):
         notes.append(
@@ -122,6 +131,11 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
     if body is not None:
         rows += audit_walls(view, body, chosen)
     rows += audit_invariants(view)
+    rows += [
+        bounds_of(f.name, view.stored(f.name), *f.bounds, Grid(grid.faces, grid.periodic, view.wet), ROUNDINGS)
+        for f in case.problem.fields
+        if f.bounds is not None and f.name in view.fields
+    ]
     return Audit(case.problem.name, case.label or repr(case), tuple(rows), tuple(notes), len(chosen))
 
 

@@ -8,14 +8,17 @@ and of momentum the force on it, where the solution holds that.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from sciml._audit.rows import Defect
 from sciml._audit.view import View
 from sciml.boundary import Outflow
+from sciml.derivatives import numpy as provider
 from sciml.errors import InputError
-from sciml.expressions import Balance, Field, leaves, time_derivative
+from sciml.expressions import Balance, Expression, Field, evaluate, leaves, time_derivative
 from sciml.geometry import AXES, Box
 from sciml.problem import Case
 from sciml.support import Apertures, EmbeddedBoundary, Grid, Stencil
@@ -43,29 +46,29 @@ def cut_cells(case: Case, grid: Grid, body: EmbeddedBoundary | str | None) -> np
 def audit_domain(name: str, balance: Balance, view: View, body: EmbeddedBoundary, chosen: list[int]) -> list[Defect]:
     """The balance of the whole domain, for each component whose exchange with the body is known."""
     components, grid, case = balance.components(), body.grid, view.case
-    taken = [_taken(k, c, view, body) for k, c in enumerate(components)]
+    goes_in = [taken(k, c, view, body) for k, c in enumerate(components)]
     sums, others = np.zeros((len(components), len(chosen))), np.zeros((len(components), len(chosen)))
     sizes = np.zeros(len(components))
     shares, total = body.apertures.volumes * grid.volumes(), float((body.apertures.volumes * grid.volumes()).sum())
     for j, k in enumerate(chosen):
         lattices = [view.lattice(k, order=o, filled=True) for o in (2, 4 if min(grid.shape) >= 5 else 2)]
         for i, (storage, _, source) in enumerate(components):
-            goes = taken[i]
+            goes = goes_in[i]
             if goes is None:
                 continue
             stored = -1.0 * lattices[0].cells(source) * np.ones(grid.shape)
             if storage is not None:
                 stored = stored + lattices[0].cells(time_derivative(storage))
             inside = float((stored * shares).sum())
-            through = [_through(lattice.fluxes(balance)[i], body) for lattice in lattices]
-            sums[i, j] = (inside + through[0][0] + goes[k]) / total
+            crossing = [through(lattice.fluxes(balance)[i], grid, body.apertures.faces) for lattice in lattices]
+            sums[i, j] = (inside + crossing[0][0] + goes[k]) / total
             # cells whose middle is in the body hold no value that is known
             lost = float((np.abs(stored) * np.where(view.cut, shares, 0.0)).sum()) / 4
-            others[i, j] = (abs(through[1][0] - through[0][0]) + lost) / total
-            sizes[i] += through[0][1] / len(chosen)
+            others[i, j] = (abs(crossing[1][0] - crossing[0][0]) + lost) / total
+            sizes[i] += crossing[0][1] / len(chosen)
     rows = []
     for i in range(len(components)):
-        if taken[i] is None:
+        if goes_in[i] is None:
             continue
         label = name if len(components) == 1 else f"{name} {AXES[i]}"
         rms, flux = float(np.sqrt(np.mean(sums[i] ** 2))), math.sqrt(sizes[i])
@@ -88,7 +91,7 @@ def back_flow(view: View, chosen: list[int]) -> list[str]:
     """The open ends through which fluid comes back in some frame: there the flow solver gives the pressure another
     value than the problem states."""
     found = []
-    velocity = view.case.problem.velocity
+    velocity = () if view.case.problem.phase else view.case.problem.velocity  # of two fluids air comes in at p = 0
     for name, conditions in view.case.boundary_conditions.items():
         part = view.case.geometry.boundaries.get(name)
         if part is None or part.side is None:
@@ -105,31 +108,51 @@ def back_flow(view: View, chosen: list[int]) -> list[str]:
     return found
 
 
-def _taken(k: int, component: tuple, view: View, body: EmbeddedBoundary) -> np.ndarray | None:
+def taken(k: int, component: tuple, view: View, body: EmbeddedBoundary) -> np.ndarray | None:
     """(T,) what goes into the body at each time; None where that is not known."""
     storage, flux, _ = component
-    fields = {leaf.name for e in flux for leaf in leaves(e) if isinstance(leaf, Field)}
-    if storage is None and fields <= set(view.case.problem.velocity):
-        given = [view.case.boundary_conditions.get(part, {}).get(f) for part in body.names for f in fields]
+    velocity = view.case.problem.velocity
+    if velocity and all(_carried(e, velocity) for e in flux):
+        given = [view.case.boundary_conditions.get(part, {}).get(f) for part in body.names for f in velocity]
         return np.zeros(len(view.times)) if all(c is not None and c.zero for c in given) else None
     stored = set() if storage is None else {leaf.name for leaf in leaves(storage) if isinstance(leaf, Field)}
-    velocity = view.case.problem.velocity
-    if k < len(velocity) and stored == {velocity[k]}:
+    if k < len(velocity) and stored & set(velocity) == {velocity[k]}:
         return view.quantities.get(f"force_{AXES[k]}")
     return None
 
 
-def _through(fluxes: list[np.ndarray], body: EmbeddedBoundary) -> tuple[float, float]:
-    """What leaves through the sides of the grid, and the mean square of the flux there."""
+def _carried(flux: Expression, velocity: Sequence[str]) -> bool:
+    """Whether a flux is none where the velocity is none, whatever else there is."""
+    random = np.random.default_rng(0)
+
+    def leaf(e: Expression) -> Any:
+        return 0.0 if isinstance(e, Field) and e.name in velocity else random.random() + 0.5
+
+    # slopes of a velocity that vanishes on a wall do not
+    return evaluate(flux, leaf, lambda e: random.random() + 0.5, provider.backend.functions) == 0
+
+
+def through(
+    fluxes: Sequence[np.ndarray], grid: Grid, shares: Sequence[np.ndarray] | None = None
+) -> tuple[float, float]:
+    """What leaves through the sides of a grid, and the mean square of the flux there.
+
+    Args:
+        fluxes: along each axis, on the faces normal to it.
+        shares: how much of each of these faces is open; all of it by default.
+    """
     total, squares = 0.0, []
     for axis, flux in enumerate(fluxes):
-        if body.grid.periodic[axis]:
+        if grid.periodic[axis]:
             continue
-        widths = body.grid.widths[1 - axis]
+        areas = np.ones(())
+        for other in range(grid.dimensions - 1, -1, -1):
+            if other != axis:
+                areas = areas[..., None] * grid.widths[other]
         for end, sign in ((0, -1.0), (-1, 1.0)):
-            share = np.take(body.apertures.faces[axis], end, axis=-1 - axis)
+            share = np.ones(areas.shape) if shares is None else np.take(shares[axis], end, axis=-1 - axis)
             values = np.where(share > 0, np.take(flux, end, axis=-1 - axis), 0.0)
-            total += sign * float((values * share * widths).sum())
+            total += sign * float((values * share * areas).sum())
             squares.append(float((values**2 * share).mean()))
     return total, float(np.mean(squares)) if squares else 0.0
 

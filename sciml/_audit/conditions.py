@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 
@@ -16,26 +17,22 @@ def audit_boundaries(view: View, chosen: list[int]) -> list[Defect]:
     """Given boundary values against those of the solution: stored on the face, else extrapolated from inside."""
     rows = []
     scales = view.case.scales.fields
-    for boundary, conditions in view.case.boundary_conditions.items():
-        part = view.case.geometry.boundaries.get(boundary)
-        if part is None or part.side is None:  # no side of the grid
-            continue
-        axis, end = part.side
-        points = view.grid.side_points(axis, end)
-        for name, condition in conditions.items():
+    for boundary, on_sides in view.parts.items():
+        for name, condition in view.case.boundary_conditions[boundary].items():
             if not condition.given or name not in view.fields:
                 continue
             gaps, floors = [], []
-            for k in chosen:
+            for k, (axis, end, here) in product(chosen, on_sides):
+                points = view.grid.side_points(axis, end)[here]
                 stored = {(n, a): v[k] for (n, a), v in view.faces.items()}
                 found = []
                 for order in (2, 4):
                     lattice = provider.lattice(view.grid, {name: view.fields[name][k]}, face_values=stored, order=order)
                     face = lattice.faces(Field(name), axis)
-                    found.append(np.take(face, -end, axis=-1 - axis).ravel())
+                    found.append(np.take(face, -end, axis=-1 - axis).ravel()[here])
                 gaps.append(found[0] - np.ravel(condition.at(float(view.times[k]), points)))
                 floors.append(found[1] - found[0])
-            gaps, floors = (present(np.array(g), view) for g in (gaps, floors))
+            gaps, floors = (present(np.concatenate(g), view) for g in (gaps, floors))
             if not gaps.size:
                 continue
             rms = math.sqrt(float(np.mean(np.square(gaps))))

@@ -46,7 +46,7 @@ def audit_data(solution: Any, case: Case) -> tuple[list[Defect], list[str], int]
         notes.append("bounds: not checked, nothing is known of the training data; audit an answer of a trained model")
     for name, (low, high) in observed.bounds.items():
         if name in found:
-            rows.append(_bounds(name, found[name], low, high, support))
+            rows.append(bounds_of(name, found[name], low, high, support))
     if steady or frames < 2:
         if observed.conserved:
             notes.append("conserved integrals: not checked, the solution has one frame")
@@ -92,9 +92,12 @@ def _inner(values: np.ndarray, support: Support) -> np.ndarray:
     return flat if support.inside is None else flat[:, support.inside.reshape(-1)]
 
 
-def _bounds(name: str, values: np.ndarray, low: float, high: float, support: Support) -> Defect:
+def bounds_of(
+    name: str, values: np.ndarray, low: float, high: float, support: Support, roundings: float = 1.0
+) -> Defect:
+    """The share of values (T, *shape) that lie beyond, by more than so many roundings."""
     inner = _inner(values, support)
-    rounding = float(np.finfo(values.dtype).eps) * max(abs(low), abs(high))
+    rounding = roundings * float(np.finfo(values.dtype).eps) * max(abs(low), abs(high))
     beyond = np.maximum(np.maximum(low - inner, inner - high), 0.0)
     out = beyond > rounding
     span = (high - low) or max(abs(low), abs(high)) or 1.0

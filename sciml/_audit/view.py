@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sciml.arrays import clock
+from sciml.boundary import Outflow
 from sciml.derivatives import numpy as provider
 from sciml.errors import InputError
+from sciml.expressions import Field
 from sciml.geometry import AXES
 from sciml.problem import Case
 from sciml.support import Grid
@@ -36,6 +38,7 @@ class View:
         )
         # what solid cells hold is no value: NaN there marks whatever is computed from it
         self.fields = {n: self._frames(np.where(wet, solution[n].values, np.nan)) for n in self.names}
+        self._solution = solution
         self.epsilon = max(float(np.finfo(v.dtype).eps) for v in solution[self.names].values() if v.dtype.kind == "f")
         self.faces = {
             (n, a): self._frames(np.where(_beside(wet, a, grid.periodic[a]), solution[f"{n}_face"].values, np.nan))
@@ -56,11 +59,17 @@ class View:
         }
         self.quantities = {q.name: np.asarray(solution[q.name].values, dtype=np.float64)
                            for q in case.problem.quantities if q.name in solution}  # fmt: skip
+        self.parts = _parts(case, grid)
         self.why_no_rates = ""
         self.rates_from = self._choose_rates()
         self.coarse_grid = None
         if all(n % 2 == 0 and n >= 8 for n in grid.shape):
             self.coarse_grid = Grid(tuple(f[::2] for f in grid.faces), grid.periodic)
+
+    def stored(self, name: str) -> np.ndarray:
+        """The frames of a field as they are stored, in their own type."""
+        values = self._solution[name].values
+        return values[None] if self.steady else values
 
     def _frames(self, values: np.ndarray) -> np.ndarray:
         values = np.asarray(values, dtype=np.float64)
@@ -124,7 +133,7 @@ class View:
             # values that vary along a boundary are left to extrapolation on the coarse grid
             boundary[name] = {f: c for f, c in conditions.items() if not (coarse and c.in_space)}
         grid = self.coarse_grid if coarse and self.coarse_grid is not None else self.grid
-        return provider.lattice(
+        found = provider.lattice(
             grid,
             {n: cell(v[k]) for n, v in self.fields.items()},
             parameters=self.case.parameters,
@@ -135,6 +144,61 @@ class View:
             face_values={(n, a): face(v[k], a) for (n, a), v in self.faces.items()},
             order=order,
         )
+        if not coarse:
+            for name, on_sides in self.parts.items():
+                if self.case.geometry.boundaries[name].side is None:
+                    self._hold(found, name, on_sides, float(self.times[k]))
+                self._upwind(found, name, on_sides)
+        return found
+
+    def _upwind(self, lattice: Any, part: str, on_sides: list[tuple[int, int, np.ndarray]]) -> None:
+        """Of two fluids: through what is open goes what is beside it, and the second one comes in."""
+        phase, velocity = self.case.problem.phase, self.case.problem.velocity
+        if phase not in self.fields or not isinstance(self.case.boundary_conditions[part].get(phase), Outflow):
+            return
+        for axis, end, here in on_sides:
+            if velocity[axis] not in self.fields:
+                continue
+            across = np.take(lattice.faces(Field(velocity[axis]), axis), -end, axis=-1 - axis).reshape(-1)
+            beside = np.take(lattice.cells(Field(phase)), -end, axis=-1 - axis).reshape(-1)
+            values = np.array(lattice.faces(Field(phase), axis))
+            layer = np.take(values, -end, axis=-1 - axis)
+            layer.reshape(-1)[here] = np.where(across * (2 * end - 1) > 0, beside, 0.0)[here]
+            lattice.hold(phase, axis, _with_layer(values, layer, axis, end))
+
+    def _hold(self, lattice: Any, part: str, on_sides: list[tuple[int, int, np.ndarray]], time: float) -> None:
+        """Give a lattice the values on a part of a side, of which it knows whole ones."""
+        for axis, end, here in on_sides:
+            points = self.grid.side_points(axis, end)[here]
+            for name, condition in self.case.boundary_conditions[part].items():
+                if condition.given and name in self.fields and (name, axis) not in self.faces:
+                    values = np.array(lattice.faces(Field(name), axis))
+                    layer = np.take(values, -end, axis=-1 - axis)
+                    layer.reshape(-1)[here] = condition.at(time, points)
+                    lattice.hold(name, axis, _with_layer(values, layer, axis, end))
+
+
+def _with_layer(values: np.ndarray, layer: np.ndarray, axis: int, end: int) -> np.ndarray:
+    at: list[Any] = [slice(None)] * values.ndim
+    at[values.ndim - 1 - axis] = -end
+    values[tuple(at)] = layer
+    return values
+
+
+def _parts(case: Case, grid: Grid) -> dict[str, list[tuple[int, int, np.ndarray]]]:
+    """Of each boundary with conditions the sides of the grid on which it lies: axis, end, and which of their faces."""
+    found: dict[str, list[tuple[int, int, np.ndarray]]] = {}
+    for name in case.boundary_conditions:
+        part = case.geometry.boundaries.get(name)
+        if part is None:
+            continue
+        for axis in (a for a in range(grid.dimensions) if not grid.periodic[a]):
+            for end in (0, 1):
+                if part.side in (None, (axis, end)):
+                    here = np.atleast_1d(part.contains(grid.side_points(axis, end)))
+                    if here.any():
+                        found.setdefault(name, []).append((axis, end, here))
+    return found
 
 
 def fluid_cells(solution: xarray.Dataset, case: Case, grid: Grid) -> np.ndarray:

@@ -149,6 +149,10 @@ class Lattice:
 
     # Values at the faces normal to one axis
 
+    def hold(self, name: str, axis: int, values: Any) -> None:
+        """Take `values` for those of a field on the faces normal to an axis, where its own value is asked for."""
+        self._faces[axis][Field(name)] = values
+
     def faces(self, e: Expression, axis: int) -> Any:
         return evaluate(
             e,

@@ -11,7 +11,7 @@ from sciml.problem import FieldSpec, ParameterSpec
 FIELDS = (
     FieldSpec("u", "m s-1", description="velocity along x"),
     FieldSpec("v", "m s-1", description="velocity along y"),
-    FieldSpec("alpha", "1", description="volume fraction of water"),
+    FieldSpec("alpha", "1", description="volume fraction of water", bounds=(0.0, 1.0)),
     FieldSpec(
         "p", "Pa", role="diagnostic", description="pressure above that of air at rest, zero where the domain is open"
     ),

@@ -11,7 +11,7 @@ from sciml.boundary import Conditions, Dirichlet, Outflow
 from sciml.errors import InputError
 from sciml.expressions import Balance, Operators
 from sciml.geometry import Box, Geometry
-from sciml.problem import Case, ParameterSpec, PDEProblem, Profile, Scales
+from sciml.problem import Case, FieldSpec, ParameterSpec, PDEProblem, Profile, Scales
 from sciml.problems import _two_phase
 from sciml.registry import problems
 from sciml.support import Grid
@@ -48,7 +48,11 @@ class DamFlow(PDEProblem):
         ParameterSpec("height", "m", 0.4, 0.0, open_minimum=True),
         ParameterSpec("gravity", "m s-2", 9.81, 0.0),
     )
-    velocity = ("u", "v")
+    quantities = (
+        FieldSpec("force_x", "N m-1", description="force on the barrier along x, per length"),
+        FieldSpec("force_y", "N m-1", description="force on the barrier along y, per length, from above"),
+    )
+    velocity, phase = ("u", "v"), "alpha"
     symmetries = ()
     inlet_height, front = 0.1, 0.5  # m, of what comes in, and where the barrier begins
 

@@ -42,7 +42,7 @@ class TubeFlow(PDEProblem):
         ParameterSpec("length", "m", 1.0, 0.0, open_minimum=True),
         ParameterSpec("diameter", "m", 0.1, 0.0, open_minimum=True),
     )
-    velocity = ("u", "v")
+    velocity, phase = ("u", "v"), "alpha"
     symmetries = (Symmetry("mirror", lambda case: case, flip=("y",), odd=("v",)),)
 
     def geometry(self, case: Case) -> Box:

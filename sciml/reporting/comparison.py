@@ -80,7 +80,8 @@ def compare(
         title=f"{problem.title}: {_listed(list(groups))} against what needs no training",
         data_name=name, fields=fields, facts=gather.data_facts(dataset, name, split), runs=runs_,
         versions=gather.versions(), split=split, steady=problem.steady, time_unit=problem.time_unit,
-        length_unit=problem.length_unit, velocity=problem.velocity, equations=bool(problem.balances()),
+        length_unit=problem.length_unit, velocity=problem.velocity, phase=problem.phase,
+        equations=bool(problem.balances()),
         settings=[("held-out split", split), *([] if problem.steady else length)],
         command=_command(paths, path), threads=_threads(), **parts,
     )  # fmt: skip

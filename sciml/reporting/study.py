@@ -116,6 +116,7 @@ class Study:
         facts: about the data, (name, value) as text.
         settings, versions: as text; command: what makes this page again.
         velocity: fields that are the components of a velocity, in the order x, y, z.
+        phase: the field that is a volume fraction; "" where there is one fluid.
         still: the row that repeats the last state, where there is one.
         equations: whether the problem states any, so that an audit holds solutions against them.
         more: model -> name -> text: further figures for a table of their own.
@@ -146,6 +147,7 @@ class Study:
     threads: int = 0
     more: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     velocity: Sequence[str] = ()
+    phase: str = ""
     equations: bool = True
     still: str | None = None
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sciml.solvers.generation import generate
     from sciml.solvers.incompressible import IncompressibleFlow
     from sciml.solvers.interpolation import ParameterInterpolation
+    from sciml.solvers.openfoam import OpenFOAM
     from sciml.solvers.pseudospectral import PseudoSpectral
     from sciml.solvers.surrogate import Surrogate, load
     from sciml.solvers.two_phase import TwoPhaseFlow
@@ -22,6 +23,7 @@ _HOMES = {
     "FiniteVolume": "finite_volume",
     "IncompressibleFlow": "incompressible",
     "MeanField": "baselines",
+    "OpenFOAM": "openfoam",
     "ParameterInterpolation": "interpolation",
     "Persistence": "baselines",
     "PseudoSpectral": "pseudospectral",
@@ -32,8 +34,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "FiniteVolume", "IncompressibleFlow", "MeanField", "ParameterInterpolation", "Persistence", "PseudoSpectral",
-    "Surrogate", "TwoPhaseFlow", "generate", "load",
+    "FiniteVolume", "IncompressibleFlow", "MeanField", "OpenFOAM", "ParameterInterpolation", "Persistence",
+    "PseudoSpectral", "Surrogate", "TwoPhaseFlow", "generate", "load",
 ]  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -13,33 +12,19 @@ import numpy as np
 
 from sciml.boundary import Condition, Dirichlet, InSpace, Outflow, Periodic, Samples, Series
 from sciml.errors import InputError, suggest
-from sciml.expressions import Field, Names, Operators, Parameter
 from sciml.geometry import Box, Geometry
-from sciml.problem import Case, Problem
-from sciml.problems._incompressible import face_velocities, navier_stokes
+from sciml.problem import Case
+from sciml.problems._incompressible import face_velocities
 from sciml.solvers._cut_cells import CLOSED, Body, body_of
 from sciml.solvers._flow_stepper import Flow
 from sciml.solvers._numerical import Begin
+from sciml.solvers._side_values import values_in_time, wall_points
 from sciml.solvers._staggered import Layout, Walls, unknowns
 from sciml.solvers.linear import End, Ends, LinearSolver, LinearSystem
 from sciml.support import Apertures, Grid, Support
 
 # wall, the field along it, the field through it
 WALLS = (("y_min", "u", "v"), ("y_max", "u", "v"), ("x_min", "v", "u"), ("x_max", "v", "u"))
-SAMPLES = 64  # knots in each output interval and time scale for wall values that are given as functions of time
-MOST_SAMPLES = 100_000  # in an interval
-
-
-def equations_fit(problem: Problem) -> bool:
-    """Whether the balances of a problem are, term by term, those that this solver integrates."""
-    q = Names("field", {name: Field(name) for name in ("u", "v", "p")})
-    theta = Names("parameter", {p.name: Parameter(p.name) for p in problem.parameters})
-    try:
-        wanted = navier_stokes(q, Operators(2), theta)
-    except InputError:  # a parameter that incompressible flow needs is missing
-        return False
-    found = problem.balances()
-    return {n: b.components() for n, b in found.items()} == {n: b.components() for n, b in wanted.items()}
 
 
 def arrays(
@@ -67,11 +52,11 @@ def arrays(
                     f"{name}: {f} on {wall} is a function of time; expected the times that will be asked for"
                 )
         corners, middles = wall_points(grid, wall)
-        knots, values = _in_time(conditions[wall][along], times, begun, case.scales.time, corners)
+        knots, values = values_in_time(conditions[wall][along], times, begun, case.scales.time, corners)
         if np.any(values != 0):
             inputs[f"{wall}_{along}"] = (knots, _along(values, len(corners)))
         both = np.concatenate([corners, middles])
-        knots, values = _in_time(conditions[wall][through], times, begun, case.scales.time, both)
+        knots, values = values_in_time(conditions[wall][through], times, begun, case.scales.time, both)
         if np.any(values != 0):
             inputs[f"{wall}_{through}"] = (knots, _means(values, len(middles)))
     if not any(end is End.OPEN for pair in ends for end in pair):
@@ -240,17 +225,6 @@ def _check_closed(name: str, inputs: Mapping[str, Any], grid: Grid) -> None:
         )
 
 
-def wall_points(grid: Grid, wall: str) -> tuple[np.ndarray, np.ndarray]:
-    """(n + 1, 2) where the faces of the cells along a wall meet it, and (n, 2) the middles between."""
-    axis = "xy".index(wall[0])
-    found = []
-    for places in (grid.faces[1 - axis], grid.centres[1 - axis]):
-        points = np.empty((len(places), 2))
-        points[:, axis], points[:, 1 - axis] = grid.faces[axis][-int(wall.endswith("max"))], places
-        found.append(points)
-    return found[0], found[1]
-
-
 def _means(values: np.ndarray, cells: int) -> np.ndarray:
     """Means over the cells along a wall, by Simpson's rule from corners and middles; or what is given at cells."""
     if values.ndim == 1 or values.shape[1] == cells:
@@ -260,27 +234,6 @@ def _means(values: np.ndarray, cells: int) -> np.ndarray:
         return (corners[:, 1:] + 4 * middles + corners[:, :-1]) / 6
     corners = _along(values, cells + 1)
     return (corners[:, 1:] + corners[:, :-1]) / 2
-
-
-def _in_time(
-    condition: Condition, times: Any, begun: float, scale: float, places: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Knots and values: of a function of time `SAMPLES` in each interval and in each of the case's time scales."""
-    value = condition.value
-    if isinstance(value, Series):
-        return value.times, value.values
-    if isinstance(value, InSpace) and value.factor is not None:
-        return value.factor.times, np.stack([np.asarray(value(places, t)) for t in value.factor.times])
-    if isinstance(value, Samples | InSpace) or not callable(value):
-        return np.zeros(1), np.asarray(condition.at(0.0, places), dtype=np.float64)[None]
-    ends = np.unique(np.concatenate([[begun], np.atleast_1d(np.asarray([] if times is None else times, float))]))
-    ends = ends[ends >= begun]
-    if ends.size < 2:
-        return ends, condition.over(ends, places)
-    counts = [min(math.ceil(SAMPLES * max(1.0, gap / scale)), MOST_SAMPLES) for gap in np.diff(ends)]
-    parts = [np.linspace(a, b, n, endpoint=False) for a, b, n in zip(ends[:-1], ends[1:], counts, strict=True)]
-    knots = np.append(np.concatenate(parts), ends[-1])
-    return knots, condition.over(knots, places)
 
 
 def _along(values: np.ndarray, faces: int) -> np.ndarray:
@@ -437,3 +390,10 @@ def _interpolate(time: jax.Array, knots: jax.Array, values: jax.Array) -> jax.Ar
     left = right - 1
     share = jnp.clip((time - knots[left]) / (knots[right] - knots[left]), 0, 1)
     return (1 - share) * values[left] + share * values[right]
+
+
+def forces(case: Case, found: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+    """Of `count` frames the forces on bodies that the problem has a name for."""
+    known = {q.name for q in case.problem.quantities}
+    names = [f"force_{c}" for c in "xy"]
+    return {n: found["force"][:count, k] for k, n in enumerate(names) if "force" in found and n in known}

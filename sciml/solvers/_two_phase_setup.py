@@ -11,34 +11,17 @@ import numpy as np
 
 from sciml.boundary import Dirichlet, Outflow
 from sciml.errors import InputError, suggest
-from sciml.expressions import Field, Names, Operators, Parameter
 from sciml.geometry import SIDES, Box
-from sciml.problem import Case, Problem
-from sciml.problems._two_phase import two_phase
+from sciml.problem import Case
 from sciml.solvers import _flow_setup
 from sciml.solvers._numerical import Begin
+from sciml.solvers._side_values import values_in_time, wall_points
 from sciml.solvers._staggered import Layout, Walls
 from sciml.solvers._two_phase_stepper import TwoFluids
 from sciml.solvers.linear import End, Ends, LinearSolver
 from sciml.support import Apertures, Grid
 
 NAMES = ("density", "viscosity", "air_density", "air_viscosity")
-
-
-def equations_fit(problem: Problem) -> bool:
-    """Whether the balances of a problem are, term by term, those that this solver integrates."""
-    q = Names("field", {name: Field(name) for name in ("u", "v", "p", "alpha")})
-    theta = Names("parameter", {p.name: Parameter(p.name) for p in problem.parameters})
-    found = {n: b.components() for n, b in problem.balances().items()}
-    for gravity in ("gravity", None):
-        try:
-            weight = None if gravity is None else getattr(theta, gravity)
-            wanted = two_phase(q, Operators(2), theta, weight)
-        except InputError:  # a parameter is missing
-            continue
-        if found == {n: b.components() for n, b in wanted.items()}:
-            return True
-    return False
 
 
 class Edge(NamedTuple):
@@ -64,7 +47,7 @@ def edges(case: Case, grid: Grid) -> dict[str, Edge]:
         if wall[0] == "z":
             continue
         axis = SIDES[wall][0]
-        middles = _flow_setup.wall_points(grid, wall)[1]
+        middles = wall_points(grid, wall)[1]
         if domain.periodic[axis]:
             found[wall] = Edge(End.PERIODIC, np.zeros(len(middles), bool), [])
             continue
@@ -115,7 +98,7 @@ def arrays(
             continue
         axis, end = SIDES[wall]
         through, along = "uv"[axis], "vu"[axis]
-        points = dict(zip(("corners", "middles"), _flow_setup.wall_points(grid, wall), strict=True))
+        points = dict(zip(("corners", "middles"), wall_points(grid, wall), strict=True))
         knots, values = _over(case, edge.names, through, times, begun, points["middles"], edge.given)
         if np.any(values != 0):
             inputs[f"{wall}_{through}"] = knots, values
@@ -149,7 +132,7 @@ def arrays(
 def through(case: Case, grid: Grid, edges: Mapping[str, Edge], wall: str, time: float) -> np.ndarray:
     """(n,) the velocity that is given through the cells of a side, 0 where none is."""
     edge, field = edges[wall], "uv"[SIDES[wall][0]]
-    middles = _flow_setup.wall_points(grid, wall)[1]
+    middles = wall_points(grid, wall)[1]
     values = np.zeros(len(middles))
     for part in set(edge.names):
         mine = np.array([n == part for n in edge.names]) & edge.given
@@ -198,7 +181,7 @@ def _over(
         mine = np.array([n == part for n in names]) & given
         if mine.any():
             condition = case.boundary_conditions[part][field]
-            pieces[part] = mine, *_flow_setup._in_time(condition, times, begun, case.scales.time, places[mine])
+            pieces[part] = mine, *values_in_time(condition, times, begun, case.scales.time, places[mine])
     knots = np.unique(np.concatenate([np.zeros(1), *(k for _, k, _ in pieces.values())]))
     if all(len(k) == 1 for _, k, _ in pieces.values()):
         knots = knots[:1]

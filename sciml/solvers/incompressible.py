@@ -15,7 +15,7 @@ from sciml.errors import InputError, is_number, is_whole
 from sciml.problem import Case, Problem
 from sciml.registry import solvers
 from sciml.solver import Start
-from sciml.solvers import _flow_batches, _flow_setup, _flow_stepper, _stabilised, _staggered, _time
+from sciml.solvers import _equations, _flow_batches, _flow_setup, _flow_stepper, _stabilised, _staggered, _time
 from sciml.solvers._numerical import Begin, GridSolver, checked, known_names, since
 from sciml.solvers._promotion import standard
 from sciml.solvers.linear import Direct, End, Ends, LinearSolver
@@ -107,7 +107,7 @@ class IncompressibleFlow(GridSolver):
         """Incompressible Navier-Stokes with constant density and viscosity in two dimensions."""
         if problem.dimensions != 2 or problem.steady or {f.name for f in problem.fields} != {"u", "v", "p"}:
             return False
-        return _flow_setup.equations_fit(problem)
+        return _equations.one_fluid(problem)
 
     def grid(self, case: Case) -> Grid:
         return Grid.uniform(case.geometry, self.resolution, masked=True)
@@ -302,12 +302,7 @@ class IncompressibleFlow(GridSolver):
         grid = self.grid(case)
         coords = {"x": grid.centres[0], "y": grid.centres[1], "x_face": grid.faces[0], "y_face": grid.faces[1]}
         fields = {name: (axes, found[name][:count]) for name, axes in dims.items()}
-        known = {q.name for q in case.problem.quantities}
-        forces = {
-            f"force_{c}": found["force"][:count, k]
-            for k, c in enumerate("xy")
-            if "force" in found and f"force_{c}" in known
-        }
+        forces = _flow_setup.forces(case, found, count)
         steps = {"substeps": int(found["substeps"].sum())}
         return solution(
             case, times[:count], fields, coords, solver=self.name, settings=self.settings, status=status,

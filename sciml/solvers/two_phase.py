@@ -15,7 +15,15 @@ from sciml.errors import InputError, is_number, is_whole
 from sciml.problem import Case, Problem
 from sciml.registry import solvers
 from sciml.solver import Start
-from sciml.solvers import _flow_setup, _staggered, _time, _two_phase_setup, _two_phase_stepper
+from sciml.solvers import (
+    _equations,
+    _flow_setup,
+    _staggered,
+    _time,
+    _two_phase_force,
+    _two_phase_setup,
+    _two_phase_stepper,
+)
 from sciml.solvers._numerical import Begin, GridSolver, checked, known_names, since
 from sciml.solvers._promotion import standard
 from sciml.solvers.linear import End, Ends, LinearSolver, LinearSystem, MultigridCG
@@ -109,7 +117,7 @@ class TwoPhaseFlow(GridSolver):
         """Two incompressible fluids in two dimensions, with or without gravity along −y."""
         if problem.dimensions != 2 or problem.steady or {f.name for f in problem.fields} != {"u", "v", "p", "alpha"}:
             return False
-        return _two_phase_setup.equations_fit(problem)
+        return _equations.two_fluids(problem)
 
     def grid(self, case: Case) -> Grid:
         return Grid.uniform(case.geometry, self.resolution, masked=True)
@@ -163,8 +171,8 @@ class TwoPhaseFlow(GridSolver):
 
         Returns:
             "u", "v", "p", "alpha" (T, ny, nx) at cell centres, "u_face" (T, ny, nx + 1), "v_face" (T, ny + 1, nx),
-            "substeps" (T,) since the last time, and the time "reached" (T,). Where the march stopped, the remaining
-            values are NaN.
+            "substeps" (T,) since the last time, the time "reached" (T,), with bodies the "force" (T, 2) on them, N/m.
+            Where the march stopped, the remaining values are NaN.
 
         Raises:
             InputError: a name that nothing would act on.
@@ -193,7 +201,7 @@ class TwoPhaseFlow(GridSolver):
         frames = _time.march(stepper, controls, state, checked(times, real), start)
         values = frames.values
         u_face, v_face, p = values["u_face"], values["v_face"], values["p"]
-        return {
+        found = {
             "u": (u_face[:, :, 1:] + u_face[:, :, :-1]) / 2,
             "v": (v_face[:, 1:] + v_face[:, :-1]) / 2,
             "p": p,
@@ -203,6 +211,12 @@ class TwoPhaseFlow(GridSolver):
             "substeps": frames.substeps,
             "reached": frames.reached,
         }
+        if two.open is not None:
+            weight = (two.densities[0] - two.densities[1]) * -two.gravity[1]
+            found["force"] = _two_phase_force.force(
+                *two.open, p, found["alpha"], found["u"], found["v"], two.viscosities, weight, two.spacing
+            )
+        return found
 
     # -- cases --------------------------------------------------------------------------------------------------
 
@@ -268,11 +282,12 @@ class TwoPhaseFlow(GridSolver):
         centre, u_face, v_face = ("time", "y", "x"), ("time", "y", "x_face"), ("time", "y_face", "x")
         dims = {"u": centre, "v": centre, "p": centre, "alpha": centre, "u_face": u_face, "v_face": v_face}
         grid = self.grid(case)
+        forces = _flow_setup.forces(case, found, count)
         coords = {"x": grid.centres[0], "y": grid.centres[1], "x_face": grid.faces[0], "y_face": grid.faces[1]}
         return solution(
             case, times[:count], {name: (axes, found[name][:count]) for name, axes in dims.items()}, coords,
             solver=self.name, settings=self.settings, status=status, mask=grid.mask,
-            attrs={"substeps": int(found["substeps"].sum())},
+            quantities=forces, attrs={"substeps": int(found["substeps"].sum())},
         )  # fmt: skip
 
     def _key(self) -> tuple[Any, ...]:

@@ -35,7 +35,10 @@ def profiles(study: Study) -> list[object]:
     flows = [s for s in study.samples if s.predictions and _has_centre_lines(study, s)]
     if flows:
         tabs = [
-            (s.subset or s.label, [Note(describe(study, s)), Figures(_lines(study, s)), *_forces(study, s)])
+            (
+                s.subset or s.label,
+                [Note(describe(study, s)), Figures(_lines(study, s)), *_phases(study, s), *_forces(study, s)],
+            )
             for s in flows
         ]
         where = "along lines that tell much of the flow" if any(s.profiles for s in flows) else "on the centre lines"
@@ -76,6 +79,38 @@ def _lines(study: Study, sample: Sample) -> list[str]:
         words = (value, place) if upright else (place, value)
         items.append(curves.profile(curves_, look, line.title, *words, upright=upright))
     return items
+
+
+def _phases(study: Study, sample: Sample) -> list[object]:
+    """Of two fluids: how much there is of the first one over time, and where they meet at the end."""
+    name, grid = study.phase, sample.support
+    if not name or name not in sample.truth or not isinstance(grid, Grid) or grid.dimensions != 2:
+        return []
+    look = {"truth": _TRUTH} | styles(study)
+    sets = {"truth": sample.truth[name]} | {m: p[name] for m, p in sample.predictions.items() if name in p}
+    unit = study.length_unit
+    inside = np.ones(grid.shape) if grid.inside is None else grid.inside
+    areas = grid.volumes() * inside
+    volumes = [
+        curves.Line(who, sample.times[: len(f)], (f * areas).sum((1, 2))) for who, f in sets.items()
+    ]  # fmt: skip
+    meets = [curves.Line(who, *_contour(f[-1], grid)) for who, f in sets.items()]
+    items = [
+        curves.profile(volumes, look, f"Area where {name} = 1", f"time ({study.time_unit})", f"area ({unit}²)"),
+        curves.profile(meets, look, f"Where {name} = 1/2{at_the_end(study)}", f"x ({unit})", f"y ({unit})"),
+    ]
+    return [Figures(items, f"Left: {name} summed over the domain. Right: where the fluids meet.")]
+
+
+def _contour(values: np.ndarray, grid: Grid, level: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    """x and y of the lines where values are at a level, NaN between two lines."""
+    from contourpy import contour_generator
+
+    known = np.ma.masked_array(values, mask=np.zeros(grid.shape, bool) if grid.inside is None else ~grid.inside)
+    lines = contour_generator(grid.centres[0], grid.centres[1], known).lines(level)
+    pieces = [np.vstack([np.asarray(line), [[np.nan, np.nan]]]) for line in lines]
+    found = np.concatenate(pieces) if pieces else np.full((1, 2), np.nan)
+    return found[:, 0], found[:, 1]
 
 
 def _forces(study: Study, sample: Sample) -> list[object]:
@@ -195,7 +230,7 @@ _CHECKS = (
     ("boundary", "Boundary conditions: defect (floor)"),
     ("invariant", "Invariants: drift (floor)"),
     ("divergence", "Divergence: root mean square (floor)"),
-    ("bounds", "Bounds: share of values beyond those of the training data (floor)"),
+    ("bounds", "Bounds: share of values beyond (floor)"),
 )
 
 
