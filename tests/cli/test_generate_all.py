@@ -66,3 +66,21 @@ def test_operators_train_on_the_cylinder_and_a_page_shows_bodies_and_forces(cli,
     assert shown.code == 0, shown.err
     text = page.read_text(encoding="utf-8")
     assert "cylinder" in text and "reference 24 × 24" in text
+
+
+@pytest.mark.parametrize("flow", ["tube", "dam"])
+def test_operators_train_on_two_fluids_and_a_page_shows_water_and_where_fluids_meet(cli, tmp_path, flow):
+    path, runs = tmp_path / f"{flow}.h5", []
+    sciml.solvers.generate(flow, path, cases=6, subset="bc", frames=4, resolution=16, progress=False)
+    for operator, size in (("fno", "operator.modes=4,4"), ("unet", "operator.multipliers=1,2")):
+        runs.append(tmp_path / operator)
+        done = cli("train", path, "--operator", operator, "--out", runs[-1], "--steps", "10", "--set", size, "--set",
+                   "operator.width=8")  # fmt: skip
+        assert done.code == 0, done.err
+    page = tmp_path / "page.html"
+    shown = cli("report", *runs, "--data", path, "--out", page, "--steps", "2")
+    assert shown.code == 0, shown.err
+    text = page.read_text(encoding="utf-8")
+    for words in ("Area where alpha = 1", "Where alpha = 1/2", "alpha within 0 to 1", "fraction, between frames"):
+        assert words in text
+    assert ("Force on the barrier along x" in text) == (flow == "dam")
