@@ -120,7 +120,7 @@ def tube(n: int) -> dict[str, Any]:
     return {
         "profile_off_by": float(np.abs(u[:, -n] - exact).max() / exact.max()),
         "entrance_diameters": float(np.interp(0.99, middle, (np.arange(4 * n) + 0.5) / n)),
-        "entrance_published": entrance(20.0),
+        "entrance_published": entrance(case.problem.reynolds(case)),
         "pressure_gradient_off_by": abs(float(slope) / (-12 * 0.5 / 0.1**2) - 1),
         **balance(alpha.sum((1, 2)) * area, [min(0.1 * t, 0.04) for t in times], alpha),
     }

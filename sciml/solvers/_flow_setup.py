@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sciml.boundary import Condition, Dirichlet, InSpace, Outflow, Periodic, Samples, Series
-from sciml.errors import InputError, suggest
+from sciml.errors import InputError, is_number, is_whole, suggest
 from sciml.geometry import Box, Geometry
 from sciml.problem import Case
 from sciml.problems._incompressible import face_velocities
@@ -392,8 +392,22 @@ def _interpolate(time: jax.Array, knots: jax.Array, values: jax.Array) -> jax.Ar
     return (1 - share) * values[left] + share * values[right]
 
 
-def forces(case: Case, found: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
-    """Of `count` frames the forces on bodies that the problem has a name for."""
-    known = {q.name for q in case.problem.quantities}
-    names = [f"force_{c}" for c in "xy"]
-    return {n: found["force"][:count, k] for k, n in enumerate(names) if "force" in found and n in known}
+def check_options(
+    name: str, cfl: Any, limit: float, dtype: Any, pressure_solver: Any, max_substeps: Any, derivative: Any
+) -> None:
+    """What the flow solvers on staggered grids are asked for alike.
+
+    Raises:
+        InputError: an option that cannot be that; the message names it and the solver.
+    """
+    if not is_number(cfl) or not 0 < cfl <= limit:
+        raise InputError(f"{name}: cfl is {cfl!r}, expected a number in (0, {limit:g}]")
+    if dtype not in ("float32", "float64"):
+        raise InputError(f"{name}: dtype is {dtype!r}, expected 'float32' or 'float64'")
+    if pressure_solver is not None and not isinstance(pressure_solver, LinearSolver):
+        got = type(pressure_solver).__name__
+        raise InputError(f"{name}: pressure_solver is a {got}, expected one of sciml.solvers.linear")
+    if not is_whole(max_substeps) or max_substeps < 1:
+        raise InputError(f"{name}: max_substeps is {max_substeps!r}, expected an integer from 1 on")
+    if derivative not in ("reverse", "forward"):
+        raise InputError(f"{name}: derivative is {derivative!r}, expected 'reverse' or 'forward'")

@@ -151,26 +151,10 @@ def step(flow: Flow, controls: Controls, u0, v0, time, tau, scheme, stages):
     size = jnp.where(tau > 0, tau, 1)  # a step that is not taken has none
     even = jax.tree.map(lambda now, then: (then - now) / size, flow.walls(time), flow.walls(time + tau))
 
-    def rhs(u, v, t):
-        return project(flow, *_rhs(flow, u, v, t), even)[:2]
+    def rhs(u, v, share):
+        return project(flow, *_rhs(flow, u, v, time + share * tau), even)[:2]
 
-    fu0, fv0 = rhs(u0, v0, time)
-    coefficients = jnp.asarray(_stabilised.table(), u0.dtype)[scheme]
-    first = tau * coefficients[0, 2]
-
-    def body(carry):
-        j, uj, vj, ui, vi = carry
-        mu, nu, mu_t, gamma_t, _ = coefficients[j]
-        fu, fv = rhs(uj, vj, time + coefficients[j - 1, 4] * tau)
-        rest, mu_t, gamma_t = 1 - mu - nu, tau * mu_t, tau * gamma_t
-        un = rest * u0 + mu * uj + nu * ui + mu_t * fu + gamma_t * fu0
-        vn = rest * v0 + mu * vj + nu * vi + mu_t * fv + gamma_t * fv0
-        return j + 1, un, vn, uj, vj
-
-    init = (jnp.ones((), int), u0 + first * fu0, v0 + first * fv0, u0, v0)
-    bound = _stabilised.MAX_STAGES
-    _, u, v, _, _ = controls.loop(lambda c: c[0] < stages, body, init, bound, bound)
-    return u, v
+    return _stabilised.stages_of(controls.loop, rhs, u0, v0, tau, scheme, stages)
 
 
 class FlowStepper(Stepper):

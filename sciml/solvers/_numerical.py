@@ -254,3 +254,23 @@ def cell_counts(name: str, resolution: Any, least: int) -> int | tuple[int, ...]
             f"{name}: resolution is {resolution!r}, expected a count of at least {least} cells, or one for each axis"
         )
     return tuple(int(n) for n in counts) if several else int(resolution)
+
+
+def plane_counts(name: str, resolution: Any, least: int = 4) -> tuple[int, int]:
+    """`resolution` as (ny, nx), if it is one count or two.
+
+    Raises:
+        InputError: anything else, or fewer than `least` cells.
+    """
+    counts = (resolution, resolution) if isinstance(resolution, int) else resolution
+    whole = isinstance(counts, tuple | list) and len(counts) == 2 and not isinstance(resolution, bool)
+    if not whole or any(not is_whole(n) or n < least for n in counts):
+        raise InputError(f"{name}: resolution is {resolution!r}, expected at least {least} cells, or (ny, nx)")
+    return int(counts[0]), int(counts[1])
+
+
+def forces(case: Case, found: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+    """Of `count` frames the forces on bodies that the problem has a name for."""
+    known = {q.name for q in case.problem.quantities}
+    names = [f"force_{c}" for c in "xy"]
+    return {n: found["force"][:count, k] for k, n in enumerate(names) if "force" in found and n in known}

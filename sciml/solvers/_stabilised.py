@@ -17,8 +17,11 @@ raised to 3, which buys stability for advection); A. Jameson, W. Schmidt, E. Tur
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -78,3 +81,32 @@ def table() -> np.ndarray:
     for s in range(4, MAX_STAGES + 1):
         found[s - 3, :s] = chebyshev(s)
     return found
+
+
+def stages_of(
+    loop: Callable, rhs: Callable, u0: jax.Array, v0: jax.Array, tau: jax.Array, scheme: jax.Array, stages: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """(u, v) after one step of size τ.
+
+    Args:
+        loop: `Controls.loop`.
+        rhs: (u, v, share of the step) -> their rates.
+        scheme: of `table`.
+        stages: how many it has.
+    """
+    coefficients = jnp.asarray(table(), u0.dtype)[scheme]
+    fu0, fv0 = rhs(u0, v0, 0.0)
+    first = tau * coefficients[0, 2]
+
+    def body(carry: Any) -> Any:
+        j, uj, vj, ui, vi = carry
+        mu, nu, mu_t, gamma_t, _ = coefficients[j]
+        fu, fv = rhs(uj, vj, coefficients[j - 1, 4])
+        rest, mu_t, gamma_t = 1 - mu - nu, tau * mu_t, tau * gamma_t
+        un = rest * u0 + mu * uj + nu * ui + mu_t * fu + gamma_t * fu0
+        vn = rest * v0 + mu * vj + nu * vi + mu_t * fv + gamma_t * fv0
+        return j + 1, un, vn, uj, vj
+
+    init = (jnp.ones((), int), u0 + first * fu0, v0 + first * fv0, u0, v0)
+    _, u, v, _, _ = loop(lambda c: c[0] < stages, body, init, MAX_STAGES, MAX_STAGES)
+    return u, v

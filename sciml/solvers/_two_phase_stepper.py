@@ -375,23 +375,8 @@ def _stages(controls: Controls, rhs: Callable, u0: jax.Array, v0: jax.Array, tau
     many = jnp.ceil(jnp.sqrt(tau * rate / _stabilised.LIMIT_DIFFUSION_CHEBYSHEV))
     many = jnp.where(jnp.isfinite(many), many, 5)
     stages = jnp.where(few, 4, jnp.clip(many, 5, _stabilised.MAX_STAGES)).astype(int)
-    coefficients = jnp.asarray(_stabilised.table(), u0.dtype)[jnp.where(few, 0, stages - 3)]
-    fu0, fv0 = rhs(u0, v0)
-    first = tau * coefficients[0, 2]
-
-    def body(carry: Any) -> Any:
-        j, uj, vj, ui, vi = carry
-        mu, nu, mu_t, gamma_t, _ = coefficients[j]
-        fu, fv = rhs(uj, vj)
-        rest, mu_t, gamma_t = 1 - mu - nu, tau * mu_t, tau * gamma_t
-        un = rest * u0 + mu * uj + nu * ui + mu_t * fu + gamma_t * fu0
-        vn = rest * v0 + mu * vj + nu * vi + mu_t * fv + gamma_t * fv0
-        return j + 1, un, vn, uj, vj
-
-    init = (jnp.ones((), int), u0 + first * fu0, v0 + first * fv0, u0, v0)
-    bound = _stabilised.MAX_STAGES
-    _, u, v, _, _ = controls.loop(lambda c: c[0] < stages, body, init, bound, bound)
-    return u, v
+    scheme = jnp.where(few, 0, stages - 3)
+    return _stabilised.stages_of(controls.loop, lambda u, v, _: rhs(u, v), u0, v0, tau, scheme, stages)
 
 
 class TwoPhaseStepper(Stepper):

@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sciml.errors import InputError, is_number, is_whole
+from sciml.errors import InputError
 from sciml.problem import Case, Problem
 from sciml.registry import solvers
 from sciml.solver import Start
 from sciml.solvers import _equations, _flow_batches, _flow_setup, _flow_stepper, _stabilised, _staggered, _time
-from sciml.solvers._numerical import Begin, GridSolver, checked, known_names, since
+from sciml.solvers._numerical import Begin, GridSolver, checked, forces, known_names, plane_counts, since
 from sciml.solvers._promotion import standard
 from sciml.solvers.linear import Direct, End, Ends, LinearSolver
 from sciml.support import Grid
@@ -63,22 +63,10 @@ class IncompressibleFlow(GridSolver):
         max_substeps: int = 1_000_000,
         derivative: str = "reverse",
     ):
-        counts = (resolution, resolution) if isinstance(resolution, int) else resolution
-        whole = isinstance(counts, tuple | list) and len(counts) == 2 and not isinstance(resolution, bool)
-        if not whole or any(not is_whole(n) or n < 4 for n in counts):
-            raise InputError(f"{self.name}: resolution is {resolution!r}, expected at least 4 cells, or (ny, nx)")
-        if not is_number(cfl) or not 0 < cfl <= _stabilised.LIMIT_ADVECTION:
-            raise InputError(f"{self.name}: cfl is {cfl!r}, expected a number in (0, {_stabilised.LIMIT_ADVECTION:g}]")
-        if dtype not in ("float32", "float64"):
-            raise InputError(f"{self.name}: dtype is {dtype!r}, expected 'float32' or 'float64'")
-        if pressure_solver is not None and not isinstance(pressure_solver, LinearSolver):
-            got = type(pressure_solver).__name__
-            raise InputError(f"{self.name}: pressure_solver is a {got}, expected one of sciml.solvers.linear")
-        if not is_whole(max_substeps) or max_substeps < 1:
-            raise InputError(f"{self.name}: max_substeps is {max_substeps!r}, expected an integer from 1 on")
-        if derivative not in ("reverse", "forward"):
-            raise InputError(f"{self.name}: derivative is {derivative!r}, expected 'reverse' or 'forward'")
-        self.resolution = (int(counts[0]), int(counts[1]))
+        self.resolution = plane_counts(self.name, resolution)
+        _flow_setup.check_options(
+            self.name, cfl, _stabilised.LIMIT_ADVECTION, dtype, pressure_solver, max_substeps, derivative
+        )  # fmt: skip
         self.cfl, self.dtype, self.tendencies = float(cfl), dtype, bool(tendencies)
         self.pressure_solver = Direct() if pressure_solver is None else pressure_solver
         self.max_substeps, self.derivative = int(max_substeps), derivative
@@ -302,11 +290,11 @@ class IncompressibleFlow(GridSolver):
         grid = self.grid(case)
         coords = {"x": grid.centres[0], "y": grid.centres[1], "x_face": grid.faces[0], "y_face": grid.faces[1]}
         fields = {name: (axes, found[name][:count]) for name, axes in dims.items()}
-        forces = _flow_setup.forces(case, found, count)
+        told = forces(case, found, count)
         steps = {"substeps": int(found["substeps"].sum())}
         return solution(
             case, times[:count], fields, coords, solver=self.name, settings=self.settings, status=status,
-            mask=grid.mask, quantities=forces, attrs=steps,
+            mask=grid.mask, quantities=told, attrs=steps,
         )  # fmt: skip
 
     def _key(self) -> tuple[Any, ...]:

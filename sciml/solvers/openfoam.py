@@ -21,7 +21,7 @@ from sciml.progress import Bar
 from sciml.registry import solvers
 from sciml.solver import Start
 from sciml.solvers import _equations, _foam_case, _foam_march, _foam_mesh, _foam_run
-from sciml.solvers._numerical import Begin, GridSolver, title
+from sciml.solvers._numerical import Begin, GridSolver, forces, plane_counts, title
 from sciml.support import Grid
 
 if TYPE_CHECKING:
@@ -81,10 +81,7 @@ class OpenFOAM(GridSolver):
         max_substeps: int = 1_000_000,
         keep: str | os.PathLike[str] | None = None,
     ):
-        counts = (resolution, resolution) if isinstance(resolution, int) else resolution
-        whole = isinstance(counts, tuple | list) and len(counts) == 2 and not isinstance(resolution, bool)
-        if not whole or any(not is_whole(n) or n < 4 for n in counts):
-            raise InputError(f"{self.name}: resolution is {resolution!r}, expected at least 4 cells, or (ny, nx)")
+        self.resolution = plane_counts(self.name, resolution)
         if not is_number(cfl) or not 0 < cfl <= 1:
             raise InputError(f"{self.name}: cfl is {cfl!r}, expected a number in (0, 1]")
         if time_step is not None and (not is_number(time_step) or time_step <= 0):
@@ -99,7 +96,6 @@ class OpenFOAM(GridSolver):
                 raise InputError(f"{self.name}: {what} is {count!r}, expected an integer from 1 on")
         if keep is not None and not isinstance(keep, str | os.PathLike):
             raise InputError(f"{self.name}: keep is {keep!r}, expected a folder")
-        self.resolution = (int(counts[0]), int(counts[1]))
         self.cfl, self.time_step = float(cfl), None if time_step is None else float(time_step)
         self.time_scheme, self.convection, self.correctors = time_scheme, convection, int(correctors)
         self.tolerance, self.max_substeps = float(tolerance), int(max_substeps)
@@ -261,15 +257,9 @@ class OpenFOAM(GridSolver):
             status = " ".join(f"{self.name}: {title(case)}: {found['failure']}, {at}".split())
         grid = self.grid(case)
         fields = {f.name: (("time", "y", "x"), found[f.name][:count]) for f in case.problem.fields}
-        known = {q.name for q in case.problem.quantities}
-        forces = {
-            f"force_{c}": found["force"][:count, k]
-            for k, c in enumerate("xy")
-            if "force" in found and f"force_{c}" in known
-        }
         return solution(
             case, times[:count], fields, {"x": grid.centres[0], "y": grid.centres[1]}, solver=self.name,
-            settings=self.settings, status=status, mask=grid.mask, quantities=forces,
+            settings=self.settings, status=status, mask=grid.mask, quantities=forces(case, found, count),
             attrs={"substeps": int(found["substeps"].sum())},
         )  # fmt: skip
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sciml.errors import InputError, is_number, is_whole
+from sciml.errors import InputError
 from sciml.problem import Case, Problem
 from sciml.registry import solvers
 from sciml.solver import Start
@@ -24,7 +24,7 @@ from sciml.solvers import (
     _two_phase_setup,
     _two_phase_stepper,
 )
-from sciml.solvers._numerical import Begin, GridSolver, checked, known_names, since
+from sciml.solvers._numerical import Begin, GridSolver, checked, forces, known_names, plane_counts, since
 from sciml.solvers._promotion import standard
 from sciml.solvers.linear import End, Ends, LinearSolver, LinearSystem, MultigridCG
 from sciml.support import Grid
@@ -72,22 +72,10 @@ class TwoPhaseFlow(GridSolver):
         max_substeps: int = 1_000_000,
         derivative: str = "reverse",
     ):
-        counts = (resolution, resolution) if isinstance(resolution, int) else resolution
-        whole = isinstance(counts, tuple | list) and len(counts) == 2 and not isinstance(resolution, bool)
-        if not whole or any(not is_whole(n) or n < 4 for n in counts):
-            raise InputError(f"{self.name}: resolution is {resolution!r}, expected at least 4 cells, or (ny, nx)")
-        if not is_number(cfl) or not 0 < cfl <= _two_phase_stepper.LIMIT:
-            raise InputError(f"{self.name}: cfl is {cfl!r}, expected a number in (0, {_two_phase_stepper.LIMIT:g}]")
-        if dtype not in ("float32", "float64"):
-            raise InputError(f"{self.name}: dtype is {dtype!r}, expected 'float32' or 'float64'")
-        if pressure_solver is not None and not isinstance(pressure_solver, LinearSolver):
-            got = type(pressure_solver).__name__
-            raise InputError(f"{self.name}: pressure_solver is a {got}, expected one of sciml.solvers.linear")
-        if not is_whole(max_substeps) or max_substeps < 1:
-            raise InputError(f"{self.name}: max_substeps is {max_substeps!r}, expected an integer from 1 on")
-        if derivative not in ("reverse", "forward"):
-            raise InputError(f"{self.name}: derivative is {derivative!r}, expected 'reverse' or 'forward'")
-        self.resolution = (int(counts[0]), int(counts[1]))
+        self.resolution = plane_counts(self.name, resolution)
+        _flow_setup.check_options(
+            self.name, cfl, _two_phase_stepper.LIMIT, dtype, pressure_solver, max_substeps, derivative
+        )  # fmt: skip
         self.cfl, self.dtype = float(cfl), dtype
         self.pressure_solver = MultigridCG() if pressure_solver is None else pressure_solver
         self.max_substeps, self.derivative = int(max_substeps), derivative
@@ -282,12 +270,12 @@ class TwoPhaseFlow(GridSolver):
         centre, u_face, v_face = ("time", "y", "x"), ("time", "y", "x_face"), ("time", "y_face", "x")
         dims = {"u": centre, "v": centre, "p": centre, "alpha": centre, "u_face": u_face, "v_face": v_face}
         grid = self.grid(case)
-        forces = _flow_setup.forces(case, found, count)
+        told = forces(case, found, count)
         coords = {"x": grid.centres[0], "y": grid.centres[1], "x_face": grid.faces[0], "y_face": grid.faces[1]}
         return solution(
             case, times[:count], {name: (axes, found[name][:count]) for name, axes in dims.items()}, coords,
             solver=self.name, settings=self.settings, status=status, mask=grid.mask,
-            quantities=forces, attrs={"substeps": int(found["substeps"].sum())},
+            quantities=told, attrs={"substeps": int(found["substeps"].sum())},
         )  # fmt: skip
 
     def _key(self) -> tuple[Any, ...]:

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from _two_fluids import PERIODIC, run, shares
 
+from benchmarks import _flows_two_fluids as flows
+from benchmarks._flows_two_fluids import run, shares
 from sciml.boundary import Dirichlet, Outflow
 from sciml.errors import InputError
 from sciml.geometry import Box, Disc
@@ -17,36 +18,13 @@ from sciml.solvers.linear import Direct, MultigridCG
 from sciml.solvers.references import reference
 
 
-def vortex(n, period=2.0, cfl=0.45):
-    """A disc in a single vortex that turns back: (α at first and last, least, most)."""
-    start = shares(lambda x, y: (x - 0.5) ** 2 + (y - 0.75) ** 2 < 0.15**2, (n, n), (1.0, 1.0))
-    x = np.linspace(0, 1, n + 1)
-    psi = np.sin(np.pi * x)[None] ** 2 * np.sin(np.pi * x)[:, None] ** 2 / np.pi
-    u, v = np.diff(psi, axis=0) * n, -np.diff(psi, axis=1) * n
-    steps = math.ceil(period * n / cfl)
-    tau = period / steps
-
-    def body(k, carry):
-        alpha, low, high = carry
-        share = jnp.cos(jnp.pi * (k + 0.5) / steps) * tau * n
-        alpha, _, _ = _volume_fraction.carried(
-            alpha, u * share, v * share, lambda a: jnp.pad(a, 2, mode="edge"), lambda f, s, axis: f, k % 2 == 0
-        )
-        return alpha, jnp.minimum(low, alpha.min()), jnp.maximum(high, alpha.max())
-
-    with jax.enable_x64(True):
-        end, low, high = jax.jit(lambda a: jax.lax.fori_loop(0, steps, body, (a, 0.0, 1.0)))(jnp.asarray(start))
-        return start, np.asarray(end), float(low), float(high)
-
-
 def test_a_disc_comes_back_from_a_vortex():
     """Rider and Kothe's test (J. Comput. Phys. 141, 112 (1998)): second order, bounded, and nothing is lost."""
     errors = []
     for n in (32, 64):
-        start, end, low, high = vortex(n)
-        assert low >= -1e-14 and high <= 1 + 1e-14
-        assert abs(end.sum() / start.sum() - 1) < 1e-13
-        errors.append(np.abs(end - start).sum() / n**2)
+        found = flows.vortex(n)
+        assert found["overshoot"] <= 1e-14 and found["volume_error"] < 1e-13
+        errors.append(found["area_error"])
     assert errors[1] < 1e-3 and math.log2(errors[0] / errors[1]) > 1.8  # 3.0e-3, 6.7e-4
 
 
@@ -85,50 +63,17 @@ def test_a_tank_at_rest_stays_at_rest():
 
 def test_heavy_over_light_grows_as_theory_says():
     """Rayleigh-Taylor: amplitude a₀ cosh σt with σ² = A g k tanh(kH/2), lessened by viscosity (Chandrasekhar 1961)."""
-    width, height, first, gravity, nu = 1.0, 2.0, 0.01, 1.0, 1e-4
-    k, atwood, times = 2 * np.pi / width, 0.5, np.linspace(0, 1.2, 7)
-    sigma = math.sqrt(atwood * gravity * k * math.tanh(k * height / 2) + (nu * k * k) ** 2) - nu * k * k
-    errors = []
-    for n in (32, 64):
-        alpha = shares(
-            lambda x, y: y > height / 2 + first * np.cos(k * x), (2 * n, n), (width, height), 32
-        )  # fmt: skip
-        found = run(
-            alpha, (width, height), times, gravity=gravity, ends=PERIODIC, density=3.0, air_density=1.0,
-            viscosity=3 * nu, air_viscosity=nu,
-        )  # fmt: skip
-        interface = height - found["alpha"].sum(1) * height / (2 * n)
-        amplitude = 2 * (interface * np.cos(k * (np.arange(n) + 0.5) / n)).mean(1)
-        rates = np.arccosh(amplitude[3:] / amplitude[0]) / times[3:]
-        errors.append(np.abs(rates / sigma - 1).max())
+    errors = [flows.growth(n)["off_by"] for n in (32, 64)]
     assert errors[1] < 0.025 and errors[1] < 0.65 * errors[0]  # 4.9 %, 2.1 %
 
 
-def entrance(reynolds):
-    """Lengths over d of a plane channel until the middle is within 1 % of its final speed: F. Durst, S. Ray, B. Ünsal,
-    O. A. Bayoumi, J. Fluids Eng. 127, 1154 (2005), equation 24."""
-    return (0.631**1.6 + (0.0442 * reynolds) ** 1.6) ** (1 / 1.6)
-
-
 def test_the_tube_fills_and_its_flow_develops():
-    case = TubeFlow().case(inlet_velocity=1.0, density=100.0, viscosity=0.5, length=0.4, diameter=0.1)
-    assert case.problem.reynolds(case) == pytest.approx(20)
-    errors, lengths = [], []
-    for n in (8, 16):
-        found = TwoPhaseFlow((n, 4 * n)).solve(case, [0.05, 0.1, 0.2, 2.0])
-        water = found.alpha.astype("f8").sum(("x", "y")).values * (0.1 / n) ** 2
-        np.testing.assert_allclose(water, [0.005, 0.01, 0.02, 0.04], rtol=1e-6)
-        assert found.alpha.values.min() >= -1e-6 and found.alpha.values.max() <= 1 + 1e-6
-        faces = np.linspace(0, 1, n + 1)
-        exact = n * np.diff(3 * faces**2 - 2 * faces**3)  # means of 6 y (1 − y) over cells
-        u, p = found.u.values[-1], found.p.values[-1]
-        errors.append(np.abs(u[:, -n] - exact).max())
-        slope = np.diff(p[:, -n:].mean(0)).mean() / (0.1 / n)
-        assert slope == pytest.approx(-12 * 0.5 / 0.1**2, rel=0.01)
-        middle = u[n // 2] / exact[n // 2]
-        lengths.append(np.interp(0.99, middle, (np.arange(4 * n) + 0.5) / n))
-    assert errors[1] < 3e-3 and math.log2(errors[0] / errors[1]) > 1.5
-    assert lengths[1] == pytest.approx(entrance(20), rel=0.05)  # 1.162, published 1.178
+    coarse, fine = (flows.tube(n) for n in (8, 16))
+    for found in (coarse, fine):
+        assert found["water_off_by"] < 1e-6 and found["overshoot"] < 1e-6
+        assert found["pressure_gradient_off_by"] < 0.01
+    assert fine["profile_off_by"] < 2e-3 and math.log2(coarse["profile_off_by"] / fine["profile_off_by"]) > 1.5
+    assert fine["entrance_diameters"] == pytest.approx(fine["entrance_published"], rel=0.05)  # 1.162, published 1.178
 
 
 @pytest.fixture(scope="module")
