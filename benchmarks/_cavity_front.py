@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmarks import _cavity_runs, _openfoam
 from benchmarks._cavity_runs import END, FRAME, Runs
+from benchmarks._front import DOUBT, HIGH, LOW, REPEATS, TIMED, Point, cost, front, near, useful
 from benchmarks._ledger import Ledger, quantiles
 from benchmarks._openfoam import Cavity
 
@@ -24,14 +25,7 @@ STEPS_A_FRAME = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 EVERY_SETTING_UP_TO = 32  # cells; beyond, those on the front of the resolution before, each with both pressure solvers
 FLAT = 0.98  # after two steps in a row that leave more than this of the error come no more: finer cells take off more
 LEFT = 2.0  # a setting's other pressure solver is left at the first step where it takes this many times as long
-NEAR = 1.15  # what costs at most this times the front is timed again
-DOUBT = 0.2  # of an error may be the reference's doubt
-LOW, HIGH = 0.01, 0.10
-TIMED = (0.005, 0.25)  # errors of points that are timed again
-REPEATS = 5
 SHORT = 0.1  # seconds; what takes less is run three times in a turn
-
-Point = dict[str, Any]
 
 
 def settings(cells: int) -> list[Cavity]:
@@ -102,46 +96,8 @@ def refined(runs: Runs, reynolds: int, cells: int, setting: Cavity, other: Seque
     return points
 
 
-def useful(points: Sequence[Point]) -> list[Point]:
-    """Of the front, what is of the errors in question, or its most exact point where it ends before them."""
-    edge = front(points)
-    return [p for p in edge if TIMED[0] <= p["error"] <= TIMED[1]] or edge[:1]
-
-
 def our_points(runs: Runs, reynolds: int, resolutions: Sequence[int]) -> list[Point]:
     return [{"cells": cells, "cfl": cfl, **runs.ours(cells, cfl, reynolds)} for cells in resolutions for cfl in COURANT]
-
-
-def front(points: Sequence[Point]) -> list[Point]:
-    """The lower left edge of the convex hull in logarithms of error and cost, by rising error."""
-    edge: list[Point] = []
-    for p in sorted(points, key=lambda p: (p["error"], p["seconds"])):
-        if edge and p["seconds"] >= edge[-1]["seconds"]:
-            continue
-        while len(edge) > 1 and _slope(edge[-2], edge[-1]) >= _slope(edge[-2], p):
-            edge.pop()
-        edge.append(p)
-    return edge
-
-
-def near(points: Sequence[Point]) -> list[Point]:
-    """The points that are timed again: those of the errors in question on their front or little above it."""
-    edge = front([p for p in points if p["error"] <= TIMED[1]])  # beyond, cheap ones would hide what is in question
-    limit = NEAR * cost(edge, [p["seconds"] for p in edge], np.array([p["error"] for p in points]))
-    return [
-        p for p, most in zip(points, limit, strict=True) if p["seconds"] <= most and TIMED[0] <= p["error"] <= TIMED[1]
-    ]
-
-
-def _slope(a: Point, b: Point) -> float:
-    return math.log(b["seconds"] / a["seconds"]) / math.log(b["error"] / a["error"])
-
-
-def cost(points: Sequence[Point], seconds: Sequence[float], at: np.ndarray) -> np.ndarray:
-    """Seconds over errors, straight between the points in logarithms; to the right of them the last, which is better
-    than what is asked for, to their left NaN."""
-    errors = np.log([p["error"] for p in points])
-    return np.exp(np.interp(np.log(at), errors, np.log(seconds), left=math.nan))
 
 
 def compare(ledger: Ledger, runs: Runs, numbers: Sequence[int], resolutions: Sequence[int], out: Path) -> None:

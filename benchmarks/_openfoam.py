@@ -124,11 +124,11 @@ boundary (
         return {path.name: path.read_bytes() for path in (folder / "constant" / "polyMesh").iterdir()}
 
 
-def run(folder: Path) -> float:
-    """Run icoFoam; seconds of wall clock of its time loop alone: between the lines of its log that open the loop and
+def run(folder: Path, program: str = "icoFoam") -> float:
+    """Run a solver; seconds of wall clock of its time loop alone: between the lines of its log that open the loop and
     close the last step, as they come through a pipe (it flushes both; its own clock is that of the processor)."""
     with subprocess.Popen(
-        ["icoFoam"], cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [program], cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
         begun = ended = float("nan")
         last: deque[bytes] = deque(maxlen=10)
@@ -139,7 +139,7 @@ def run(folder: Path) -> float:
             elif line.startswith(b"ExecutionTime"):
                 ended = time.perf_counter()
     if process.returncode != 0:
-        raise RuntimeError(f"icoFoam failed in {folder}: {b''.join(last).decode()}")
+        raise RuntimeError(f"{program} failed in {folder}: {b''.join(last).decode()}")
     return ended - begun
 
 

@@ -1,7 +1,7 @@
 """Flows with bodies, inflow and outflow, and of two fluids: published coefficients, measured profiles, gradients,
 killed generations. Ledger `flows`.
 
-    python -m benchmarks.flows [--part channel|impulsive|two_fluids|referee|gradients|kills|cost] [--quick]
+    python -m benchmarks.flows [--part channel|two_fluids|front_cylinder|...] [--quick]
 
 Each part takes the rows and checks of its own; each run is kept in benchmarks/work, so that an interrupted measurement
 goes on. `--quick` tries all on small grids, and writes nothing. The published drag of the impulsively started cylinder
@@ -22,8 +22,10 @@ from benchmarks import (
     _flows_channel,
     _flows_collapse,
     _flows_cost,
+    _flows_front,
     _flows_gradients,
     _flows_kills,
+    _flows_race,
     _flows_referee,
     _flows_two_fluids,
     _openfoam,
@@ -32,7 +34,17 @@ from benchmarks._flows_channel import CONVERGED, DRAG, DRAG_MOST, LIFT, LIFT_MOS
 from benchmarks._ledger import WORK, Kept, Ledger
 from sciml.solvers import TwoPhaseFlow
 
-PARTS = ("channel", "two_fluids", "referee", "gradients", "impulsive", "kills", "cost")
+PARTS = (
+    "channel",
+    "two_fluids",
+    "front_cylinder",
+    "front_two_fluids",
+    "referee",
+    "gradients",
+    "impulsive",
+    "kills",
+    "cost",
+)
 
 
 def main() -> None:
@@ -45,8 +57,7 @@ def main() -> None:
     kept = Kept("flows", dry=arguments.quick)
     for part in PARTS if arguments.part is None else (arguments.part,):
         ledger = Ledger("flows", part=part, packages=("distributed",))
-        makers = {make.__name__: make for make in (channel, two_fluids, referee, gradients, impulsive, kills, cost)}
-        makers[part](ledger, kept, arguments)
+        globals()[part](ledger, kept, arguments)
         ledger.write(dry=arguments.quick)
 
 
@@ -128,6 +139,27 @@ def referee(ledger: Ledger, kept: Kept, given: argparse.Namespace) -> None:
             make = partial(_flows_referee.agreement, flow, half)
             row = kept(make, piece="referee", flow=flow, half=half, version=_openfoam.version())
             ledger.row(section="OpenFOAM and ours", flow=flow, **row)
+
+
+def front_cylinder(ledger: Ledger, kept: Kept, given: argparse.Namespace) -> None:
+    """Error against cost past a cylinder, by OpenFOAM and ours."""
+    _raced(ledger, given, False, "cylinder_front.png")
+
+
+def front_two_fluids(ledger: Ledger, kept: Kept, given: argparse.Namespace) -> None:
+    """Error against cost of two fluids, by OpenFOAM and ours."""
+    _raced(ledger, given, True, "two_fluids_front.png")
+
+
+def _raced(ledger: Ledger, given: argparse.Namespace, two: bool, out: str) -> None:
+    if _openfoam.environment() is None:
+        ledger.check(_flows_race.IDS[two], None, "OpenFOAM is not installed (Debian package openfoam)")
+        return
+    kept = Kept("flows", dry=given.quick, files=("_openfoam.py", "_front.py", "_cavity_runs.py"))
+    flows = _flows_front.QUICK if given.quick else _flows_front.FLOWS
+    docs = Path(__file__).resolve().parent.parent / "docs"
+    chosen = {name: flow for name, flow in flows.items() if flow.two == two}
+    _flows_race.compare(ledger, kept, chosen, None if given.quick else docs / out)
 
 
 def collapse(ledger: Ledger, kept: Kept, given: argparse.Namespace) -> None:

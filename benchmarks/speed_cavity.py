@@ -64,7 +64,7 @@ def main() -> None:
     if not quick:
         accuracy(ledger)
     if there:
-        runs = Runs(Kept("cavity", files=("_openfoam.py",)))
+        runs = Runs(Kept("cavity", files=("_openfoam.py", "_front.py")))
         if quick:
             margin(ledger, runs, REYNOLDS[:1], 16)
             _cavity_front.compare(ledger, runs, REYNOLDS[:1], (8, 12, 16, 24), WORK / "cavity_front.png")

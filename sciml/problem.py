@@ -11,6 +11,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -337,7 +338,7 @@ class Case:
     def __hash__(self) -> int:
         return hash(self.to_attrs()["case_json"])
 
-    @property
+    @cached_property
     def geometry(self) -> Geometry:
         return self.problem.geometry(self)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -146,7 +147,7 @@ class Difference(Geometry):
     def periodic(self) -> tuple[bool, ...]:
         return self.whole.periodic
 
-    @property
+    @cached_property
     def boundaries(self) -> Mapping[str, Boundary]:
         found: dict[str, Boundary] = {}
         for name, boundary in self.whole.boundaries.items():
@@ -190,7 +191,7 @@ class _Pair(Geometry):
         pairs = zip(self.first.extents, self.second.extents, strict=True)
         return tuple((low(a[0], b[0]), high(a[1], b[1])) for a, b in pairs)
 
-    @property
+    @cached_property
     def boundaries(self) -> Mapping[str, Boundary]:
         sign, found = 1.0 if self.outer else -1.0, {}
         one, other = self.first.boundaries, self.second.boundaries

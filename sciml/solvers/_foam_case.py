@@ -31,6 +31,9 @@ class Options:
     convection: str
     correctors: int
     tolerance: float
+    pressure: str = "GAMG"
+    skewed: int = 1  # times that the pressure is solved again on cells that are not at right angles
+    predictor: bool | None = None  # whether the momentum is solved for before the pressure; None: of one fluid
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,7 @@ def write(folder: Path, case: Case, mesh: Mesh, found: list[Side], options: Opti
         text = f"nu [0 2 -1 0 0 0 0] {value['viscosity'] / value['density']!r};\n"
     put(folder, "constant/transportProperties", "dictionary", text)
     put(folder, "system/fvSchemes", "dictionary", _schemes(mesh, options, two))
-    put(folder, "system/fvSolution", "dictionary", _solvers(mesh, options, two))
+    solvers(folder, mesh, options, two)
     for side in found:
         if side.given and len(side.knots) > 1 and _in_space(side):
             _mapped(folder, mesh, side)
@@ -193,19 +196,25 @@ snGradSchemes {{ default {straight}; }}
 """
 
 
+def solvers(folder: Path, mesh: Mesh, options: Options, two: bool) -> None:
+    put(folder, "system/fvSolution", "dictionary", _solvers(mesh, options, two))
+
+
 def _solvers(mesh: Mesh, options: Options, two: bool) -> str:
     # on cells that are not at right angles the rest of the gradient is brought in by a second solution
-    again, tolerance = int(mesh.places is None), options.tolerance
+    again, tolerance = options.skewed * (mesh.places is None), options.tolerance
     control = f"nCorrectors {options.correctors}; nNonOrthogonalCorrectors {again};"
     velocity = f"solver smoothSolver; smoother symGaussSeidel; tolerance {tolerance / 10:g}; relTol 0;"
-    pressure = f"solver GAMG; smoother DICGaussSeidel; tolerance {tolerance:g}; relTol 0.01;"
+    by = "smoother DICGaussSeidel" if options.pressure == "GAMG" else "preconditioner DIC"
+    pressure = f"solver {options.pressure}; {by}; tolerance {tolerance:g}; relTol 0.01;"
+    predictor = "yes" if (not two if options.predictor is None else options.predictor) else "no"
     if not two:
         return f"""solvers {{
   p {{ {pressure} }}
   pFinal {{ $p; relTol 0; }}
   U {{ {velocity} }}
 }}
-PISO {{ momentumPredictor yes; {control} pRefCell 0; pRefValue 0; }}
+PISO {{ momentumPredictor {predictor}; {control} pRefCell 0; pRefValue 0; }}
 """
     return f"""solvers {{
   "alpha.water.*" {{ nAlphaCorr 2; nAlphaSubCycles 1; cAlpha 1; MULESCorr yes; nLimiterIter 5; {velocity} }}
@@ -214,7 +223,7 @@ PISO {{ momentumPredictor yes; {control} pRefCell 0; pRefValue 0; }}
   p_rghFinal {{ $p_rgh; relTol 0; }}
   "U.*" {{ {velocity} }}
 }}
-PIMPLE {{ momentumPredictor no; nOuterCorrectors 1; {control} pRefCell 0; pRefValue 0; }}
+PIMPLE {{ momentumPredictor {predictor}; nOuterCorrectors 1; {control} pRefCell 0; pRefValue 0; }}
 """
 
 

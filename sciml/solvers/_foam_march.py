@@ -7,7 +7,7 @@ import math
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from sciml.solvers._foam_mesh import Mesh
 
 SETTLING = 1e-3  # of a step: the steps by which the flow of a start becomes free of divergence
 SETTLES, SETTLES_TWO = 6, 40  # of them, of one fluid and of two: at first the pressure is that of the change
-LEAST = 4  # steps before the first frame
+LEAST = 4  # steps before the first frame, where none is asked for
 DIFFUSED = 2.0  # largest ν τ (1/Δx² + 1/Δy²): corrections of the pressure converge slowly beyond
 OVER = 1.5  # times the Courant number asked for, before a run is begun again with shorter steps
 RETRIES = 8
@@ -137,7 +137,7 @@ class March:
         start, place = self._latest(), len(frames)
         for _ in range(RETRIES):
             wanted = self.options.time_step or self.step
-            least = LEAST if first == begun else 1
+            least = LEAST if first == begun and self.options.time_step is None else 1
             count = max(math.ceil(distance / wanted * (1 - 1e-9)), least)
             if count > self.max_substeps:
                 return f"reached max_substeps = {self.max_substeps}; allow more, or ask for more times"
@@ -150,8 +150,7 @@ class March:
             watch = _Watch(self, asked, steps[place : place + len(asked)], begun, last, adjustable is None)
             _foam_case.control(self.folder, self.program, start.name, float(asked[-1]), step, distance, adjustable)
             failure = _foam_run.run(self.program, self.folder, watch)
-            if watch.over:
-                self.step = 0.9 * step * self.options.cfl / watch.over
+            if self._again(watch.over, failure, step):
                 for time, folder in _foam_files.instants(self.folder):
                     if time > float(start.name):
                         shutil.rmtree(folder)
@@ -166,6 +165,18 @@ class March:
             self.reached = watch.time if failure else float(asked[-1])
             return failure
         return f"the Courant number stays above {OVER * self.options.cfl:g} however short the steps are"
+
+    def _again(self, over: float, failure: str | None, step: float) -> bool:
+        """Whether a run that ended early is worth another one, with what is changed for it."""
+        if over:
+            self.step = 0.9 * step * self.options.cfl / over
+        elif failure is not None and _foam_run.NOT_FINITE in failure and self.options.pressure == "GAMG":
+            # it scales its corrections, and now and then divides by zero where nothing else is wrong
+            self.options = replace(self.options, pressure="PCG")
+            _foam_case.solvers(self.folder, self.mesh, self.options, self.two)
+        else:
+            return False
+        return True
 
     def _latest(self) -> Path:
         return _foam_files.instants(self.folder)[-1][1]

@@ -164,14 +164,14 @@ def mesh_of(name: str, geometry: Geometry, shape: tuple[int, int]) -> Mesh:
     grid = Grid.uniform(geometry, shape)
     disc = _disc_in(geometry)
     if disc is not None:
-        return _joined(geometry, *_around(name, geometry, disc, grid), None)
+        return joined(geometry, *rings(disc, *_lines(name, geometry, disc, grid)))
     kept = _left(name, geometry, grid)
     ny, nx = shape
     x, y = np.meshgrid(*grid.faces)
     corner = np.arange(ny)[:, None] * (nx + 1) + np.arange(nx)
     cells = np.stack([corner, corner + 1, corner + nx + 2, corner + nx + 1], axis=-1).reshape(-1, 4)
     places = np.flatnonzero(kept.ravel())
-    return _joined(geometry, np.column_stack([x.ravel(), y.ravel()]), cells[places], places)
+    return joined(geometry, np.column_stack([x.ravel(), y.ravel()]), cells[places], places)
 
 
 def _disc_in(geometry: Geometry) -> Disc | None:
@@ -204,7 +204,7 @@ def _left(name: str, geometry: Geometry, grid: Grid) -> np.ndarray:
     return kept
 
 
-def _joined(geometry: Geometry, points: np.ndarray, cells: np.ndarray, places: np.ndarray | None) -> Mesh:
+def joined(geometry: Geometry, points: np.ndarray, cells: np.ndarray, places: np.ndarray | None = None) -> Mesh:
     """A mesh from corners and cells: their edges, once each, in the order that OpenFOAM asks for."""
     used, cells = np.unique(cells, return_inverse=True)
     points, cells = points[used], cells.reshape(-1, 4)
@@ -264,8 +264,9 @@ def _patches(
 # -- a disc in a box ----------------------------------------------------------------------------------------------
 
 
-def _around(name: str, geometry: Geometry, disc: Disc, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    """Corners and cells of a box with rings around a disc."""
+def _lines(name: str, geometry: Geometry, disc: Disc, grid: Grid) -> tuple[list[np.ndarray], list[tuple[int, int]]]:
+    """Grid lines normal to x and to y, as far apart as the grid's or nearly so, and which of them are the sides of the
+    rectangle around a disc."""
     lines, inner = [], []
     for k in (0, 1):
         low, high = geometry.extents[k]
@@ -286,6 +287,16 @@ def _around(name: str, geometry: Geometry, disc: Disc, grid: Grid) -> tuple[np.n
         pieces = [np.linspace(a, b, n + 1) for n, a, b in zip(counts, (low, *ends), (*ends, high), strict=True)]
         lines.append(np.concatenate([pieces[0][:-1], pieces[1], pieces[2][1:]]))
         inner.append((counts[0], counts[0] + counts[1]))
+    return lines, inner
+
+
+def rings(disc: Disc, lines: list[np.ndarray], inner: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Corners and cells of a box with rings around a disc.
+
+    Args:
+        lines: grid lines normal to x and to y, equally far apart within the rectangle.
+        inner: for each axis the first and the last line of the rectangle around the disc, which rings fill.
+    """
     (xs, ys), ((left, right), (bottom, top)) = lines, inner
     nx, ny = len(xs) - 1, len(ys) - 1
     x, y = np.meshgrid(xs, ys)
@@ -301,13 +312,14 @@ def _around(name: str, geometry: Geometry, disc: Disc, grid: Grid) -> tuple[np.n
     points = np.column_stack([x.ravel(), y.ravel()])
     square, count = points[around], len(around)
     circle = _circle(disc, square, (0, right - left, right - left + top - bottom, count - (top - bottom)))
-    shares = _layers(disc, square, circle, grid)
-    rings = circle + shares[:-1, None, None] * (square - circle)
+    width = min(float(line[a + 1] - line[a]) for line, (a, _) in zip(lines, inner, strict=True))
+    shares = _layers(disc, square, circle, width)
+    layers = circle + shares[:-1, None, None] * (square - circle)
     number = np.concatenate([len(points) + np.arange(len(shares) - 1)[:, None] * count + np.arange(count), [around]])
     beside = np.roll(number, -1, axis=1)
     turned = np.stack([number[:-1], number[1:], beside[1:], beside[:-1]], axis=-1)  # anticlockwise, the disc inside
     every = np.concatenate([cells[outside], turned.reshape(-1, 4)])
-    return np.concatenate([points, rings.reshape(-1, 2)]), every
+    return np.concatenate([points, layers.reshape(-1, 2)]), every
 
 
 def _circle(disc: Disc, square: np.ndarray, corners: tuple[int, ...]) -> np.ndarray:
@@ -319,11 +331,11 @@ def _circle(disc: Disc, square: np.ndarray, corners: tuple[int, ...]) -> np.ndar
     return np.array(disc.centre) + disc.radius * np.column_stack([np.cos(found), np.sin(found)])
 
 
-def _layers(disc: Disc, square: np.ndarray, circle: np.ndarray, grid: Grid) -> np.ndarray:
-    """Shares of the way from the disc to the rectangle: cells as thick as they are long at the disc, and as those of
-    the grid at the end."""
+def _layers(disc: Disc, square: np.ndarray, circle: np.ndarray, width: float) -> np.ndarray:
+    """Shares of the way from the disc to the rectangle: cells as thick as they are long at the disc, and of `width` at
+    the end."""
     first = 2 * np.pi * disc.radius / len(circle)
-    last = max(float(min(w[0] for w in grid.widths)), first)
+    last = max(width, first)
     gap = float(np.linalg.norm(square - circle, axis=1).mean())
     count = max(4, round(2 * gap / (first + last)))
     widths = np.geomspace(first, last, count)

@@ -16,6 +16,7 @@ from sciml.errors import InputError
 DEBIAN = Path("/usr/share/openfoam")  # of the package `openfoam`, whose programs are on the path
 PROGRAMS = ("icoFoam", "interFoam")
 TAIL = 1000  # lines of a log in which a message is looked for: some list all that would have been right
+NOT_FINITE = "values are not finite (floating point exception)"
 LONGEST = 240  # characters of a message
 MISSING = (
     "OpenFOAM is not installed: expected icoFoam and interFoam on the PATH, or WM_PROJECT_DIR set to an installation; "
@@ -118,5 +119,5 @@ def failure(program: str, lines: list[str], code: int) -> str:
         text = " ".join(message) or told[begins[0]]
         return f"{program}: {text if len(text) <= LONGEST else text[:LONGEST] + ' ...'}"
     if code in (-8, 136) or any("sigFpe" in line or "Floating point" in line for line in told):
-        return f"{program}: values are not finite (floating point exception)"
+        return f"{program}: {NOT_FINITE}"
     return f"{program} ended with status {code}: {told[-1] if told else 'it said nothing'}"

@@ -113,17 +113,42 @@ def _limited(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.where(same, 2 * a * b / jnp.where(same, a + b, 1), 0)
 
 
-def _upwind(line: jax.Array, s: jax.Array, axis: int) -> jax.Array:
+def _upwind(line: jax.Array, m: jax.Array, s: jax.Array, axis: int, stays: jax.Array, periodic: bool) -> jax.Array:
     """Values carried through the faces between cells, each with its value at the middle of the step.
 
     Args:
         line: with two more values at either end of the axis.
-        s: the share of a cell that is swept through each of the n + 1 faces.
+        m, s: masses and volumes over a cell's volume that cross each of the n + 1 faces; where they differ in sign the
+            mass tells from where it comes.
+        stays: of the slope in each of the n cells the share that counts, see `_staying`.
     """
     n = s.shape[axis]
     z, a, b, c = (lax.slice_in_dim(line, k, k + n, axis=axis) for k in range(4))
+    mode = "wrap" if periodic else "edge"
+    stays = jnp.pad(stays, [(1, 1) if d == axis else (0, 0) for d in (0, 1)], mode=mode)
+    before, after = (lax.slice_in_dim(stays, k, k + n, axis=axis) for k in (0, 1))
     slope = 0.5 * (1 - jnp.abs(s))
-    return jnp.where(s > 0, a + slope * _limited(a - z, b - a), b - slope * _limited(c - b, b - a))
+    return jnp.where(m > 0, a + slope * before * _limited(a - z, b - a), b - slope * after * _limited(c - b, b - a))
+
+
+def _staying(mass: jax.Array, volume: jax.Array, m: jax.Array, s: jax.Array, axis: int) -> jax.Array:
+    """Of the mass in control volumes the share that stays, over that of the volume, at most 1.
+
+    Where a heavy fluid leaves, nearly all of the mass goes with a small share of the volume. What goes then has the
+    velocity of all of it: with a value from one end of a slope, the little that stays would have the rest of the
+    momentum, and be shot away, whatever the step.
+
+    Args:
+        mass, volume: over a cell's volume.
+        m, s: masses and volumes over a cell's volume that cross the sides along the axis.
+    """
+
+    def leaving(a: jax.Array) -> jax.Array:
+        n = a.shape[axis] - 1
+        low, high = (lax.slice_in_dim(a, k, k + n, axis=axis) for k in (0, 1))
+        return jnp.maximum(high, 0) + jnp.maximum(-low, 0)
+
+    return jnp.clip((1 - leaving(m) / mass) / (1 - leaving(s) / volume), 0, 1)
 
 
 class _Axis(NamedTuple):
@@ -160,47 +185,64 @@ def carried_momentum(
     my: jax.Array,
     sx: jax.Array,
     sy: jax.Array,
+    first_x: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """Velocities after advection: (ρ u − ∇·(m u))/(ρ − ∇·m) on the control volumes of the faces."""
+    """Velocities after advection, (M u − ∇·(m u))/(M − ∇·m) on the control volumes of the faces, M their mass: first
+    along one axis, then along the other, as α was carried. What has crossed twice in a step, along one and then along
+    the other, has the velocity then of where it was in between."""
     layout = two.layout
-    found = []
-    for field, k, own, other in zip(
-        pad(layout, u, v, walls), (0, 1), ((mx, sx), (my, sy)), ((my, sy), (mx, sx)), strict=True
-    ):
-        axis = _axes(layout)[k]
-        along, across = axis.own, 1 - axis.own
+    least = 0.5 * jnp.minimum(*two.densities)
+    masses, volumes = [], []
+    for k, axis in enumerate(_axes(layout)):
         mode = "wrap" if layout.periodic[k] else "edge"
-        width = [(1, 1) if d == along else (0, 0) for d in (0, 1)]
+        width = [(1, 1) if d == axis.own else (0, 0) for d in (0, 1)]
+        masses.append(_between(layout, jnp.pad(rho, width, mode=mode), axis))
+        volumes.append(jnp.ones_like(masses[k]))
 
-        def middles(a: jax.Array, along: int = along, axis: _Axis = axis, width: Any = width) -> jax.Array:
-            """Through the sides of the control volumes along their own axis, which lie in the middles of cells."""
-            n = a.shape[along] - 1
-            mean = (_take(a, along, 0, n) + _take(a, along, 1, n)) / 2
-            if layout.periodic[1 - along]:
-                mean = jnp.pad(mean, width, mode="wrap")
-            else:  # beyond an end what crosses the end itself
-                mean = jnp.concatenate([_take(a, along, 0, 1), mean, _take(a, along, n, 1)], axis=along)
-            return _take(mean, along, axis.first, axis.count + 1)
+    def along(state: Any, direction: int) -> Any:
+        """What crosses sides normal to x (0) or to y (1)."""
+        velocities, masses, volumes = state
+        padded = pad(layout, *velocities, walls)
+        crossing = ((mx, sx), (my, sy))[direction]
+        sides = 1 - direction  # array axis
+        after: list[list[jax.Array]] = [[], [], []]
+        for k, axis in enumerate(_axes(layout)):
+            between = _middles if k == direction else _corners
+            m, s = (between(layout, a, k, axis) for a in crossing)
+            other = 1 - sides
+            line = _take(padded[k], other, 2, padded[k].shape[other] - 4)
+            stays = _staying(masses[k], volumes[k], m, s, sides)
+            flux = m * _upwind(line, m, s, sides, stays, layout.periodic[direction])
+            mass = jnp.maximum(masses[k] - jnp.diff(m, axis=sides), least)
+            after[0].append((masses[k] * velocities[k] - jnp.diff(flux, axis=sides)) / mass)
+            after[1].append(mass)
+            after[2].append(volumes[k] - jnp.diff(s, axis=sides))
+        return tuple(tuple(a) for a in after)
 
-        def corners(a: jax.Array, along: int = along, axis: _Axis = axis, mode: str = mode, width: Any = width):
-            a = jnp.pad(a, width, mode=mode)
-            n = a.shape[along] - 1
-            mean = (_take(a, along, 0, n) + _take(a, along, 1, n)) / 2
-            return _take(mean, along, axis.first, axis.count)
+    start = ((u, v), tuple(masses), tuple(volumes))
+    return lax.cond(first_x, lambda: along(along(start, 0), 1)[0], lambda: along(along(start, 1), 0)[0])
 
-        inner = _take(field, across, 2, field.shape[across] - 4)
-        m, s = middles(own[0]), middles(own[1])
-        flux = m * _upwind(inner, s, along)
-        inner = _take(field, along, 2, field.shape[along] - 4)
-        m2, s2 = corners(other[0]), corners(other[1])
-        flux2 = m2 * _upwind(inner, s2, across)
-        before = _between(layout, jnp.pad(rho, width, mode=mode), axis)
-        gone = jnp.diff(m, axis=along) + jnp.diff(m2, axis=across)
-        lost = jnp.diff(flux, axis=along) + jnp.diff(flux2, axis=across)
-        here = u if k == 0 else v
-        least = 0.5 * jnp.minimum(*two.densities)
-        found.append((before * here - lost) / jnp.maximum(before - gone, least))
-    return found[0], found[1]
+
+def _middles(layout: Layout, a: jax.Array, k: int, axis: _Axis) -> jax.Array:
+    """What crosses the sides of control volumes along their own axis, which lie in the middles of cells."""
+    along = axis.own
+    n = a.shape[along] - 1
+    mean = (_take(a, along, 0, n) + _take(a, along, 1, n)) / 2
+    if layout.periodic[k]:
+        mean = jnp.pad(mean, [(1, 1) if d == along else (0, 0) for d in (0, 1)], mode="wrap")
+    else:  # beyond an end what crosses the end itself
+        mean = jnp.concatenate([_take(a, along, 0, 1), mean, _take(a, along, n, 1)], axis=along)
+    return _take(mean, along, axis.first, axis.count + 1)
+
+
+def _corners(layout: Layout, a: jax.Array, k: int, axis: _Axis) -> jax.Array:
+    """What crosses their other sides, which end in corners of cells."""
+    along = axis.own
+    mode = "wrap" if layout.periodic[k] else "edge"
+    a = jnp.pad(a, [(1, 1) if d == along else (0, 0) for d in (0, 1)], mode=mode)
+    n = a.shape[along] - 1
+    mean = (_take(a, along, 0, n) + _take(a, along, 1, n)) / 2
+    return _take(mean, along, axis.first, axis.count)
 
 
 class Viscous(NamedTuple):
@@ -333,7 +375,7 @@ def advance(
     )
     mx, my = masses(two, fx, fy, sx, sy)
     rho = two.mixed(state.alpha, two.densities)
-    u, v = carried_momentum(two, rho, state.u, state.v, now, mx, my, sx, sy)
+    u, v = carried_momentum(two, rho, state.u, state.v, now, mx, my, sx, sy, state.even > 0.5)
 
     stress = viscous(two, alpha)
     light = two.densities[1]

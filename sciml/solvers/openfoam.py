@@ -143,7 +143,7 @@ class OpenFOAM(GridSolver):
         return Grid.uniform(case.geometry, self.resolution, masked=True)
 
     def fit(self, case: Case) -> None:
-        mesh = _foam_mesh.mesh_of(case.problem.name, case.geometry, self.resolution)
+        mesh = self._mesh(case)
         _foam_case.sides(case, mesh, self.resolution, np.zeros(1))
 
     def portions(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[tuple[int, ...]]:
@@ -173,7 +173,7 @@ class OpenFOAM(GridSolver):
     def _one(self, case: Case, times: np.ndarray, begin: Begin | None) -> dict[str, np.ndarray]:
         times = np.asarray(times, dtype=np.float64)
         two, begun = "alpha" in {f.name for f in case.problem.fields}, 0.0 if begin is None else begin.time
-        mesh = _foam_mesh.mesh_of(case.problem.name, case.geometry, self.resolution)
+        mesh = self._mesh(case)
         sides = _foam_case.sides(case, mesh, self.resolution, times, begun)
         state = self._start(case, mesh, two) if begin is None else self._state(case, mesh, begin)
         names = ["u", "v", "p", *(["alpha"] if two else [])]
@@ -185,19 +185,24 @@ class OpenFOAM(GridSolver):
         wanted = {q.name for q in case.problem.quantities}
         body = () if two or not {"force_x", "force_y"} & wanted else _bodies(case, mesh, sides)
         onto = _foam_mesh.onto_grid(mesh, case.geometry, self.resolution)
-        options = _foam_case.Options(
-            self.cfl, self.time_step, self.time_scheme or ("Euler" if two else "backward"),
-            self.convection or ("vanLeerV" if two else "linear"), self.correctors, self.tolerance,
-        )  # fmt: skip
         with self._folder(case) as folder, _ticking(title(case)) as tick:
             march = _foam_march.March(
-                case, folder, mesh, onto, sides, options, two, body, self.max_substeps, tick
+                case, folder, mesh, onto, sides, self._options(two), two, body, self.max_substeps, tick
             )  # fmt: skip
             try:
                 found = march.solve(times, begun, state)
             except FileFormatError as error:  # what it wrote cannot be read
                 found = march.nothing(times, str(error))
         return found | {n: found[n].reshape(len(times), *self.resolution) for n in names}
+
+    def _mesh(self, case: Case) -> _foam_mesh.Mesh:
+        return _foam_mesh.mesh_of(case.problem.name, case.geometry, self.resolution)
+
+    def _options(self, two: bool) -> _foam_case.Options:
+        return _foam_case.Options(
+            self.cfl, self.time_step, self.time_scheme or ("Euler" if two else "backward"),
+            self.convection or ("vanLeerV" if two else "linear"), self.correctors, self.tolerance,
+        )  # fmt: skip
 
     def _start(self, case: Case, mesh: _foam_mesh.Mesh, two: bool) -> dict[str, np.ndarray]:
         """The beginning of a case on the cells of the mesh."""
