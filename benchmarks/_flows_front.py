@@ -106,10 +106,10 @@ FLOWS = {
     )
     for re in (40, 200)
 } | {
-    "tube": Flow(lambda: TubeFlow().case(), _upto(0.6, 12), (8, 80), ("alpha",), ((1, 2, 3, 4), (0.5, 0.4, 0.2)),
+    "tube": Flow(lambda: TubeFlow().case(length=0.4), _upto(0.3, 6), (8, 32), ("alpha",), ((1, 2, 3, 4), (0.5, 0.25)),
                  ((1, 2, 3, 4), (1.0, 0.7, 0.5, 0.35, 0.25, 0.15)), 8),
-    "dam": Flow(lambda: DamFlow().case(width=0.8), _upto(0.3, 15), (16, 32), ("alpha",),
-                ((1, 2, 3, 4), (0.5, 0.25)), ((1, 2, 3, 4), (1.0, 0.7, 0.5, 0.35, 0.25, 0.15)), 8),
+    "dam": Flow(lambda: DamFlow().case(width=0.8), _upto(0.3, 6), (16, 32), ("alpha",), ((1, 2, 3, 4), (0.5, 0.25)),
+                ((1, 2, 3, 4), (1.0, 0.7, 0.5, 0.35, 0.25, 0.15)), 8),
 }  # fmt: skip
 QUICK = {
     "cylinder, Re 40": replace(FLOWS["cylinder, Re 40"], ours=((1, 2), (2.0,)), theirs=((1, 2), (2, 4)), fine=3),

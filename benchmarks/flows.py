@@ -105,6 +105,7 @@ def two_fluids(ledger: Ledger, kept: Kept, given: argparse.Namespace) -> None:
         return found
 
     rows("vortex", _flows_two_fluids.vortex, (16,) if quick else (32, 64, 128), "cells")
+    rows("one fluid alone", _flows_two_fluids.vortices, (16,) if quick else (32, 64, 128), "cells")
     rows("growth", _flows_two_fluids.growth, (16,) if quick else (32, 64, 128), "cells")
     for dtype in ("float32", "float64"):
         rest = kept(partial(_flows_two_fluids.at_rest, 16 if quick else 64, dtype), piece="at rest", dtype=dtype)

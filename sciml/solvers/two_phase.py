@@ -47,7 +47,8 @@ class TwoPhaseFlow(GridSolver):
     masses that cross faces, so that a fluid a thousand times heavier than the other does no harm. Each side is
     periodic, or its sections are walls whose velocity is given (fluid may go through) or open (`Outflow`: p = 0, air
     comes in).
-    Bodies are at rest, without slip, along lines of the grid. Second order in space and time away from the interface.
+    Bodies are at rest, without slip, along lines of the grid. Away from the interface second order in space, and in
+    time but for viscosity, which follows advection with an error of first order.
 
     Args:
         resolution: cells along both axes, or (ny, nx).

@@ -92,6 +92,11 @@ def test_fragments_of_the_heavy_fluid_are_not_shot_away():
     assert worst <= 1 + 1e-12  # 28 with slopes up to the ends, and along both axes at once
 
 
+def test_one_fluid_alone_is_of_second_order():
+    errors = [flows.vortices(n)["u_off_by"] for n in (16, 32)]
+    assert errors[1] < 0.017 and math.log2(errors[0] / errors[1]) > 1.7
+
+
 def test_heavy_over_light_grows_as_theory_says():
     """Rayleigh-Taylor: amplitude a₀ cosh σt with σ² = A g k tanh(kH/2), lessened by viscosity (Chandrasekhar 1961)."""
     errors = [flows.growth(n)["off_by"] for n in (32, 64)]
