@@ -97,7 +97,7 @@ def vortices(n: int, viscosity: float = 1e-3, end: float = 0.5) -> dict[str, flo
     parameters = WATER | AIR | {"density": 1.0, "viscosity": viscosity, "gravity": 0.0, "width": 1.0, "height": 1.0}
     inputs = dict(zip(("u_face", "v_face"), velocities(0.0), strict=True)) | {"alpha": np.ones((n, n))}
     with jax.enable_x64(True):
-        around = ((End.PERIODIC,) * 2,) * 2
+        around = ((End.PERIODIC, End.PERIODIC), (End.PERIODIC, End.PERIODIC))
         found = jax.jit(lambda p, i: solver.simulate(p, i, np.array([end]), around))(parameters, inputs)
         exact = velocities(end)[0]
         error = np.asarray(found["u_face"][0]) - exact

@@ -197,17 +197,17 @@ def carried_momentum(
     the other, has the velocity then of where it was in between."""
     layout = two.layout
     least = 0.5 * jnp.minimum(*two.densities)
-    masses, volumes = [], []
+    contents, volumes = [], []
     for k, axis in enumerate(_axes(layout)):
         mode = "wrap" if layout.periodic[k] else "edge"
         width = [(1, 1) if d == axis.own else (0, 0) for d in (0, 1)]
-        masses.append(_between(layout, jnp.pad(rho, width, mode=mode), axis))
-        volumes.append(jnp.ones_like(masses[k]))
+        contents.append(_between(layout, jnp.pad(rho, width, mode=mode), axis))
+        volumes.append(jnp.ones_like(contents[k]))
 
     def along(state: Any, direction: int) -> Any:
         """What crosses sides normal to x (0) or to y (1)."""
-        velocities, masses, volumes = state
-        padded = pad(layout, *velocities, walls)
+        velocities, contents, volumes = state
+        padded = pad(layout, velocities[0], velocities[1], walls)
         crossing = ((mx, sx), (my, sy))[direction]
         sides = 1 - direction  # array axis
         after: list[list[jax.Array]] = [[], [], []]
@@ -216,15 +216,15 @@ def carried_momentum(
             m, s = (between(layout, a, k, axis) for a in crossing)
             other = 1 - sides
             line = _take(padded[k], other, 2, padded[k].shape[other] - 4)
-            stays = _staying(masses[k], volumes[k], m, s, sides)
+            stays = _staying(contents[k], volumes[k], m, s, sides)
             flux = m * _upwind(line, m, s, sides, stays, layout.periodic[direction])
-            mass = jnp.maximum(masses[k] - jnp.diff(m, axis=sides), least)
-            after[0].append((masses[k] * velocities[k] - jnp.diff(flux, axis=sides)) / mass)
+            mass = jnp.maximum(contents[k] - jnp.diff(m, axis=sides), least)
+            after[0].append((contents[k] * velocities[k] - jnp.diff(flux, axis=sides)) / mass)
             after[1].append(mass)
             after[2].append(volumes[k] - jnp.diff(s, axis=sides))
         return tuple(tuple(a) for a in after)
 
-    start = ((u, v), tuple(masses), tuple(volumes))
+    start = ((u, v), tuple(contents), tuple(volumes))
     return lax.cond(first_x, lambda: along(along(start, 0), 1)[0], lambda: along(along(start, 1), 0)[0])
 
 
