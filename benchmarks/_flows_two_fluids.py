@@ -56,7 +56,7 @@ def vortex(n: int, period: float = 2.0, cfl: float = 0.45) -> dict[str, float]:
     def body(k: Any, carry: Any) -> Any:
         alpha, low, high = carry
         share = jnp.cos(jnp.pi * (k + 0.5) / steps) * tau * n
-        alpha, _, _ = _volume_fraction.carried(
+        alpha = _volume_fraction.carried(
             alpha, u * share, v * share, lambda a: jnp.pad(a, 2, mode="edge"), lambda f, s, axis: f, k % 2 == 0
         )
         return alpha, jnp.minimum(low, alpha.min()), jnp.maximum(high, alpha.max())
@@ -105,8 +105,8 @@ def vortices(n: int, viscosity: float = 1e-3, end: float = 0.5) -> dict[str, flo
 
 
 def growth(n: int) -> dict[str, float]:
-    """Heavy over light: amplitude a₀ cosh σt with σ² = A g k tanh(kH/2), lessened by viscosity (S. Chandrasekhar,
-    Hydrodynamic and Hydromagnetic Stability, 1961); n cells to a wave length, density ratio 3."""
+    """Heavy over light: amplitude a₀ cosh σt with σ² = A g k tanh(kH/2), of viscosity to first order (S.
+    Chandrasekhar, Hydrodynamic and Hydromagnetic Stability, 1961); n cells to a wave length, density ratio 3."""
     width, height, first, gravity, nu = 1.0, 2.0, 0.01, 1.0, 1e-4
     k, atwood, times = 2 * np.pi / width, 0.5, np.linspace(0, 1.2, 7)
     sigma = math.sqrt(atwood * gravity * k * math.tanh(k * height / 2) + (nu * k * k) ** 2) - nu * k * k

@@ -36,17 +36,22 @@ def useful(points: Sequence[Point]) -> list[Point]:
 
 
 def near(points: Sequence[Point]) -> list[Point]:
-    """The points that are timed again: those of the errors in question on their front or little above it."""
+    """The points that are timed again: those of the errors in question on their front or little above it, and the next
+    more exact one of the front."""
     edge = front([p for p in points if p["error"] <= TIMED[1]])  # beyond, cheap ones would hide what is in question
     limit = NEAR * cost(edge, [p["seconds"] for p in edge], np.array([p["error"] for p in points]))
+    last = max((p["error"] for p in edge if p["error"] < TIMED[0]), default=TIMED[0])
     return [
-        p for p, most in zip(points, limit, strict=True) if p["seconds"] <= most and TIMED[0] <= p["error"] <= TIMED[1]
-    ]
+        p for p, most in zip(points, limit, strict=True)
+        if (p["seconds"] <= most and TIMED[0] <= p["error"] <= TIMED[1]) or (p in edge and p["error"] == last)
+    ]  # fmt: skip
 
 
 def cost(points: Sequence[Point], seconds: Sequence[float], at: np.ndarray) -> np.ndarray:
     """Seconds over errors, straight between the points in logarithms; to the right of them the last, which is better
     than what is asked for, to their left NaN."""
+    if not points:
+        return np.full(np.shape(at), math.nan)
     errors = np.log([p["error"] for p in points])
     return np.exp(np.interp(np.log(at), errors, np.log(seconds), left=math.nan))
 

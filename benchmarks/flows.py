@@ -120,7 +120,7 @@ def two_fluids(ledger: Ledger, kept: Kept, given: argparse.Namespace) -> None:
     filled = [*tubes, *dams]
     where = f"{len(tubes)} tubes and {len(dams)} dams, single precision"
     ledger.check("water_volume_balance_relative", max(r["water_off_by"] for r in filled),
-                 note=f"of {where}: water against what has come in, while none has gone out")  # fmt: skip
+                 note=f"of {where}: water against what has come in, and of a full tube against the tube")  # fmt: skip
     ledger.check("volume_fraction_overshoot", max(r["overshoot"] for r in filled), note=f"of {where}")
     slopes = kept(_flows_two_fluids.gradient, piece="gradient")
     ledger.row(section="gradient", **slopes)
@@ -177,8 +177,9 @@ def collapse(ledger: Ledger, kept: Kept, given: argparse.Namespace) -> None:
         "dam_front_vs_martin_moyce_relative", last["mean_relative_error"],
         f"ahead of the measured front by {ahead} cells to its width",
         note=f"{last['cells']} cells to the width of the column, mean over {len(_flows_collapse.FRONT)} published "
-        f"places; largest {100 * last['largest']:.0f} %; {100 * last['mean_relative_error_shifted']:.1f} % were the "
-        f"dam gone {-last['best_shift']:.2g} √(a/2g) late; all: {ahead} cells",
+        f"places, recalled; largest {100 * last['largest']:.0f} %; "
+        f"{100 * last['mean_relative_error_shifted']:.1f} % were the dam gone "
+        f"{-last['best_shift']:.2g} √(a/2g) late; all: {ahead} cells",
     )  # fmt: skip
     id = "wet_bed_dam_break_profile_error"
     if given.wet_bed is None:
@@ -194,7 +195,7 @@ def collapse(ledger: Ledger, kept: Kept, given: argparse.Namespace) -> None:
     coarser = ", ".join(f"{r['mean_error']:.3f} at {1000 * r['cell_m']:g} mm" for r in beds[:-1])
     ledger.check(
         id, last["mean_error"],
-        note=f"cells of {1000 * last['cell_m']:g} mm, mean of {len(measured)} times, worst "
+        note=f"cells of {1000 * last['cell_m']:g} mm, mean of {len(measured)} times, which are recalled, worst "
         f"{last['worst_profile']:.3f}; {coarser}; the gate of the experiment took time to rise, ours is gone at once: "
         f"{last['mean_error_shifted']:.3f} were it {-last['best_shift_s']:.2g} s late",
     )  # fmt: skip

@@ -76,6 +76,13 @@ class TwoFluids(NamedTuple):
         held, values = unknowns(self.layout, *self.held), unknowns(self.layout, *self.through(time))
         return jnp.where(held[0] > 0, values[0], u), jnp.where(held[1] > 0, values[1], v)
 
+    def solid(self) -> jax.Array | None:
+        """1 in cells within bodies, all of whose faces are closed, else 0; None without."""
+        if self.open is None:
+            return None
+        x, y = self.open
+        return jnp.where(x[:, 1:] + x[:, :-1] + y[1:] + y[:-1] > 0, 0.0, 1.0).astype(x.dtype)
+
     def mixed(self, alpha: jax.Array, of: tuple[Any, Any]) -> jax.Array:
         return alpha * of[0] + (1 - alpha) * of[1]
 
@@ -106,10 +113,23 @@ def _edges(a: jax.Array, layout: Layout, n: int = 1) -> jax.Array:
     return a
 
 
-def masses(two: TwoFluids, fx: jax.Array, fy: jax.Array, sx: jax.Array, sy: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _beside_bodies(two: TwoFluids, alpha: jax.Array) -> jax.Array:
+    """α with, in cells within bodies, the mean of the fluid cells around: as beyond walls, a body is neither fluid."""
+    solid = two.solid()
+    if solid is None:
+        return alpha
+    layout, (ny, nx) = two.layout, alpha.shape
+    fluid, held = _edges(1 - solid, layout), _edges(alpha * (1 - solid), layout)
+    places = [(j, i) for j in range(3) for i in range(3)]
+    count = sum(fluid[j : j + ny, i : i + nx] for j, i in places)
+    total = sum(held[j : j + ny, i : i + nx] for j, i in places)
+    return jnp.where((solid > 0) & (count > 0), total / jnp.maximum(count, 1), alpha)
+
+
+def masses(two: TwoFluids, f: jax.Array, s: jax.Array) -> jax.Array:
     """What crosses faces in a step, kg over a cell's volume."""
     heavy, light = two.densities
-    return heavy * fx + light * (sx - fx), heavy * fy + light * (sy - fy)
+    return heavy * f + light * (s - f)
 
 
 def _limited(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -180,52 +200,68 @@ def _between(layout: Layout, a: jax.Array, axis: _Axis) -> jax.Array:
     return _take(mean, axis.own, axis.first, axis.count)
 
 
-def carried_momentum(
-    two: TwoFluids,
-    rho: jax.Array,
-    u: jax.Array,
-    v: jax.Array,
-    walls: Walls,
-    mx: jax.Array,
-    my: jax.Array,
-    sx: jax.Array,
-    sy: jax.Array,
+class Carried(NamedTuple):
+    """α, and for both velocities the values on unknown faces, and the masses and volumes of their control volumes, over
+    a cell's volume."""
+
+    alpha: jax.Array
+    velocity: tuple[jax.Array, jax.Array]
+    mass: tuple[jax.Array, jax.Array]
+    volume: tuple[jax.Array, jax.Array]
+
+
+def carried(
+    two: TwoFluids, alpha: jax.Array, u: jax.Array, v: jax.Array, walls: Walls, sx: jax.Array, sy: jax.Array,
     first_x: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-    """Velocities after advection, (M u − ∇·(m u))/(M − ∇·m) on the control volumes of the faces, M their mass: first
-    along one axis, then along the other, as α was carried. What has crossed twice in a step, along one and then along
-    the other, has the velocity then of where it was in between."""
+) -> Carried:  # fmt: skip
+    """α, and velocities after advection, (M u − ∇·(m u))/(M − ∇·m) on the control volumes of the faces, M their mass:
+    first along one axis, then along the other. What crosses twice in a step, along one and then along the other, has
+    the velocity then of where it was in between.
+
+    Args:
+        sx, sy: (ny, nx + 1), (ny + 1, nx) volumes that cross faces, over a cell's; without divergence.
+        first_x: whether x comes first.
+    """
     layout = two.layout
     least = 0.5 * jnp.minimum(*two.densities)
-    contents, volumes = [], []
+    full = _volume_fraction.full(alpha)
+    rho = two.mixed(alpha, two.densities)
+    contents = []
     for k, axis in enumerate(_axes(layout)):
         mode = "wrap" if layout.periodic[k] else "edge"
         width = [(1, 1) if d == axis.own else (0, 0) for d in (0, 1)]
         contents.append(_between(layout, jnp.pad(rho, width, mode=mode), axis))
-        volumes.append(jnp.ones_like(contents[k]))
 
-    def along(state: Any, direction: int) -> Any:
-        """What crosses sides normal to x (0) or to y (1)."""
-        velocities, contents, volumes = state
-        padded = pad(layout, velocities[0], velocities[1], walls)
-        crossing = ((mx, sx), (my, sy))[direction]
-        sides = 1 - direction  # array axis
-        after: list[list[jax.Array]] = [[], [], []]
+    def along(state: Carried, sides: int) -> Carried:
+        """What crosses sides normal to an array axis."""
+        direction = 1 - sides
+        s = (sx, sy)[direction]
+        alpha, f = _volume_fraction.over(
+            state.alpha,
+            full,
+            s,
+            sides,
+            lambda a: _edges(_beside_bodies(two, a), layout, 2),
+            lambda f, s, axis: _entering(two, f, s, axis),
+        )
+        m = masses(two, f, s)
+        padded = pad(layout, state.velocity[0], state.velocity[1], walls)
+        velocities, contents, volumes = [], [], []
         for k, axis in enumerate(_axes(layout)):
             between = _middles if k == direction else _corners
-            m, s = (between(layout, a, k, axis) for a in crossing)
-            other = 1 - sides
-            line = _take(padded[k], other, 2, padded[k].shape[other] - 4)
-            stays = _staying(contents[k], volumes[k], m, s, sides)
-            flux = m * _upwind(line, m, s, sides, stays, layout.periodic[direction])
-            mass = jnp.maximum(contents[k] - jnp.diff(m, axis=sides), least)
-            after[0].append((contents[k] * velocities[k] - jnp.diff(flux, axis=sides)) / mass)
-            after[1].append(mass)
-            after[2].append(volumes[k] - jnp.diff(s, axis=sides))
-        return tuple(tuple(a) for a in after)
+            through, swept = (between(layout, a, k, axis) for a in (m, s))
+            line = _take(padded[k], direction, 2, padded[k].shape[direction] - 4)
+            mass, volume = state.mass[k], state.volume[k]
+            stays = _staying(mass, volume, through, swept, sides)
+            flux = through * _upwind(line, through, swept, sides, stays, layout.periodic[direction])
+            left = jnp.maximum(mass - jnp.diff(through, axis=sides), least)
+            velocities.append((mass * state.velocity[k] - jnp.diff(flux, axis=sides)) / left)
+            contents.append(left)
+            volumes.append(volume - jnp.diff(swept, axis=sides))
+        return Carried(alpha, (velocities[0], velocities[1]), (contents[0], contents[1]), (volumes[0], volumes[1]))
 
-    start = ((u, v), tuple(contents), tuple(volumes))
-    return lax.cond(first_x, lambda: along(along(start, 0), 1)[0], lambda: along(along(start, 1), 0)[0])
+    ones = jnp.ones_like(contents[0]), jnp.ones_like(contents[1])
+    return _volume_fraction.in_turns(first_x, along, Carried(alpha, (u, v), (contents[0], contents[1]), ones))
 
 
 def _middles(layout: Layout, a: jax.Array, k: int, axis: _Axis) -> jax.Array:
@@ -261,10 +297,15 @@ class Viscous(NamedTuple):
 
 
 def viscous(two: TwoFluids, alpha: jax.Array) -> Viscous:
-    """At corners the harmonic mean of four cells: stress along an interface is the same on both of its sides."""
+    """At corners the harmonic mean of the four cells, or of those outside of bodies: stress along an interface is the
+    same on both of its sides."""
     layout, mu, rho = two.layout, two.mixed(alpha, two.viscosities), two.mixed(alpha, two.densities)
-    around = _edges(1 / mu, layout)
-    corner = 4 / (around[1:, 1:] + around[1:, :-1] + around[:-1, 1:] + around[:-1, :-1])
+    solid = two.solid()
+    fluid = jnp.ones_like(mu) if solid is None else 1 - solid
+    around, count = (
+        a[1:, 1:] + a[1:, :-1] + a[:-1, 1:] + a[:-1, :-1] for a in (_edges(fluid / mu, layout), _edges(fluid, layout))
+    )
+    corner = jnp.where(count > 0, count / jnp.where(count > 0, around, 1), 0)
     middles, corners, volumes, beside = [], [], [], []
     for k, axis in enumerate(_axes(layout)):
         mode = "wrap" if layout.periodic[k] else "edge"
@@ -370,20 +411,10 @@ def advance(
     if two.open is not None:
         uf, vf = uf * two.open[0], vf * two.open[1]
     sx, sy = (uf + tau / 2 * state.du) * (tau / dx), (vf + tau / 2 * state.dv) * (tau / dy)
-    alpha, fx, fy = _volume_fraction.carried(
-        state.alpha,
-        sx,
-        sy,
-        lambda a: _edges(a, layout, 2),
-        lambda f, s, axis: _entering(two, f, s, axis),
-        state.even > 0.5,
-    )
-    mx, my = masses(two, fx, fy, sx, sy)
-    rho = two.mixed(state.alpha, two.densities)
     # what is carried is the velocity in the middle of the step, which forces have changed by half of what they will
-    kick = [tau / 2 * a * w for a, w in zip((state.ax, state.ay), _apart(layout, state.alpha), strict=True)]
-    u, v = carried_momentum(two, rho, state.u + kick[0], state.v + kick[1], now, mx, my, sx, sy, state.even > 0.5)
-    u, v = u - kick[0], v - kick[1]
+    kick = [tau / 2 * a * w for a, w in zip((state.ax, state.ay), _apart(two, state.alpha), strict=True)]
+    after = carried(two, state.alpha, state.u + kick[0], state.v + kick[1], now, sx, sy, state.even > 0.5)
+    alpha, u, v = after.alpha, after.velocity[0] - kick[0], after.velocity[1] - kick[1]
 
     stress = viscous(two, alpha)
     light = two.densities[1]
@@ -408,10 +439,12 @@ def advance(
     return State(alpha, u, v, du, dv, gx, gy, forces[0] - gx, forces[1] - gy, p, 1 - state.even)
 
 
-def _apart(layout: Layout, alpha: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """1 on unknown faces around which, for two cells, there is one fluid alone, else 0: at the interface the forces of
-    the next step are not those of the last."""
-    alpha = lax.stop_gradient(alpha)
+def _apart(two: TwoFluids, alpha: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """1 on unknown faces around which, for two cells, there is one fluid alone, and which pressure acts on, else 0: at
+    the interface the forces of the next step are not those of the last, and where a velocity is given there are
+    none."""
+    layout = two.layout
+    alpha = lax.stop_gradient(_beside_bodies(two, alpha))
     mixed = jnp.where((alpha > TINY) & (alpha < 1 - TINY), 1.0, 0.0)
     wide = _edges(alpha, layout, 1)
     for axis in (0, 1):
@@ -428,7 +461,10 @@ def _apart(layout: Layout, alpha: jax.Array) -> tuple[jax.Array, jax.Array]:
     for k, axis in enumerate(_axes(layout)):
         mode = "wrap" if layout.periodic[k] else "edge"
         line = jnp.pad(mixed, [(1, 1) if d == axis.own else (0, 0) for d in (0, 1)], mode=mode)
-        found.append((1 - jnp.minimum(1, 2 * _between(layout, line, axis))).astype(alpha.dtype))
+        share, free = 1 - jnp.minimum(1, 2 * _between(layout, line, axis)), two.free(k)
+        if free is not None:
+            share = share * _take(free, axis.own, axis.first, axis.count)
+        found.append(share.astype(alpha.dtype))
     return found[0], found[1]
 
 
@@ -476,7 +512,11 @@ class TwoPhaseStepper(Stepper):
         alpha, u, v = lax.stop_gradient((state.alpha, state.u, state.v))
         uf, vf = map(jnp.abs, faces(two.layout, u, v))
         swept = jnp.maximum(uf[:, 1:], uf[:, :-1]) / dx + jnp.maximum(vf[1:], vf[:-1]) / dy
-        rate = jnp.maximum(jnp.max(swept), two.wall_speed / jnp.minimum(dx, dy)) / self.cfl
+        # what is swept is of the velocity in the middle of the step: swept τ + gain τ²/2 ≤ cfl
+        du, dv = map(jnp.abs, lax.stop_gradient((state.du, state.dv)))
+        gain = jnp.maximum(du[:, 1:], du[:, :-1]) / dx + jnp.maximum(dv[1:], dv[:-1]) / dy
+        rate = jnp.max(swept + jnp.sqrt(swept**2 + 2 * self.cfl * gain)) / (2 * self.cfl)
+        rate = jnp.maximum(rate, two.wall_speed / jnp.minimum(dx, dy) / self.cfl)
         fall = jnp.maximum(jnp.abs(two.gravity[0]) / dx, jnp.abs(two.gravity[1]) / dy) / self.cfl
         thick = stiffness(two, viscous(two, alpha)) / (
             _stabilised.LIMIT_DIFFUSION_CHEBYSHEV * _stabilised.MAX_STAGES**2

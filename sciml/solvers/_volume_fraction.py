@@ -19,6 +19,7 @@ R. Scardovelli, S. Zaleski, J. Comput. Phys. 225, 2301 (2007), on slopes; R. Sca
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -110,33 +111,44 @@ def crossing_x(inner: jax.Array, mx: jax.Array, my: jax.Array, s: jax.Array) -> 
     return jnp.where(s > 0, left, -right)
 
 
-def carried(
-    alpha: jax.Array, sx: jax.Array, sy: jax.Array, surround: Callable, entering: Callable, first_x: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """One step: (α, what of the first fluid has crossed the faces normal to x, and to y), over a cell's volume.
+def in_turns(first_x: jax.Array, along: Callable[[Any, int], Any], state: Any) -> Any:
+    """along(along(state, 1), 0), x before y, or the other way round; each of the two is compiled once.
+
+    Args:
+        along: (state, axis) -> state.
+    """
+
+    def turn(state: Any, x: jax.Array) -> Any:
+        return lax.cond(x, lambda s: along(s, 1), lambda s: along(s, 0), state), None
+
+    return lax.scan(turn, state, jnp.stack([first_x, ~first_x]))[0]
+
+
+def full(alpha: jax.Array) -> jax.Array:
+    """1 where there is more of the first fluid than of the second one, at the beginning of a step."""
+    return jnp.where(lax.stop_gradient(alpha) > 0.5, 1.0, 0.0).astype(alpha.dtype)
+
+
+def over(
+    alpha: jax.Array, full: jax.Array, s: jax.Array, axis: int, surround: Callable, entering: Callable
+) -> tuple[jax.Array, jax.Array]:
+    """(α, what of the first fluid has crossed the faces normal to an axis, over a cell's volume) after one direction.
 
     Args:
         alpha: (ny, nx).
-        sx, sy: (ny, nx + 1), (ny + 1, nx) volumes that cross faces, over a cell's; without divergence.
+        s: volumes that cross faces, over a cell's.
         surround: α -> α with two more layers, (ny + 4, nx + 4).
         entering: (what crosses, s, axis) -> the same with what comes in from outside.
-        first_x: whether x comes first.
     """
-    full = jnp.where(lax.stop_gradient(alpha) > 0.5, 1.0, 0.0).astype(alpha.dtype)
+    f = entering(crossing(surround(alpha), s, axis), s, axis)
+    # the change first: where a cell is full it is none, to the last digit
+    return alpha + (full * jnp.diff(s, axis=axis) - jnp.diff(f, axis=axis)), f
 
-    def over(alpha: jax.Array, s: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
-        f = entering(crossing(surround(alpha), s, axis), s, axis)
-        # the change first: where a cell is full it is none, to the last digit
-        return alpha + (full * jnp.diff(s, axis=axis) - jnp.diff(f, axis=axis)), f
 
-    def x_then_y() -> tuple[jax.Array, jax.Array, jax.Array]:
-        half, fx = over(alpha, sx, 1)
-        whole, fy = over(half, sy, 0)
-        return whole, fx, fy
-
-    def y_then_x() -> tuple[jax.Array, jax.Array, jax.Array]:
-        half, fy = over(alpha, sy, 0)
-        whole, fx = over(half, sx, 1)
-        return whole, fx, fy
-
-    return lax.cond(first_x, x_then_y, y_then_x)
+def carried(
+    alpha: jax.Array, sx: jax.Array, sy: jax.Array, surround: Callable, entering: Callable, first_x: jax.Array
+) -> jax.Array:
+    """α after one step by a velocity without divergence, see `over`; first along x or first along y."""
+    more = full(alpha)
+    s = {1: sx, 0: sy}
+    return in_turns(first_x, lambda a, axis: over(a, more, s[axis], axis, surround, entering)[0], alpha)

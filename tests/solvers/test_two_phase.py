@@ -74,12 +74,7 @@ def test_fragments_of_the_heavy_fluid_are_not_shot_away():
         @jax.jit
         def after(alpha, u, v, sx, sy):
             still = two.walls(jnp.zeros(()))
-            _, fx, fy = _volume_fraction.carried(
-                alpha, sx, sy, lambda a: jnp.pad(a, 2, mode="edge"), lambda f, s, axis: f, jnp.asarray(True)
-            )
-            mass = _two_phase_stepper.masses(two, fx, fy, sx, sy)
-            rho = two.mixed(alpha, two.densities)
-            return _two_phase_stepper.carried_momentum(two, rho, u, v, still, *mass, sx, sy, jnp.asarray(True))
+            return _two_phase_stepper.carried(two, alpha, u, v, still, sx, sy, jnp.asarray(True)).velocity
 
         for _ in range(20):
             psi = np.zeros((n + 1, n + 1))
@@ -95,6 +90,24 @@ def test_fragments_of_the_heavy_fluid_are_not_shot_away():
 def test_one_fluid_alone_is_of_second_order():
     errors = [flows.vortices(n)["u_off_by"] for n in (16, 32)]
     assert errors[1] < 0.017 and math.log2(errors[0] / errors[1]) > 1.7
+
+
+def test_beside_a_body_there_is_no_other_fluid():
+    """Cells within a body hold no air: water beside it rubs against it as against a wall, and is one fluid there."""
+    case, solver = DamFlow().case(width=0.8), TwoPhaseFlow((16, 32))
+    parameters, inputs = jax.tree.map(jnp.asarray, solver.arrays(case, np.zeros(1)))
+    layout = _staggered.Layout(32, 16, solver.ends(case))
+    two = _two_phase_setup.fluids(layout, parameters, inputs, MultigridCG())
+    solid = np.asarray(two.solid())
+    assert solid.sum() == 4 * 2  # 0.1 m × 0.05 m of cells of 0.025 m
+    water = jnp.asarray(1 - solid)
+    stress = _two_phase_stepper.viscous(two, water)
+    for corner in stress.corner:
+        values = np.asarray(corner)
+        np.testing.assert_allclose(values[values > 0], case.viscosity, rtol=1e-6)
+    for k, share in enumerate(_two_phase_stepper._apart(two, water)):
+        free = _staggered.unknowns(layout, two.free(0), two.free(1))[k]
+        np.testing.assert_array_equal(share, free)
 
 
 def test_heavy_over_light_grows_as_theory_says():
