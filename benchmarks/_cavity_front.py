@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks import _cavity_runs, _openfoam
 from benchmarks._cavity_runs import END, FRAME, Runs
-from benchmarks._front import DOUBT, HIGH, LOW, REPEATS, TIMED, Point, cost, front, near, useful
+from benchmarks._front import DOUBT, HIGH, LOW, REPEATS, Point, cost, front, near, picture, useful
 from benchmarks._ledger import Ledger, quantiles
 from benchmarks._openfoam import Cavity
 
@@ -113,15 +113,14 @@ def compare(ledger: Ledger, runs: Runs, numbers: Sequence[int], resolutions: Seq
         at = np.geomspace(max(LOW, doubt / DOUBT), HIGH, 41)
         again = {code: near(some) for code, some in points.items()}
         timed = clocked(runs, reynolds, again)
-        edges, times, middle = {}, {}, {}
+        edges, times = {}, {}
         for code, some in points.items():
             medians = [statistics.median(t) for t in zip(*timed[code], strict=True)]
             edges[code] = front([{**p, "seconds": m} for p, m in zip(again[code], medians, strict=True)])
             places = [[label(p) for p in again[code]].index(label(e)) for e in edges[code]]
             times[code] = [[repeat[k] for k in places] for repeat in timed[code]]
-            middle[code] = [medians[k] for k in places]
             rows(ledger, reynolds, code, some, edges[code], again[code], timed[code])
-        theirs, ours = (cost(edges[c], middle[c], at) for c in ("icoFoam", "sciml"))
+        theirs, ours = (cost(edges[c], [p["seconds"] for p in edges[c]], at) for c in ("icoFoam", "sciml"))
         ratio = theirs / ours
         for e, a, b, r in zip(at, theirs, ours, ratio, strict=True):
             if math.isfinite(r):
@@ -142,11 +141,11 @@ def compare(ledger: Ledger, runs: Runs, numbers: Sequence[int], resolutions: Seq
         )  # fmt: skip
         reached.append(f"Re {reynolds}: {ratio[worst]:.1f} at {at[worst]:.1%}, of {both[0]:.1%} to {both[-1]:.1%}")
         print(reached[-1], flush=True)
-        drawn[reynolds] = {code: (points[code], edges[code], middle[code]) for code in points}
+        drawn[f"Re {reynolds}"] = {code: (points[code], edges[code]) for code in points}
     value, _, each = min(smallest.values())
     note = "; ".join(reached)
     ledger.check(ID, value, note, spread=quantiles(each, f"{REPEATS} repeats of the fronts"), note=note)
-    picture(drawn, out)
+    picture(drawn, "seconds to t = 5 L/U", out)
 
 
 def clocked(runs: Runs, reynolds: int, edges: dict[str, list[Point]]) -> dict[str, list[list[float]]]:
@@ -205,28 +204,3 @@ def rows(
             section="work and precision", reynolds=reynolds, code=code, **label(p), cores=1, relative_error=p["error"],
             seconds_once=p["seconds"], on_front=label(p) in best, **spread,
         )  # fmt: skip
-
-
-def picture(drawn: dict[int, Any], out: Path) -> None:
-    from matplotlib.figure import Figure
-
-    from sciml.reporting import _style
-
-    with _style.style():
-        figure = Figure(figsize=(10.4, 3.3), layout="constrained")
-        panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
-        for axes, (reynolds, codes) in zip(panels, drawn.items(), strict=True):
-            axes.axvspan(100 * LOW, 100 * HIGH, color=_style.GRID, alpha=0.4, lw=0)
-            for (code, (points, edge, middle)), colour, marker in zip(
-                codes.items(), (_style.LEARNED[1], _style.LEARNED[0]), "os", strict=True
-            ):
-                every = [[100 * p["error"] for p in points], [p["seconds"] for p in points]]
-                axes.loglog(*every, ".", color=colour, ms=4, alpha=0.35, mew=0)
-                axes.loglog([100 * p["error"] for p in edge], middle, marker=marker, ms=4, color=colour, label=code)
-            _style.caption(axes, f"Re {reynolds}", "error, %", "")
-            axes.set_xlim(100 * TIMED[0], 100 * TIMED[1])
-            axes.set_xticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"])
-            axes.minorticks_off()
-        panels[0].set_ylabel("seconds to t = 5 L/U")
-        panels[0].legend(frameon=False)
-        out.write_bytes(_style.png(figure))

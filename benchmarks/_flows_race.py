@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks import _openfoam
 from benchmarks._flows_front import Flow, Runs, Setting
-from benchmarks._front import DOUBT, HIGH, LOW, REPEATS, TIMED, Point, cost, front, near, useful
+from benchmarks._front import DOUBT, HIGH, LOW, REPEATS, TIMED, Point, cost, front, near, picture, useful
 from benchmarks._ledger import Kept, Ledger, quantiles
 
 IDS = {False: "cylinder_generation_vs_openfoam", True: "two_phase_generation_vs_interfoam"}
@@ -144,11 +144,10 @@ def compare(ledger: Ledger, kept: Kept, flows: Mapping[str, Flow], out: Path | N
                        **{f"reference_{k}": d[measure] for k, d in doubts.items()}, cores=1)  # fmt: skip
             told.append(f"{name}, {measure}: {ratio[worst]:.1f} at {at[worst]:.1%}, of {both[0]:.1%} to {both[-1]:.1%}")
             print(told[-1], flush=True)
-            drawn[f"{name}, {measure}"] = (
-                measured(points["OpenFOAM"], measure),
-                measured(points["sciml"], measure),
-                edges,
-            )
+            drawn[f"{name}, {measure}"] = {
+                named: (measured(points[code], measure), edges[code])
+                for named, code in (("interFoam" if two else "icoFoam", "OpenFOAM"), ("sciml", "sciml"))
+            }
     note = "; ".join(told)
     if not smallest:
         ledger.check(IDS[two], None, note)
@@ -156,7 +155,7 @@ def compare(ledger: Ledger, kept: Kept, flows: Mapping[str, Flow], out: Path | N
     value, repeats = min(smallest)
     ledger.check(IDS[two], value, note, spread=quantiles(repeats, f"{REPEATS} repeats of the fronts"), note=note)
     if out is not None:
-        picture(drawn, "interFoam" if two else "icoFoam", out)
+        picture(drawn, "seconds of one core", out)
 
 
 def clocked(runs: Runs, again: dict[str, list[Point]]) -> dict[str, list[list[float]]]:
@@ -213,30 +212,3 @@ def rows(
                 steps=p["steps"], cores=1, relative_error=p["error"], seconds_once=p["seconds"],
                 on_front=this in marked, **spread,
             )  # fmt: skip
-
-
-def picture(drawn: dict[str, Any], theirs: str, out: Path) -> None:
-    from matplotlib.figure import Figure
-
-    from sciml.reporting import _style
-
-    with _style.style():
-        count = len(drawn)
-        figure = Figure(figsize=(3.4 * count, 3.3), layout="constrained")
-        panels = figure.subplots(1, count, sharey=True, squeeze=False)[0]
-        for axes, (title, (them, us, edges)) in zip(panels, drawn.items(), strict=True):
-            axes.axvspan(100 * LOW, 100 * HIGH, color=_style.GRID, alpha=0.4, lw=0)
-            for code, some, colour, marker in zip(CODES, (them, us), (1, 0), "os", strict=True):
-                shade = _style.LEARNED[colour]
-                axes.loglog([100 * p["error"] for p in some], [p["seconds"] for p in some], ".", color=shade, ms=4,
-                            alpha=0.35, mew=0)  # fmt: skip
-                edge = edges[code]
-                axes.loglog([100 * p["error"] for p in edge], [p["seconds"] for p in edge], marker=marker, ms=4,
-                            color=shade, label=theirs if code == "OpenFOAM" else code)  # fmt: skip
-            _style.caption(axes, title, "error, %", "")
-            axes.set_xlim(100 * TIMED[0], 100 * TIMED[1])
-            axes.set_xticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"])
-            axes.minorticks_off()
-        panels[0].set_ylabel("seconds of one core")
-        panels[0].legend(frameon=False)
-        out.write_bytes(_style.png(figure))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,38 @@ def cost(points: Sequence[Point], seconds: Sequence[float], at: np.ndarray) -> n
         return np.full(np.shape(at), math.nan)
     errors = np.log([p["error"] for p in points])
     return np.exp(np.interp(np.log(at), errors, np.log(seconds), left=math.nan))
+
+
+def picture(
+    drawn: Mapping[str, Mapping[str, tuple[Sequence[Point], Sequence[Point]]]], cost_of: str, out: Path
+) -> None:
+    """Error against cost, a panel each.
+
+    Args:
+        drawn: title -> code, the peer first -> all its points and its front.
+        cost_of: what the seconds are of.
+    """
+    from matplotlib.figure import Figure
+
+    from sciml.reporting import _style
+
+    with _style.style():
+        figure = Figure(figsize=(3.45 * len(drawn), 3.3), layout="constrained")
+        panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
+        for axes, (title, codes) in zip(panels, drawn.items(), strict=True):
+            axes.axvspan(100 * LOW, 100 * HIGH, color=_style.GRID, alpha=0.4, lw=0)
+            looks = zip(codes.items(), (_style.LEARNED[1], _style.LEARNED[0]), "os", strict=True)
+            for (code, pair), colour, marker in looks:
+                every, edge = ([[100 * p["error"] for p in some], [p["seconds"] for p in some]] for some in pair)
+                axes.loglog(*every, ".", color=colour, ms=4, alpha=0.35, mew=0)
+                axes.loglog(*edge, marker=marker, ms=4, color=colour, label=code)
+            _style.caption(axes, title, "error, %", "")
+            axes.set_xlim(100 * TIMED[0], 100 * TIMED[1])
+            axes.set_xticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"])
+            axes.minorticks_off()
+        panels[0].set_ylabel(cost_of)
+        panels[0].legend(frameon=False)
+        out.write_bytes(_style.png(figure))
 
 
 def _slope(a: Point, b: Point) -> float:

@@ -269,6 +269,22 @@ def plane_counts(name: str, resolution: Any, least: int = 4) -> tuple[int, int]:
     return int(counts[0]), int(counts[1])
 
 
+def two_counts(name: str, counts: tuple[int, ...], rates: bool = False) -> tuple[int, int]:
+    """`counts` of a solver for the plane.
+
+    Args:
+        rates: whether rates of change are asked for, of a solver that gives none.
+
+    Raises:
+        InputError: another number of them, or rates.
+    """
+    if len(counts) != 2:
+        raise InputError(f"{name}: resolution is {counts}, expected two counts")
+    if rates:
+        raise InputError(f"{name}: gives no rates of change")
+    return counts[0], counts[1]
+
+
 def forces(case: Case, found: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
     """Of `count` frames the forces on bodies that the problem has a name for."""
     known = {q.name for q in case.problem.quantities}

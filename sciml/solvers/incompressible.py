@@ -16,7 +16,7 @@ from sciml.problem import Case, Problem
 from sciml.registry import solvers
 from sciml.solver import Start
 from sciml.solvers import _equations, _flow_batches, _flow_setup, _flow_stepper, _stabilised, _staggered, _time
-from sciml.solvers._numerical import Begin, GridSolver, checked, forces, known_names, plane_counts, since
+from sciml.solvers._numerical import Begin, GridSolver, checked, forces, known_names, plane_counts, since, two_counts
 from sciml.solvers._promotion import standard
 from sciml.solvers.linear import Direct, End, Ends, LinearSolver
 from sciml.support import Grid
@@ -73,9 +73,7 @@ class IncompressibleFlow(GridSolver):
 
     @classmethod
     def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False) -> Self:
-        if len(counts) != 2:
-            raise InputError(f"{cls.name}: resolution is {counts}, expected two counts")
-        return cls((counts[0], counts[1]), dtype=dtype, tendencies=tendencies)
+        return cls(two_counts(cls.name, counts), dtype=dtype, tendencies=tendencies)
 
     def answers(self, problem: Problem) -> tuple[str, ...]:
         return (*super().answers(problem), "u_face", "v_face")

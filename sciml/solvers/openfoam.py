@@ -21,7 +21,7 @@ from sciml.progress import Bar
 from sciml.registry import solvers
 from sciml.solver import Start
 from sciml.solvers import _equations, _foam_case, _foam_march, _foam_mesh, _foam_run
-from sciml.solvers._numerical import Begin, GridSolver, forces, plane_counts, title
+from sciml.solvers._numerical import Begin, GridSolver, forces, plane_counts, title, two_counts
 from sciml.support import Grid
 
 if TYPE_CHECKING:
@@ -104,11 +104,7 @@ class OpenFOAM(GridSolver):
     @classmethod
     def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False) -> Self:
         """It computes in double precision, whatever `dtype` is."""
-        if len(counts) != 2:
-            raise InputError(f"{cls.name}: resolution is {counts}, expected two counts")
-        if tendencies:
-            raise InputError(f"{cls.name}: gives no rates of change")
-        return cls((counts[0], counts[1]))
+        return cls(two_counts(cls.name, counts, tendencies))
 
     def answers(self, problem: Problem) -> tuple[str, ...]:
         return tuple(f.name for f in problem.fields)

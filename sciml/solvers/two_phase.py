@@ -24,7 +24,7 @@ from sciml.solvers import (
     _two_phase_setup,
     _two_phase_stepper,
 )
-from sciml.solvers._numerical import Begin, GridSolver, checked, forces, known_names, plane_counts, since
+from sciml.solvers._numerical import Begin, GridSolver, checked, forces, known_names, plane_counts, since, two_counts
 from sciml.solvers._promotion import standard
 from sciml.solvers.linear import End, Ends, LinearSolver, LinearSystem, MultigridCG
 from sciml.support import Grid
@@ -83,11 +83,7 @@ class TwoPhaseFlow(GridSolver):
 
     @classmethod
     def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False) -> Self:
-        if len(counts) != 2:
-            raise InputError(f"{cls.name}: resolution is {counts}, expected two counts")
-        if tendencies:
-            raise InputError(f"{cls.name}: gives no rates of change")
-        return cls((counts[0], counts[1]), dtype=dtype)
+        return cls(two_counts(cls.name, counts, tendencies), dtype=dtype)
 
     def answers(self, problem: Problem) -> tuple[str, ...]:
         return (*(f.name for f in problem.fields), "u_face", "v_face")
