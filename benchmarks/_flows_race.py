@@ -29,22 +29,29 @@ def settings(flow: Flow) -> list[Setting]:
     """OpenFOAM's to begin with; `their_points` adds to them."""
     if flow.two:
         base = Setting(0, 0, "Euler", 1, 1e-3, "PCG", predictor=False)
-        return [base, *(replace(base, correctors=n) for n in (2, 3)), replace(base, correctors=2, tolerance=1e-5)]
-    base = Setting(0, 0, "backward", 1, 1e-3)
+        found = [base, *(replace(base, correctors=n) for n in (2, 3)), replace(base, correctors=2, tolerance=1e-5)]
+        return [*found, *(replace(base, correctors=n, program="interIsoFoam") for n in (1, 2))]
+    base = Setting(0, 0, "backward", 1, 1e-3, program="icoFoam")
     varied = [base, *(replace(base, correctors=n) for n in (2, 3)), replace(base, correctors=2, tolerance=1e-4)]
     varied += [replace(base, time_scheme="Euler", correctors=n) for n in (1, 2)]
     return [replace(s, growth=growth) for s in varied for growth in ((1.0, 1.0), (1.1, 1.0), (1.1, 1.1))]
 
 
 def variants(flow: Flow, setting: Setting) -> list[Setting]:
-    """The other pressure solver, the momentum predictor, a looser tolerance, on cells that are not at right angles the
-    pressure solved once; of two fluids another scheme in time."""
+    """The other pressure solver, the momentum predictor, a looser and a tighter tolerance, another correction; on cells
+    that are not at right angles the pressure solved once; of two fluids another scheme in time, other convection, and
+    interFoam's α by an explicit step."""
     found = [
         replace(setting, pressure="PCG" if setting.pressure == "GAMG" else "GAMG"),
         replace(setting, predictor=not setting.predictor),
-        replace(setting, tolerance=10 * setting.tolerance if setting.tolerance < 1e-2 else 1e-3),
+        *(replace(setting, tolerance=f * setting.tolerance) for f in (10, 0.1) if f * setting.tolerance < 0.1),
+        replace(setting, correctors=setting.correctors + 1),
     ]
-    return [*found, replace(setting, time_scheme="CrankNicolson 0.9") if flow.two else replace(setting, skewed=0)]
+    if not flow.two:
+        return [*found, replace(setting, skewed=0)]
+    found += [replace(setting, convection=name) for name in ("linear", "limitedLinearV 1")]
+    found += [replace(setting, implicit=False)] if setting.program == "interFoam" else []
+    return [*found, replace(setting, time_scheme="CrankNicolson 0.9")]
 
 
 def measured(points: Sequence[Point], measure: str) -> list[Point]:
@@ -210,5 +217,5 @@ def rows(
             ledger.row(
                 section="work and precision", flow=name, error_of=measure, code=code, cells=f"{ny} × {nx}", **this,
                 steps=p["steps"], cores=1, relative_error=p["error"], seconds_once=p["seconds"],
-                on_front=this in marked, **spread,
+                on_front=this in marked, **spread, **{k: p[k] for k in ("compile_seconds", "overshoot") if k in p},
             )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 import time
@@ -124,12 +125,18 @@ boundary (
         return {path.name: path.read_bytes() for path in (folder / "constant" / "polyMesh").iterdir()}
 
 
-def run(folder: Path, program: str = "icoFoam") -> float:
+def run(folder: Path, program: str = "icoFoam", core: int | None = None) -> float:
     """Run a solver; seconds of wall clock of its time loop alone: between the lines of its log that open the loop and
-    close the last step, as they come through a pipe (it flushes both; its own clock is that of the processor)."""
+    close the last step, as they come through a pipe (it flushes both; its own clock is that of the processor).
+
+    Args:
+        core: to which the program is held, but not who reads its log; None for where this process is held.
+    """
     with subprocess.Popen(
         [program], cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
+        if core is not None:
+            os.sched_setaffinity(process.pid, {core})
         begun = ended = float("nan")
         last: deque[bytes] = deque(maxlen=10)
         for line in process.stdout or ():

@@ -34,6 +34,8 @@ class Options:
     pressure: str = "GAMG"
     skewed: int = 1  # times that the pressure is solved again on cells that are not at right angles
     predictor: bool | None = None  # whether the momentum is solved for before the pressure; None: of one fluid
+    program: str | None = None  # None: icoFoam, of two fluids interFoam; interIsoFoam knows the same files
+    implicit: bool = True  # interFoam's α: an implicit step that is corrected, or an explicit one alone
 
 
 @dataclass(frozen=True)
@@ -216,8 +218,11 @@ def _solvers(mesh: Mesh, options: Options, two: bool) -> str:
 }}
 PISO {{ momentumPredictor {predictor}; {control} pRefCell 0; pRefValue 0; }}
 """
+    water = f"nAlphaCorr 2; cAlpha 1; MULESCorr {'yes' if options.implicit else 'no'}; nLimiterIter 5; {velocity}"
+    if options.program == "interIsoFoam":
+        water = "isoFaceTol 1e-6; surfCellTol 1e-6; nAlphaBounds 3; snapTol 1e-12; clip true; cAlpha 1;"
     return f"""solvers {{
-  "alpha.water.*" {{ nAlphaCorr 2; nAlphaSubCycles 1; cAlpha 1; MULESCorr yes; nLimiterIter 5; {velocity} }}
+  "alpha.water.*" {{ nAlphaSubCycles 1; {water} }}
   "pcorr.*" {{ solver GAMG; smoother DICGaussSeidel; tolerance 1e-6; relTol 0; }}
   p_rgh {{ {pressure} }}
   p_rghFinal {{ $p_rgh; relTol 0; }}

@@ -53,7 +53,7 @@ class March:
 
     @property
     def program(self) -> str:
-        return "interFoam" if self.two else "icoFoam"
+        return self.options.program or ("interFoam" if self.two else "icoFoam")
 
     def solve(self, times: np.ndarray, begun: float, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Arrays over `times`: fields over the cells of the uniform grid, "force", "substeps", "reached"; "restart",
