@@ -7,14 +7,39 @@ import importlib
 import pkgutil
 
 from sciml.operators._spectral import SpectralConv
+from sciml.operators.auto_deeponet import AutoDeepONet
+from sciml.operators.auto_deeponetcnn import AutoDeepONetCNN
+from sciml.operators.auto_edeeponet import AutoEDeepONet
+from sciml.operators.auto_ffn import AutoFFN
 from sciml.operators.deeponet import DeepONet
+from sciml.operators.ffn import FFN
 from sciml.operators.fno import FNO
 from sciml.operators.identity import Identity
 from sciml.operators.neuraloperator import from_neuraloperator
+from sciml.operators.resnet import ResNet
+from sciml.operators.transformer import Transformer
 from sciml.operators.unet import UNet
+from sciml.operators.unet_2015 import UNet2015
+from sciml.operators.unetex import UNetEx
 
 for _module in pkgutil.iter_modules(__path__):
     if not _module.name.startswith("_"):
         importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["FNO", "DeepONet", "Identity", "SpectralConv", "UNet", "from_neuraloperator"]
+__all__ = [
+    "FFN",
+    "FNO",
+    "AutoDeepONet",
+    "AutoDeepONetCNN",
+    "AutoEDeepONet",
+    "AutoFFN",
+    "DeepONet",
+    "Identity",
+    "ResNet",
+    "SpectralConv",
+    "Transformer",
+    "UNet",
+    "UNet2015",
+    "UNetEx",
+    "from_neuraloperator",
+]

@@ -12,7 +12,15 @@ from torch.nn import functional as F
 
 from sciml import registry
 from sciml.contracts import Signature
-from sciml.errors import InputError, positive, suggest
+from sciml.errors import InputError, positive
+from sciml.operators._convolution import (
+    CONVOLUTIONS,
+    axes,
+    boundary_named,
+    convolution,
+    convolved_arguments,
+    group_norm,
+)
 from sciml.operators._grid import (
     Embedding,
     GridOperator,
@@ -25,20 +33,6 @@ from sciml.operators._grid import (
     overlap_channels,
     space_to_depth,
 )
-
-CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-BOUNDARIES = ("zeros", "replicate", "circular")
-
-
-def group_norm(channels: int) -> nn.GroupNorm:
-    """Groups of about eight channels, whatever the width."""
-    groups = next(g for g in (channels // 8, 4, 2, 1) if g >= 1 and channels % g == 0)
-    return nn.GroupNorm(groups, channels)
-
-
-def convolution(dimensions: int, channels_in: int, channels_out: int, size: int, boundary: str) -> nn.Module:
-    kind = CONVOLUTIONS[dimensions]
-    return kind(channels_in, channels_out, size, padding=size // 2, padding_mode=boundary)
 
 
 class ResidualBlock(nn.Module):
@@ -114,8 +108,7 @@ class UNet(GridOperator):
         masked: bool = False,
         sampling: str = "centre",
     ):
-        if dimensions not in CONVOLUTIONS:
-            raise InputError(f"dimensions: expected 1, 2 or 3, got {dimensions!r}")
+        axes(dimensions)
         super().__init__(
             in_channels,
             out_channels,
@@ -125,8 +118,6 @@ class UNet(GridOperator):
             masked=masked,
             sampling=sampling,
         )
-        if boundary not in BOUNDARIES:
-            raise InputError(f"boundary: expected one of {BOUNDARIES}, got {boundary!r}{suggest(boundary, BOUNDARIES)}")
         self.width, self.blocks, self.patch = (
             positive("width", width),
             positive("blocks", blocks),
@@ -135,7 +126,7 @@ class UNet(GridOperator):
         self.multipliers = tuple(positive("multipliers", m) for m in multipliers)
         if not self.multipliers:
             raise InputError("multipliers: expected at least one level, got none")
-        self.boundary = boundary
+        self.boundary = boundary_named(boundary)
         d, sizes = dimensions, [width * m for m in self.multipliers]
         conv = CONVOLUTIONS[d]
         embedding = max(width, 32) if n_params else 0
@@ -161,13 +152,8 @@ class UNet(GridOperator):
 
     @classmethod
     def for_signature(cls, signature: Signature, **options: Any) -> Self:
-        """As the data are: "circular" convolutions where every axis is periodic, and else "zeros", also where some
-        axes are periodic: the convolutions have one boundary for all axes, and zeros are wrong on none of them."""
-        d = signature.dimensions
-        if d not in CONVOLUTIONS:
-            raise InputError(f"{cls.name}: dimensions: expected data on 1, 2 or 3 axes, got {d}")
-        around = all(signature.is_periodic(axis) for axis in range(d))
-        defaults = {"dimensions": d, "masked": signature.masked, "boundary": "circular" if around else "zeros"}
+        """As the data are, see `convolved_arguments`."""
+        defaults = convolved_arguments(cls.name, signature)
         return cls(**grid_arguments(signature), **defaults | options)
 
     def config(self) -> dict[str, Any]:

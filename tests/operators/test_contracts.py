@@ -25,9 +25,9 @@ def test_every_operator_keeps_the_contract(name):
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
 def test_grid_operators_from_a_signature(name, dimensions):
     cls = registry.operators.get(name)
-    signature = Signature(3, 2, dimensions, n_params=2, masked=True, periodic=(True,) * dimensions)
+    space = (18, 17, 16)[:dimensions]
+    signature = Signature(3, 2, dimensions, n_params=2, masked=True, periodic=(True,) * dimensions, space=space)
     operator = build(cls, signature, {})
-    space = (12, 9, 8)[:dimensions]
     batch = GridBatch(
         torch.randn(2, 3, *space), torch.randn(2, 2), torch.ones(1, 1, *space), torch.rand(2, dimensions, *space)
     )
