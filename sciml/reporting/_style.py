@@ -116,9 +116,9 @@ def figure(width: float = 4.0, height: float = 3.1) -> tuple[Figure, Axes]:
 
 
 @style()
-def caption(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> None:
-    """Write the title (bold, flush left) and the names of the axes, with their units."""
-    axes.set_title(title, loc="left", fontweight="bold", fontsize=10.5)
+def caption(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "", pad: float | None = None) -> None:
+    """Write the title (bold, flush left, `pad` points above) and the names of the axes, with their units."""
+    axes.set_title(title, loc="left", fontweight="bold", fontsize=10.5, pad=pad)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
 

@@ -21,14 +21,17 @@ Scale = tuple[float, float, str]
 def limits(*arrays: np.ndarray, signed: bool | None = None) -> Scale:
     """Return (low, high, colour map) that show all `arrays` on one scale.
 
-    Values of both signs get a map that is white at zero and symmetric limits; others run from least to largest.
+    Where the first, the truth, has both signs, the map is white at zero and limits are symmetric; else they run from
+    least to largest.
     """
     finite = np.concatenate([np.asarray(a, float)[np.isfinite(a)].ravel() for a in arrays] or [np.zeros(1)])
     if finite.size == 0:
         finite = np.zeros(1)
     low, high = float(finite.min()), float(finite.max())
     if signed is None:
-        signed = low < 0 < high and min(-low, high) > 0.05 * max(-low, high)
+        first = np.asarray(arrays[0], float)[np.isfinite(arrays[0])] if arrays else finite
+        least, most = (float(first.min()), float(first.max())) if first.size and np.any(first) else (low, high)
+        signed = least < 0 < most and min(-least, most) > 0.05 * max(-least, most)
     if signed:
         bound = max(abs(low), abs(high)) or 1.0
         return -bound, bound, DIVERGING
@@ -88,7 +91,9 @@ def field(
     bar = made.colorbar(drawn, cax=bar_axes)
     bar_axes.tick_params(labelsize=9)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    bar.locator = MaxNLocator(5)
+    box = axes.get_position(original=True)
+    height = box.height * made.get_figheight()
+    bar.locator = MaxNLocator(3 if height < 1.0 else 5)
     bar.update_ticks()
     bar.set_label(unit)
     for spine in axes.spines.values():
@@ -97,7 +102,10 @@ def field(
         spine.set_linewidth(0.8)
     axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.yaxis.set_major_locator(MaxNLocator(3))
-    caption(axes, title, f"{names[0]} ({length_unit})", f"{names[1]} ({length_unit})")
+    # of a low panel the title would run into the colour bar, which is higher than a picture that is true to scale
+    drawn_height = min(box.width * made.get_figwidth() * ratio, height) if not slender else height
+    pad = 36 * (height - drawn_height) + 10 if height < 1.0 else None
+    caption(axes, title, f"{names[0]} ({length_unit})", f"{names[1]} ({length_unit})", pad=pad)
     return svg(made, f"{title}, scale from {scale[0]:.3g} to {scale[1]:.3g} {unit}")
 
 

@@ -63,8 +63,8 @@ class Summary:
         if self.under_resolved:
             highest = max(self.under_resolved.values())
             lines.append(
-                f"{len(self.under_resolved)} cases are under-resolved (by up to {highest:.3g}, see the design of the "
-                "problem): they hold finer structures than the grid shows"
+                f"under-resolved: {len(self.under_resolved)} cases (by up to {highest:.3g}, see the design of the "
+                "problem), which hold finer structures than the grid shows"
             )
         lines += [f"failed: {label}: {what}" for label, what in self.failed.items()]
         return "\n".join(lines)

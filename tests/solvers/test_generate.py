@@ -118,7 +118,7 @@ def test_published_profile_says_what_is_under_resolved(tmp_path):
         progress=False,
     )  # fmt: skip
     assert set(made.under_resolved.values()) == {1e4 / 8, 5e4 / 8}
-    assert "2 cases are under-resolved" in str(made)
+    assert "under-resolved: 2 cases" in str(made)
     with sciml.data.open(tmp_path / "p.h5") as data:
         assert np.allclose(data.time.values, 0.1) and "geo" in str(data.attrs["under_resolved"])
         assert np.isfinite(data.u.values).all()
