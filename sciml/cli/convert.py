@@ -6,12 +6,12 @@ import typer
 
 from sciml.errors import InputError
 
-FORMATS = ("cfdbench",)
+FORMATS = ("cfdbench",)  # that are written; read are those of `sciml.data.importers`
 PROGRAMS = ("onnx", "pt2")
 
 
 def import_(
-    layout: str = typer.Argument(..., metavar="FORMAT", help="Layout of the source: cfdbench."),
+    layout: str = typer.Argument(..., metavar="FORMAT", help="Layout of the source: cfdbench or deepcfd."),
     source: str = typer.Argument(..., metavar="SOURCE", help="Folder to read."),
     out: str = typer.Option(..., "--out", metavar="FILE", help="Data set file to write."),
     problem: str = typer.Option(None, "--problem", metavar="NAME", help="Only this problem of the source."),
@@ -26,15 +26,20 @@ def import_(
     """Read a published layout into one data set file."""
     from sciml.cli import _arguments, _show
     from sciml.cli.generate import summary
+    from sciml.data import importers
 
-    _arguments.choice("FORMAT", layout, FORMATS)
+    _arguments.choice("FORMAT", layout, importers.FORMATS)
     if seed < 0:
         raise InputError(f"--seed: expected a whole number >= 0, got {seed}")
     folder = _arguments.readable_folder("SOURCE", source)
     target = _arguments.new_file("--out", out, overwrite)
-    from sciml.data.importers import cfdbench
-
-    cfdbench.import_tree(folder, target, problem=problem, time_step=time_step, first_time=first_time, seed=seed)
+    given = {"problem": problem, "time_step": time_step, "first_time": first_time}
+    if layout != "cfdbench":
+        for name, value in given.items():
+            if value is not None:
+                raise InputError(f"--{name.replace('_', '-')}: {layout} takes none, got {value!r}")
+        given = {}
+    importers.get(layout).import_tree(folder, target, seed=seed, **given)
     made = summary(target)
     if as_json:
         _show.print_json(made)
