@@ -1,15 +1,18 @@
 """Plain arrays out of pickles, of which nothing is ever executed.
 
-A pickle is a program. Here it may call nothing but stand-ins for the few functions by which NumPy writes an array of
-real numbers; whatever else it names ends the reading, before it is called.
+A pickle is a program for a machine with a stack. Here its instructions are listed, not run: a machine of our own knows
+those by which NumPy writes an array of real numbers, and calls nothing but stand-ins for NumPy's own functions.
+Whatever else a file names or asks for ends the reading. Nothing is larger than the file is.
 """
 
 from __future__ import annotations
 
 import math
-import pickle
+import mmap
+import pickletools
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -46,6 +49,7 @@ class _Dtype:
     def numpy(self) -> np.dtype[Any]:
         if not isinstance(self.code, str) or self.code.lstrip("<>|=") not in _DTYPES:
             raise _Refused(f"values of type {self.code!r:.40}")
+        order: Any
         code, order = self.code.lstrip("<>|="), self.code[:1] if self.code[:1] in "<>|=" else self.order
         return np.dtype(code).newbyteorder("=" if order == "|" else order)
 
@@ -66,7 +70,7 @@ class _Array:
             raise _Refused("an array without values")
         shape, dtype, fortran, data = self.content
         data = data.encode("latin1") if isinstance(data, str) else data  # as Python 2 wrote it
-        if not isinstance(dtype, _Dtype) or not isinstance(data, bytes | bytearray | memoryview | pickle.PickleBuffer):
+        if not isinstance(dtype, _Dtype) or not isinstance(data, bytes | bytearray):
             raise _Refused("an array of objects")
         if (
             not isinstance(shape, tuple)
@@ -116,15 +120,78 @@ for _core in ("numpy.core", "numpy._core"):
     _ALLOWED[_core + ".numeric", "_frombuffer"] = _frombuffer
 
 
-class _Reader(pickle.Unpickler):
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
-        found = _ALLOWED.get((module_name, global_name))
-        if found is None:
-            raise _Refused(f"{module_name}.{global_name}".encode("unicode_escape").decode()[:80])
+class _Mark:
+    """Where a tuple begins."""
+
+
+class _Machine:
+    """What instructions make; `run` gives what is left at the end."""
+
+    CONSTANTS = ("BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1", "BINUNICODE", "SHORT_BINUNICODE", "UNICODE",
+                 "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "BINSTRING", "SHORT_BINSTRING",
+                 "STRING")  # fmt: skip
+    VALUES: ClassVar = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+    SHORT: ClassVar = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self, instructions: Iterator[Any]) -> Any:
+        for code, argument, _ in instructions:
+            name = code.name
+            if name in self.CONSTANTS:
+                self.stack.append(argument)
+            elif name in self.VALUES:
+                self.stack.append(self.VALUES[name])
+            elif name in self.SHORT:
+                self.stack.append(tuple(self._last(self.SHORT[name])))
+            elif name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+                self.memo[len(self.memo) if name == "MEMOIZE" else argument] = self.stack[-1]
+            elif name in ("GET", "BINGET", "LONG_BINGET"):
+                self.stack.append(self.memo[argument])
+            elif name not in ("PROTO", "FRAME", "STOP"):
+                self._do(name, argument)
+        (found,) = self.stack
         return found
 
-    def persistent_load(self, pid: Any) -> Any:
-        raise _Refused("a reference to something outside of the file")
+    def _do(self, name: str, argument: Any) -> None:
+        if name == "MARK":
+            self.stack.append(_Mark)
+        elif name == "TUPLE":
+            place = len(self.stack) - 1 - self.stack[::-1].index(_Mark)
+            made = tuple(self.stack[place + 1 :])
+            self.stack[place:] = [made]
+        elif name == "GLOBAL":
+            self.stack.append(_named(*argument.split(" ", 1)))
+        elif name == "STACK_GLOBAL":
+            self.stack.append(_named(*self._last(2)))
+        elif name == "REDUCE":
+            called, arguments = self._last(2)
+            if called not in _ALLOWED.values() or not isinstance(arguments, tuple):
+                raise _Refused("an instruction that is not NumPy's")
+            self.stack.append(called(*arguments))
+        elif name == "BUILD":
+            (state,) = self._last(1)
+            if not isinstance(self.stack[-1], _Array | _Dtype):
+                raise _Refused("an object that is no array")
+            self.stack[-1].__setstate__(state)
+        else:
+            raise _Refused("an object that is no array" if "PERS" not in name else "a reference to another file")
+
+    def _last(self, count: int) -> list[Any]:
+        if len(self.stack) < count:
+            raise ValueError("nothing left to take")
+        found = self.stack[-count:]
+        del self.stack[-count:]
+        return found
+
+
+def _named(module: Any, name: Any) -> Any:
+    found = _ALLOWED.get((module, name))
+    if found is None:
+        raise _Refused(f"{module}.{name}".encode("unicode_escape").decode()[:80])
+    return found
 
 
 def array(path: Path) -> np.ndarray:
@@ -141,8 +208,8 @@ def array(path: Path) -> np.ndarray:
     try:
         if path.stat().st_size > MOST:
             raise FileFormatError(f"{path}: {path.stat().st_size} bytes, expected at most {MOST}")
-        with path.open("rb") as file:
-            found = _Reader(file, encoding="latin1").load()
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            found = _Machine().run(pickletools.genops(content))  # pyright: ignore[reportArgumentType]
         if not isinstance(found, _Array):
             raise _Refused(f"a {type(found).__name__}")
         return found.numpy()
