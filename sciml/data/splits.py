@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,40 @@ def folds(subsets: Sequence[str], k: int, seed: int = 0) -> dict[str, np.ndarray
         split[part == j] = SPLITS[2]
         found[f"fold_{j}"] = split
     return found
+
+
+def published(subsets: Sequence[str], whole: Callable[[float], int] = round) -> np.ndarray:
+    """The split of CFDBench's published code with its seed 0.
+
+    Cases in the order prop, bc, geo are shuffled as one list, of which 80 % train, 10 % validate and the rest is the
+    test. It is not stratified, and another choice of subsets has another test.
+
+    Args:
+        subsets: "prop", "bc" or "geo" for each case, (C,), numbered within its subset in this order.
+        whole: from a share to a number of cases; the published loaders use `round`, but that of frame after frame in
+            the tube uses `int`.
+
+    Returns:
+        (C,) array of names.
+
+    Raises:
+        InputError: another subset.
+
+    Source: Y. Luo, Y. Chen, Z. Zhang, CFDBench, arXiv 2310.05963 (2023).
+    """
+    names = np.asarray([str(s) for s in subsets])
+    order: list[int] = []
+    for name in ("prop", "bc", "geo"):
+        order += np.flatnonzero(names == name).tolist()
+    if len(order) < names.size:
+        others = sorted(set(names.tolist()) - {"prop", "bc", "geo"})
+        raise InputError(f"subsets: the published split knows prop, bc and geo, got {', '.join(others)}")
+    random.Random(0).shuffle(order)
+    train, validation = int(whole(0.8 * names.size)), int(whole(0.1 * names.size))
+    result = np.full(names.shape, SPLITS[2], dtype="<U10")
+    result[order[:train]] = SPLITS[0]
+    result[order[train : train + validation]] = SPLITS[1]
+    return result
 
 
 def _share(n: int, fraction: float) -> int:

@@ -94,3 +94,36 @@ def test_named_splits_are_stored_kept_and_read(tmp_path):
         writer.write(i, solution)
     writer.merge(named_splits=lambda subsets: splits.folds(subsets, 2))
     assert "split_fold_1" in data.open(tmp_path / "b.h5")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "whole", "counts"),
+    [
+        ((84, 50, 25), round, (127, 16, 16)),
+        ((100, 50, 25), round, (140, 18, 17)),
+        ((100, 50, 25), int, (140, 17, 18)),
+        ((100, 70, 50), round, (176, 22, 22)),
+        ((115, 50, 20), round, (148, 18, 19)),
+    ],
+)
+def test_the_published_split_has_the_published_sizes(sizes, whole, counts):
+    names = ["prop"] * sizes[0] + ["bc"] * sizes[1] + ["geo"] * sizes[2]
+    found = splits.published(names, whole)
+    assert tuple(int((found == n).sum()) for n in ("train", "validation", "test")) == counts
+
+
+def test_the_published_split_follows_pythons_own_shuffle_of_prop_bc_geo():
+    """By hand: the list of cases in the published order, shuffled with seed 0, whatever the order of the data set."""
+    import random
+
+    ours = ["bc"] * 4 + ["geo"] * 3 + ["prop"] * 5
+    listed = [(s, k) for s in ("prop", "bc", "geo") for k in range({"prop": 5, "bc": 4, "geo": 3}[s])]
+    random.seed(0)
+    random.shuffle(listed)
+    expected = {case: "train" if k < 10 else "validation" if k < 11 else "test" for k, case in enumerate(listed)}
+    count = {"bc": 0, "geo": 0, "prop": 0}
+    for name, got in zip(ours, splits.published(ours), strict=True):
+        assert got == expected[name, count[name]]
+        count[name] += 1
+    with pytest.raises(InputError, match="subsets: the published split knows prop, bc and geo, got ic"):
+        splits.published([*ours, "ic"])
