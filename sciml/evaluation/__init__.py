@@ -41,6 +41,7 @@ from sciml.errors import InputError, is_whole
 from sciml.evaluation._statistic import Statistic
 from sciml.evaluation._summary import Row
 from sciml.evaluation._work import Comparison, check_fields
+from sciml.evaluation.certificate import Certificate, certificate
 from sciml.solver import Solver, TrainableSolver
 from sciml.solvers.baselines import Baseline, MeanField, Persistence
 from sciml.solvers.interpolation import ParameterInterpolation
@@ -236,4 +237,4 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-__all__ = ["Evaluation", "Statistic", "evaluate"]
+__all__ = ["Certificate", "Evaluation", "Statistic", "certificate", "evaluate"]
