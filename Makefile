@@ -7,7 +7,7 @@ WORKERS ?= 2
 
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test lint bench bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows docs readme clean
+.PHONY: demo test lint bench bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench docs readme clean
 
 demo: $(STAMP)
 	$(BIN)/sciml demo
@@ -21,7 +21,7 @@ lint: $(STAMP)
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows readme
+bench: bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench readme
 
 bench-speed: $(VENV)/.peers
 	$(BIN)/python -m benchmarks.speed
@@ -37,6 +37,8 @@ bench-demo: $(STAMP)
 	$(BIN)/python -m benchmarks.demo
 bench-flows: $(STAMP)
 	$(BIN)/python -m benchmarks.flows
+bench-cfdbench: $(STAMP)
+	$(BIN)/python -m benchmarks.cfdbench
 
 readme: $(STAMP)
 	$(BIN)/python -m benchmarks.readme

@@ -22,12 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import sciml
-from benchmarks import _cfdbench_figures, _cfdbench_split, _deepcfd
+from benchmarks import _cfdbench_figures, _cfdbench_files, _cfdbench_split, _deepcfd
 from benchmarks._cfdbench_rows import DEEPCFD, ENTRIES, FLOWS, RATES, STEADY, STEPS, Entry
 from benchmarks._ledger import HERE, WORK, Ledger
 from sciml.cli._side_by_side import Run, train
 from sciml.solvers import generate
 
+PARTS = ("table", "files")
 DOCS = HERE.parent / "docs"
 TUNING = 0.25  # of the minutes of a row, for each learning rate
 TOGETHER = 2  # rows that learn at the same time, on a core each
@@ -115,6 +116,7 @@ def _validation(run: Path) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=PARTS, help="one part alone")
     parser.add_argument("--flow", nargs="+", choices=(*FLOWS, DEEPCFD), default=[*FLOWS, DEEPCFD])
     parser.add_argument("--row", nargs="+", choices=tuple(ENTRIES | STEADY), help="these rows alone")
     parser.add_argument("--fraction", type=float, default=0.1, help="of the published design")
@@ -127,6 +129,19 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="a page of each flow beside its runs")
     parser.add_argument("--quick", action="store_true", help="very little of all, nothing written")
     given = parser.parse_args()
+    for part in PARTS if given.part is None else (given.part,):
+        globals()[part](given)
+
+
+def files(given: argparse.Namespace) -> None:
+    """Training from files, beside the published way."""
+    ledger = Ledger("cfdbench", part="files")
+    _cfdbench_files.compare(ledger, given.work / "files", given.quick)
+    ledger.write(dry=given.quick)
+
+
+def table(given: argparse.Namespace) -> None:
+    """Every row on every flow."""
     whole = set(given.flow) == {*FLOWS, DEEPCFD} and given.row is None
     work, ledger = Work(given), Ledger("cfdbench", part="table")
     found = {}

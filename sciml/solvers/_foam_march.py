@@ -24,6 +24,7 @@ LEAST = 4  # steps before the first frame, where none is asked for
 DIFFUSED = 2.0  # largest ν τ (1/Δx² + 1/Δy²): corrections of the pressure converge slowly beyond
 OVER = 1.5  # times the Courant number asked for, before a run is begun again with shorter steps
 RETRIES = 8
+SHORT, STUCK = 1e-9, 100  # after so many steps in a row of less than this share of the whole a run has come to a stop
 STATE = ("U", "phi", "p", "p_rgh")  # what a start takes from that; the water stays where it was
 
 
@@ -257,7 +258,7 @@ class _Watch:
         self.begun, self.span = begun, max(last - begun, 1e-300)
         self.limit = OVER * march.options.cfl if fixed and march.options.time_step is None else math.inf
         self.slack = 1e-6 * (asked[-1] - march.reached)
-        self.time, self.over, self.place = march.reached, 0.0, 0
+        self.time, self.over, self.place, self.stuck = march.reached, 0.0, 0, 0
 
     def __call__(self, time: float | None, courant: float | None) -> str | None:
         if courant is not None:
@@ -266,7 +267,10 @@ class _Watch:
                 return "steps are too long"
             return None
         assert time is not None
+        self.stuck = self.stuck + 1 if time - self.time < SHORT * self.span else 0
         self.time = time
+        if self.stuck >= STUCK:
+            return f"steps shrink to nothing to keep a Courant number of {self.march.options.cfl:g}: the flow runs away"
         while self.place < len(self.asked) - 1 and time > self.asked[self.place] + self.slack:
             self.place += 1
         self.steps[self.place] += 1

@@ -7,7 +7,7 @@ from sciml.boundary import Dirichlet, Neumann, Outflow, Series
 from sciml.errors import FileFormatError, InputError
 from sciml.geometry import Box, Disc, Polygon
 from sciml.problems import Burgers, CylinderFlow, DamFlow, HeatEquation, LidDrivenCavity, TaylorGreen, TubeFlow
-from sciml.solvers import OpenFOAM, _foam_case, _foam_files, _foam_mesh, _foam_run, generate
+from sciml.solvers import OpenFOAM, _foam_case, _foam_files, _foam_march, _foam_mesh, _foam_run, generate
 from sciml.support import Grid
 
 CASES = [
@@ -229,3 +229,17 @@ def test_what_a_log_says():
     assert _foam_run.failure("icoFoam", lines, 1) == "icoFoam: cannot find file"
     assert "not finite" in _foam_run.failure("icoFoam", ["#0  Foam::sigFpe::sigHandler(int)"], -8)
     assert _foam_run.failure("icoFoam", ["Time = 1", ""], 2) == "icoFoam ended with status 2: Time = 1"
+
+
+def test_a_run_whose_steps_shrink_to_nothing_is_ended():
+    """As interFoam does where a flow runs away: it would go on for ever without an error."""
+    from types import SimpleNamespace
+
+    told = []
+    march = SimpleNamespace(
+        options=SimpleNamespace(cfl=0.3, time_step=None), reached=0.0, tick=told.append, max_substeps=10**6
+    )
+    watch = _foam_march._Watch(march, np.array([1.0]), np.zeros(1, np.int64), 0.0, 1.0, False)
+    assert all(watch(1e-3 * (k + 1), None) is None for k in range(200))
+    said = [watch(0.2 + 1e-13 * k, None) for k in range(1, 120)]
+    assert said[:98] == [None] * 98 and any("the flow runs away" in (s or "") for s in said)
