@@ -161,6 +161,7 @@ def sample_of(
         solution = solution.isel(time=slice(0, steps * every + 1, every))
         times = np.asarray(solution["time"].values, float)
     truth = {n: _array(solution[n], support, steady) for n in names}
+    stored = np.result_type(*(solution[n].dtype for n in names))  # an audit's tolerances go by it
     moving = any("time" in solution[a].dims for a in "xyz" if a in solution.variables)
     if moving:
         support = sciml.data.support(dataset, number, None, (len(times) - 1) * every)
@@ -179,12 +180,12 @@ def sample_of(
     if reference is not None:
         note(*reference)
     elif not moving:
-        note("truth", _labelled(case, known, truth, times, support, steady))
+        note("truth", _labelled(case, known, truth, times, support, steady, stored))
     for model, surrogate in surrogates.items():
         made = _predict(surrogate, case, truth, times, steady)
         predictions[model] = made
         if not moving:
-            note(model, _labelled(case, surrogate.problem, made, times, support, steady))
+            note(model, _labelled(case, surrogate.problem, made, times, support, steady, stored))
     quantities = {
         q.name: (q.description or q.name, q.unit, np.asarray(solution[q.name].values, float))
         for q in case.problem.quantities
@@ -236,15 +237,16 @@ def _predict(surrogate: Any, case: Any, truth: Mapping[str, np.ndarray], times: 
 
 
 def _labelled(
-    case: Any, problem: Any, made: Mapping[str, np.ndarray], times: np.ndarray, support: Support, steady: bool
-) -> Any:
+    case: Any, problem: Any, made: Mapping[str, np.ndarray], times: np.ndarray, support: Support, steady: bool,
+    dtype: Any,
+) -> Any:  # fmt: skip
     """The solution with these values; `problem` knows what its training data keep."""
     import sciml.data
 
     if problem is not None and problem.same(case.problem):
         case = replace(case, problem=problem, parameters=dict(case.parameters), inputs=dict(case.inputs))
     dims = support.dims if steady else ("time", *support.dims)
-    fields = {n: (dims, v[0] if steady else v) for n, v in made.items()}
+    fields = {n: (dims, (v[0] if steady else v).astype(dtype)) for n, v in made.items()}
     inside = support.inside
     whole = all(np.isfinite(v if inside is None else v[..., inside]).all() for v in made.values())
     return sciml.data.solution(case, None if steady else times, fields, support, status="ok" if whole else "not finite")

@@ -16,7 +16,8 @@ from sciml.geometry import SIDES
 from sciml.problem import Case
 from sciml.solvers._foam_files import entry, put, rows
 from sciml.solvers._foam_mesh import FRONT_AND_BACK, Mesh, Patch
-from sciml.solvers._side_values import values_in_time
+from sciml.solvers._side_values import check_ends, values_in_time
+from sciml.support import Grid
 
 VELOCITY, KINEMATIC, PRESSURE, NONE = "[0 1 -1 0 0 0 0]", "[0 2 -2 0 0 0 0]", "[1 -1 -2 0 0 0 0]", "[0 0 0 0 0 0 0]"
 
@@ -68,6 +69,10 @@ def sides(case: Case, mesh: Mesh, shape: tuple[int, int], times: Any, begun: flo
     for key in conditions:
         if key not in known and key not in case.geometry.boundaries:
             raise InputError(f"{name}: {key}: no boundary is called that{suggest(key, known)}")
+    if mesh.places is not None:
+        grid = Grid.uniform(case.geometry, shape)
+        for wall in ("x_min", "x_max", "y_min", "y_max"):
+            check_ends(name, list(case.geometry.boundaries.values()), grid, wall)
     found = [_side(case, mesh, patch, shape, times, begun) for patch in mesh.patches]
     if all(side.given or side.patch.partner for side in found):
         _check_closed(name, mesh, found)

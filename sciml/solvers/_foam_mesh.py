@@ -190,18 +190,11 @@ def _left(name: str, geometry: Geometry, grid: Grid) -> np.ndarray:
     if isinstance(geometry, Box):
         return np.ones(grid.shape, dtype=bool)
     apertures = Apertures.of(geometry, grid)
-    shares = (*apertures.faces, apertures.volumes)
-    if any(np.any((share > 1e-6) & (share < 1 - 1e-6)) for share in shares):
-        ny, nx = grid.shape
-        raise InputError(
-            f"{name}: a body cuts cells of the {ny} × {nx} grid; expected one disc in a box, or bodies with grid "
-            "lines along their sides"
-        )
-    kept = apertures.volumes > 0.5
-    x, y = apertures.faces
-    if np.any((x[:, 1:-1] < 0.5) & kept[:, 1:] & kept[:, :-1]) or np.any((y[1:-1] < 0.5) & kept[1:] & kept[:-1]):
-        raise InputError(f"{name}: a body is thinner than a cell, expected finer cells")
-    return kept
+    try:
+        apertures.check_along_lines(geometry, grid, name)
+    except InputError as error:
+        raise InputError(f"{error}, or one disc in a box") from None
+    return apertures.volumes > 0.5
 
 
 def joined(geometry: Geometry, points: np.ndarray, cells: np.ndarray, places: np.ndarray | None = None) -> Mesh:

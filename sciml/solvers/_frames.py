@@ -40,8 +40,11 @@ def start_of(case: Case, frame: Any, fields: Sequence[str]) -> Start:
     values = np.stack([np.asarray(frame[name].transpose("time", *support.dims).values) for name in fields], axis=1)
     if support.inside is not None and values.shape[2:] == support.shape:
         values = np.where(support.inside, values, np.zeros((), values.dtype))
-    if values.shape[2:] != support.shape or not np.isfinite(values).all():
-        raise InputError(f"frame: fields have shape {values.shape[2:]}, expected finite values over {support.shape}")
+    if values.shape[2:] != support.shape:
+        raise InputError(f"frame: fields have shape {values.shape[2:]}, expected {support.shape}")
+    broken = [n for k, n in enumerate(fields) if not np.isfinite(values[:, k]).all()]
+    if broken:
+        raise InputError(f"frame: {', '.join(map(repr, broken))}: expected finite values, got some that are not")
     times = clock("frame: time", frame["time"].values, case.problem.time_unit)
     if not np.isfinite(times).all() or np.any(np.diff(times) <= 0):
         raise InputError(f"frame: time: expected increasing numbers, got {times}".replace("\n", " "))

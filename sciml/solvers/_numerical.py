@@ -262,10 +262,10 @@ def plane_counts(name: str, resolution: Any, least: int = 4) -> tuple[int, int]:
     Raises:
         InputError: anything else, or fewer than `least` cells.
     """
-    counts = (resolution, resolution) if isinstance(resolution, int) else resolution
+    counts = (resolution, resolution) if is_whole(resolution) else resolution
     whole = isinstance(counts, tuple | list) and len(counts) == 2 and not isinstance(resolution, bool)
     if not whole or any(not is_whole(n) or n < least for n in counts):
-        raise InputError(f"{name}: resolution is {resolution!r}, expected at least {least} cells, or (ny, nx)")
+        raise InputError(f"{name}: resolution is {resolution!r}, expected a whole number >= {least}, or (ny, nx)")
     return int(counts[0]), int(counts[1])
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from sciml.boundary import Condition, InSpace, Samples, Series
+from sciml.errors import InputError
+from sciml.geometry import Boundary
 from sciml.support import Grid
 
 SAMPLES = 64  # knots in each output interval and time scale for wall values that are given as functions of time
@@ -23,6 +26,30 @@ def wall_points(grid: Grid, wall: str) -> tuple[np.ndarray, np.ndarray]:
         points[:, axis], points[:, 1 - axis] = grid.faces[axis][-int(wall.endswith("max"))], places
         found.append(points)
     return found[0], found[1]
+
+
+def check_ends(name: str, parts: Sequence[Boundary], grid: Grid, wall: str) -> None:
+    """Refuse parts of a side that end within a cell: what comes in through them would be more or less than is said.
+
+    Raises:
+        InputError: names the cell.
+    """
+    if not parts:
+        return
+    corners, middles = wall_points(grid, wall)
+    inset = 1e-3 * np.diff(corners, axis=0)
+    nearest = [
+        np.stack([part.distance(points) for part in parts]).argmin(0)
+        for points in (middles, corners[:-1] + inset, corners[1:] - inset)
+    ]
+    cut = np.flatnonzero((nearest[0] != nearest[1]) | (nearest[0] != nearest[2]))
+    if len(cut):
+        axis = 1 - "xy".index(wall[0])
+        low, high = corners[cut[0]][axis], corners[cut[0] + 1][axis]
+        raise InputError(
+            f"{name}: a part of {wall} ends within the cell from {'xy'[axis]} = {low:g} to {high:g} m; expected a "
+            "resolution with a grid line at its end"
+        )
 
 
 def values_in_time(

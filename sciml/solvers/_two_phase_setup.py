@@ -15,12 +15,13 @@ from sciml.geometry import SIDES, Box
 from sciml.problem import Case
 from sciml.solvers import _flow_setup
 from sciml.solvers._numerical import Begin
-from sciml.solvers._side_values import values_in_time, wall_points
+from sciml.solvers._side_values import check_ends, values_in_time, wall_points
 from sciml.solvers._staggered import Layout, Walls
 from sciml.solvers._two_phase_stepper import TwoFluids
 from sciml.solvers.linear import End, Ends, LinearSolver
 from sciml.support import Apertures, Grid
 
+BEYOND_START, BEYOND = 1e-6, 0.05  # that α may be outside [0, 1] by: at first, and in a frame to go on from
 NAMES = ("density", "viscosity", "air_density", "air_viscosity")
 
 
@@ -53,6 +54,7 @@ def edges(case: Case, grid: Grid) -> dict[str, Edge]:
             continue
         distances = np.stack([boundary.distance(middles) for boundary in parts.values()])
         names = [list(parts)[k] for k in distances.argmin(0)]
+        check_ends(name, list(parts.values()), grid, wall)
         given = np.ones(len(middles), bool)
         for k, part in enumerate(names):
             here = conditions.get(part, {})
@@ -66,6 +68,8 @@ def edges(case: Case, grid: Grid) -> dict[str, Edge]:
                 raise InputError(
                     f"{name}: {part}: expected the velocity (Dirichlet) or Outflow, for both of it, got {got}"
                 )
+            elif "p" in here:
+                raise InputError(f"{name}: p on {part}: expected no pressure but where it is open, got {here['p']}")
         found[wall] = Edge(End.WALL if given.all() else End.OPEN, given, names)
     return found
 
@@ -123,10 +127,23 @@ def arrays(
         inputs["u_face"], inputs["v_face"] = _faces(start["u"], 1), _faces(start["v"], 0)
     else:
         inputs |= {**begin.state, "start": np.float64(begin.time)}
-    low, high = float(inputs["alpha"].min()), float(inputs["alpha"].max())
-    if not (low >= -1e-6 and high <= 1 + 1e-6):
-        raise InputError(f"{name}: alpha: expected a volume fraction in [0, 1], got {low:g} to {high:g}")
+    inputs["alpha"] = shares_of(name, inputs["alpha"], BEYOND_START)
     return parameters, inputs
+
+
+def shares_of(name: str, alpha: Any, beyond: float = BEYOND) -> np.ndarray:
+    """α within [0, 1].
+
+    Args:
+        beyond: what a value may be outside by, to be taken for 0 or 1.
+
+    Raises:
+        InputError: values farther outside.
+    """
+    low, high = float(np.min(alpha)), float(np.max(alpha))
+    if not (low >= -beyond and high <= 1 + beyond):
+        raise InputError(f"{name}: alpha: expected a volume fraction in [0, 1], got {low:g} to {high:g}")
+    return np.clip(np.asarray(alpha, dtype=np.float64), 0, 1)
 
 
 def through(case: Case, grid: Grid, edges: Mapping[str, Edge], wall: str, time: float) -> np.ndarray:
@@ -150,15 +167,19 @@ def _faces(values: np.ndarray, axis: int) -> np.ndarray:
 
 def _shut(name: str, grid: Grid, inputs: Mapping[str, Any]) -> None:
     """Refuse fluid that comes into a domain without anything that is open, more than goes out."""
-    net, most = 0.0, 0.0
+    sides: list[tuple[np.ndarray, np.ndarray]] = []
     for wall, (axis, end) in SIDES.items():
         given = None if axis > 1 else inputs.get(f"{wall}_{'uv'[axis]}")
         if given is not None:
-            flux = float((given[1] * np.diff(grid.faces[1 - axis])).sum(1)[0]) * (1 - 2 * end)
-            net, most = net + flux, max(most, abs(flux))
-    if abs(net) > 1e-9 * most:
-        what = "comes in" if net > 0 else "goes out"
-        raise InputError(f"{name}: {abs(net):g} m²/s of fluid {what} and nothing is open; expected an Outflow")
+            sides.append((given[0], (given[1] * np.diff(grid.faces[1 - axis])).sum(1) * (1 - 2 * end)))
+    times = np.unique(np.concatenate([knots for knots, _ in sides])) if sides else np.zeros(0)
+    fluxes = np.array([np.interp(times, knots, flux) for knots, flux in sides])
+    net = fluxes.sum(0)
+    wrong = np.flatnonzero(np.abs(net) > 1e-9 * np.abs(fluxes).max(initial=0.0))
+    if len(wrong):
+        flux, what = net[wrong[0]], "comes in" if net[wrong[0]] > 0 else "goes out"
+        at = f" at t = {times[wrong[0]]:g}" if len(times) > 1 else ""
+        raise InputError(f"{name}: {abs(flux):g} m²/s of fluid {what}{at} and nothing is open; expected an Outflow")
 
 
 def _inflow(case: Case, part: str) -> float:
@@ -196,17 +217,12 @@ def _body(case: Case, grid: Grid) -> tuple[np.ndarray, np.ndarray] | None:
     """Which faces are open; None in a box.
 
     Raises:
-        InputError: a body that cuts cells.
+        InputError: a body that cuts cells, or is thinner than one.
     """
     if isinstance(case.geometry, Box):
         return None
     apertures = Apertures.of(case.geometry, grid)
-    if any(np.any((shares > 1e-6) & (shares < 1 - 1e-6)) for shares in apertures.faces):
-        (ny, nx), ((x0, x1), (y0, y1)) = grid.shape, case.geometry.extents
-        raise InputError(
-            f"{case.problem.name}: a body cuts cells of {(x1 - x0) / nx:g} × {(y1 - y0) / ny:g} m; expected a "
-            "resolution with grid lines along its sides"
-        )
+    apertures.check_along_lines(case.geometry, grid, case.problem.name)
     for key, conditions in case.boundary_conditions.items():
         part = case.geometry.boundaries[key]
         points = part.places(16)

@@ -72,7 +72,8 @@ def share(mx: jax.Array, my: jax.Array, a: jax.Array) -> jax.Array:
     whole = low + high
     a = jnp.clip(a, 0, whole)
     less = jnp.minimum(a, whole - a)
-    corner = less < low
+    # beside a cell with nearly nothing of a fluid a slope may be so small that the product is none
+    corner = (less < low) & (low * high > 8 * jnp.finfo(low.dtype).tiny)
     safe = jnp.where(corner, low * high, 1)
     area = jnp.where(corner, less**2 / (2 * safe), (less - low / 2) / jnp.where(high > 0, high, 1))
     return jnp.where(2 * a <= whole, area, 1 - area)

@@ -22,6 +22,7 @@ from sciml.registry import solvers
 from sciml.solver import Start
 from sciml.solvers import _equations, _foam_case, _foam_march, _foam_mesh, _foam_run
 from sciml.solvers._numerical import Begin, GridSolver, forces, plane_counts, title, two_counts
+from sciml.solvers._two_phase_setup import BEYOND_START, shares_of
 from sciml.support import Grid
 
 if TYPE_CHECKING:
@@ -206,7 +207,8 @@ class OpenFOAM(GridSolver):
         if psi is None:
             grid = self.grid(case)
             begun = case.problem.initial_state(case, grid)
-            return _on_mesh(mesh, grid, begun["u"], begun["v"], begun.get("alpha"))
+            alpha = shares_of(case.problem.name, begun["alpha"], BEYOND_START) if "alpha" in begun else None
+            return _on_mesh(mesh, grid, begun["u"], begun["v"], alpha)
         grid = Grid.uniform(case.geometry, self.resolution)
         u, v = face_velocities(np.asarray(psi), grid)
         across, up = _centred(u, grid.periodic[0]), _centred(v.T, grid.periodic[1]).T
@@ -245,7 +247,7 @@ class OpenFOAM(GridSolver):
         onto = start.support.map_onto(grid)
         state = {name: np.asarray(onto(given[name]), dtype=np.float64) for name in self.needed(start.case)}
         if "alpha" in state:
-            state["alpha"] = np.clip(state["alpha"], 0, 1)
+            state["alpha"] = shares_of(start.case.problem.name, state["alpha"])
         return Begin(state, start.time)
 
     def label(self, case: Case, times: np.ndarray | None, found: Mapping[str, np.ndarray]) -> xarray.Dataset:

@@ -248,7 +248,7 @@ class TwoPhaseFlow(GridSolver):
             case, given["u"], given["v"], start.support, grid, time, ends=ends,
             through=lambda wall: _two_phase_setup.through(case, grid, edges, wall, time),
         )  # fmt: skip
-        alpha = np.clip(start.support.map_onto(grid)(given["alpha"]), 0, 1)
+        alpha = _two_phase_setup.shares_of(case.problem.name, start.support.map_onto(grid)(given["alpha"]))
         return Begin({"alpha": alpha, "u_face": u_face, "v_face": v_face}, time)
 
     def exactly(self, frame: xarray.Dataset, start: Start) -> Begin | None:
@@ -256,7 +256,9 @@ class TwoPhaseFlow(GridSolver):
         if not self.grid(start.case).same(start.support):
             return None
         faces = _flow_setup.own_faces(frame, self.resolution, given, start.support.inside)  # type: ignore[attr-defined]
-        return None if faces is None else Begin({"alpha": np.clip(given["alpha"], 0, 1)} | faces, start.time)
+        if faces is None:
+            return None
+        return Begin({"alpha": _two_phase_setup.shares_of(start.case.problem.name, given["alpha"])} | faces, start.time)
 
     def label(self, case: Case, times: np.ndarray | None, found: Mapping[str, np.ndarray]) -> xarray.Dataset:
         from sciml.data import solution

@@ -107,6 +107,28 @@ class Apertures:
             which = f"a body, or more than {UNSEEN} cells of its tip"
             raise InputError(f"geometry: {which}, is thinner than a cell; expected finer cells")
 
+    def check_along_lines(self, geometry: Geometry, grid: Grid, name: str) -> None:
+        """Refuse bodies that do not fill whole cells.
+
+        Args:
+            name: of the problem, for messages.
+
+        Raises:
+            InputError: a body that cuts cells, or is thinner than one.
+        """
+        if any(np.any((shares > 1e-6) & (shares < 1 - 1e-6)) for shares in (*self.faces, self.volumes)):
+            (ny, nx), sides = grid.shape, [b - a for a, b in grid.extents]
+            raise InputError(
+                f"{name}: a body cuts cells of {sides[0] / nx:g} × {sides[1] / ny:g} m ({ny} × {nx}); expected a "
+                "resolution with grid lines along its sides"
+            )
+        kept = self.volumes > 0.5
+        x, y = self.faces
+        plates = ((x[:, 1:-1] < 0.5) & kept[:, 1:] & kept[:, :-1], (y[1:-1] < 0.5) & kept[1:] & kept[:-1])
+        if any(np.any(plate) for plate in plates):
+            raise InputError(f"{name}: a body is thinner than a cell, expected finer cells")
+        self.check_resolved(geometry, grid)
+
 
 def _distance(geometry: Geometry, grid: Grid, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(y, x) signed distance to what lies inside of the domain's box: its sides close nothing."""

@@ -158,7 +158,7 @@ TUBE = Box((0, 0), (1.0, 0.1))
     (lambda c: c | {"left": c["x_min"]}, None, "no boundary is called that"),
     (lambda c: c | {"obstacle": c["y_min"]}, TUBE - Polygon(((0.4, 0.02), (0.6, 0.02), (0.5, 0.05))), "cuts cells"),
     (lambda c: c | {"b": c["y_min"], "a": c["y_min"]},
-     TUBE.without(Disc((0.3, 0.05), 0.02), "a").without(Disc((0.6, 0.05), 0.02), "b"), "expected one disc in a box"),
+     TUBE.without(Disc((0.3, 0.05), 0.02), "a").without(Disc((0.6, 0.05), 0.02), "b"), "or one disc in a box"),
     (lambda c: c | {"obstacle": c["y_min"]}, TUBE - Disc((0.3, 0.03), 0.029), "are left between the disc and the side"),
     (lambda c: c | {"obstacle": c["y_min"]}, TUBE - Box((0.5, 0.0), (0.625, 0.1)), "cuts off a part of the domain"),
 ])  # fmt: skip

@@ -48,14 +48,16 @@ def import_tree(
     (given, at), (wanted, where) = (_array(root, name) for name in _NAMES)
     if given.shape != wanted.shape:
         raise FileFormatError(f"{where}: shape {wanted.shape}, but {at.name} has {given.shape}")
-    cases = (
-        (f"case{k:04d}", *(np.ascontiguousarray(a[k].transpose(0, 2, 1)) for a in (given, wanted)))
-        for k in range(len(given))
-    )
+    cases = ((f"case{k:04d}", _turned(given[k]), _turned(wanted[k])) for k in range(len(given)))
     split = splits.by_case(["all"] * len(given), fractions, seed)
     packed = _deepcfd.packed(cases, size, split, {"imported": "deepcfd", "split_seed": int(seed)})
     write(packed, out)
     return Path(_files.given(out, "out"))
+
+
+def _turned(values: np.ndarray) -> np.ndarray:
+    """(3, y, x) from (3, x, y)."""
+    return np.ascontiguousarray(values.transpose(0, 2, 1))
 
 
 def _array(root: Path, name: str) -> tuple[np.ndarray, Path]:
