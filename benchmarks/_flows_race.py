@@ -135,7 +135,7 @@ def compare(ledger: Ledger, kept: Kept, flows: Mapping[str, Flow], out: Path | N
             for e, a, b, r in zip(at, theirs, ours, ratio, strict=True):
                 if math.isfinite(r):
                     ledger.row(section="ratio over error", flow=name, error_of=measure, relative_error=e,
-                               openfoam_seconds=a, sciml_seconds=b, ratio=r)  # fmt: skip
+                               openfoam_seconds=a, sciml_seconds=b if math.isfinite(b) else None, ratio=r)  # fmt: skip
             both = at[np.isfinite(ratio)]
             if not len(both):
                 told.append(f"{name}, {measure}: no error that OpenFOAM reaches")
