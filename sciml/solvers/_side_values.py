@@ -15,6 +15,7 @@ from sciml.support import Grid
 
 SAMPLES = 64  # knots in each output interval and time scale for wall values that are given as functions of time
 MOST_SAMPLES = 100_000  # in an interval
+BEYOND_START, BEYOND = 1e-6, 0.05  # that α may be outside [0, 1] by: at first, and in a frame to go on from
 
 
 def wall_points(grid: Grid, wall: str) -> tuple[np.ndarray, np.ndarray]:
@@ -71,3 +72,18 @@ def values_in_time(
     parts = [np.linspace(a, b, n, endpoint=False) for a, b, n in zip(ends[:-1], ends[1:], counts, strict=True)]
     knots = np.append(np.concatenate(parts), ends[-1])
     return knots, condition.over(knots, places)
+
+
+def shares_of(name: str, alpha: Any, beyond: float = BEYOND) -> np.ndarray:
+    """α within [0, 1].
+
+    Args:
+        beyond: what a value may be outside by, to be taken for 0 or 1.
+
+    Raises:
+        InputError: values farther outside.
+    """
+    low, high = float(np.min(alpha)), float(np.max(alpha))
+    if not (low >= -beyond and high <= 1 + beyond):
+        raise InputError(f"{name}: alpha: expected a volume fraction in [0, 1], got {low:g} to {high:g}")
+    return np.clip(np.asarray(alpha, dtype=np.float64), 0, 1)

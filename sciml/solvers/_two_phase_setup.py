@@ -15,13 +15,12 @@ from sciml.geometry import SIDES, Box
 from sciml.problem import Case
 from sciml.solvers import _flow_setup
 from sciml.solvers._numerical import Begin
-from sciml.solvers._side_values import check_ends, values_in_time, wall_points
+from sciml.solvers._side_values import BEYOND_START, check_ends, shares_of, values_in_time, wall_points
 from sciml.solvers._staggered import Layout, Walls
 from sciml.solvers._two_phase_stepper import TwoFluids
 from sciml.solvers.linear import End, Ends, LinearSolver
 from sciml.support import Apertures, Grid
 
-BEYOND_START, BEYOND = 1e-6, 0.05  # that α may be outside [0, 1] by: at first, and in a frame to go on from
 NAMES = ("density", "viscosity", "air_density", "air_viscosity")
 
 
@@ -129,21 +128,6 @@ def arrays(
         inputs |= {**begin.state, "start": np.float64(begin.time)}
     inputs["alpha"] = shares_of(name, inputs["alpha"], BEYOND_START)
     return parameters, inputs
-
-
-def shares_of(name: str, alpha: Any, beyond: float = BEYOND) -> np.ndarray:
-    """α within [0, 1].
-
-    Args:
-        beyond: what a value may be outside by, to be taken for 0 or 1.
-
-    Raises:
-        InputError: values farther outside.
-    """
-    low, high = float(np.min(alpha)), float(np.max(alpha))
-    if not (low >= -beyond and high <= 1 + beyond):
-        raise InputError(f"{name}: alpha: expected a volume fraction in [0, 1], got {low:g} to {high:g}")
-    return np.clip(np.asarray(alpha, dtype=np.float64), 0, 1)
 
 
 def through(case: Case, grid: Grid, edges: Mapping[str, Edge], wall: str, time: float) -> np.ndarray:

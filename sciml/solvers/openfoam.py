@@ -22,7 +22,7 @@ from sciml.registry import solvers
 from sciml.solver import Start
 from sciml.solvers import _equations, _foam_case, _foam_march, _foam_mesh, _foam_run
 from sciml.solvers._numerical import Begin, GridSolver, forces, plane_counts, title, two_counts
-from sciml.solvers._two_phase_setup import BEYOND_START, shares_of
+from sciml.solvers._side_values import BEYOND_START, shares_of
 from sciml.support import Grid
 
 if TYPE_CHECKING:

@@ -26,6 +26,7 @@ from sciml.solvers import (
 )
 from sciml.solvers._numerical import Begin, GridSolver, checked, forces, known_names, plane_counts, since, two_counts
 from sciml.solvers._promotion import standard
+from sciml.solvers._side_values import shares_of
 from sciml.solvers.linear import End, Ends, LinearSolver, LinearSystem, MultigridCG
 from sciml.support import Grid
 
@@ -248,7 +249,7 @@ class TwoPhaseFlow(GridSolver):
             case, given["u"], given["v"], start.support, grid, time, ends=ends,
             through=lambda wall: _two_phase_setup.through(case, grid, edges, wall, time),
         )  # fmt: skip
-        alpha = _two_phase_setup.shares_of(case.problem.name, start.support.map_onto(grid)(given["alpha"]))
+        alpha = shares_of(case.problem.name, start.support.map_onto(grid)(given["alpha"]))
         return Begin({"alpha": alpha, "u_face": u_face, "v_face": v_face}, time)
 
     def exactly(self, frame: xarray.Dataset, start: Start) -> Begin | None:
@@ -258,7 +259,7 @@ class TwoPhaseFlow(GridSolver):
         faces = _flow_setup.own_faces(frame, self.resolution, given, start.support.inside)  # type: ignore[attr-defined]
         if faces is None:
             return None
-        return Begin({"alpha": _two_phase_setup.shares_of(start.case.problem.name, given["alpha"])} | faces, start.time)
+        return Begin({"alpha": shares_of(start.case.problem.name, given["alpha"])} | faces, start.time)
 
     def label(self, case: Case, times: np.ndarray | None, found: Mapping[str, np.ndarray]) -> xarray.Dataset:
         from sciml.data import solution
