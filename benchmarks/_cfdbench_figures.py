@@ -38,14 +38,15 @@ def figures(work: Any, flow: str, runs: Mapping[str, list[Path]]) -> Rows:
     for entry in made.summary["rows"]:
         own = made.errors.sel(row=entry["name"])
         square = own["error_square"].values[: entry["runs"]].sum(-1)  # run, rollout, step
-        label = np.where(np.isnan(square), np.nan, made.errors["label_square"].values.sum(-1))
-        growth = np.nansum(square, 1) / np.nansum(label, 1)
-        answers = np.nansum(square, (1, 2)) / np.nansum(label, (1, 2))
+        label = made.errors["label_square"].values.sum(-1)  # NaN where a case has no such step
+        square = np.where(np.isnan(square) & np.isfinite(label), np.inf, square)  # an answer that is none
+        growth = np.nansum(square, 1) / np.nansum(label, 0)
+        answers = np.nansum(square, (1, 2)) / np.nansum(label)
         every = entry["every_frame"]["all"].get("joint") if entry["every_frame"]["all"] else None
         # one step from every true frame; of what is asked for times all its answers are of one step
         one = {"mean": float(answers.mean()), "std": float(answers.std())} if every is None else every["nmse"]
-        per_case = np.nansum(square[0], -1) / np.nansum(label[0], -1)
-        worst = int(np.nanargmax(per_case)) if np.isfinite(per_case).any() else 0
+        per_case = np.nansum(square[0], -1) / np.nansum(label, -1)
+        worst = int(np.argmax(per_case))
         found[entry["name"]] = {
             "kind": entry["kind"], "runs": entry["runs"], "restarts": every is not None,
             "one_step_nmse": float(one["mean"]), "one_step_std": float(one["std"]),
@@ -85,7 +86,7 @@ def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]])
             task = "steady"
         published = PUBLISHED.get(name, {}).get(flow)
         identity = PUBLISHED["persistence"].get(flow)
-        ledger.row(
+        row: dict[str, Any] = dict(
             section="comparison", flow=flow, row=name, kind=r["kind"], task=task, seeds=r["runs"],
             weights=r["weights"], one_step_std=r["one_step_std"], one_step_nmse=r["one_step_nmse"],
             over_identity=r["one_step_nmse"] / base,
@@ -97,6 +98,7 @@ def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]])
             median_case_nmse=r["median_case_nmse"], worst_case_nmse=r["worst_case_nmse"], worst_case=r["worst_case"],
             milliseconds_per_step=r["milliseconds_per_step"],
         )  # fmt: skip
+        ledger.row(**{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()})
     counts = {part: sum(m["split"] == part for m in manifest) for part in ("train", "validation", "test")}
     ledger.row(section="cases", flow=flow, **counts)
     for m in manifest:

@@ -120,7 +120,7 @@ def compare(ledger: Ledger, kept: Kept, flows: Mapping[str, Flow], out: Path | N
         }  # fmt: skip
         timed = clocked(runs, again)
         for measure in runs.flow.measures:
-            doubt = 0.0 if two else doubts["off_coarser"][measure]
+            doubt = max(d[measure] for told_of, d in doubts.items() if told_of.endswith("off_coarser"))
             at = np.geomspace(max(LOW, doubt / DOUBT), HIGH, 41)
             edges, each = {}, {}
             for code in CODES:
@@ -153,7 +153,7 @@ def compare(ledger: Ledger, kept: Kept, flows: Mapping[str, Flow], out: Path | N
             print(told[-1], flush=True)
             drawn[f"{name}, {measure}"] = {
                 named: (measured(points[code], measure), edges[code])
-                for named, code in (("interFoam" if two else "icoFoam", "OpenFOAM"), ("sciml", "sciml"))
+                for named, code in (("interFoam, interIsoFoam" if two else "icoFoam", "OpenFOAM"), ("sciml", "sciml"))
             }
     note = "; ".join(told)
     if not smallest:

@@ -26,6 +26,7 @@ from benchmarks import _cfdbench_figures, _cfdbench_files, _cfdbench_split, _dee
 from benchmarks._cfdbench_rows import DEEPCFD, ENTRIES, FLOWS, RATES, STEADY, STEPS, Entry
 from benchmarks._ledger import HERE, WORK, Ledger
 from sciml.cli._side_by_side import Run, train
+from sciml.data.importers import cfdbench
 from sciml.solvers import generate
 
 PARTS = ("table", "files")
@@ -39,7 +40,10 @@ class Work:
 
     def __init__(self, given: argparse.Namespace):
         self.given, self.quick = given, given.quick
-        self.folder = given.work / ("quick" if given.quick else f"{given.fraction:g}")
+        source = "quick" if given.quick else f"{given.fraction:g}" if given.release is None else "release"
+        kinds = (("pressure", given.pressure), ("published-split", given.published_split))
+        self.sets = given.work / source  # data, whatever is trained on them
+        self.folder = self.sets / "-".join(["runs", *(name for name, on in kinds if on)])
         self.minutes = 0.05 if given.quick else given.minutes
 
     # -- data -------------------------------------------------------------------------------------------------
@@ -47,15 +51,12 @@ class Work:
     def data(self, flow: str) -> Path:
         """The data set of a flow, with its split; made where it is not there."""
         if flow == DEEPCFD:
-            return _deepcfd.make(self.folder / "deepcfd.h5", 16 if self.quick else 200)
-        out = self.folder / f"{flow}.h5"
-        if self.given.release is not None:
-            from sciml.data.importers import cfdbench
-
-            if not out.exists():
-                cfdbench.import_tree(self.given.release, out, flow)
+            return _deepcfd.make(self.sets / "deepcfd.h5", 16 if self.quick else 200)
+        out = self.sets / f"{flow}.h5"
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if not out.exists() and self.given.release is not None:
+            cfdbench.import_tree(self.given.release, out, flow)
         elif not out.exists():
-            out.parent.mkdir(parents=True, exist_ok=True)
             cases, share = (10, None) if self.quick else (None, self.given.fraction)
             frames = 6 if self.quick else STEPS + 1
             generate(flow, out, profile="published", frames=frames, cases=cases, fraction=share)

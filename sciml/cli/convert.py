@@ -6,7 +6,6 @@ import typer
 
 from sciml.errors import InputError
 
-FORMATS = ("cfdbench",)  # that are written; read are those of `sciml.data.importers`
 PROGRAMS = ("onnx", "pt2")
 
 
@@ -58,8 +57,9 @@ def export_(
     """Write a data set in a published layout, or a trained operator as one file: `sciml export onnx RUN FILE.onnx`."""
     from sciml.cli import _arguments, _show
     from sciml.cli.generate import summary
+    from sciml.data import exporters
 
-    _arguments.choice("FORMAT", layout, (*FORMATS, *PROGRAMS))
+    _arguments.choice("FORMAT", layout, (*exporters.FORMATS, *PROGRAMS))
     if layout in PROGRAMS:
         run = _arguments.run_folder("FILE_OR_RUN", file)
         target = _arguments.new_file("DIR_OR_FILE", folder, overwrite)

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sciml import registry
-from sciml.contracts import FunctionSignature, GridBatch, PointBatch, Signature, build
+from sciml.contracts import Function, FunctionSignature, GridBatch, PointBatch, Signature, build
 from sciml.errors import InputError
 from sciml.operators import AutoFFN, Transformer, UNetEx
 
@@ -68,10 +68,10 @@ def test_gradients_storage_and_double(name, tmp_path):
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_samples_are_on_their_own_and_what_is_outside_does_not_matter(name):
-    operator, x, params, mask = grids(name)
+    operator, x, params, mask = (a.double() for a in grids(name))
     y = operator(x, params, mask)
     alone = torch.cat([operator(x[i : i + 1], params[i : i + 1], mask[i : i + 1]) for i in range(3)])
-    assert torch.allclose(y, alone, atol=1e-5)
+    assert torch.allclose(y, alone, atol=1e-12)
     other = torch.where(mask > 0, x, torch.full_like(x, float("nan")))
     assert torch.equal(operator(other, params, mask), y)
     assert (y * (1 - mask) == 0).all() and (y != 0).any()
@@ -108,46 +108,46 @@ def test_each_learns_one_batch(name):
 
 
 def test_auto_ffn_is_one_perceptron_of_field_parameters_and_point():
-    operator, x, params, _ = grids("auto_ffn", (4, 5))
-    mask = torch.ones(3, 1, 4, 5)
+    operator, x, params, mask = (a.double() for a in grids("auto_ffn", (4, 5)))
+    mask = torch.ones_like(mask)
     y = operator(x, params, mask)
     weight = torch.cat([operator.of_field.weight, operator.of_point.weight], dim=1)
     for i, j in ((0, 0), (2, 4)):
-        point = torch.tensor([[(i + 0.5) / 4, (j + 0.5) / 5]]).expand(3, 2)
+        point = torch.tensor([[(i + 0.5) / 4, (j + 0.5) / 5]], dtype=torch.float64).expand(3, 2)
         field = torch.cat([x, mask], dim=1).flatten(1)
         h = torch.cat([field, params, point], dim=1) @ weight.T + operator.of_field.bias
-        assert torch.allclose(operator.rest(h), y[:, :, i, j], atol=1e-5)
+        assert torch.allclose(operator.rest(h), y[:, :, i, j], atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["auto_deeponet", "auto_edeeponet"])
 def test_auto_deeponets_are_sums_over_a_basis(name):
-    operator, x, params, _ = grids(name, (4, 5))
-    mask, field = torch.ones(3, 1, 4, 5), torch.cat([x, torch.ones(3, 1, 4, 5)], dim=1).flatten(1)
+    operator, x, params, mask = (a.double() for a in grids(name, (4, 5)))
+    mask = torch.ones_like(mask)
+    field = torch.cat([x, mask], dim=1).flatten(1)
     if name == "auto_deeponet":
         b = operator.branch[0](torch.cat([field, params], dim=1))
     else:
         b = operator.branch[0](field) * operator.branch[1](params)
-    t = operator.trunk(torch.tensor([[2.5 / 4, 0.5 / 5]]))
+    t = operator.trunk(torch.tensor([[2.5 / 4, 0.5 / 5]], dtype=torch.float64))
     y = (b * t).reshape(3, 3, 16).sum(-1) + operator.bias
-    assert torch.allclose(operator(x, params, mask)[:, :, 2, 0], y, atol=1e-5)
+    assert torch.allclose(operator(x, params, mask)[:, :, 2, 0], y, atol=1e-12)
 
 
 def test_ffn_is_one_perceptron_and_its_points_are_on_their_own():
     torch.manual_seed(0)
     signature = Signature(0, 2, 3, n_params=1, functions=(FunctionSignature("start", 1, 2, 5),))
-    net = build(registry.operators.get("ffn"), signature, {"width": 16, "depth": 2})
-    from sciml.contracts import Function
-
-    given = (Function(torch.randn(2, 5, 1), torch.rand(2, 5, 2)),)
-    points, params, mask = torch.rand(2, 7, 3), torch.randn(2, 1), torch.ones(2, 7)
+    net = build(registry.operators.get("ffn"), signature, {"width": 16, "depth": 2}).double()
+    double = {"dtype": torch.float64}
+    given = (Function(torch.randn(2, 5, 1, **double), torch.rand(2, 5, 2, **double)),)
+    points, params, mask = torch.rand(2, 7, 3, **double), torch.randn(2, 1, **double), torch.ones(2, 7)
     mask[1, 4:] = 0
     batch = PointBatch(points, params, given, mask)
     y = net(**batch.arguments())
     assert y.shape == (2, 7, 2) and (y[1, 4:] == 0).all()
-    assert torch.allclose(net(points[:, 2:3], params, given)[:, 0], y[:, 2], atol=1e-6)
+    assert torch.allclose(net(points[:, 2:3], params, given)[:, 0], y[:, 2], atol=1e-12)
     weight = torch.cat([net.of_given.weight, net.of_point.weight], dim=1)
     h = torch.cat([params, given[0].values[..., 0], points[:, 1]], dim=1) @ weight.T + net.of_given.bias
-    assert torch.allclose(net.rest(h), y[:, 1], atol=1e-6)
+    assert torch.allclose(net.rest(h), y[:, 1], atol=1e-12)
     again = type(net)(**net.config())
     assert again.config() == net.config()
 
