@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -10,55 +11,112 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._cfdbench_rows import DEEPCFD, ENTRIES, FLOWS, PUBLISHED, STEPS
-from benchmarks._ledger import Ledger
+from benchmarks._cfdbench_rows import DEEPCFD, FLOWS, PUBLISHED, STEPS
+from benchmarks._ledger import Ledger, quantiles, source
 from sciml import evaluate, load
-from sciml.solvers import references
+from sciml.evaluation import certificate
+from sciml.solvers import Surrogate, references
+from sciml.training.checkpoint import replace_bytes
 from sciml.training.samples import open_data, table
 
 Rows = dict[str, dict[str, Any]]
 STILL = {True: "mean field", False: "persistence"}  # what a steady and an unsteady task is held against
 NUMERICAL = "reference "  # how rows of the solver on fewer cells are called
+RESAMPLED = 2000  # draws of test cases, for intervals
 
 
 def figures(work: Any, flow: str, runs: Mapping[str, list[Path]]) -> Rows:
     """Of each row, of what needs no training, and of the solver on fewer cells; kept beside the runs."""
-    key = {"runs": {n: [p.name for p in several] for n, several in runs.items()}}
-    place = work.folder / flow / "figures.json"
+    names = {n: [p.name for p in several] for n, several in runs.items()}
+    key = {"runs": names, "source": source(), "here": hashlib.sha256(Path(__file__).read_bytes()).hexdigest()}
+    place = work.runs / flow / f"figures-{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:10]}.json"
     if place.exists():
         kept = json.loads(place.read_text())
         if kept["key"] == key:
             return kept["rows"]
     solvers: dict[str, Any] = {name: [load(p) for p in several] for name, several in runs.items()}
     if flow != DEEPCFD:
-        held = table(open_data(work.data(flow))[0], "test")
+        held = table(open_data(work.data(flow))[0], "test", work.fields(flow))
         solvers |= references.references(held.problem, held.support(0), held.cases)
     made = evaluate(solvers, work.data(flow), steps=STEPS, starts=("0",), examples=0, progress=True)
-    found = {}
-    for entry in made.summary["rows"]:
-        own = made.errors.sel(row=entry["name"])
-        square = own["error_square"].values[: entry["runs"]].sum(-1)  # run, rollout, step
-        label = made.errors["label_square"].values.sum(-1)  # NaN where a case has no such step
-        square = np.where(np.isnan(square) & np.isfinite(label), np.inf, square)  # an answer that is none
-        growth = np.nansum(square, 1) / np.nansum(label, 0)
-        answers = np.nansum(square, (1, 2)) / np.nansum(label)
-        every = entry["every_frame"]["all"].get("joint") if entry["every_frame"]["all"] else None
-        # one step from every true frame; of what is asked for times all its answers are of one step
-        one = {"mean": float(answers.mean()), "std": float(answers.std())} if every is None else every["nmse"]
-        per_case = np.nansum(square[0], -1) / np.nansum(label, -1)
-        worst = int(np.argmax(per_case))
-        found[entry["name"]] = {
-            "kind": entry["kind"], "runs": entry["runs"], "restarts": every is not None,
-            "one_step_nmse": float(one["mean"]), "one_step_std": float(one["std"]),
-            "one_step_nmse_per_frame": None if every is None else float(every["nmse_per_frame"]["mean"]),
-            "rollout_nmse": [float(v) for v in growth.mean(0)],
-            "milliseconds_per_step": 1e3 * entry["seconds_per_step"]["alone"],
-            "weights": _weights(runs.get(entry["name"])), "worst_case": str(made.errors["case"].values[worst]),
-            "worst_case_nmse": float(per_case[worst]), "median_case_nmse": float(np.nanmedian(per_case)),
-            "training_seconds": [t.get("seconds") for t in entry.get("training", [])],
-        }  # fmt: skip
-    place.write_text(json.dumps({"key": key, "rows": found}))
+    labels = {n: m["case"] for n, m in enumerate(work.manifest(flow))}
+    found = {
+        entry["name"]: _figures(made, entry, solvers.get(entry["name"]), runs.get(entry["name"]), labels)
+        for entry in made.summary["rows"]
+    }
+    for name in runs:
+        found[name]["far"] = _far(solvers[name][0], work.data(flow))
+    replace_bytes(place, json.dumps({"key": key, "rows": found}).encode())
     return found
+
+
+def _figures(made: Any, entry: dict[str, Any], solvers: Any, runs: list[Path] | None, labels: dict[int, str]) -> dict:
+    """The figures of one row: pooled over cases, its steady ones with fields counted alike."""
+    errors, count = made.errors, entry["runs"]
+    own = errors.sel(row=entry["name"]).isel(run=slice(count))
+    square, label = own["error_square"].values, errors["label_square"].values  # (run, rollout, step, field)
+    square = np.where(np.isnan(square) & np.isfinite(label), np.inf, square)  # an answer that is none
+    every, every_label = own["every_frame_square"].values, errors["every_frame_label"].values  # (run, case, field)
+    query = bool(runs) and solvers[0].encoding.stepping.queries
+    restarts = not query and bool(np.isfinite(every_label).all() and not np.isnan(every).any())
+    if errors.sizes["step"] == 1 and not restarts:  # steady: the units of a field do not make it count more
+        total = np.nansum(label, (0, 1))
+        square, label = square / total, label / total
+    square, label = square.sum(-1), label.sum(-1)
+    growth = np.nansum(square, 1) / np.nansum(label, 0)
+    per_case = (every.sum(-1), every_label.sum(-1)) if restarts else (np.nansum(square, -1), np.nansum(label, -1))
+    of_cases = np.nansum(square, -1) / np.nansum(label, -1)  # (run, rollout)
+    worst = np.unravel_index(int(np.argmax(of_cases)), of_cases.shape)
+    one = per_case[0].sum(-1) / per_case[1].sum()
+    frames = entry["every_frame"]["all"] if restarts else {}
+    return {
+        "kind": entry["kind"], "runs": count, "restarts": restarts, "query": query,
+        # one step from every true frame; of what is asked for times, and of a steady task, all answers
+        "one_step_nmse": float(one.mean()), "one_step_std": float(one.std()),
+        "case_squares": per_case[0].mean(0).tolist(), "case_labels": per_case[1].tolist(),
+        "nmse_per_frame": {f: float(v["nmse_per_frame"]["mean"]) for f, v in frames.items()},
+        "rollout_nmse": [float(v) for v in growth.mean(0)],
+        "answers_nmse": float((np.nansum(square, (1, 2)) / np.nansum(label)).mean()),
+        "milliseconds_per_step": 1e3 * entry["seconds_per_step"]["alone"],
+        "weights": None if runs is None else sum(p.numel() for p in solvers[0].operator.parameters()),
+        "worst_case": labels[int(errors["case"].values[worst[1]])], "worst_case_nmse": float(of_cases[worst]),
+        "worst_run": None if runs is None else str(runs[int(worst[0])]),
+        "median_case_nmse": float(np.nanmedian(of_cases)), "far": None,
+        "validation": None if runs is None else float(np.mean([validation(p) for p in runs])),
+        "steps": None if runs is None else float(np.mean([_trained(p)["step"] for p in runs])),
+        "rate": None if runs is None else _rate(runs[0]),
+    }  # fmt: skip
+
+
+def validation(run: Path) -> float:
+    """The last loss on the validation split."""
+    losses = [float(r["validation"]) for r in _records(run) if r.get("validation") is not None]
+    return losses[-1] if losses and math.isfinite(losses[-1]) else math.inf
+
+
+def _trained(run: Path) -> dict[str, Any]:
+    return _records(run)[-1]
+
+
+def _records(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def _rate(run: Path) -> float:
+    recipe = json.loads((run / "config.json").read_text())["recipe"]
+    return float(recipe["optimiser"]["lr"])
+
+
+def _far(solver: Any, data: Path) -> dict[str, Any] | None:
+    """What becomes of rollouts ten times as long as the data; None of what is not rolled out."""
+    if not isinstance(solver, Surrogate) or solver.encoding.problem.steady or solver.encoding.stepping.queries:
+        return None
+    found = certificate(solver, data)
+    growth = found.divergence_growth
+    return {
+        "share_bounded": found.share, "fewest_bounded_steps": int(found.bounded.min()), "steps": int(found.steps.max()),
+        "median_divergence_growth": float(np.median(growth)) if np.isfinite(growth).any() else None,
+    }  # fmt: skip
 
 
 def _weights(runs: list[Path] | None) -> int | None:
@@ -69,34 +127,36 @@ def _weights(runs: list[Path] | None) -> int | None:
 
 
 def best(found: Rows, count: int) -> list[str]:
-    """The trained rows with the least errors of one step, of those that go from frame to frame."""
+    """The trained rows with the least validation losses, of those that go from frame to frame."""
     learned = [n for n, r in found.items() if r["kind"] == "learned"]
-    going = [n for n in learned if found[n]["restarts"]] or learned
-    return sorted(going, key=lambda n: found[n]["one_step_nmse"])[:count]
+    going = [n for n in learned if not found[n]["query"]] or learned
+    return sorted(going, key=lambda n: found[n]["validation"])[:count]
+
+
+def over(found: Rows, name: str, still: str) -> float:
+    """Of one step, or of all answers of what is asked for times, over those of what nothing was learned for."""
+    part = "answers_nmse" if found[name]["query"] else "one_step_nmse"
+    return found[name][part] / found[still][part]
 
 
 def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]]) -> None:
     """The rows of one flow, and its cases."""
-    still = found.get(STILL[flow == DEEPCFD])
-    base = still["one_step_nmse"] if still is not None else math.nan
+    still = STILL[flow == DEEPCFD]
     for name, r in found.items():
-        entry = ENTRIES.get(name)
-        task = "any time" if entry is not None and entry.query else "frame after frame"
-        if flow == DEEPCFD:
-            task = "steady"
-        published = PUBLISHED.get(name, {}).get(flow)
-        identity = PUBLISHED["persistence"].get(flow)
+        task = "steady" if flow == DEEPCFD else "any time" if r["query"] else "frame after frame"
+        published, identity = (PUBLISHED.get(n, {}).get(flow) for n in (name, "persistence"))
+        like = None  # the published mean over frames of u, over that of "nothing changes"
+        if r["nmse_per_frame"] and found[still]["nmse_per_frame"]:
+            like = r["nmse_per_frame"]["u"] / found[still]["nmse_per_frame"]["u"]
         row: dict[str, Any] = dict(
-            section="comparison", flow=flow, row=name, kind=r["kind"], task=task, seeds=r["runs"],
-            weights=r["weights"], one_step_std=r["one_step_std"], one_step_nmse=r["one_step_nmse"],
-            over_identity=r["one_step_nmse"] / base,
-            one_step_nmse_per_frame=r["one_step_nmse_per_frame"],
+            section="comparison", flow=flow, row=name, kind=r["kind"], task=task, seeds=r["runs"], weights=r["weights"],
+            steps=r["steps"], rate=r["rate"], validation=r["validation"], one_step_nmse=r["one_step_nmse"],
+            one_step_std=r["one_step_std"], over_identity=over(found, name, still), per_frame_u_over_identity=like,
             published_nmse=published,
             published_over_identity=None if published is None or identity is None else published / identity,
-            rollout_nmse_last=r["rollout_nmse"][-1],
-            rollout_nmse_mean=float(np.mean(r["rollout_nmse"])),
+            rollout_nmse_last=r["rollout_nmse"][-1], rollout_nmse_mean=float(np.mean(r["rollout_nmse"])),
             median_case_nmse=r["median_case_nmse"], worst_case_nmse=r["worst_case_nmse"], worst_case=r["worst_case"],
-            milliseconds_per_step=r["milliseconds_per_step"],
+            milliseconds_per_step=r["milliseconds_per_step"], **{f"far_{k}": v for k, v in (r["far"] or {}).items()},
         )  # fmt: skip
         ledger.row(**{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()})
     counts = {part: sum(m["split"] == part for m in manifest) for part in ("train", "validation", "test")}
@@ -105,51 +165,55 @@ def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]])
         ledger.row(section="manifest", flow=flow, **m)
 
 
-def checks(ledger: Ledger, found: dict[str, Rows]) -> None:
-    """What the goals ask, of the flows that were run."""
+def check(ledger: Ledger, flow: str, found: Rows) -> None:
+    """What the goals ask of one flow: of the row that the validation chose, with the interval that other test cases
+    would give."""
+    steady = flow == DEEPCFD
+    still, name = STILL[steady], best(found, 1)[0]
+    least = min((n for n in found if found[n]["kind"] == "learned"), key=lambda n: over(found, n, still))
+    note = f"{name}, chosen by its validation loss; next {_near(found, still)}"
+    if least != name:
+        note += f"; least on the test {least} {over(found, least, still):.3g}"
+    if steady:
+        note += "; NMSE of each of the three fields over the fluid, averaged"
+    ledger.check(
+        "deepcfd_best_over_mean_field" if steady else f"best_over_identity_{flow}", over(found, name, still),
+        _near(found, still), spread=_spread(found, name, still), note=note,
+    )  # fmt: skip
+
+
+def across(ledger: Ledger, found: dict[str, Rows]) -> None:
+    """What the goals ask of the four flows together."""
+    if not set(FLOWS) <= set(found):
+        return
     ratios, last, cheaper = {}, {}, []
-    for flow, rows_here in found.items():
-        if flow == DEEPCFD:
-            continue
-        still = rows_here["persistence"]
-        name = best(rows_here, 1)[0]
-        won, base = rows_here[name], still["one_step_nmse"]
-        ratios[flow] = won["one_step_nmse"] / base
-        spread = None
-        if won["runs"] > 1:
-            low, high = (ratios[flow] + sign * won["one_step_std"] / base for sign in (-1, 1))
-            spread = {"low": low, "high": high, "of": f"one standard deviation of {won['runs']} seeds"}
-        ledger.check(
-            f"best_over_identity_{flow}", ratios[flow], _near(rows_here, still), spread=spread,
-            note=f"{name}; next {_near(rows_here, still)}",
-        )  # fmt: skip
-        learned = {n: r for n, r in rows_here.items() if r["kind"] == "learned"}
-        rolled = {n: r["rollout_nmse"][-1] / still["rollout_nmse"][-1] for n, r in learned.items()}
-        winner = min(rolled, key=lambda n: rolled[n] if math.isfinite(rolled[n]) else math.inf)
-        last[flow] = (rolled[winner], winner)
-        cheaper += _cheaper(flow, rows_here)
-    if set(ratios) == set(FLOWS):
-        third = sorted(ratios.values())[2]
-        told = ", ".join(f"{flow} {value:.3g}" for flow, value in ratios.items())
-        ledger.check("best_over_identity_three_flows_far", third, told, note=told)
-        worst = max(last, key=lambda flow: last[flow][0])
-        told = ", ".join(f"{flow} {value:.2g} ({name})" for flow, (value, name) in last.items())
-        ledger.check("rollout_20_best_over_identity_worst_flow", last[worst][0], told,
-                     note=f"step {STEPS} of rollouts from the first frame: {told}")  # fmt: skip
-        ledger.check("flows_where_a_surrogate_is_cheaper_than_the_solver_at_equal_error",
-                     float(len({flow for flow, _ in cheaper})), "; ".join(t for _, t in cheaper) or "none is",
-                     note="; ".join(t for _, t in cheaper) or "none is")  # fmt: skip
-    if DEEPCFD in found:
-        rows_here = found[DEEPCFD]
-        name = best(rows_here, 1)[0]
-        ratio = rows_here[name]["one_step_nmse"] / rows_here["mean field"]["one_step_nmse"]
-        ledger.check("deepcfd_best_over_mean_field", ratio, "see the rows",
-                     note=f"{name}; NMSE over the fluid of the three fields together")  # fmt: skip
+    for flow in FLOWS:
+        here = found[flow]
+        name = best(here, 1)[0]
+        ratios[flow] = over(here, name, "persistence")
+        last[flow] = (here[name]["rollout_nmse"][-1] / here["persistence"]["rollout_nmse"][-1], name)
+        cheaper += _cheaper(flow, here)
+    told = ", ".join(f"{flow} {value:.3g}" for flow, value in ratios.items())
+    ledger.check("best_over_identity_three_flows_far", sorted(ratios.values())[2], told, note=told)
+    worst = max(last, key=lambda flow: last[flow][0] if math.isfinite(last[flow][0]) else math.inf)
+    told = ", ".join(f"{flow} {value:.2g} ({name})" for flow, (value, name) in last.items())
+    ledger.check("rollout_20_best_over_identity_worst_flow", last[worst][0], told,
+                 note=f"step {STEPS} of rollouts from the first frame, rows chosen by validation: {told}")  # fmt: skip
+    told = "; ".join(t for _, t in cheaper) or "none is"
+    ledger.check("flows_where_a_surrogate_is_cheaper_than_the_solver_at_equal_error",
+                 float(len({flow for flow, _ in cheaper})), told, note=told)  # fmt: skip
 
 
-def _near(found: Rows, still: dict[str, Any]) -> str:
-    base = still["one_step_nmse"]
-    return ", ".join(f"{n} {found[n]['one_step_nmse'] / base:.3g}" for n in best(found, 4)[1:])
+def _spread(found: Rows, name: str, still: str) -> dict[str, Any]:
+    """Quantiles of the ratio over test cases drawn with replacement."""
+    square, base = (np.asarray(found[n]["case_squares"]) for n in (name, still))
+    drawn = np.random.default_rng(0).integers(0, len(square), (RESAMPLED, len(square)))
+    ratio = square[drawn].sum(1) / base[drawn].sum(1)
+    return quantiles(ratio.tolist(), f"{len(square)} test cases, drawn anew {RESAMPLED} times", 0.05, 0.95)
+
+
+def _near(found: Rows, still: str) -> str:
+    return ", ".join(f"{n} {over(found, n, still):.3g}" for n in best(found, 4)[1:])
 
 
 def _cheaper(flow: str, found: Rows) -> list[tuple[str, str]]:
@@ -167,46 +231,3 @@ def _cheaper(flow: str, found: Rows) -> list[tuple[str, str]]:
         if exact and r["milliseconds_per_step"] < min(exact):
             told.append((flow, f"{flow}: {name} {r['milliseconds_per_step']:.1f} ms against {min(exact):.1f} ms"))
     return told
-
-
-def picture(found: dict[str, Rows], out: Path) -> None:
-    """Bars of one step over identity, growth of rollouts, cost against error; a column for each flow."""
-    from matplotlib.figure import Figure
-
-    from sciml.reporting import _style
-
-    flows = [f for f in found if f != DEEPCFD]
-    colours = {n: _style.LEARNED[k % len(_style.LEARNED)] for k, n in enumerate(ENTRIES)}
-    with _style.style():
-        figure = Figure(figsize=(3.6 * len(flows), 9.6), layout="constrained")
-        axes = figure.subplots(3, len(flows), squeeze=False, height_ratios=(1.3, 1, 1))
-        for k, flow in enumerate(flows):
-            here = found[flow]
-            base = here["persistence"]["one_step_nmse"]
-            learned = [n for n in here if here[n]["kind"] == "learned"]
-            order = sorted(learned, key=lambda n: -here[n]["one_step_nmse"])
-            values = [here[n]["one_step_nmse"] / base for n in order]
-            bars = axes[0, k]
-            bars.barh(range(len(order)), values, color=[colours.get(n, "grey") for n in order], height=0.7)
-            bars.set_xscale("log")
-            bars.set_yticks(range(len(order)), order, fontsize=7.5)
-            bars.axvline(1.0, color=_style.INK, lw=0.8, ls="--")
-            _style.caption(bars, flow, "one-step NMSE over identity's", "")
-            growth, cost = axes[1, k], axes[2, k]
-            for name, r in here.items():
-                errors = r["rollout_nmse"]
-                colour = colours.get(name, "grey")
-                style = {"learned": "-", "baseline": "--", "solver": ":"}[r["kind"]]
-                growth.semilogy(np.arange(1, len(errors) + 1), errors, style, color=colour, lw=1.2)
-                mean = float(np.mean(errors))
-                mark = {"learned": "o", "solver": "s"}.get(r["kind"])
-                if mark and math.isfinite(mean):
-                    cost.loglog(
-                        mean, r["milliseconds_per_step"], mark, color=colour if mark == "o" else _style.INK, ms=5
-                    )
-                    if mark == "s":
-                        cost.annotate(name.removeprefix(NUMERICAL), (mean, r["milliseconds_per_step"]), fontsize=7)
-            growth.set_ylim(top=min(growth.get_ylim()[1], 10.0))
-            _style.caption(growth, "", "rollout step", "NMSE" if k == 0 else "")
-            _style.caption(cost, "", "mean NMSE of rollouts", "ms a step" if k == 0 else "")
-        out.write_bytes(_style.png(figure))

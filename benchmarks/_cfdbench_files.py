@@ -166,15 +166,19 @@ def compare(ledger: Ledger, folder: Path, quick: bool) -> None:
             {way: measured(way, files["whole"][0], name, 10 if quick else steps) for way in ("published", "ours")}
             for _ in range(REPEATS)
         ]
-        few = {way: measured(way, files["few"][0], name, 10) for way in ("published", "ours")}
+        few = {
+            way: [measured(way, files["few"][0], name, 10)["peak_bytes"] for _ in range(REPEATS)]
+            for way in ("published", "ours")
+        }
         for way in ("published", "ours"):
             rates = [t[way]["samples_per_second"] for t in taken]
             peak = statistics.median(t[way]["peak_bytes"] for t in taken)
-            found[name, way] = {"peak": peak, "of_data": peak - few[way]["peak_bytes"]}
+            least = statistics.median(few[way])
+            found[name, way] = {"peak": peak, "of_data": max(peak - least, 0)}
             ledger.row(
                 section="training from files", operator=name, way=way, frames=cases * frames, batch=BATCH, cores=1,
                 samples_per_second=statistics.median(rates), slowest=min(rates), fastest=max(rates),
-                peak_gigabytes=peak / 1e9, peak_gigabytes_on_few_frames=few[way]["peak_bytes"] / 1e9,
+                peak_gigabytes=peak / 1e9, peak_gigabytes_on_few_frames=least / 1e9,
             )  # fmt: skip
         ratios[name] = [t["ours"]["samples_per_second"] / t["published"]["samples_per_second"] for t in taken]
         memory[name] = found[name, "ours"]["of_data"] / found[name, "published"]["of_data"]
@@ -187,9 +191,10 @@ def compare(ledger: Ledger, folder: Path, quick: bool) -> None:
     )  # fmt: skip
     whole = {name: found[name, "ours"]["peak"] / found[name, "published"]["peak"] for name in STEPS}
     ledger.check(
-        "training_peak_memory_vs_published_loader", memory["unet_2015"], "see the rows",
-        note=f"of what 30,000 frames add to training on a few; of the whole process {whole['unet_2015']:.2f} with the "
-        f"U-Net, {whole['scale']:.2f} with an operator that costs nothing",
+        "training_peak_memory_vs_published_loader", whole["unet_2015"], "see the rows",
+        note=f"of the whole process, with the U-Net of CFDBench; with an operator that costs nothing "
+        f"{whole['scale']:.2f}; of what 30,000 frames add to training on a few {memory['unet_2015']:.3f} and "
+        f"{memory['scale']:.3f}",
     )  # fmt: skip
 
 

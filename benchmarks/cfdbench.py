@@ -5,33 +5,52 @@
 Data are made by this package: a share of the published design, with 21 frames a case, on 64 × 64 cells (or are read
 from the published release, `--release FOLDER`). One stratified split by case. Each row learns from bc, prop and geo
 together on its own task, frame after frame or any time at once, for equally many minutes on one core, two rows at a
-time; before that each tries the same learning rates for a quarter as long on the flow's own data, and keeps the one
+time; before that each tries the same three learning rates for a fifth as long on the flow's own data, and keeps the one
 with the least validation loss. What is done is kept in benchmarks/work/cfdbench (or `--work`), so that an interrupted
 run goes on.
 
 `--seeds 3` trains the best three rows of each flow anew with other seeds. `--published-split` splits as the published
-code does with its seed 0. `--quick` tries all on very little, and writes nothing.
+code does with its seed 0. `--quick` tries all on very little. The ledger takes what the table's own settings give;
+with others figures are printed, and pictures stay beside the runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any
 
 import sciml
-from benchmarks import _cfdbench_figures, _cfdbench_files, _cfdbench_split, _deepcfd
-from benchmarks._cfdbench_rows import DEEPCFD, ENTRIES, FLOWS, RATES, STEADY, STEPS, Entry
+from benchmarks import _cfdbench_figures, _cfdbench_files, _cfdbench_pictures, _cfdbench_split, _deepcfd
+from benchmarks._cfdbench_figures import validation
+from benchmarks._cfdbench_rows import (
+    DEEPCFD,
+    ENTRIES,
+    FLOWS,
+    PROFILES,
+    RATES,
+    STEADY,
+    STEPS,
+    SUBSETS,
+    Entry,
+)
 from benchmarks._ledger import HERE, WORK, Ledger
+from sciml import data
+from sciml.cli._plan import Plan
 from sciml.cli._side_by_side import Run, train
 from sciml.data.importers import cfdbench
+from sciml.errors import TrainingError
 from sciml.solvers import generate
 
 PARTS = ("table", "files")
 DOCS = HERE.parent / "docs"
-TUNING = 0.25  # of the minutes of a row, for each learning rate
+SHARE, MINUTES = 0.1, 2.0  # of the design, and of training
+BEST = 3  # rows of each flow that further seeds are for
+TUNING = 0.2  # of the minutes of a row, for each learning rate
 TOGETHER = 2  # rows that learn at the same time, on a core each
 
 
@@ -40,10 +59,11 @@ class Work:
 
     def __init__(self, given: argparse.Namespace):
         self.given, self.quick = given, given.quick
-        source = "quick" if given.quick else f"{given.fraction:g}" if given.release is None else "release"
-        kinds = (("pressure", given.pressure), ("published-split", given.published_split))
+        source = "quick" if given.quick else f"{given.fraction:g}"
+        if given.release is not None:
+            source = f"release-{_digest(str(given.release.resolve()))}"
         self.sets = given.work / source  # data, whatever is trained on them
-        self.folder = self.sets / "-".join(["runs", *(name for name, on in kinds if on)])
+        self.runs = given.work / f"{source}-runs"
         self.minutes = 0.05 if given.quick else given.minutes
 
     # -- data -------------------------------------------------------------------------------------------------
@@ -58,9 +78,23 @@ class Work:
             cfdbench.import_tree(self.given.release, out, flow)
         elif not out.exists():
             cases, share = (10, None) if self.quick else (None, self.given.fraction)
-            frames = 6 if self.quick else STEPS + 1
-            generate(flow, out, profile="published", frames=frames, cases=cases, fraction=share)
+            frames, cells = (6, 32) if self.quick else (STEPS + 1, 64)
+            generate(
+                flow, out, profile=PROFILES[flow], frames=frames, cases=cases, fraction=share, resolution=cells,
+                subset=SUBSETS,
+            )  # fmt: skip
         return _cfdbench_split.split(out, self.given.published_split)
+
+    def fields(self, flow: str) -> tuple[str, ...]:
+        """What is seen and predicted: of what the data hold."""
+        if flow == DEEPCFD:
+            return ("u", "v", "p")
+        held = data.open(self.data(flow))
+        wanted = FLOWS[flow] + (("p",) if self.given.pressure else ())
+        missing = [n for n in wanted if n not in held]
+        if missing:
+            print(f"{flow}: the data hold no {', '.join(missing)}: left out", flush=True)
+        return tuple(n for n in wanted if n in held)
 
     def manifest(self, flow: str) -> list[dict[str, Any]]:
         return _cfdbench_split.manifest(self.data(flow))
@@ -68,51 +102,60 @@ class Work:
     # -- training -----------------------------------------------------------------------------------------------
 
     def trained(self, flow: str, chosen: dict[str, Entry], seed: int = 0) -> dict[str, Path]:
-        """A run of each row, two at a time."""
-        source, todo, runs = self.data(flow), {}, {}
-        fields = ("u", "v", "p") if flow == DEEPCFD else FLOWS[flow] + (("p",) if self.given.pressure else ())
-        rates = self.tuned(flow, chosen, source, fields)
-        for name, entry in chosen.items():
-            plan = entry.plan(self.minutes, rates[name], seed, fields, flow == DEEPCFD)
-            runs[name] = self.folder / flow / f"{_file(name)}-{seed}-{self.minutes:g}"
-            if not (runs[name] / "weights.safetensors").exists():
-                todo[f"{flow}: {name}"] = Run(plan, source, runs[name])
-        self._train(todo)
-        return runs
+        """A run of each row that did not diverge."""
+        rates = self.tuned(flow, chosen)
+        plans = {n: e.plan(self.minutes, rates[n], seed, self.fields(flow), flow == DEEPCFD) for n, e in chosen.items()}
+        return self._train(flow, plans)
 
-    def tuned(self, flow: str, chosen: dict[str, Entry], source: Path, fields: tuple[str, ...]) -> dict[str, float]:
+    def tuned(self, flow: str, chosen: dict[str, Entry]) -> dict[str, float]:
         """The learning rate of each row that has the least validation loss after a short training."""
-        places, todo = {}, {}
-        minutes = TUNING * self.minutes
-        for name, entry in chosen.items():
-            for rate in RATES:
-                place = self.folder / flow / "tuning" / f"{_file(name)}-{rate:g}-{minutes:g}"
-                places[name, rate] = place
-                if not (place / "weights.safetensors").exists():
-                    plan = entry.plan(minutes, rate, 1, fields, flow == DEEPCFD)
-                    todo[f"{flow}: {name}, rate {rate:g}"] = Run(plan, source, place)
-        self._train(todo)
-        found = {key: _validation(place) for key, place in places.items()}
-        return {name: min(RATES, key=lambda rate: found[name, rate]) for name in chosen}
+        fields, steady = self.fields(flow), flow == DEEPCFD
+        plans = {
+            f"{name}, rate {rate:g}": entry.plan(TUNING * self.minutes, rate, 1, fields, steady)
+            for name, entry in chosen.items()
+            for rate in RATES
+        }
+        runs = self._train(flow, plans)
+        found = {key: validation(run) for key, run in runs.items()}
+        return {n: min(RATES, key=lambda rate: found.get(f"{n}, rate {rate:g}", math.inf)) for n in chosen}
 
-    def _train(self, todo: dict[str, Run]) -> None:
-        names = list(todo)
-        for k in range(0, len(names), TOGETHER):
-            train({n: todo[n] for n in names[k : k + TOGETHER]})
+    def _train(self, flow: str, plans: dict[str, Plan]) -> dict[str, Path]:
+        """The folder of each plan, once it is carried out, two at a time on a core each; without those that failed."""
+        source, folders = self.data(flow), {}
+        content = _digest(*(m["sha256"] + m["split"] for m in self.manifest(flow)))
+        for name, plan in plans.items():
+            key = _digest(json.dumps(plan.to_json(), sort_keys=True), content)
+            folders[name] = self.runs / flow / f"{_file(name)}-{key}"
+        todo = [n for n in plans if not (_done(folders[n]) or _failed(folders[n]).exists())]
+        while todo:
+            pair, todo = todo[:TOGETHER], todo[TOGETHER:]
+            try:
+                train({f"{flow}: {n}": Run(plans[n], source, folders[n]) for n in pair}, threads=1)
+            except TrainingError as error:
+                name = next((n for n in pair if str(error).startswith(f"{flow}: {n}: ")), None)
+                if name is None:
+                    raise
+                print(f"failed: {error}", flush=True)
+                folders[name].mkdir(parents=True, exist_ok=True)
+                _failed(folders[name]).write_text(f"{error}\n")
+                todo = [n for n in pair if n != name and not _done(folders[n])] + todo
+        return {n: f for n, f in folders.items() if _done(f)}
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
+
+
+def _done(run: Path) -> bool:
+    return (run / "config.json").exists()
+
+
+def _failed(run: Path) -> Path:
+    return run / "failed.txt"
 
 
 def _file(name: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in name.lower()).strip("-")
-
-
-def _validation(run: Path) -> float:
-    """The last loss on the validation split."""
-    losses = [
-        float(record["validation"])
-        for record in map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
-        if record.get("validation") is not None
-    ]
-    return losses[-1] if losses and math.isfinite(losses[-1]) else math.inf
+    return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
 
 
 def main() -> None:
@@ -120,8 +163,8 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, help="one part alone")
     parser.add_argument("--flow", nargs="+", choices=(*FLOWS, DEEPCFD), default=[*FLOWS, DEEPCFD])
     parser.add_argument("--row", nargs="+", choices=tuple(ENTRIES | STEADY), help="these rows alone")
-    parser.add_argument("--fraction", type=float, default=0.1, help="of the published design")
-    parser.add_argument("--minutes", type=float, default=2.0, help="of training a row, on one core")
+    parser.add_argument("--fraction", type=float, default=SHARE, help="of the published design")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="of training a row, on one core")
     parser.add_argument("--seeds", type=int, default=1, help="of the best three rows of each flow")
     parser.add_argument("--pressure", action="store_true", help="predict the pressure, too")
     parser.add_argument("--release", type=Path, help="folder of the published release, in place of data of our own")
@@ -142,29 +185,48 @@ def files(given: argparse.Namespace) -> None:
 
 
 def table(given: argparse.Namespace) -> None:
-    """Every row on every flow."""
-    whole = set(given.flow) == {*FLOWS, DEEPCFD} and given.row is None
-    work, ledger = Work(given), Ledger("cfdbench", part="table")
-    found = {}
+    """Every row on every flow; each flow is written as soon as it is done."""
+    work, found, began = Work(given), {}, time.monotonic()
     for flow in given.flow:
         entries = STEADY if flow == DEEPCFD else ENTRIES
         chosen = {n: e for n, e in entries.items() if given.row is None or n in given.row}
+        if not chosen:
+            continue
+        ledger = Ledger("cfdbench", part=flow, threads=1)
         runs = {n: [p] for n, p in work.trained(flow, chosen).items()}
         found[flow] = _cfdbench_figures.figures(work, flow, runs)
         if given.seeds > 1:
-            best = _cfdbench_figures.best(found[flow], 3)
+            best = _cfdbench_figures.best(found[flow], BEST)
             for seed in range(1, given.seeds):
                 for name, run in work.trained(flow, {n: chosen[n] for n in best}, seed).items():
                     runs[name].append(run)
             found[flow] = _cfdbench_figures.figures(work, flow, runs)
+        ledger.seeds(*range(given.seeds))
         _cfdbench_figures.rows(ledger, flow, found[flow], work.manifest(flow))
+        for name in sorted(set(chosen) - set(runs)):
+            ledger.row(section="diverged", flow=flow, row=name)
+        _cfdbench_figures.check(ledger, flow, found[flow])
+        ledger.write(dry=not _standard(given))
+        _cfdbench_pictures.worst(work, flow, found[flow], work.runs / f"worst_{flow}.png")
         if given.report:
-            sciml.report([p for several in runs.values() for p in several], data=work.data(flow),
-                         out=work.folder / f"{flow}.html")  # fmt: skip
-    _cfdbench_figures.checks(ledger, found)
-    ledger.write(dry=given.quick)
-    if whole and not given.quick:
-        _cfdbench_figures.picture(found, DOCS / "cfdbench.png")
+            every = [p for several in runs.values() for p in several]
+            sciml.report(every, data=work.data(flow), out=work.runs / f"{flow}.html")
+        print(f"{flow}: {(time.monotonic() - began) / 60:.1f} min so far", flush=True)
+    ledger = Ledger("cfdbench", part="all flows", threads=1)
+    _cfdbench_figures.across(ledger, found)
+    everything = set(found) == {*FLOWS, DEEPCFD}
+    ledger.write(dry=not (_standard(given) and everything))
+    if found:
+        folder = DOCS if _standard(given) and everything else work.runs
+        _cfdbench_pictures.figures(found, folder / "cfdbench.png")
+        _cfdbench_pictures.maps(work, found, folder / "cfdbench_maps.png")
+        print(f"pictures: {folder}; worst cases: {work.runs}")
+
+
+def _standard(given: argparse.Namespace) -> bool:
+    """Whether these are the table's own settings, so that figures belong in the ledger."""
+    usual = given.fraction == SHARE and given.minutes == MINUTES and given.release is None and given.row is None
+    return usual and not (given.quick or given.pressure or given.published_split)
 
 
 if __name__ == "__main__":

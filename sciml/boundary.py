@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -166,6 +167,10 @@ class Condition(ABC):
 
     value: Value = 0.0
 
+    def __post_init__(self) -> None:
+        if isinstance(self.value, float) and not math.isfinite(self.value):
+            raise InputError(f"{type(self).__name__.lower()}: the value is {self.value!r}, expected a finite number")
+
     @property
     @abstractmethod
     def law(self) -> tuple[float, float] | None:
@@ -250,6 +255,7 @@ class Robin(Condition):
     b: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (is_number(self.a) and is_number(self.b)) or self.b == 0:
             raise InputError(f"robin: a and b are {self.a!r} and {self.b!r}, expected numbers and b other than 0")
 

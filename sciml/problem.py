@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -22,7 +22,7 @@ from sciml._specs import InputSpec as InputSpec
 from sciml._specs import Invariant as Invariant
 from sciml._specs import ParameterSpec as ParameterSpec
 from sciml._specs import Scales as Scales
-from sciml.boundary import Conditions, Series
+from sciml.boundary import Condition, Conditions, Series
 from sciml.errors import InputError, suggest
 from sciml.expressions import Balance, Coordinates, Field, Input, Names, Operators, Parameter
 from sciml.geometry import Geometry
@@ -344,8 +344,21 @@ class Case:
 
     @property
     def boundary_conditions(self) -> Conditions:
+        """What the problem says on each boundary of each field.
+
+        Raises:
+            InputError: what it says is no condition.
+        """
         problem = self.problem
-        return problem.boundary_conditions(self) if isinstance(problem, PDEProblem) else {}
+        found = problem.boundary_conditions(self) if isinstance(problem, PDEProblem) else {}
+        for boundary, fields in found.items():
+            for name, condition in fields.items():
+                if not isinstance(condition, Condition):
+                    raise InputError(
+                        f"{problem.name}: boundary {boundary!r} has {condition!r:.60} for {name!r}, expected a "
+                        "condition such as Dirichlet(value)"
+                    )
+        return found
 
     def on(self, support: Support | None) -> Case:
         """The same case with data on `support`."""
@@ -453,6 +466,39 @@ class Case:
         from sciml._repr_html import case_html
 
         return case_html(self)
+
+
+def beginning(case: Case, support: Any, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Fields at the start as the problem of a case says, float64 over the whole support; all of them, or `names`.
+
+    Raises:
+        InputError: the problem does not say how its cases begin, leaves one of `names` out, or gives what is not
+            numbers or does not fit the support.
+    """
+    given = case.problem.initial_state(case, support)
+    name = case.problem.name
+    if not isinstance(given, Mapping):
+        raise InputError(f"{name}: initial_state gives {type(given).__name__}, expected arrays by names of fields")
+    missing = [n for n in (given if names is None else names) if n not in given]
+    if missing:
+        raise InputError(
+            f"{name}: initial_state does not say how {missing[0]!r} begins, only {sorted(map(str, given))}; "
+            "use resume from a known frame"
+        )
+    found = {}
+    for n in given if names is None else names:
+        try:
+            values = np.asarray(given[n], np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"{name}: initial_state gives {n!r} as {given[n]!r:.60}, expected numbers") from None
+        try:
+            found[n] = np.array(np.broadcast_to(values, support.shape))
+        except ValueError:
+            raise InputError(
+                f"{name}: initial_state gives {n!r} over {values.shape}, expected {support.shape}, the shape of "
+                "the support that it is given"
+            ) from None
+    return found
 
 
 def rebuild(attrs: Mapping[str, Any], options: Mapping[str, Any]) -> Problem:

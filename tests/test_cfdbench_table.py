@@ -12,9 +12,11 @@ from sciml import registry
 
 def row(kind, one, rollout, ms=1.0, restarts=True, runs=1, std=0.0):
     return {
-        "kind": kind, "runs": runs, "restarts": restarts, "one_step_nmse": one, "one_step_std": std,
-        "one_step_nmse_per_frame": one, "rollout_nmse": [rollout / 2, rollout], "milliseconds_per_step": ms,
-        "weights": 10, "worst_case": "3", "worst_case_nmse": 1.0, "median_case_nmse": 0.5, "training_seconds": [],
+        "kind": kind, "runs": runs, "restarts": restarts, "query": not restarts, "one_step_nmse": one,
+        "one_step_std": std, "case_squares": [one, one], "case_labels": [1.0, 1.0],
+        "nmse_per_frame": {"u": one} if restarts else {}, "answers_nmse": 0.75 * rollout,
+        "rollout_nmse": [rollout / 2, rollout], "milliseconds_per_step": ms, "weights": 10, "worst_case": "3",
+        "worst_case_nmse": 1.0, "median_case_nmse": 0.5, "validation": one, "steps": 100, "rate": 1e-3, "far": None,
     }  # fmt: skip
 
 
@@ -30,10 +32,18 @@ def found():
     }
 
 
-def test_the_best_row_goes_from_frame_to_frame():
+def test_the_best_row_goes_from_frame_to_frame_and_the_validation_chooses_it():
     assert figures.best(found(), 2) == ["U-Net", "FNO"]
-    steady = {n: r | {"restarts": False} for n, r in found().items()}
-    assert figures.best(steady, 1) == ["DeepONet"]
+    chosen = found()
+    chosen["FNO"]["validation"] = 0.0
+    assert figures.best(chosen, 1) == ["FNO"]
+    steady = {n: r | {"query": n != "DeepONet"} for n, r in found().items()}
+    assert figures.best({n: r | {"query": True} for n, r in steady.items()}, 1) == ["DeepONet"]
+
+
+def test_answers_at_any_time_are_held_against_rollouts_of_identity():
+    assert figures.over(found(), "DeepONet", "persistence") == pytest.approx(0.75 * 0.25 / (0.75 * 0.5))
+    assert figures.over(found(), "FNO", "persistence") == pytest.approx(0.04)
 
 
 def test_a_surrogate_is_cheaper_than_the_cheapest_solver_that_is_as_exact():
@@ -42,32 +52,43 @@ def test_a_surrogate_is_cheaper_than_the_cheapest_solver_that_is_as_exact():
     assert [t.split(": ")[1].split(" ")[0] for t in told] == ["FNO", "DeepONet"]
 
 
-def test_checks_are_of_the_rows(monkeypatch):
+def checked(flows):
     ledger = Ledger("cfdbench", part="test")
+    for flow, rows in flows.items():
+        figures.check(ledger, flow, rows)
+    figures.across(ledger, flows)
+    return {c["id"]: c for c in ledger._checks}
+
+
+def test_checks_are_of_the_rows():
     flows = {flow: found() for flow in FLOWS}
-    flows["dam"]["U-Net"]["one_step_nmse"] = flows["dam"]["FNO"]["one_step_nmse"] = 0.05
+    for name in ("U-Net", "FNO"):
+        flows["dam"][name]["one_step_nmse"] = 0.05
     for r in flows["tube"].values():
         r["rollout_nmse"] = [r["rollout_nmse"][0], 0.5]
-    figures.checks(ledger, flows)
-    values = {c["id"]: (c["value"], c["status"]) for c in ledger._checks}
+    values = {n: (c["value"], c["status"]) for n, c in checked(flows).items()}
     assert values["best_over_identity_cavity"] == (pytest.approx(0.02), "holds")
     assert values["best_over_identity_dam"] == (pytest.approx(0.5), "holds")
     assert values["best_over_identity_three_flows_far"] == (pytest.approx(0.02), "holds")
-    assert values["rollout_20_best_over_identity_worst_flow"] == (pytest.approx(1.0), "holds")
+    assert values["rollout_20_best_over_identity_worst_flow"] == (pytest.approx(1.2), "missed")
     assert values["flows_where_a_surrogate_is_cheaper_than_the_solver_at_equal_error"][0] == 4
-    part = Ledger("cfdbench", part="test")
-    figures.checks(part, {"dam": found()})
-    assert [c["id"] for c in part._checks] == ["best_over_identity_dam"]
+    assert list(checked({"dam": found()})) == ["best_over_identity_dam"]
+
+
+def test_intervals_are_of_other_test_cases():
+    rows = found()
+    rows["U-Net"]["case_squares"], rows["persistence"]["case_squares"] = [0.0, 0.2, 0.1], [1.0, 1.0, 1.0]
+    spread = figures._spread(rows, "U-Net", "persistence")
+    assert 0 <= spread["low"] < 0.1 < spread["high"] <= 0.2
 
 
 def test_a_row_that_diverged_wins_nothing():
-    ledger, flows = Ledger("cfdbench", part="test"), {flow: found() for flow in FLOWS}
+    flows = {flow: found() for flow in FLOWS}
     for here in flows.values():
+        here["U-Net"]["validation"] = math.inf
         here["FNO"]["rollout_nmse"] = [math.nan, math.nan]
-        here["DeepONet"]["rollout_nmse"] = [math.inf, math.inf]
-    figures.checks(ledger, flows)
-    (check,) = (c for c in ledger._checks if c["id"] == "rollout_20_best_over_identity_worst_flow")
-    assert check["value"] == pytest.approx(0.6 / 0.5) and check["status"] == "missed"
+    check = checked(flows)["rollout_20_best_over_identity_worst_flow"]
+    assert check["value"] is None and check["status"] != "holds"
 
 
 def test_every_row_is_an_operator_with_options_that_it_takes():

@@ -55,8 +55,11 @@ class _Tell(Callback):
         self._say(step=record["step"], total=trainer.total_steps, validation=record["validation"])
 
 
-def train(runs: Mapping[str, Run]) -> dict[str, float]:
+def train(runs: Mapping[str, Run], threads: int | None = None) -> dict[str, float]:
     """Train all, side by side; a run with checkpoints goes on from them.
+
+    Args:
+        threads: of each run; None shares the cores among them.
 
     Returns:
         seconds of each.
@@ -66,7 +69,8 @@ def train(runs: Mapping[str, Run]) -> dict[str, float]:
     """
     if not runs:
         return {}
-    threads = max(1, len(os.sched_getaffinity(0)) // len(runs)) if hasattr(os, "sched_getaffinity") else 1
+    if threads is None:
+        threads = max(1, len(os.sched_getaffinity(0)) // len(runs)) if hasattr(os, "sched_getaffinity") else 1
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     began = time.monotonic()
     seconds: dict[str, float] = {}

@@ -37,6 +37,7 @@ from typing import Any
 
 import xarray as xr
 
+from sciml.data import schema
 from sciml.errors import InputError, is_whole
 from sciml.evaluation._statistic import Statistic
 from sciml.evaluation._summary import Row
@@ -59,7 +60,8 @@ class Evaluation:
     Args:
         summary: JSON-able: protocol, and for each row the figures by subset and field.
         errors: per row, run, rollout, step and field: `error_square`, `absolute_error` (in the problem's scales) and
-            `label_square`, `scale`, from which every figure can be pooled anew.
+            `label_square`, `scale`, from which every figure can be pooled anew; per row, run, held-out case and field
+            `every_frame_square` and `every_frame_label` of one step from every frame.
         examples: for some rollouts truth and predictions (step, field, *shape) in physical units, by row, with their
             case, `support` and times.
     """
@@ -127,7 +129,10 @@ def evaluate(
         raise InputError("subset: one is called 'all', which stands for all of them; expected another name")
     held = held.select(subset)
     if not held.cases:
-        raise InputError(f"split: no case of the data set is in split {split!r}")
+        there = sorted({str(s) for s in schema.flag_names(dataset["split"])}) if "split" in dataset else []
+        raise InputError(
+            f"split: no case of the data set is in split {split!r}" + (f"; it has cases in {there}" if there else "")
+        )
     rows = _baselines(baselines, dataset, held, train_split)
     rows += [_row(name, runs) for name, runs in groups.items()]
     names = [row.name for row in rows]

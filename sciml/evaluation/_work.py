@@ -276,8 +276,19 @@ class Comparison:
         rollouts = self.rollouts
         dims = ("row", "run", "rollout", "step", "field")
         words = "of the support over scale"
+        every, labels = self._every_case()
         return xr.Dataset(
             {
+                "every_frame_square": (
+                    ("row", "run", "held", "field"),
+                    every,
+                    {"units": "1", "long_name": "one-step error_square summed over all frames of a case"},
+                ),
+                "every_frame_label": (
+                    ("held", "field"),
+                    labels,
+                    {"units": "1", "long_name": "label_square summed over the same frames"},
+                ),
                 "error_square": (dims, self.square, {"units": "1", "long_name": f"mean square error {words} squared"}),
                 "absolute_error": (dims, self.absolute, {"units": "1", "long_name": f"mean absolute error {words}"}),
                 "label_square": (
@@ -291,12 +302,24 @@ class Comparison:
                 "row": [row.name for row in self.rows],
                 "step": np.arange(1, self.steps + 1),
                 "field": list(self.fields),
+                "held_case": ("held", [int(n) for n in self.held.table.number]),
                 "case": ("rollout", [int(self.held.table.number[r.case]) for r in rollouts]),
                 "subset": ("rollout", [r.subset for r in rollouts]),
                 "start": ("rollout", [r.start for r in rollouts]),
                 "frame": ("rollout", [r.frame for r in rollouts]),
             },
         )
+
+    def _every_case(self) -> tuple[np.ndarray, np.ndarray]:
+        """(row, run, case, field) sums of one-step errors, NaN of rows that go on from no frame; and of labels."""
+        rows, runs = self.square.shape[:2]
+        every = np.full((rows, runs, len(self.held), len(self.fields)), np.nan)
+        labels = np.full(every.shape[2:], np.nan)
+        for r, row in enumerate(self.rows):
+            for k, found in enumerate(row.every_frame):
+                for i, (square, label) in enumerate(found):
+                    every[r, k, i], labels[i] = square.sum(0), label.sum(0)
+        return every, labels
 
 
 def check_fields(rows: Sequence[Row], fields: Sequence[str]) -> None:

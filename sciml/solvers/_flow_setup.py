@@ -13,7 +13,7 @@ import numpy as np
 from sciml.boundary import Condition, Dirichlet, InSpace, Outflow, Periodic, Samples, Series
 from sciml.errors import InputError, is_number, is_whole, suggest
 from sciml.geometry import Box, Geometry
-from sciml.problem import Case
+from sciml.problem import Case, beginning
 from sciml.problems._incompressible import face_velocities
 from sciml.solvers._cut_cells import CLOSED, Body, body_of
 from sciml.solvers._flow_stepper import Flow
@@ -249,7 +249,7 @@ def _start(case: Case, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     psi = case.problem.streamfunction(case, grid)
     if psi is not None:
         return face_velocities(np.asarray(psi), grid)
-    state = case.problem.initial_state(case, grid)
+    state = beginning(case, grid, ("u", "v"))
     return faces_of(case, state["u"], state["v"], grid, grid, 0.0, points=True)
 
 

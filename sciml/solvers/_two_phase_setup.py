@@ -12,7 +12,7 @@ import numpy as np
 from sciml.boundary import Dirichlet, Outflow
 from sciml.errors import InputError, suggest
 from sciml.geometry import SIDES, Box
-from sciml.problem import Case
+from sciml.problem import Case, beginning
 from sciml.solvers import _flow_setup
 from sciml.solvers._numerical import Begin
 from sciml.solvers._side_values import BEYOND_START, check_ends, shares_of, values_in_time, wall_points
@@ -121,8 +121,8 @@ def arrays(
     if any(h.any() for h in held):
         inputs["held_x"], inputs["held_y"] = held
     if begin is None:
-        start = case.problem.initial_state(case, grid)
-        inputs["alpha"] = np.asarray(start["alpha"], dtype=np.float64)
+        start = beginning(case, grid, ("u", "v", "alpha"))
+        inputs["alpha"] = start["alpha"]
         inputs["u_face"], inputs["v_face"] = _faces(start["u"], 1), _faces(start["v"], 0)
     else:
         inputs |= {**begin.state, "start": np.float64(begin.time)}

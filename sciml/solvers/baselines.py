@@ -16,7 +16,7 @@ import xarray as xr
 
 from sciml import registry
 from sciml.errors import InputError
-from sciml.problem import Case, Problem
+from sciml.problem import Case, Problem, beginning
 from sciml.solver import Restartable, Start, check_times
 from sciml.solvers._alignment import Clock, Layout, Map
 from sciml.solvers._frames import labelled, start_of
@@ -130,8 +130,7 @@ class Baseline(Restartable):
                 f"{self.name}: {case.problem.name} does not say how a case begins on nodes; use resume(case, frame, "
                 "times) from a known frame"
             )
-        values = case.problem.initial_state(case, support)
-        return np.stack([np.broadcast_to(values[n], support.shape) for n in self.fields]).astype(np.float64)
+        return np.stack(list(beginning(case, support, self.fields).values()))
 
     def _scale(self, case: Case, support: Support) -> np.ndarray:
         """(field, 1, ...) the problem's scales."""

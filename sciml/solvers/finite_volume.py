@@ -15,7 +15,7 @@ from scipy.sparse.linalg import splu
 
 from sciml.errors import InputError, SolverError, is_number, is_whole
 from sciml.geometry import AXES, Box
-from sciml.problem import Case, PDEProblem
+from sciml.problem import Case, PDEProblem, beginning
 from sciml.registry import solvers
 from sciml.solver import Start, check_times
 from sciml.solvers._control_volumes import ControlVolumes, assemble, cell_inputs
@@ -169,7 +169,7 @@ class FiniteVolume(GridSolver):
         implicit = _Implicit(volumes, case.scales.fields.get(volumes.field, 1.0))
         if given is None:
             return {volumes.field: _steady(case, volumes, implicit, fixed)}
-        q = inputs["initial"] if "initial" in inputs else case.problem.initial_state(case, volumes.grid)[volumes.field]
+        q = inputs["initial"] if "initial" in inputs else beginning(case, volumes.grid, (volumes.field,))[volumes.field]
         start = float(inputs.get("start", 0.0))
         return self._march(case, volumes, implicit, fixed, q, start, given, self.derivative)[0].values
 
@@ -212,7 +212,7 @@ class FiniteVolume(GridSolver):
             except SolverError as error:
                 values, failure = np.full((1, *volumes.grid.shape), np.nan), str(error)
         else:
-            begun = begin or Begin(case.problem.initial_state(case, volumes.grid), 0.0)
+            begun = begin or Begin(beginning(case, volumes.grid, (volumes.field,)), 0.0)
             start, time = begun.state, begun.time
             frames, stepper = self._march(case, volumes, newton, fixed, start[name], time, times, "none")
             values, failure = np.array(frames.values[name]), stepper.failure  # that can be written to

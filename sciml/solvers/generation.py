@@ -59,12 +59,13 @@ class Summary:
     def __str__(self) -> str:
         cells = " x ".join(map(str, self.resolution))
         parts = ", ".join(f"{n} {s}" for s, n in self.cases.items())
-        lines = [f"{self.path}: {sum(self.cases.values())} cases ({parts}), {self.frames} frames of {cells} cells"]
+        cases, frames = _count(sum(self.cases.values()), "case"), _count(self.frames, "frame")
+        lines = [f"{self.path}: {cases} ({parts}), {frames} of {cells} cells"]
         if self.under_resolved:
             highest = max(self.under_resolved.values())
             lines.append(
-                f"under-resolved: {len(self.under_resolved)} cases (by up to {highest:.3g}, see the design of the "
-                "problem), which hold finer structures than the grid shows"
+                f"under-resolved: {_count(len(self.under_resolved), 'case')} (by up to {highest:.3g}, see the design "
+                "of the problem), which hold finer structures than the grid shows"
             )
         lines += [f"failed: {label}: {what}" for label, what in self.failed.items()]
         return "\n".join(lines)
@@ -190,10 +191,12 @@ class Plan:
         cost = "no estimate of its cost"
         if self.core_seconds is not None and self.longest_case_seconds is not None:
             cost = (
-                f"about {_duration(self.core_seconds)} of one core, {_duration(self.longest_case_seconds)} the longest"
+                f"about {_duration(self.core_seconds)} of one core, {_duration(self.longest_case_seconds)} the longest "
+                "case, without compilation"
             )
+        cases, frames = _count(sum(self.cases.values()), "case"), _count(self.frames, "frame")
         return (
-            f"{self.problem}, {self.profile}: {sum(self.cases.values())} cases ({parts}), {self.frames} frames each of "
+            f"{self.problem}, {self.profile}: {cases} ({parts}), {frames} each of "
             f"{cells} cells, solved on {solved} cells; {self.bytes / 1e9:.3g} GB; {cost}; up to "
             f"{self.worker_bytes / 1e9:.2g} GB of memory a case"
         )
@@ -207,6 +210,10 @@ def published_flows() -> list[str]:
             if "published" in registry.problems.get(name).design().profiles:
                 found.append(name)
     return found
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from sciml.errors import FileFormatError, InputError, is_number, is_whole
 from sciml.geometry import Box
-from sciml.problem import Case, Problem
+from sciml.problem import Case, Problem, beginning
 from sciml.problems._incompressible import face_velocities
 from sciml.progress import Bar
 from sciml.registry import solvers
@@ -206,7 +206,7 @@ class OpenFOAM(GridSolver):
         psi = None if two else case.problem.streamfunction(case, Grid.uniform(case.geometry, self.resolution))
         if psi is None:
             grid = self.grid(case)
-            begun = case.problem.initial_state(case, grid)
+            begun = beginning(case, grid, ("u", "v", "alpha") if two else ("u", "v"))
             alpha = shares_of(case.problem.name, begun["alpha"], BEYOND_START) if "alpha" in begun else None
             return _on_mesh(mesh, grid, begun["u"], begun["v"], alpha)
         grid = Grid.uniform(case.geometry, self.resolution)

@@ -14,7 +14,7 @@ import numpy as np
 
 from sciml.errors import InputError, is_number, is_whole
 from sciml.geometry import AXES, Box
-from sciml.problem import Case, PDEProblem, Problem
+from sciml.problem import Case, PDEProblem, Problem, beginning
 from sciml.registry import solvers
 from sciml.solver import Start
 from sciml.solvers import _fourier, _fourier_stepper, _time
@@ -122,10 +122,10 @@ class PseudoSpectral(GridSolver):
         arrays = [v for v in case.inputs.values() if isinstance(v, np.ndarray)]
         given = [v.shape for v in arrays if v.ndim == grid.dimensions]
         own = Grid.uniform(box, given[0]) if given else grid
-        state = case.problem.initial_state(case, own)
+        state = beginning(case, own)
         with jax.enable_x64(True):
             for name, values in state.items():
-                fitted = jnp.asarray(np.broadcast_to(np.asarray(values, np.float64), own.shape))
+                fitted = jnp.asarray(values)
                 for axis, n in enumerate(grid.shape):
                     fitted = _fourier.refit(fitted, n, axis, 0.5, 0.5)
                 inputs[name] = np.asarray(fitted)

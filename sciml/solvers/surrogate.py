@@ -16,7 +16,7 @@ from sciml import registry
 from sciml.arrays import clock
 from sciml.contracts import Operator
 from sciml.errors import InputError
-from sciml.problem import Case, Problem
+from sciml.problem import Case, Problem, beginning
 from sciml.solver import Restartable, Start, TrainableSolver
 from sciml.solvers import _export, _saved
 from sciml.solvers._frames import labelled, start_of
@@ -326,11 +326,7 @@ class Surrogate(TrainableSolver, Restartable):
         none = np.zeros((1, len(e.fields), *support.shape))
         if times is None or (e.stepping.queries and not e.sees_start):
             return Start(case, support, none, e.begin(case) if times is not None else 0.0)
-        values = case.problem.initial_state(case, support)
-        for name in e.fields:
-            if name not in values:
-                raise InputError(f"{e.problem.name}: no case says how {name!r} begins; use resume from a known frame")
-        frame = np.stack([np.broadcast_to(values[name], support.shape) for name in e.fields])
+        frame = np.stack(list(beginning(case, support, e.fields).values()))
         return Start(case, support, frame[None], 0.0)
 
     def _history(self, start: Start, frame: xr.Dataset) -> Start:

@@ -1,0 +1,175 @@
+"""Pictures of the CFDBench table: errors, growth and cost of all rows, each row's worst case, maps over parameters."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks._cfdbench_figures import NUMERICAL, STILL, Rows, best, over
+from benchmarks._cfdbench_rows import DEEPCFD, ENTRIES, STEADY, STEPS
+from sciml import data, load
+from sciml.data import schema
+from sciml.reporting import _style
+
+MARKERS = "osD^v"
+CEILING = 10.0  # NMSE beyond which a rollout is no longer drawn
+
+
+def _look(name: str) -> tuple[str, str]:
+    """Colour and marker of a row: colours come round again with another marker."""
+    names = list(ENTRIES | STEADY)
+    if name not in names:
+        return "#6b7280", "x"
+    k = names.index(name)
+    return _style.LEARNED[k % len(_style.LEARNED)], MARKERS[k // len(_style.LEARNED)]
+
+
+@_style.style()
+def figures(found: dict[str, Rows], out: Path) -> None:
+    """A column a flow: bars over "nothing changes", growth of rollouts, cost against error beside the solver."""
+    flows = list(found)
+    figure = Figure(figsize=(4.0 * len(flows), 12.0), layout="constrained")
+    axes = figure.subplots(3, len(flows), squeeze=False, height_ratios=(1.3, 1, 1))
+    shown: dict[str, Any] = {}
+    for k, flow in enumerate(flows):
+        here = found[flow]
+        _bars(axes[0, k], flow, here)
+        if flow == DEEPCFD:
+            for a in axes[1:, k]:
+                a.set_axis_off()
+            continue
+        shown |= _growth(axes[1, k], here) | _cost(axes[2, k], here)
+        axes[1, k].set_ylabel("NMSE" if k == 0 else "")
+        axes[2, k].set_ylabel("milliseconds a step, one case" if k == 0 else "")
+    figure.legend(shown.values(), shown, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
+    out.write_bytes(_style.png(figure))
+
+
+def _bars(axes: Any, flow: str, here: Rows) -> None:
+    still = STILL[flow == DEEPCFD]
+    learned = [n for n in here if here[n]["kind"] == "learned"]
+    order = sorted(learned, key=lambda n: -over(here, n, still))
+    values = [over(here, n, still) for n in order]
+    hatches = ["///" if here[n]["query"] else "" for n in order]
+    axes.barh(range(len(order)), values, color=[_look(n)[0] for n in order], height=0.7, hatch=hatches, edgecolor="w")
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(order)), order, fontsize=8)
+    axes.axvline(1.0, color=_style.INK, lw=0.8, ls="--")
+    any_time = "\n(hatched: any time, over rollouts of identity)" if any(hatches) else ""
+    _style.caption(axes, flow, f"NMSE over that of the {still}{any_time}", "")
+
+
+def _growth(axes: Any, here: Rows) -> dict[str, Any]:
+    handles = {}
+    for name, r in here.items():
+        errors = np.array(r["rollout_nmse"])
+        errors[~(errors <= CEILING)] = np.nan
+        colour, marker = _look(name)
+        line = {"learned": "-", "baseline": "--", "solver": ":"}[r["kind"]]
+        (drawn,) = axes.semilogy(np.arange(1, len(errors) + 1), errors, line, color=colour, lw=1.2, ms=4,
+                                 marker=marker if r["kind"] == "learned" else None, markevery=4)  # fmt: skip
+        if r["kind"] == "learned":
+            handles[name] = drawn
+        elif np.isfinite(errors[-1]):
+            axes.annotate(name.removeprefix(NUMERICAL), (len(errors), errors[-1]), fontsize=6.5, va="center")
+    axes.set_xlim(right=STEPS * 1.25)
+    _style.caption(axes, "", "rollout step", "")
+    return handles
+
+
+def _cost(axes: Any, here: Rows) -> dict[str, Any]:
+    handles = {}
+    for name, r in here.items():
+        mean, cost = float(np.mean(r["rollout_nmse"])), r["milliseconds_per_step"]
+        if not math.isfinite(mean) or mean > CEILING or mean <= 0 or r["kind"] == "baseline":
+            continue
+        if r["kind"] == "learned":
+            colour, marker = _look(name)
+            (handles[name],) = axes.loglog(mean, cost, marker, color=colour, ms=5.5)
+        else:
+            axes.loglog(mean, cost, "P", color=_style.INK, ms=6)
+            axes.annotate(name.removeprefix(NUMERICAL), (mean, cost), fontsize=7, xytext=(4, 3),
+                          textcoords="offset points")  # fmt: skip
+    _style.caption(axes, "", "mean NMSE of rollouts (+ the solver on fewer cells)", "")
+    return handles
+
+
+@_style.style()
+def worst(work: Any, flow: str, found: Rows, out: Path) -> None:
+    """Each row's worst case, at the last frame that was asked for: truth, answer, error, by their size over fields."""
+    path, names = work.data(flow), [n for n, r in found.items() if r["kind"] == "learned" and r["worst_run"]]
+    dataset = data.open(path)
+    labels = [data.case(dataset, i)[0].label for i in range(dataset.sizes["case"])]
+    figure = Figure(figsize=(7.5, 1.9 * len(names)), layout="constrained")
+    axes = figure.subplots(len(names), 3, squeeze=False)
+    for line, name in zip(axes, names, strict=True):
+        r = found[name]
+        case, truth = data.case(dataset, labels.index(r["worst_case"]))
+        solver: Any = load(r["worst_run"])
+        if flow == DEEPCFD:
+            answer = solver.solve(case, None, truth.support)
+            last = truth
+        else:
+            times = truth["time"].values[: STEPS + 1]
+            answer = solver.resume(case, truth.isel(time=[0]), times[1:]).isel(time=-1)
+            last = truth.isel(time=len(times) - 1)
+        truth_values, values = (_size(d, work.fields(flow)) for d in (last, answer))
+        miss = _miss(last, answer, work.fields(flow))
+        high = float(np.nanmax(truth_values))
+        for a, shown, title in zip(
+            line, (truth_values, values, miss),
+            (f"{name}: {r['worst_case']}, NMSE {r['worst_case_nmse']:.2g}", "answer", "error"), strict=True,
+        ):  # fmt: skip
+            image = a.imshow(shown, origin="lower", vmin=0, vmax=high, cmap="viridis", aspect="auto")
+            a.set_xticks([])
+            a.set_yticks([])
+            _style.caption(a, title)
+            a.title.set_fontsize(7.5)
+        figure.colorbar(image, ax=line, shrink=0.8)
+    out.write_bytes(_style.png(figure))
+
+
+def _size(dataset: Any, names: tuple[str, ...]) -> np.ndarray:
+    """The speed, NaN in solids."""
+    return _hidden(dataset, np.hypot(dataset["u"].values.squeeze(), dataset["v"].values.squeeze()))
+
+
+def _miss(truth: Any, answer: Any, names: tuple[str, ...]) -> np.ndarray:
+    parts = [(answer[n].values.squeeze() - truth[n].values.squeeze()) ** 2 for n in ("u", "v")]
+    return _hidden(truth, np.sqrt(sum(parts)))
+
+
+def _hidden(dataset: Any, values: np.ndarray) -> np.ndarray:
+    mask = dataset["mask"].values if "mask" in dataset else None
+    return values if mask is None else np.where(mask.reshape(values.shape) > 0, values, np.nan)
+
+
+@_style.style()
+def maps(work: Any, found: dict[str, Rows], out: Path) -> None:
+    """Where in the space of parameters the best row of each flow errs: a panel for each subset, test cases alone."""
+    flows = [f for f in found if f != DEEPCFD]
+    figure = Figure(figsize=(11, 3.0 * len(flows)), layout="constrained")
+    axes = figure.subplots(len(flows), 3, squeeze=False)
+    for line, flow in zip(axes, flows, strict=True):
+        name = best(found[flow], 1)[0]
+        r = found[flow][name]
+        dataset = data.open(work.data(flow))
+        split, subset = (schema.flag_names(dataset[n]) for n in ("split", "subset"))
+        test = np.flatnonzero(split == "test")
+        error = np.asarray(r["case_squares"]) / np.asarray(r["case_labels"])
+        parameters = str(dataset.attrs["parameters"]).split()
+        for a, part in zip(line, ("bc", "prop", "geo"), strict=True):
+            members = np.flatnonzero(subset == part)
+            vary = sorted(parameters, key=lambda p: -np.ptp(np.log(np.abs(dataset[p].values[members]) + 1e-300)))[:2]
+            x, y = (dataset[p].values for p in vary)
+            a.loglog(x[members], y[members], ".", color="#d1d5db", ms=5)
+            held = [(k, n) for k, n in enumerate(test) if subset[n] == part]
+            shown = a.scatter([x[n] for _, n in held], [y[n] for _, n in held], c=[error[k] for k, _ in held], s=70,
+                              norm="log", cmap="viridis", edgecolors=_style.INK)  # fmt: skip
+            figure.colorbar(shown, ax=a, label="NMSE of one step")
+            _style.caption(a, f"{flow}, {part}: {name}", vary[0].replace("_", " "), vary[1].replace("_", " "))
+    out.write_bytes(_style.png(figure))
