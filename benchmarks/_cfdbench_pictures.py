@@ -100,7 +100,7 @@ def _cost(axes: Any, here: Rows) -> dict[str, Any]:
 
 @_style.style()
 def worst(work: Any, flow: str, found: Rows, out: Path) -> None:
-    """Each row's worst case, at the last frame that was asked for: truth, answer, error, by their size over fields."""
+    """Each row's worst case, at the last frame that was asked for: truth, answer, error, by speed."""
     path, names = work.data(flow), [n for n, r in found.items() if r["kind"] == "learned" and r["worst_run"]]
     dataset = data.open(path)
     labels = [data.case(dataset, i)[0].label for i in range(dataset.sizes["case"])]
@@ -111,14 +111,13 @@ def worst(work: Any, flow: str, found: Rows, out: Path) -> None:
         case, truth = data.case(dataset, labels.index(r["worst_case"]))
         solver: Any = load(r["worst_run"])
         if flow == DEEPCFD:
-            answer = solver.solve(case, None, truth.support)
+            answer = solver.solve(case, None, case.support)
             last = truth
         else:
             times = truth["time"].values[: STEPS + 1]
             answer = solver.resume(case, truth.isel(time=[0]), times[1:]).isel(time=-1)
             last = truth.isel(time=len(times) - 1)
-        truth_values, values = (_size(d, work.fields(flow)) for d in (last, answer))
-        miss = _miss(last, answer, work.fields(flow))
+        truth_values, values, miss = _size(last), _size(answer), _miss(last, answer)
         high = float(np.nanmax(truth_values))
         for a, shown, title in zip(
             line, (truth_values, values, miss),
@@ -133,12 +132,12 @@ def worst(work: Any, flow: str, found: Rows, out: Path) -> None:
     out.write_bytes(_style.png(figure))
 
 
-def _size(dataset: Any, names: tuple[str, ...]) -> np.ndarray:
+def _size(dataset: Any) -> np.ndarray:
     """The speed, NaN in solids."""
     return _hidden(dataset, np.hypot(dataset["u"].values.squeeze(), dataset["v"].values.squeeze()))
 
 
-def _miss(truth: Any, answer: Any, names: tuple[str, ...]) -> np.ndarray:
+def _miss(truth: Any, answer: Any) -> np.ndarray:
     parts = [(answer[n].values.squeeze() - truth[n].values.squeeze()) ** 2 for n in ("u", "v")]
     return _hidden(truth, np.sqrt(sum(parts)))
 
