@@ -157,7 +157,7 @@ def test_regions_that_are_none_are_refused(make, message):
         ({}, "hole: expected a condition on p"),
         ({"hol": {"p": Dirichlet(0.0)}}, "hol: no boundary is called that; did you mean 'hole'"),
         ({"hole": {"p": Dirichlet(np.ones(7))}}, "expected a function of points, or Samples"),
-        ({"hole": {"p": Dirichlet(float("nan"))}}, "not finite"),
+        ({"hole": {"p": Dirichlet(lambda x, t: np.full(len(x), np.nan))}}, "not finite"),
     ],
 )
 def test_conditions_on_bodies_are_asked_for(conditions, message):
