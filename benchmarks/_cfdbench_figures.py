@@ -145,7 +145,7 @@ def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]])
     for name, r in found.items():
         task = "steady" if flow == DEEPCFD else "any time" if r["query"] else "frame after frame"
         published, identity = (PUBLISHED.get(n, {}).get(flow) for n in (name, "persistence"))
-        known = published is not None and identity is not None and not r["query"]
+        ratio = None if published is None or identity is None else published / identity
         like = None  # the published mean over frames of u, over that of "nothing changes"
         if r["nmse_per_frame"] and found[still]["nmse_per_frame"]:
             like = r["nmse_per_frame"]["u"] / found[still]["nmse_per_frame"]["u"]
@@ -154,7 +154,7 @@ def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]])
             steps=r["steps"], rate=r["rate"], validation=r["validation"], one_step_nmse=r["one_step_nmse"],
             one_step_std=r["one_step_std"], over_identity=over(found, name, still), per_frame_u_over_identity=like,
             published_nmse=published,
-            published_over_identity=published / identity if known else None,
+            published_over_identity=None if r["query"] else ratio,
             rollout_nmse_last=r["rollout_nmse"][-1], rollout_nmse_mean=float(np.mean(r["rollout_nmse"])),
             median_case_nmse=r["median_case_nmse"], worst_case_nmse=r["worst_case_nmse"], worst_case=r["worst_case"],
             milliseconds_per_step=r["milliseconds_per_step"], **{f"far_{k}": v for k, v in (r["far"] or {}).items()},
