@@ -83,7 +83,7 @@ def _figures(made: Any, entry: dict[str, Any], solvers: Any, runs: list[Path] | 
         "worst_run": None if runs is None else str(runs[int(worst[0])]),
         "median_case_nmse": float(np.nanmedian(of_cases)), "far": None,
         "validation": None if runs is None else float(np.mean([validation(p) for p in runs])),
-        "steps": None if runs is None else float(np.mean([_trained(p)["step"] for p in runs])),
+        "steps": None if runs is None else float(np.mean([_records(p)[-1]["step"] for p in runs])),
         "rate": None if runs is None else _rate(runs[0]),
     }  # fmt: skip
 
@@ -94,16 +94,12 @@ def validation(run: Path) -> float:
     return losses[-1] if losses and math.isfinite(losses[-1]) else math.inf
 
 
-def _trained(run: Path) -> dict[str, Any]:
-    return _records(run)[-1]
-
-
 def _records(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
 def _rate(run: Path) -> float:
-    recipe = json.loads((run / "config.json").read_text())["recipe"]
+    recipe = json.loads((run / "config.json").read_text())["training"]["recipe"]
     return float(recipe["optimiser"]["lr"])
 
 
@@ -117,13 +113,6 @@ def _far(solver: Any, data: Path) -> dict[str, Any] | None:
         "share_bounded": found.share, "fewest_bounded_steps": int(found.bounded.min()), "steps": int(found.steps.max()),
         "median_divergence_growth": float(np.median(growth)) if np.isfinite(growth).any() else None,
     }  # fmt: skip
-
-
-def _weights(runs: list[Path] | None) -> int | None:
-    if runs is None:
-        return None
-    loaded: Any = load(runs[0])
-    return sum(p.numel() for p in loaded.operator.parameters())
 
 
 def best(found: Rows, count: int) -> list[str]:
