@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from benchmarks._cfdbench_figures import NUMERICAL, STILL, Rows, best, over
 from benchmarks._cfdbench_rows import DEEPCFD, ENTRIES, STEADY, STEPS
@@ -32,7 +35,7 @@ def _look(name: str) -> tuple[str, str]:
 def figures(found: dict[str, Rows], out: Path) -> None:
     """A column a flow: bars over "nothing changes", growth of rollouts, cost against error beside the solver."""
     flows = list(found)
-    figure = Figure(figsize=(4.0 * len(flows), 12.0), layout="constrained")
+    figure = Figure(figsize=(max(4.2 * len(flows), 8.4), 12.5), layout="constrained")
     axes = figure.subplots(3, len(flows), squeeze=False, height_ratios=(1.3, 1, 1))
     shown: dict[str, Any] = {}
     for k, flow in enumerate(flows):
@@ -45,22 +48,24 @@ def figures(found: dict[str, Rows], out: Path) -> None:
         shown |= _growth(axes[1, k], here) | _cost(axes[2, k], here)
         axes[1, k].set_ylabel("NMSE" if k == 0 else "")
         axes[2, k].set_ylabel("milliseconds a step, one case" if k == 0 else "")
-    figure.legend(shown.values(), shown, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
+    figure.legend(shown.values(), shown, loc="outside lower center", ncols=min(6, 2 * len(flows)), fontsize=8, frameon=False)
     out.write_bytes(_style.png(figure))
 
 
 def _bars(axes: Any, flow: str, here: Rows) -> None:
     still = STILL[flow == DEEPCFD]
-    learned = [n for n in here if here[n]["kind"] == "learned"]
-    order = sorted(learned, key=lambda n: -over(here, n, still))
+    shown = [n for n in here if here[n]["kind"] != "solver" and n != still]
+    order = sorted(shown, key=lambda n: -over(here, n, still))
     values = [over(here, n, still) for n in order]
     hatches = ["///" if here[n]["query"] else "" for n in order]
     axes.barh(range(len(order)), values, color=[_look(n)[0] for n in order], height=0.7, hatch=hatches, edgecolor="w")
     axes.set_xscale("log")
+    axes.set_xlim(left=0.5 * min(v for v in values if v > 0))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(range(len(order)), order, fontsize=8)
     axes.axvline(1.0, color=_style.INK, lw=0.8, ls="--")
     any_time = "\n(hatched: any time, over rollouts of identity)" if any(hatches) else ""
-    _style.caption(axes, flow, f"NMSE over that of the {still}{any_time}", "")
+    _style.caption(axes, flow, f"NMSE over that of {still}{any_time}", "")
 
 
 def _growth(axes: Any, here: Rows) -> dict[str, Any]:
@@ -104,8 +109,10 @@ def worst(work: Any, flow: str, found: Rows, out: Path) -> None:
     path, names = work.data(flow), [n for n, r in found.items() if r["kind"] == "learned" and r["worst_run"]]
     dataset = data.open(path)
     labels = [data.case(dataset, i)[0].label for i in range(dataset.sizes["case"])]
-    figure = Figure(figsize=(7.5, 1.9 * len(names)), layout="constrained")
+    figure = Figure(figsize=(9.0, 1.2 * len(names) + 0.4), layout="constrained")
     axes = figure.subplots(len(names), 3, squeeze=False)
+    for a, title in zip(axes[0], ("reference", "answer", "error"), strict=True):
+        a.set_title(f"{title}: speed" if title != "error" else "error: length of the difference")
     for line, name in zip(axes, names, strict=True):
         r = found[name]
         case, truth = data.case(dataset, labels.index(r["worst_case"]))
@@ -119,15 +126,12 @@ def worst(work: Any, flow: str, found: Rows, out: Path) -> None:
             last = truth.isel(time=len(times) - 1)
         truth_values, values, miss = _size(last), _size(answer), _miss(last, answer)
         high = float(np.nanmax(truth_values))
-        for a, shown, title in zip(
-            line, (truth_values, values, miss),
-            (f"{name}: {r['worst_case']}, NMSE {r['worst_case_nmse']:.2g}", "answer", "error"), strict=True,
-        ):  # fmt: skip
+        for a, shown in zip(line, (truth_values, values, miss), strict=True):
             image = a.imshow(shown, origin="lower", vmin=0, vmax=high, cmap="viridis", aspect="auto")
             a.set_xticks([])
             a.set_yticks([])
-            _style.caption(a, title)
-            a.title.set_fontsize(7.5)
+        told = f"{name}\n{r['worst_case']}, NMSE {r['worst_case_nmse']:.2g}"
+        line[0].set_ylabel(told, rotation=0, ha="right", va="center", fontsize=8)
         figure.colorbar(image, ax=line, shrink=0.8)
     out.write_bytes(_style.png(figure))
 
@@ -161,14 +165,31 @@ def maps(work: Any, found: dict[str, Rows], out: Path) -> None:
         test = np.flatnonzero(split == "test")
         error = np.asarray(r["case_squares"]) / np.asarray(r["case_labels"])
         parameters = str(dataset.attrs["parameters"]).split()
+        colours = LogNorm(error.min(), error.max() * 1.001)
         for a, part in zip(line, ("bc", "prop", "geo"), strict=True):
             members = np.flatnonzero(subset == part)
-            vary = sorted(parameters, key=lambda p: -np.ptp(np.log(np.abs(dataset[p].values[members]) + 1e-300)))[:2]
-            x, y = (dataset[p].values for p in vary)
-            a.loglog(x[members], y[members], ".", color="#d1d5db", ms=5)
             held = [(k, n) for k, n in enumerate(test) if subset[n] == part]
-            shown = a.scatter([x[n] for _, n in held], [y[n] for _, n in held], c=[error[k] for k, _ in held], s=70,
-                              norm="log", cmap="viridis", edgecolors=_style.INK)  # fmt: skip
-            figure.colorbar(shown, ax=a, label="NMSE of one step")
-            _style.caption(a, f"{flow}, {part}: {name}", vary[0].replace("_", " "), vary[1].replace("_", " "))
+            ranges = {p: np.ptp(np.log(np.abs(dataset[p].values[members]) + 1e-300)) for p in parameters}
+            vary = sorted((p for p in parameters if ranges[p] > 0), key=lambda p: -ranges[p])[:2]
+            _map(a, dataset, vary, members, held, error, colours)
+            a.set_title(f"{flow}, {part}: {name}" if a is line[0] else part)
+        figure.colorbar(ScalarMappable(colours, "viridis"), ax=line, label="NMSE of one step")
     out.write_bytes(_style.png(figure))
+
+
+def _map(axes: Any, dataset: Any, vary: list[str], members: Any, held: list, error: Any, colours: Any) -> None:
+    """Test cases over the two parameters that a subset varies most, or the error over the only one; others in grey."""
+    if not vary:
+        axes.set_axis_off()
+        return
+    own, values = [n for _, n in held], [error[k] for k, _ in held]
+    x = dataset[vary[0]].values
+    if len(vary) == 2:
+        y = dataset[vary[1]].values
+        axes.loglog(x[members], y[members], ".", color="#9ca3af", ms=5)
+        axes.scatter(x[own], y[own], c=values, s=70, norm=colours, cmap="viridis", edgecolors=_style.INK)
+    else:
+        axes.loglog(x[members], np.full(len(members), colours.vmin), "|", color="#9ca3af", ms=8)
+        axes.scatter(x[own], values, c=values, s=70, norm=colours, cmap="viridis", edgecolors=_style.INK)
+    axes.set_xlabel(vary[0].replace("_", " "))
+    axes.set_ylabel(vary[1].replace("_", " ") if len(vary) == 2 else "NMSE of one step")
