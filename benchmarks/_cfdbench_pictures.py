@@ -48,7 +48,8 @@ def figures(found: dict[str, Rows], out: Path) -> None:
         shown |= _growth(axes[1, k], here) | _cost(axes[2, k], here)
         axes[1, k].set_ylabel("NMSE" if k == 0 else "")
         axes[2, k].set_ylabel("milliseconds a step, one case" if k == 0 else "")
-    figure.legend(shown.values(), shown, loc="outside lower center", ncols=min(6, 2 * len(flows)), fontsize=8, frameon=False)
+    columns = min(6, 2 * len(flows))
+    figure.legend(shown.values(), shown, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
     out.write_bytes(_style.png(figure))
 
 

@@ -51,12 +51,14 @@ class Entry:
     Args:
         operator, options: what is trained.
         query: whether it is asked for times, given how a case begins; else frame after frame.
+        strides: frames that a step may span in training.
         changes: of the recipe.
     """
 
     operator: str
     options: Mapping[str, Any] = field(default_factory=dict)
     query: bool = False
+    strides: int = 1
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     def plan(self, minutes: float, rate: float, seed: int, fields: tuple[str, ...], steady: bool = False) -> Plan:
@@ -65,7 +67,7 @@ class Entry:
             schedule=OneCycle(), seed=seed, validate_every=200,
             augmentations=(Subsample(POINTS),) if self.query else (),
         ).replace(**self.changes)  # fmt: skip
-        stepping = Steady() if steady else Query() if self.query else Autoregressive()
+        stepping = Steady() if steady else Query() if self.query else Autoregressive(strides=self.strides)
         settings: Any = surrogate_settings()
         return Plan(self.operator, self.options, recipe, settings(stepping=stepping, fields=fields))
 
@@ -94,4 +96,6 @@ ENTRIES = {
     "Auto-FFN": Entry("auto_ffn"),
     "Auto-DeepONetCNN": Entry("auto_deeponetcnn"),
     "Transformer, jitter": Entry("transformer", {"jitter": 2}),
+    "U-Net, strides": Entry("unet", {"width": 24, "patch": 2}, strides=8),
+    "FNO, strides": Entry("fno", {"width": 24, "modes": (12, 12), "layers": 4, "padding": 0.1, "patch": 2}, strides=8),
 }

@@ -168,7 +168,7 @@ class MemoryBatches:
         horizon: applications in a row.
         batch_size, seed: of the batches, and of their order.
         repeats: for (item,) of which are first of their case, how often each comes.
-        shuffle: whether to permute; without, the last, smaller batch is given as well.
+        shuffle: whether to permute; without, the last, smaller batch is given as well, and all items span one step.
         most: how many items, evenly spread (0: all).
         symmetries: those that `Batch.mirrored` draws from.
     """
@@ -188,6 +188,7 @@ class MemoryBatches:
         self.frames = torch.zeros(int(table.length.sum()), len(e.fields), *tail, dtype=e.torch_dtype)
         rows, at, times = [], 0, []
         params, images = [], []
+        strides = range(1, stepping.longest + 1) if shuffle else (1,)
         for i, (case, support) in enumerate(zip(table.cases, supports, strict=True)):
             count = int(table.length[i])
             scale = table.scales(i).reshape(-1, *[1] * len(support.shape))
@@ -195,19 +196,21 @@ class MemoryBatches:
             if not e.flat and values.shape[2:] != tail:
                 raise InputError(f"data: grids of {tail} and {tuple(values.shape[2:])} cells, expected one shape")
             self.frames[at : at + count, ..., : values.shape[-1]] = values
-            local = stepping.items(count, horizon)
-            rows.append(np.stack([np.full(len(local), i), local, np.full(len(local), at)], 1))
+            for stride in strides:
+                local = stepping.items(count, horizon, stride)
+                rows.append(np.stack(np.broadcast_arrays(i, local, at, stride), 1))
             clock = np.zeros(count) if table.times is None else table.times[i]
             starts = clock[:1] if stepping.queries else clock
-            own = [e.params(c, starts) for c in (case, *(s.case(case) for s in self.symmetries))]
+            shown = (case, *(s.case(case) for s in self.symmetries))
+            own = [np.stack([e.params(c, starts, stride) for stride in strides]) for c in shown]  # (stride, start, ...)
             if stepping.queries:
-                own = [np.repeat(p, count, axis=0) for p in own]
+                own = [np.repeat(p, count, axis=1) for p in own]
                 times.append(e.share(case, clock, float(clock[0])))
             params.append(own[0])
-            images.append(np.stack(own[1:], 1) if self.symmetries else None)
+            images.append(np.stack(own[1:], 2) if self.symmetries else None)
             at += count
-        self.params = torch.from_numpy(np.concatenate(params))
-        self.images = torch.from_numpy(np.concatenate(images)) if self.symmetries else None
+        self.params = torch.from_numpy(np.concatenate(params, 1))
+        self.images = torch.from_numpy(np.concatenate(images, 1)) if self.symmetries else None
         self.time = torch.from_numpy(np.concatenate(times)) if stepping.queries else None
         self.moving = table.moving and stepping.past > 0
         if self.moving:
@@ -235,18 +238,19 @@ class MemoryBatches:
             yield self.batch(sequence[i * self.batch_size : (i + 1) * self.batch_size])
 
     def batch(self, pick: np.ndarray) -> Batch:
-        case, present, first = self.items[pick].T
+        case, present, first, stride = self.items[pick].T
         s = self.e.stepping
         past = torch.from_numpy(first[:, None] + s.before(present))
-        future = torch.from_numpy(first[:, None, None] + s.after(present, self.horizon))
+        future = torch.from_numpy(first[:, None, None] + s.after(present, self.horizon, stride))
         target = self.frames[future].flatten(2, 3)
-        starts = torch.from_numpy(first[:, None] + _application_starts(s, present, self.horizon))
+        starts = torch.from_numpy(first[:, None] + _application_starts(s, present, self.horizon, stride))
+        over = torch.from_numpy(stride - 1)[:, None]
         where = torch.from_numpy(first + present if self.moving else case)
         return Batch(
-            target, self.params[starts], self.given.rows(where),
+            target, self.params[over, starts], self.given.rows(where),
             state=self.frames[past] if s.past else None,
             time=None if self.time is None else self.time[starts],
-            images=None if self.images is None else self.images[starts].movedim(1, 2),
+            images=None if self.images is None else self.images[over, starts].movedim(1, 2),
             symmetries=self.symmetries, field_names=self.e.fields, unit=_unit(self.e),
             cases=tuple(self.cases[i] for i in case),
             start=None if self.clocks is None else np.array(
@@ -254,11 +258,11 @@ class MemoryBatches:
         )  # fmt: skip
 
 
-def _application_starts(stepping: Any, present: np.ndarray, horizon: int) -> np.ndarray:
+def _application_starts(stepping: Any, present: np.ndarray, horizon: int, stride: np.ndarray | int = 1) -> np.ndarray:
     """(item, horizon) frames from which each application starts."""
     if not stepping.past or stepping.queries:
         return np.repeat(present[:, None], horizon, axis=1)
-    return present[:, None] + stepping.every * stepping.ahead * np.arange(horizon)
+    return present[:, None] + np.reshape(stride, (-1, 1)) * stepping.every * stepping.ahead * np.arange(horizon)
 
 
 class LoaderBatches:
@@ -277,6 +281,11 @@ class LoaderBatches:
             raise InputError(
                 f"memory_limit: the training split takes {table.bytes() / 1e9:.1f} GB, more than the limit, and "
                 f"{'values on nodes' if table.nodal else 'Query'} cannot be read as they are needed; raise the limit"
+            )
+        if s.longest > 1:
+            raise InputError(
+                f"memory_limit: the training split takes {table.bytes() / 1e9:.1f} GB, more than the limit, and strides "
+                "cannot be read as they are needed; raise the limit"
             )
         self.e, self.horizon, self.symmetries = e, horizon, tuple(symmetries)
         if e.dtype == "float64" and any(table.dataset[name].dtype != np.float32 for name in e.fields):

@@ -44,6 +44,11 @@ class Stepping(Part, family="stepping"):
         return 1
 
     @property
+    def longest(self) -> int:
+        """Steps that one application may span in training; in answers it spans one."""
+        return 1
+
+    @property
     def residual(self) -> bool:
         """Whether the operator predicts increments from the last frame."""
         return False
@@ -58,16 +63,17 @@ class Stepping(Part, family="stepping"):
         """The step that all cases have in common."""
 
     @abstractmethod
-    def items(self, length: int, horizon: int) -> np.ndarray:
-        """Present frames of the items in a case of so many frames, with `horizon` applications in a row."""
+    def items(self, length: int, horizon: int, stride: int = 1) -> np.ndarray:
+        """Present frames of the items in a case of so many frames, with `horizon` applications in a row, each over
+        `stride` steps."""
 
     @abstractmethod
     def before(self, present: np.ndarray) -> np.ndarray:
         """(item, past) frames that go in; the first of the case stands in for what was before it."""
 
     @abstractmethod
-    def after(self, present: np.ndarray, horizon: int) -> np.ndarray:
-        """(item, horizon, ahead) frames that come out."""
+    def after(self, present: np.ndarray, horizon: int, stride: np.ndarray | int = 1) -> np.ndarray:
+        """(item, horizon, ahead) frames that come out; `stride` (item,) or one for all."""
 
     def feature_step(self, step: TimeStep | None, case: Case) -> float:
         """The length of time that a problem's features are asked for."""
@@ -97,13 +103,13 @@ class Steady(Stepping):
     def time_step(self, table: CaseTable) -> None:
         return None
 
-    def items(self, length: int, horizon: int) -> np.ndarray:
+    def items(self, length: int, horizon: int, stride: int = 1) -> np.ndarray:
         return np.arange(length)
 
     def before(self, present: np.ndarray) -> np.ndarray:
         return np.zeros((len(present), 0), int)
 
-    def after(self, present: np.ndarray, horizon: int) -> np.ndarray:
+    def after(self, present: np.ndarray, horizon: int, stride: np.ndarray | int = 1) -> np.ndarray:
         return present[:, None, None]
 
 
@@ -116,15 +122,15 @@ class _Marching(Stepping):
 
         return time_step(table, self.every)
 
-    def items(self, length: int, horizon: int) -> np.ndarray:
-        return np.arange(length - self.every * self.ahead * horizon)
+    def items(self, length: int, horizon: int, stride: int = 1) -> np.ndarray:
+        return np.arange(length - self.every * self.ahead * horizon * stride)
 
     def before(self, present: np.ndarray) -> np.ndarray:
         return np.maximum(present[:, None] + self.every * np.arange(1 - self.past, 1), 0)
 
-    def after(self, present: np.ndarray, horizon: int) -> np.ndarray:
+    def after(self, present: np.ndarray, horizon: int, stride: np.ndarray | int = 1) -> np.ndarray:
         steps = self.every * np.arange(1, horizon * self.ahead + 1).reshape(horizon, self.ahead)
-        return present[:, None, None] + steps
+        return present[:, None, None] + np.reshape(stride, (-1, 1, 1)) * steps
 
 
 @dataclass(frozen=True)
@@ -135,16 +141,30 @@ class Autoregressive(_Marching):
         step: frames of the data that Δt spans.
         history: frames that the operator sees.
         increments: predict increments (as above) rather than the next frame.
+        strides: in training Δt spans 1, 2, ..., `strides` of these steps, in samples of their own, so that the step is
+            a number that the operator learns the influence of: cases whose step is longer, in their own scales, than
+            any that training saw are then less unlike what it saw. Answers go by one step.
+
+    Raises:
+        InputError: strides with a history: past frames are one step apart.
     """
 
     step: int = 1
     history: int = 1
     increments: bool = True
+    strides: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._range("step", 1)
         self._range("history", 1)
+        self._range("strides", 1)
+        if self.strides > 1 and self.history > 1:
+            raise InputError(f"strides: expected 1 where operators see {self.history} frames, got {self.strides}")
+
+    @property
+    def longest(self) -> int:
+        return self.strides
 
     @property
     def past(self) -> int:
@@ -229,13 +249,13 @@ class Query(Stepping):
             return TimeStep("nondimensional", float((spans / scales).max()))
         return TimeStep("physical", float(spans.max()))
 
-    def items(self, length: int, horizon: int) -> np.ndarray:
+    def items(self, length: int, horizon: int, stride: int = 1) -> np.ndarray:
         return np.arange(length)
 
     def before(self, present: np.ndarray) -> np.ndarray:
         return np.zeros((len(present), 1), int)
 
-    def after(self, present: np.ndarray, horizon: int) -> np.ndarray:
+    def after(self, present: np.ndarray, horizon: int, stride: np.ndarray | int = 1) -> np.ndarray:
         return present[:, None, None]
 
     def feature_times(self, times: np.ndarray, step: TimeStep | None, case: Case) -> np.ndarray:

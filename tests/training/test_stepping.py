@@ -8,6 +8,8 @@ from sciml.errors import InputError
 from sciml.problems import DataProblem, LidDrivenCavity
 from sciml.support import Grid
 from sciml.training import Autoregressive, Query, Steady, Stepping, Window
+from sciml.training.batches import LoaderBatches, MemoryBatches
+from sciml.training.encoding import GridEncoding
 from sciml.training.samples import TimeStep, table, time_step
 
 GRID = Grid((np.linspace(0, 1, 4),))
@@ -45,6 +47,53 @@ def test_autoregressive_with_step_and_history():
     step = s.time_step(cases(np.arange(5) * 0.25))
     assert step == TimeStep("physical", 0.5) and s.feature_step(step, P.case()) == 0.5
     assert s.items(4, 2).size == 0
+
+
+def test_strides():
+    s = Autoregressive(step=2, strides=3)
+    assert lists(s.items(9, 1), s.items(9, 1, 3), s.items(9, 2, 3)) == [[0, 1, 2, 3, 4, 5, 6], [0, 1, 2], []]
+    assert s.after(np.array([0, 1]), 2, np.array([1, 3])).tolist() == [[[2], [4]], [[7], [13]]]
+    assert (s.every, s.longest, Autoregressive().longest) == (2, 3, 1)
+    with pytest.raises(InputError, match="expected 1 where operators see 2 frames"):
+        Autoregressive(history=2, strides=2)
+
+
+def test_batches_of_strides_hold_what_their_step_leads_to():
+    """Of exponential decay: each target is its present times exp(-rate · step), with the step that its parameters say;
+    without shuffling, as for validation, all span one step."""
+    known = cases(np.arange(6) * 0.25, np.arange(4) * 0.25)
+    e = GridEncoding.fit(known, Autoregressive(strides=3), dtype="float64")
+    at = e.features.names.index("step")
+    for horizon, items in ((1, 5 + 4 + 3 + 3 + 2 + 1), (2, 4 + 2 + 2)):
+        made = MemoryBatches(known, e, batch_size=100, horizon=horizon)
+        assert len(made.items) == items
+        batch = made.batch(np.arange(items))
+        step = batch.params[..., at].numpy() * e.features.std[at] + e.features.mean[at]  # (item, horizon)
+        assert set(np.round(step[:, 0] / 0.25).astype(int)) == {1, 2, 3} if horizon == 1 else {1, 2}
+        offset, scale = e.state.offset[0], e.state.scale[0]
+        start = batch.state[:, 0, 0, 0].numpy() * scale + offset
+        targets = batch.target[:, :, 0, 0].numpy() * scale + offset
+        np.testing.assert_allclose(targets, start[:, None] * np.exp(-np.cumsum(step, axis=1)), rtol=1e-12)
+    plain = MemoryBatches(known, e, batch_size=100, shuffle=False)
+    assert len(plain.items) == 5 + 3 and (plain.items[:, 3] == 1).all()
+    decay = np.exp(-0.25 * np.arange(6))
+    moves = np.concatenate([decay[k:n] - decay[: n - k] for n in (6, 4) for k in (1, 2, 3)])
+    np.testing.assert_allclose(e.increment[0] * e.state.scale, np.sqrt((moves**2).mean()), rtol=1e-12)
+
+
+def test_strides_are_refused_where_nothing_tells_the_step(tmp_path):
+    class Mute(DataProblem):
+        def features(self, case, time, time_step):
+            return {"rate": case.parameters["rate"]}
+
+    known = cases(np.arange(6) * 0.25)
+    known.cases[0] = Mute("mute", ["u"], ["rate"], dimensions=1).case(rate=1.0).on(GRID)
+    known.problem = known.cases[0].problem
+    with pytest.raises(InputError, match="features tell the step"):
+        GridEncoding.fit(known, Autoregressive(strides=2))
+    e = GridEncoding.fit(cases(np.arange(6) * 0.25), Autoregressive(strides=2))
+    with pytest.raises(InputError, match="strides cannot be read as they are needed"):
+        LoaderBatches(cases(np.arange(6) * 0.25), e, tmp_path / "none.h5")
 
 
 def test_window():

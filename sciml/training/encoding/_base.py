@@ -112,8 +112,8 @@ class Encoding(ABC):
         increment = np.ones((stepping.ahead, len(table.fields)))
         if stepping.residual:
             for k in range(stepping.ahead):
-                lag = stepping.every * (k + 1)
-                moves = ((f[lag:] - f[:-lag], m) for f, m in table.chunks() if len(f) > lag)
+                lags = [stepping.every * (k + 1) * stride for stride in range(1, stepping.longest + 1)]
+                moves = ((f[lag:] - f[:-lag], m) for f, m in table.chunks() for lag in lags if len(f) > lag)
                 size = magnitudes(len(table.fields), moves) / state.scale
                 increment[k] = np.where(size > 1e-12, size, 1.0)  # of a field that never changes: as it is
         supports = [table.support(i) for i in range(len(table.cases))]
@@ -129,10 +129,13 @@ class Encoding(ABC):
         times = [stepping.feature_times(t, step, c) for c, t in zip(table.cases, _clocks(table), strict=True)]
         dts = [stepping.feature_step(step, c) for c in table.cases]
         known = (*features(table.cases[0], times[0][:1], dts[0])[0], *sizes(supports, problem))
-        rows = [feature_table(c, t, dt, known) for c, t, dt in zip(table.cases, times, dts, strict=True)]
-        for symmetry in symmetries:
-            images = [symmetry.case(c) for c in table.cases]
-            rows += [feature_table(c, t, dt, known) for c, t, dt in zip(images, times, dts, strict=True)]
+        rows = []
+        for cases in (table.cases, *([symmetry.case(c) for c in table.cases] for symmetry in symmetries)):
+            for stride in range(1, stepping.longest + 1):
+                rows += [feature_table(c, t, stride * dt, known) for c, t, dt in zip(cases, times, dts, strict=True)]
+        if stepping.longest > 1 and np.array_equal(*(feature_table(table.cases[0], times[0][:1], k * dts[0], known)
+                                                     for k in (1, 2))):  # fmt: skip
+            raise InputError(f"stepping: strides need a problem whose features tell the step, {problem.name}'s do not")
         functions = cls._functions(table.cases, problem)
         feature = FeatureScaler.fit(known, np.concatenate(rows)) if known else FeatureScaler((), *[np.zeros(0)] * 4)
         unit = [1.0 if step is None or step.kind == "physical" else c.scales.time for c in table.cases]
@@ -218,9 +221,9 @@ class Encoding(ABC):
             found = np.where(support.inside, found, 0.0)
         return found.astype(self.dtype)
 
-    def params(self, case: Case, times: np.ndarray) -> np.ndarray:
-        """(time, feature), normalised, of the steps that start at these times."""
-        dt = self.stepping.feature_step(self.step, case)
+    def params(self, case: Case, times: np.ndarray, stride: int = 1) -> np.ndarray:
+        """(time, feature), normalised, of the applications that start at these times, over `stride` steps."""
+        dt = stride * self.stepping.feature_step(self.step, case)
         table = feature_table(case, np.atleast_1d(times), dt, self.features.names)
         return self.features.normalise(table).astype(self.dtype)
 
