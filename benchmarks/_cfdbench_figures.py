@@ -76,6 +76,7 @@ def _figures(made: Any, entry: dict[str, Any], solvers: Any, runs: list[Path] | 
         "case_squares": per_case[0].mean(0).tolist(), "case_labels": per_case[1].tolist(),
         "nmse_per_frame": {f: float(v["nmse_per_frame"]["mean"]) for f, v in frames.items()},
         "rollout_nmse": [float(v) for v in growth.mean(0)],
+        "rollout_of_u": {k: _rollout(entry, k) for k in ("mse", "mae")},
         "answers_nmse": float((np.nansum(square, (1, 2)) / np.nansum(label)).mean()),
         "milliseconds_per_step": 1e3 * entry["seconds_per_step"]["alone"],
         "weights": None if runs is None else sum(p.numel() for p in solvers[0].operator.parameters()),
@@ -86,6 +87,11 @@ def _figures(made: Any, entry: dict[str, Any], solvers: Any, runs: list[Path] | 
         "steps": None if runs is None else float(np.mean([_records(p)[-1]["step"] for p in runs])),
         "rate": None if runs is None else _rate(runs[0]),
     }  # fmt: skip
+
+
+def _rollout(entry: dict[str, Any], figure: str) -> list[float]:
+    """(step,) of u, in physical units."""
+    return [float(v) for v in entry["rollout"]["all"]["u"][figure]["mean"]]
 
 
 def validation(run: Path) -> float:
@@ -129,9 +135,12 @@ def over(found: Rows, name: str, still: str) -> float:
 
 
 def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]]) -> None:
-    """The rows of one flow, and its cases."""
+    """The rows of one flow, and its cases: what needs no training, the trained ones from the best on, the solvers."""
     still = STILL[flow == DEEPCFD]
-    for name, r in found.items():
+    kinds = ("baseline", "learned", "solver")
+    subsets = np.array([m["subset"] for m in manifest if m["split"] == "test"])
+    for name in sorted(found, key=lambda n: (kinds.index(found[n]["kind"]), over(found, n, still))):
+        r = found[name]
         task = "steady" if flow == DEEPCFD else "any time" if r["query"] else "frame after frame"
         published, identity = (PUBLISHED.get(n, {}).get(flow) for n in (name, "persistence"))
         ratio = None if published is None or identity is None else published / identity
@@ -145,14 +154,29 @@ def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]])
             published_nmse=published,
             published_over_identity=None if r["query"] else ratio,
             rollout_nmse_last=r["rollout_nmse"][-1], rollout_nmse_mean=float(np.mean(r["rollout_nmse"])),
+            rollout_nmse_last_over_identity=r["rollout_nmse"][-1] / found[still]["rollout_nmse"][-1],
+            **{f"rollout_{k}_of_u_last": v[-1] for k, v in r["rollout_of_u"].items()},
+            **{f"over_identity_{s}": _of_subset(found, name, still, subsets == s) for s in dict.fromkeys(subsets)},
             median_case_nmse=r["median_case_nmse"], worst_case_nmse=r["worst_case_nmse"], worst_case=r["worst_case"],
             milliseconds_per_step=r["milliseconds_per_step"], **{f"far_{k}": v for k, v in (r["far"] or {}).items()},
         )  # fmt: skip
-        ledger.row(**{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()})
+        row = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+        ledger.row(**row)
+        if published is not None:
+            ledger.row(**row | {"section": "published"})
     counts = {part: sum(m["split"] == part for m in manifest) for part in ("train", "validation", "test")}
     ledger.row(section="cases", flow=flow, **counts)
     for m in manifest:
         ledger.row(section="manifest", flow=flow, **m)
+
+
+def _of_subset(found: Rows, name: str, still: str, which: np.ndarray) -> float:
+    """`over` of the test cases of one subset alone; of what is asked for times, its answers over one step of identity
+    would be unlike things: none."""
+    if found[name]["query"]:
+        return math.nan
+    mine, base = (np.asarray(found[n]["case_squares"])[which].sum() for n in (name, still))
+    return float(mine / base)
 
 
 def check(ledger: Ledger, flow: str, found: Rows) -> None:

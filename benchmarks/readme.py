@@ -72,7 +72,8 @@ def body() -> str:
 
 
 def rows_of(mark: str) -> str:
-    """The table for a mark "<!-- rows LEDGER: SECTION: column, column as words, ... -->" of a page."""
+    """The table for a mark "<!-- rows LEDGER: SECTION: column, column as words, ... -->" of a page; "SECTION where
+    column=value" takes the rows that hold the value there."""
     name, section, columns = (part.strip() for part in mark.split(":", 2))
     pairs = [
         (key, words or key.replace("_", " ")) for key, _, words in (c.partition(" as ") for c in columns.split(", "))
@@ -82,7 +83,9 @@ def rows_of(mark: str) -> str:
         return "Not measured yet."
     record = json.loads(path.read_text())
     lines = ["| " + " | ".join(words for _, words in pairs) + " |", "|" + " ---: |" * len(pairs)]
-    found = [row for row in record["rows"] if row.get("section") == section]
+    section, _, where = section.partition(" where ")
+    column, _, value = where.partition("=")
+    found = [row for row in record["rows"] if row.get("section") == section and (not where or row.get(column) == value)]
     for row in found:
         lines.append("| " + " | ".join(_cell(row.get(key)) for key, _ in pairs) + " |")
     return "\n".join(lines) if found else "Not measured yet."

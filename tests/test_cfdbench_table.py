@@ -15,7 +15,8 @@ def row(kind, one, rollout, ms=1.0, restarts=True, runs=1, std=0.0):
         "kind": kind, "runs": runs, "restarts": restarts, "query": not restarts, "one_step_nmse": one,
         "one_step_std": std, "case_squares": [one, one], "case_labels": [1.0, 1.0],
         "nmse_per_frame": {"u": one} if restarts else {}, "answers_nmse": 0.75 * rollout,
-        "rollout_nmse": [rollout / 2, rollout], "milliseconds_per_step": ms, "weights": 10, "worst_case": "3",
+        "rollout_nmse": [rollout / 2, rollout], "rollout_of_u": {"mse": [1.0, 2.0], "mae": [0.1, 0.2]},
+        "milliseconds_per_step": ms, "weights": 10, "worst_case": "3",
         "worst_case_nmse": 1.0, "median_case_nmse": 0.5, "validation": one, "steps": 100, "rate": 1e-3, "far": None,
     }  # fmt: skip
 
