@@ -95,9 +95,9 @@ def _rollout(entry: dict[str, Any], figure: str) -> list[float]:
 
 
 def validation(run: Path) -> float:
-    """The last loss on the validation split."""
+    """The least loss on the validation split: that of the weights that were kept."""
     losses = [float(r["validation"]) for r in _records(run) if r.get("validation") is not None]
-    return losses[-1] if losses and math.isfinite(losses[-1]) else math.inf
+    return min((v for v in losses if math.isfinite(v)), default=math.inf)
 
 
 def _records(run: Path) -> list[dict[str, Any]]:

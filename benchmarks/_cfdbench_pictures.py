@@ -119,7 +119,7 @@ def worst(work: Any, flow: str, found: Rows, out: Path) -> None:
         case, truth = data.case(dataset, labels.index(r["worst_case"]))
         solver: Any = load(r["worst_run"])
         if flow == DEEPCFD:
-            answer = solver.solve(case, None, case.support)
+            answer = solver.solve(case)
             last = truth
         else:
             times = truth["time"].values[: STEPS + 1]
@@ -156,6 +156,8 @@ def _hidden(dataset: Any, values: np.ndarray) -> np.ndarray:
 def maps(work: Any, found: dict[str, Rows], out: Path) -> None:
     """Where in the space of parameters the best row of each flow errs: a panel for each subset, test cases alone."""
     flows = [f for f in found if f != DEEPCFD]
+    if not flows:
+        return
     figure = Figure(figsize=(11, 3.0 * len(flows)), layout="constrained")
     axes = figure.subplots(len(flows), 3, squeeze=False)
     for line, flow in zip(axes, flows, strict=True):

@@ -15,14 +15,20 @@ FOLDS = 5
 
 
 def split(path: Path, published: bool) -> Path:
-    """The same data set with the stratified split and folds, or with the published split."""
-    out = path.with_suffix(".published.h5" if published else ".split.h5")
+    """The same data set with the stratified split and folds, or with the published split. Cases without an answer are
+    in no part: they are left out before the others are dealt."""
+    kind = "published" if published else "-".join(f"{100 * s:.0f}" for s in SHARES)
+    out = path.with_suffix(f".{kind}.h5")
     if out.exists():
         return out
     dataset = data.open(path).load()
-    subsets = schema.flag_names(dataset["subset"]).tolist()
-    found = {"split": splits.published(subsets) if published else splits.by_case(subsets, SHARES, 0)}
-    found |= {f"split_{name}": part for name, part in splits.folds(subsets, FOLDS, 0).items()}
+    solved = _solved(dataset)
+    subsets = schema.flag_names(dataset["subset"])[solved].tolist()
+    dealt = {"split": splits.published(subsets) if published else splits.by_case(subsets, SHARES, 0)}
+    dealt |= {f"split_{name}": part for name, part in splits.folds(subsets, FOLDS, 0).items()}
+    found = {name: np.full(len(solved), "train", dtype="<U10") for name in dealt}
+    for name, part in dealt.items():
+        found[name][solved] = part
     attrs = dataset["split"].attrs
     dataset = dataset.assign({name: (("case",), splits.codes(part), attrs) for name, part in found.items()})
     data.write(dataset, out)
@@ -30,15 +36,24 @@ def split(path: Path, published: bool) -> Path:
 
 
 def manifest(path: Path) -> list[dict[str, Any]]:
-    """Of each case its label, subset, part of the split, and the hash of its content."""
+    """Of each case its label, subset, part of the split ("failed": none), fold, and the hash of its content."""
     dataset = data.open(path)
     named = {n: schema.flag_names(dataset[n]) for n in ("subset", "split")}
+    named["split"] = np.where(_solved(dataset), named["split"], "failed")
+    if "split_fold_0" in dataset:
+        folds = [schema.flag_names(dataset[f"split_fold_{k}"]) == "test" for k in range(FOLDS)]
+        named["fold"] = np.where(_solved(dataset), np.argmax(folds, axis=0), -1)
     digests = np.asarray(dataset["sha256"].values)
     labels = [data.case(dataset, i)[0].label for i in range(dataset.sizes["case"])]
     return [
         {"case": labels[i], **{k: str(v[i]) for k, v in named.items()}, "sha256": _hex(digests[i])}
         for i in range(len(labels))
     ]
+
+
+def _solved(dataset: Any) -> np.ndarray:
+    found = np.asarray(dataset["row_size"].values) > 0
+    return found & (np.asarray(dataset["status"].values) == 0) if "status" in dataset else found
 
 
 def _hex(value: Any) -> str:

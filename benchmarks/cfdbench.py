@@ -60,7 +60,6 @@ class Work:
     def __init__(self, given: argparse.Namespace):
         self.given, self.quick = given, given.quick
         source = "quick" if given.quick else f"{given.fraction:g}"
-        source += "-published" if given.published_frames else ""
         if given.release is not None:
             source = f"release-{_digest(str(given.release.resolve()))}"
         self.sets = given.work / source  # data, whatever is trained on them
@@ -73,14 +72,14 @@ class Work:
         """The data set of a flow, with its split; made where it is not there."""
         if flow == DEEPCFD:
             return _deepcfd.make(self.sets / "deepcfd.h5", 16 if self.quick else 200)
-        out = self.sets / f"{flow}.h5"
+        profile = "published" if self.given.published_frames else PROFILES[flow]
+        out = self.sets / (f"{flow}.h5" if self.given.release is not None else f"{flow}-{profile}.h5")
         out.parent.mkdir(parents=True, exist_ok=True)
         if not out.exists() and self.given.release is not None:
             cfdbench.import_tree(self.given.release, out, flow)
         elif not out.exists():
             cases, share = (10, None) if self.quick else (None, self.given.fraction)
             frames, cells = (6, 32) if self.quick else (STEPS + 1, 64)
-            profile = "published" if self.given.published_frames else PROFILES[flow]
             generate(
                 flow, out, profile=profile, frames=frames, cases=cases, fraction=share, resolution=cells,
                 subset=SUBSETS,
