@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks._cfdbench_rows import DEEPCFD, FLOWS, PUBLISHED, STEPS
 from benchmarks._ledger import Ledger, quantiles, source
 from sciml import evaluate, load
+from sciml.errors import InputError
 from sciml.evaluation import certificate
 from sciml.solvers import Surrogate, references
 from sciml.training.checkpoint import replace_bytes
@@ -35,10 +39,13 @@ def figures(work: Any, flow: str, runs: Mapping[str, list[Path]]) -> Rows:
         if kept["key"] == key:
             return kept["rows"]
     solvers: dict[str, Any] = {name: [load(p) for p in several] for name, several in runs.items()}
-    if flow != DEEPCFD:
+    if flow != DEEPCFD and work.given.release is None:
         held = table(open_data(work.data(flow))[0], "test", work.fields(flow))
-        solvers |= references.references(held.problem, held.support(0), held.cases)
-    made = evaluate(solvers, work.data(flow), steps=STEPS, starts=("0",), examples=0, progress=True)
+        solvers |= _solvers(held)
+    with one_core():
+        made = evaluate(
+            solvers, work.data(flow), steps=STEPS, starts=("0",), subset=work.subset(flow), examples=0, progress=True
+        )
     labels = {n: m["case"] for n, m in enumerate(work.manifest(flow))}
     found = {
         entry["name"]: _figures(made, entry, solvers.get(entry["name"]), runs.get(entry["name"]), labels)
@@ -50,6 +57,45 @@ def figures(work: Any, flow: str, runs: Mapping[str, list[Path]]) -> Rows:
     return found
 
 
+def _solvers(held: Any) -> dict[str, Any]:
+    """The reference on fewer cells: those that every report has, and an eighth."""
+    support = held.support(0)
+    few = tuple(n // 8 for n in support.shape)
+    coarse = references.reference(held.problem, few)
+    found = {f"{NUMERICAL}{references.sized(few)}": coarse} if coarse is not None and _takes(coarse, held.cases) else {}
+    return found | references.references(held.problem, support, held.cases)
+
+
+def _takes(solver: Any, cases: Any) -> bool:
+    try:
+        return all(solver.fit(case) is not None for case in cases)
+    except InputError:
+        return False
+
+
+@contextlib.contextmanager
+def one_core() -> Iterator[None]:
+    """Timings are of one core: torch's threads and XLA's, too, run on the first that there is."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores, tasks = os.sched_getaffinity(0), Path("/proc/self/task")
+    before = torch.get_num_threads()
+
+    def pin(wanted: set[int]) -> None:
+        for task in tasks.iterdir():
+            with contextlib.suppress(OSError):  # a thread that has ended
+                os.sched_setaffinity(int(task.name), wanted)
+
+    torch.set_num_threads(1)
+    pin({min(cores)})
+    try:
+        yield
+    finally:
+        pin(cores)
+        torch.set_num_threads(before)
+
+
 def _figures(made: Any, entry: dict[str, Any], solvers: Any, runs: list[Path] | None, labels: dict[int, str]) -> dict:
     """The figures of one row: pooled over cases, its steady ones with fields counted alike."""
     errors, count = made.errors, entry["runs"]
@@ -57,14 +103,17 @@ def _figures(made: Any, entry: dict[str, Any], solvers: Any, runs: list[Path] | 
     square, label = own["error_square"].values, errors["label_square"].values  # (run, rollout, step, field)
     square = np.where(np.isnan(square) & np.isfinite(label), np.inf, square)  # an answer that is none
     every, every_label = own["every_frame_square"].values, errors["every_frame_label"].values  # (run, case, field)
+    every = np.where(np.isnan(every), np.inf, every)
     query = bool(runs) and solvers[0].encoding.stepping.queries
-    restarts = not query and bool(np.isfinite(every_label).all() and not np.isnan(every).any())
-    if errors.sizes["step"] == 1 and not restarts:  # steady: the units of a field do not make it count more
+    restarts = not query and bool(entry["restarts"])
+    if not query and not restarts:  # steady: the units of a field do not make it count more
         total = np.nansum(label, (0, 1))
         square, label = square / total, label / total
+    names = [str(f) for f in errors["field"].values]
+    parts = (every, every_label) if restarts else (np.nansum(square, 2), np.nansum(label, 1))  # (run, case, field)
     square, label = square.sum(-1), label.sum(-1)
     growth = np.nansum(square, 1) / np.nansum(label, 0)
-    per_case = (every.sum(-1), every_label.sum(-1)) if restarts else (np.nansum(square, -1), np.nansum(label, -1))
+    per_case = (parts[0].sum(-1), parts[1].sum(-1))
     of_cases = np.nansum(square, -1) / np.nansum(label, -1)  # (run, rollout)
     worst = np.unravel_index(int(np.argmax(of_cases)), of_cases.shape)
     one = per_case[0].sum(-1) / per_case[1].sum()
@@ -74,6 +123,8 @@ def _figures(made: Any, entry: dict[str, Any], solvers: Any, runs: list[Path] | 
         # one step from every true frame; of what is asked for times, and of a steady task, all answers
         "one_step_nmse": float(one.mean()), "one_step_std": float(one.std()),
         "case_squares": per_case[0].mean(0).tolist(), "case_labels": per_case[1].tolist(),
+        "case_answer_squares": np.nansum(square, -1).mean(0).tolist(),
+        "field_squares": dict(zip(names, parts[0].sum(1).mean(0).tolist(), strict=True)),
         "nmse_per_frame": {f: float(v["nmse_per_frame"]["mean"]) for f, v in frames.items()},
         "rollout_nmse": [float(v) for v in growth.mean(0)],
         "rollout_of_u": {k: _rollout(entry, k) for k in ("mse", "mae")},
@@ -138,7 +189,7 @@ def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]])
     """The rows of one flow, and its cases: what needs no training, the trained ones from the best on, the solvers."""
     still = STILL[flow == DEEPCFD]
     kinds = ("baseline", "learned", "solver")
-    subsets = np.array([m["subset"] for m in manifest if m["split"] == "test"])
+    subsets = np.array([m["subset"] for m in manifest if m["split"] == "test"])  # those that were evaluated
     for name in sorted(found, key=lambda n: (kinds.index(found[n]["kind"]), over(found, n, still))):
         r = found[name]
         task = "steady" if flow == DEEPCFD else "any time" if r["query"] else "frame after frame"
@@ -149,8 +200,12 @@ def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]])
             like = r["nmse_per_frame"]["u"] / found[still]["nmse_per_frame"]["u"]
         row: dict[str, Any] = dict(
             section="comparison", flow=flow, row=name, kind=r["kind"], task=task, seeds=r["runs"], weights=r["weights"],
-            steps=r["steps"], rate=r["rate"], validation=r["validation"], one_step_nmse=r["one_step_nmse"],
-            one_step_std=r["one_step_std"], over_identity=over(found, name, still), per_frame_u_over_identity=like,
+            steps=r["steps"], rate=r["rate"], validation=r["validation"],
+            one_step_nmse=None if r["query"] else r["one_step_nmse"],
+            one_step_std=r["one_step_std"] if r["runs"] > 1 and not r["query"] else None,
+            answers_nmse=r["answers_nmse"], over_identity=over(found, name, still), per_frame_u_over_identity=like,
+            median_over_identity=_median(found, name, still),
+            **{f"{f}_over_identity": _of_field(found, name, still, f) for f in r["field_squares"]},
             published_nmse=published,
             published_over_identity=None if r["query"] else ratio,
             rollout_nmse_last=r["rollout_nmse"][-1], rollout_nmse_mean=float(np.mean(r["rollout_nmse"])),
@@ -164,19 +219,34 @@ def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]])
         ledger.row(**row)
         if published is not None:
             ledger.row(**row | {"section": "published"})
-    counts = {part: sum(m["split"] == part for m in manifest) for part in ("train", "validation", "test")}
+    counts = {part: sum(m["split"] == part for m in manifest) for part in ("train", "validation", "test", "failed")}
     ledger.row(section="cases", flow=flow, **counts)
     for m in manifest:
         ledger.row(section="manifest", flow=flow, **m)
 
 
 def _of_subset(found: Rows, name: str, still: str, which: np.ndarray) -> float:
-    """`over` of the test cases of one subset alone; of what is asked for times, its answers over one step of identity
-    would be unlike things: none."""
-    if found[name]["query"]:
-        return math.nan
-    mine, base = (np.asarray(found[n]["case_squares"])[which].sum() for n in (name, still))
+    """`over` of the test cases of one subset alone."""
+    mine, base = (np.asarray(found[n][_part(found, name)])[which].sum() for n in (name, still))
     return float(mine / base)
+
+
+def _median(found: Rows, name: str, still: str) -> float:
+    """The middle of the cases' own ratios: a pooled one is that of the cases that change most."""
+    mine, base = (np.asarray(found[n][_part(found, name)]) for n in (name, still))
+    return float(np.median(mine / base))
+
+
+def _of_field(found: Rows, name: str, still: str, field: str) -> float:
+    """`over` of one field alone; of one step, and so none of what is asked for times."""
+    return (
+        math.nan if found[name]["query"] else found[name]["field_squares"][field] / found[still]["field_squares"][field]
+    )
+
+
+def _part(found: Rows, name: str) -> str:
+    """Of one step, or of all answers of what is asked for times."""
+    return "case_answer_squares" if found[name]["query"] else "case_squares"
 
 
 def check(ledger: Ledger, flow: str, found: Rows) -> None:
@@ -231,15 +301,18 @@ def _near(found: Rows, still: str) -> str:
 
 
 def _cheaper(flow: str, found: Rows) -> list[tuple[str, str]]:
-    """Surrogates whose rollouts cost less than the solver on the fewest cells that is as exact."""
+    """Whether rollouts of the row that the validation chose cost less than the solver on the fewest cells that is as
+    exact; none where what needs no training is as exact."""
     numerical = [r for n, r in found.items() if n.startswith(NUMERICAL)]
 
     def error(r: dict[str, Any]) -> float:
         return float(np.mean(r["rollout_nmse"]))
 
     told = []
-    for name, r in found.items():
-        if r["kind"] != "learned" or not math.isfinite(error(r)):
+    untrained = min(error(r) for r in found.values() if r["kind"] == "baseline")
+    for name in best(found, 1):
+        r = found[name]
+        if not error(r) < untrained:
             continue
         exact = [s["milliseconds_per_step"] for s in numerical if error(s) <= error(r)]
         if exact and r["milliseconds_per_step"] < min(exact):

@@ -14,9 +14,17 @@ SHARES = (0.6, 0.1, 0.3)  # of a tenth of the design: enough cases to test on
 FOLDS = 5
 
 
+def cut(path: Path, out: Path, frames: int, every: int) -> None:
+    """The same cases with at most so many frames, `every` of the file's apart."""
+    dataset = data.open(path)
+    found = [data.case(dataset, i)[1] for i in range(dataset.sizes["case"])]
+    data.write(data.pack([s.isel(time=slice(0, frames * every, every)) for s in found]), out)
+
+
 def split(path: Path, published: bool) -> Path:
     """The same data set with the stratified split and folds, or with the published split. Cases without an answer are
     in no part: they are left out before the others are dealt."""
+    whole = int if "tube" in path.name else round  # as the published code counts what is of frame after frame
     kind = "published" if published else "-".join(f"{100 * s:.0f}" for s in SHARES)
     out = path.with_suffix(f".{kind}.h5")
     if out.exists():
@@ -24,12 +32,12 @@ def split(path: Path, published: bool) -> Path:
     dataset = data.open(path).load()
     solved = _solved(dataset)
     subsets = schema.flag_names(dataset["subset"])[solved].tolist()
-    dealt = {"split": splits.published(subsets) if published else splits.by_case(subsets, SHARES, 0)}
+    dealt = {"split": splits.published(subsets, whole) if published else splits.by_case(subsets, SHARES, 0)}
     dealt |= {f"split_{name}": part for name, part in splits.folds(subsets, FOLDS, 0).items()}
     found = {name: np.full(len(solved), "train", dtype="<U10") for name in dealt}
     for name, part in dealt.items():
         found[name][solved] = part
-    attrs = dataset["split"].attrs
+    attrs = schema.flag_attrs(schema.SPLITS, "part of the split")
     dataset = dataset.assign({name: (("case",), splits.codes(part), attrs) for name, part in found.items()})
     data.write(dataset, out)
     return out

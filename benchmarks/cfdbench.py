@@ -30,6 +30,7 @@ from benchmarks._cfdbench_figures import validation
 from benchmarks._cfdbench_rows import (
     DEEPCFD,
     ENTRIES,
+    EVERY,
     FLOWS,
     PROFILES,
     RATES,
@@ -76,7 +77,10 @@ class Work:
         out = self.sets / (f"{flow}.h5" if self.given.release is not None else f"{flow}-{profile}.h5")
         out.parent.mkdir(parents=True, exist_ok=True)
         if not out.exists() and self.given.release is not None:
-            cfdbench.import_tree(self.given.release, out, flow)
+            whole = out.with_suffix(".whole.h5")
+            if not whole.exists():
+                cfdbench.import_tree(self.given.release, whole, flow)
+            _cfdbench_split.cut(whole, out, STEPS + 1, EVERY.get(flow, 1))
         elif not out.exists():
             cases, share = (10, None) if self.quick else (None, self.given.fraction)
             frames, cells = (6, 32) if self.quick else (STEPS + 1, 64)
@@ -97,28 +101,36 @@ class Work:
             print(f"{flow}: the data hold no {', '.join(missing)}: left out", flush=True)
         return tuple(n for n in wanted if n in held)
 
+    def subset(self, flow: str) -> list[str] | None:
+        return None if flow == DEEPCFD else self.given.subset
+
     def manifest(self, flow: str) -> list[dict[str, Any]]:
-        return _cfdbench_split.manifest(self.data(flow))
+        """Of the subsets that are taken."""
+        every, taken = _cfdbench_split.manifest(self.data(flow)), self.subset(flow)
+        return every if taken is None else [m for m in every if m["subset"] in taken]
 
     # -- training -----------------------------------------------------------------------------------------------
 
     def trained(self, flow: str, chosen: dict[str, Entry], seed: int = 0) -> dict[str, Path]:
         """A run of each row that did not diverge."""
         rates = self.tuned(flow, chosen)
-        plans = {n: e.plan(self.minutes, rates[n], seed, self.fields(flow), flow == DEEPCFD) for n, e in chosen.items()}
+        plans = {n: self._plan(flow, e, 1.0, rates[n], seed) for n, e in chosen.items()}
         return self._train(flow, plans)
 
     def tuned(self, flow: str, chosen: dict[str, Entry]) -> dict[str, float]:
         """The learning rate of each row that has the least validation loss after a short training."""
-        fields, steady = self.fields(flow), flow == DEEPCFD
         plans = {
-            f"{name}, rate {rate:g}": entry.plan(TUNING * self.minutes, rate, 1, fields, steady)
+            f"{name}, rate {rate:g}": self._plan(flow, entry, TUNING, rate, 1)
             for name, entry in chosen.items()
             for rate in RATES
         }
         runs = self._train(flow, plans)
         found = {key: validation(run) for key, run in runs.items()}
         return {n: min(RATES, key=lambda rate: found.get(f"{n}, rate {rate:g}", math.inf)) for n in chosen}
+
+    def _plan(self, flow: str, entry: Entry, share: float, rate: float, seed: int) -> Plan:
+        minutes, subset = share * self.minutes, self.subset(flow)
+        return entry.plan(minutes, rate, seed, self.fields(flow), flow == DEEPCFD, subset)
 
     def _train(self, flow: str, plans: dict[str, Plan]) -> dict[str, Path]:
         """The folder of each plan, once it is carried out, two at a time on a core each; without those that failed."""
@@ -134,8 +146,8 @@ class Work:
                 train({f"{flow}: {n}": Run(plans[n], source, folders[n]) for n in pair}, threads=1)
             except TrainingError as error:
                 name = next((n for n in pair if str(error).startswith(f"{flow}: {n}: ")), None)
-                if name is None:
-                    raise
+                if name is None or "training stopped at step" not in str(error):
+                    raise  # not that it diverged
                 print(f"failed: {error}", flush=True)
                 folders[name].mkdir(parents=True, exist_ok=True)
                 _failed(folders[name]).write_text(f"{error}\n")
@@ -164,6 +176,7 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, help="one part alone")
     parser.add_argument("--flow", nargs="+", choices=(*FLOWS, DEEPCFD), default=[*FLOWS, DEEPCFD])
     parser.add_argument("--row", nargs="+", choices=tuple(ENTRIES | STEADY), help="these rows alone")
+    parser.add_argument("--subset", nargs="+", choices=SUBSETS, help="trained and tested on these alone")
     parser.add_argument("--fraction", type=float, default=SHARE, help="of the published design")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="of training a row, on one core")
     parser.add_argument("--seeds", type=int, default=1, help="of the best three rows of each flow")
@@ -175,6 +188,8 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="a page of each flow beside its runs")
     parser.add_argument("--quick", action="store_true", help="very little of all, nothing written")
     given = parser.parse_args()
+    if given.published_split and given.release is None and given.fraction != 1:
+        parser.error("--published-split: of the whole design; give --release FOLDER or --fraction 1")
     for part in PARTS if given.part is None else (given.part,):
         globals()[part](given)
 
@@ -206,7 +221,7 @@ def table(given: argparse.Namespace) -> None:
         ledger.seeds(*range(given.seeds))
         _cfdbench_figures.rows(ledger, flow, found[flow], work.manifest(flow))
         for name in sorted(set(chosen) - set(runs)):
-            ledger.row(section="diverged", flow=flow, row=name)
+            ledger.row(section="comparison", flow=flow, row=name, kind="learned", task="diverged")
         _cfdbench_figures.check(ledger, flow, found[flow])
         ledger.write(dry=not _standard(given))
         _cfdbench_pictures.worst(work, flow, found[flow], work.runs / f"worst_{flow}.png")
@@ -227,7 +242,8 @@ def table(given: argparse.Namespace) -> None:
 
 def _standard(given: argparse.Namespace) -> bool:
     """Whether these are the table's own settings, so that figures belong in the ledger."""
-    usual = given.fraction == SHARE and given.minutes == MINUTES and given.release is None and given.row is None
+    usual = given.fraction == SHARE and given.minutes == MINUTES and given.release is None
+    usual = usual and given.row is None and given.subset is None
     return usual and not (given.quick or given.pressure or given.published_split or given.published_frames)
 
 

@@ -313,3 +313,15 @@ def test_cases_without_folders_of_subsets_are_of_subset_all(tmp_path, recwarn):
     assert data.schema.flag_names(found["subset"]).tolist() == ["all", "all", "geo"]
     assert [json.loads(t)["folder"] for t in found["source_layout"].values] == ["case0000", "case0010", "case0002"]
     assert not [w for w in recwarn if "left out" in str(w.message)]
+
+
+def test_a_case_without_an_answer_is_left_out_and_the_others_keep_their_numbers(tmp_path):
+    rng = np.random.default_rng(0)
+    made = [cavity(rng, 3 + k, subset="geo", width=0.5 + k, faces=False) for k in range(3)]
+    known = data.pack(made, fields=["u", "v"])
+    rows = known["row_size"].values.copy()
+    shorter = known.isel(frame=slice(int(rows[0]), None))
+    shorter["row_size"] = ("case", np.concatenate([[0], rows[1:]]).astype(known["row_size"].dtype))
+    with pytest.warns(UserWarning, match=r"case 0 \(.*\) has no frames: left out"):
+        target = export_tree(shorter, tmp_path / "out")
+    assert sorted(p.name for p in (target / "geo").iterdir()) == ["case0001", "case0002"]

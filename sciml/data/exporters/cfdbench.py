@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,9 @@ def export_tree(data: Any, folder: str | os.PathLike[str], *, subset: str | Sequ
         for i in chosen:
             word = str(subsets[i])
             number = counts[word] = counts.get(word, -1) + 1
+            if int(dataset["row_size"].values[i]) == 0:
+                warnings.warn(f"export: case {i} ({word}, number {number}) has no frames: left out", stacklevel=2)
+                continue
             _write_case(dataset, layout, i, part / word, number)
         _files.sync(part)
         part.rename(target)
