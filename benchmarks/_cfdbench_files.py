@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -205,6 +206,8 @@ def _peak() -> int:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     _way, _path, _name, _steps = sys.argv[1:]
     _found = {"published": published, "ours": ours}[_way](Path(_path), _name, int(_steps))
     print(json.dumps(_found | {"peak_bytes": _peak()}))

@@ -284,8 +284,8 @@ class LoaderBatches:
             )
         if s.longest > 1:
             raise InputError(
-                f"memory_limit: the training split takes {table.bytes() / 1e9:.1f} GB, more than the limit, and strides "
-                "cannot be read as they are needed; raise the limit"
+                f"memory_limit: the training split takes {table.bytes() / 1e9:.1f} GB, more than the limit, and "
+                "strides cannot be read as they are needed; raise the limit"
             )
         self.e, self.horizon, self.symmetries = e, horizon, tuple(symmetries)
         if e.dtype == "float64" and any(table.dataset[name].dtype != np.float32 for name in e.fields):
