@@ -25,6 +25,14 @@ FLOWS = {
     "cylinder": ("u", "v"),
 }
 SUBSETS = ("bc", "prop", "geo")
+#: cases of the published design, and how many are made of each subset at least: fewer cannot be split
+DESIGN = {
+    "cavity": (50, 84, 25),
+    "tube": (50, 100, 25),
+    "dam": (70, 100, 50),
+    "cylinder": (50, 105, 20),
+}
+LEAST = 10
 #: parameters and distance of frames: as published; of cavity and cylinder a quarter of L/U, and viscosities that the
 #: cells resolve. Published are, of the cavity, 0.1 s, a hundred L/U at 10 m/s, and Reynolds numbers up to 100,000; of
 #: the cylinder 0.1 s, five D/U at 1 m/s, in the code and 0.001 s in the files
