@@ -251,7 +251,8 @@ def table(given: argparse.Namespace) -> None:
             ledger.row(section="comparison", flow=flow, row=name, kind="learned", task="diverged")
         _cfdbench_figures.check(ledger, flow, found[flow])
         ledger.write(dry=not _standard(given))
-        _cfdbench_pictures.worst(work, flow, found[flow], work.runs / f"worst_{flow}.png")
+        folder = DOCS if _standard(given) else work.runs
+        _cfdbench_pictures.worst(work, flow, found[flow], folder / f"cfdbench_worst_{flow}.png")
         if given.report:
             every = [p for several in runs.values() for p in several]
             sciml.report(every, data=work.data(flow), out=work.runs / f"{flow}.html")
@@ -264,7 +265,7 @@ def table(given: argparse.Namespace) -> None:
         folder = DOCS if _standard(given) and everything else work.runs
         _cfdbench_pictures.figures(found, folder / "cfdbench.png")
         _cfdbench_pictures.maps(work, found, folder / "cfdbench_maps.png")
-        print(f"pictures: {folder}; worst cases: {work.runs}")
+        print(f"pictures: {folder}")
 
 
 def _standard(given: argparse.Namespace) -> bool:
