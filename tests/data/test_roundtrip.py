@@ -154,3 +154,13 @@ def test_boundary_values_follow_the_lid():
 def test_what_does_not_fit_together_is_named(make, message):
     with pytest.raises(InputError, match=message):
         make(cavity(np.random.default_rng(0)))
+
+
+def test_the_order_in_which_parts_name_their_fields_does_not_matter():
+    one, two = (cavity(np.random.default_rng(k), n=4) for k in range(2))
+    names = [str(n) for n in data.pack([two]).attrs["fields"].split()]
+    other = data.pack([two]).assign_attrs(fields=" ".join(reversed(names)))
+    joined = data.concat([data.pack([one]), other])
+    assert joined.attrs["fields"].split() == names
+    for name in names:
+        np.testing.assert_array_equal(joined[name].values, data.pack([one, two])[name].values)
