@@ -136,7 +136,7 @@ def _figures(made: Any, entry: dict[str, Any], solvers: Any, runs: list[Path] | 
         "median_case_nmse": float(np.nanmedian(of_cases)), "far": None,
         "validation": None if runs is None else float(np.mean([validation(p) for p in runs])),
         "steps": None if runs is None else float(np.mean([_records(p)[-1]["step"] for p in runs])),
-        "rate": None if runs is None else _rate(runs[0]),
+        "recipe": None if runs is None else _recipe(runs[0]),
     }  # fmt: skip
 
 
@@ -155,9 +155,9 @@ def _records(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def _rate(run: Path) -> float:
+def _recipe(run: Path) -> dict[str, float]:
     recipe = json.loads((run / "config.json").read_text())["training"]["recipe"]
-    return float(recipe["optimiser"]["lr"])
+    return {"batch": int(recipe["batch"]), "rate": float(recipe["optimiser"]["lr"])}
 
 
 def _far(solver: Any, data: Path) -> dict[str, Any] | None:
@@ -200,7 +200,7 @@ def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]])
             like = r["nmse_per_frame"]["u"] / found[still]["nmse_per_frame"]["u"]
         row: dict[str, Any] = dict(
             section="comparison", flow=flow, row=name, kind=r["kind"], task=task, seeds=r["runs"], weights=r["weights"],
-            steps=r["steps"], rate=r["rate"], validation=r["validation"],
+            steps=r["steps"], **(r["recipe"] or {}), validation=r["validation"],
             one_step_nmse=None if r["query"] else r["one_step_nmse"],
             one_step_std=r["one_step_std"] if r["runs"] > 1 and not r["query"] else None,
             answers_nmse=r["answers_nmse"], over_identity=over(found, name, still), per_frame_u_over_identity=like,

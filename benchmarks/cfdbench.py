@@ -5,9 +5,9 @@
 Data are made by this package, two flows at a time: a share of each subset of the published design, of ten cases at
 least, with 21 frames a case, on 64 × 64 cells (or are read from the published release, `--release FOLDER`). One
 stratified split by case. Each row learns from bc, prop and geo together on its own task, frame after frame or any time
-at once, for equally many minutes on one core, two rows at a time; before that each tries the same three learning rates
-for a fifth as long on the flow's own data, and keeps the one with the least validation loss. What is done is kept in
-benchmarks/work/cfdbench (or `--work`), so that an interrupted run goes on.
+at once, for equally many minutes on one core, two rows at a time; before that each tries the same three pairs of batch
+and learning rate for a fifth as long on the flow's own data, and keeps the one with the least validation loss. What is
+done is kept in benchmarks/work/cfdbench (or `--work`), so that an interrupted run goes on.
 
 `--seeds 3` trains the best three rows of each flow anew with other seeds. `--published-split` splits as the published
 code does with its seed 0. `--quick` tries all on very little. The ledger takes what the table's own settings give;
@@ -39,10 +39,10 @@ from benchmarks._cfdbench_rows import (
     FLOWS,
     LEAST,
     PROFILES,
-    RATES,
     STEADY,
     STEPS,
     SUBSETS,
+    TRIALS,
     Entry,
 )
 from benchmarks._ledger import HERE, WORK, Ledger
@@ -57,7 +57,7 @@ PARTS = ("data", "table", "files")
 DOCS = HERE.parent / "docs"
 SHARE, MINUTES = 0.1, 2.0  # of the design, and of training
 BEST = 3  # rows of each flow that further seeds are for
-TUNING = 0.2  # of the minutes of a row, for each learning rate
+TUNING = 0.2  # of the minutes of a row, for each pair of batch and learning rate
 TOGETHER = 2  # rows that learn at the same time, on a core each
 
 
@@ -126,24 +126,23 @@ class Work:
 
     def trained(self, flow: str, chosen: dict[str, Entry], seed: int = 0) -> dict[str, Path]:
         """A run of each row that did not diverge."""
-        rates = self.tuned(flow, chosen)
-        plans = {n: self._plan(flow, e, 1.0, rates[n], seed) for n, e in chosen.items()}
+        tuned = self.tuned(flow, chosen)
+        plans = {n: self._plan(flow, e, 1.0, tuned[n], seed) for n, e in chosen.items()}
         return self._train(flow, plans)
 
-    def tuned(self, flow: str, chosen: dict[str, Entry]) -> dict[str, float]:
-        """The learning rate of each row that has the least validation loss after a short training."""
-        plans = {
-            f"{name}, rate {rate:g}": self._plan(flow, entry, TUNING, rate, 1)
-            for name, entry in chosen.items()
-            for rate in RATES
-        }
-        runs = self._train(flow, plans)
-        found = {key: validation(run) for key, run in runs.items()}
-        return {n: min(RATES, key=lambda rate: found.get(f"{n}, rate {rate:g}", math.inf)) for n in chosen}
+    def tuned(self, flow: str, chosen: dict[str, Entry]) -> dict[str, tuple[int, float]]:
+        """The batch and learning rate of each row that have the least validation loss after a short training."""
 
-    def _plan(self, flow: str, entry: Entry, share: float, rate: float, seed: int) -> Plan:
+        def named(name: str, trial: tuple[int, float]) -> str:
+            return f"{name}, batch {trial[0]}, rate {trial[1]:g}"
+
+        plans = {named(n, t): self._plan(flow, entry, TUNING, t, 1) for n, entry in chosen.items() for t in TRIALS}
+        found = {key: validation(run) for key, run in self._train(flow, plans).items()}
+        return {n: min(TRIALS, key=lambda trial: found.get(named(n, trial), math.inf)) for n in chosen}
+
+    def _plan(self, flow: str, entry: Entry, share: float, trial: tuple[int, float], seed: int) -> Plan:
         minutes, subset = share * self.minutes, self.subset(flow)
-        return entry.plan(minutes, rate, seed, self.fields(flow), flow == DEEPCFD, subset)
+        return entry.plan(minutes, trial, seed, self.fields(flow), flow == DEEPCFD, subset)
 
     def _train(self, flow: str, plans: dict[str, Plan]) -> dict[str, Path]:
         """The folder of each plan, once it is carried out, two at a time on a core each; without those that failed."""

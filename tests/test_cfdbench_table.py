@@ -18,7 +18,8 @@ def row(kind, one, rollout, ms=1.0, restarts=True, runs=1, std=0.0):
         "nmse_per_frame": {"u": one} if restarts else {}, "answers_nmse": 0.75 * rollout,
         "rollout_nmse": [rollout / 2, rollout], "rollout_of_u": {"mse": [1.0, 2.0], "mae": [0.1, 0.2]},
         "milliseconds_per_step": ms, "weights": 10, "worst_case": "3",
-        "worst_case_nmse": 1.0, "median_case_nmse": 0.5, "validation": one, "steps": 100, "rate": 1e-3, "far": None,
+        "worst_case_nmse": 1.0, "median_case_nmse": 0.5, "validation": one, "steps": 100,
+        "recipe": {"batch": 4, "rate": 1e-3}, "far": None,
     }  # fmt: skip
 
 
@@ -120,6 +121,6 @@ def test_every_row_is_an_operator_with_options_that_it_takes():
     for entry in (ENTRIES | STEADY).values():
         cls = registry.operators.get(entry.operator)
         assert set(entry.options) <= set(cls.options())
-        plan = entry.plan(1.0, 1e-3, 0, ("u", "v"))
+        plan = entry.plan(1.0, (4, 1e-3), 0, ("u", "v"))
         assert plan.from_json(plan.to_json()) == plan
     assert set(PUBLISHED) - {"persistence"} <= set(ENTRIES)

@@ -31,8 +31,6 @@ from sciml.training.samples import CaseTable, open_data, table
 from sciml.training.stepping import Autoregressive, Query, Steady, Stepping
 from sciml.training.trainer import Trainer
 
-VALIDATION_ITEMS = 256  # validation stays a small part of the run
-
 
 @dataclass
 class Fitted:
@@ -126,7 +124,7 @@ def fit_operator(
         raise InputError(f"data: no case of the split has the frames that {encoding.stepping!r} and {objective!r} need")
     validate = None
     if held is not None and held.cases:
-        known = MemoryBatches(held.thin(), encoding, batch_size=64, shuffle=False, most=VALIDATION_ITEMS)
+        known = MemoryBatches(held.thin(), encoding, batch_size=64, shuffle=False, most=recipe.validation_items)
         validate = Validation(encoding, known) if len(known) else None
     if not any(p.requires_grad for p in operator.parameters()):
         raise InputError(f"surrogate: the {cls.name} has no weights to train")

@@ -150,6 +150,7 @@ class Recipe(Settings):
         precision: "bfloat16" runs the model under autocast; weights, losses and Fourier transforms stay float32.
         keep: "last" or "best" (by validation): which weights the trained model gets.
         validate_every: steps between validations (0: about twenty times during the run).
+        validation_items: of the validation split at most, evenly chosen: validation stays a small part of the run.
         patience: validations without improvement after which training stops (0: never).
         seed: of initial weights, order of batches and augmentation.
 
@@ -167,6 +168,7 @@ class Recipe(Settings):
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     keep: Literal["last", "best"] = "last"
     validate_every: int = 0
+    validation_items: int = 256
     patience: int = 0
     seed: int = 0
 
@@ -174,6 +176,7 @@ class Recipe(Settings):
         super().__post_init__()
         self._range("batch", 1)
         self._range("validate_every", 0)
+        self._range("validation_items", 1)
         self._range("patience", 0)
         self._range("seed", 0, 2**63 - 1)
 

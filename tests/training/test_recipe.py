@@ -51,6 +51,7 @@ recipes = st.builds(
     precision=st.sampled_from(("float32", "float64", "bfloat16")),
     keep=st.sampled_from(("last", "best")),
     validate_every=st.integers(0, 10**6),
+    validation_items=st.integers(1, 10**6),
     patience=st.integers(0, 100),
     seed=st.integers(0, 2**63 - 1),
 )  # fmt: skip

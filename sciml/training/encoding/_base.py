@@ -133,8 +133,10 @@ class Encoding(ABC):
         for cases in (table.cases, *([symmetry.case(c) for c in table.cases] for symmetry in symmetries)):
             for stride in range(1, stepping.longest + 1):
                 rows += [feature_table(c, t, stride * dt, known) for c, t, dt in zip(cases, times, dts, strict=True)]
-        if stepping.longest > 1 and np.array_equal(*(feature_table(table.cases[0], times[0][:1], k * dts[0], known)
-                                                     for k in (1, 2))):  # fmt: skip
+        if stepping.longest > 1 and np.array_equal(
+            feature_table(table.cases[0], times[0][:1], dts[0], known),
+            feature_table(table.cases[0], times[0][:1], 2 * dts[0], known),
+        ):
             raise InputError(f"stepping: strides need a problem whose features tell the step, {problem.name}'s do not")
         functions = cls._functions(table.cases, problem)
         feature = FeatureScaler.fit(known, np.concatenate(rows)) if known else FeatureScaler((), *[np.zeros(0)] * 4)
