@@ -8,6 +8,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ import torch
 from benchmarks._cfdbench_rows import DEEPCFD, FLOWS, PUBLISHED, STEPS
 from benchmarks._ledger import Ledger, quantiles, source
 from sciml import evaluate, load
-from sciml.errors import InputError
 from sciml.evaluation import certificate
 from sciml.solvers import Surrogate, references
 from sciml.training.checkpoint import replace_bytes
@@ -41,12 +41,14 @@ def figures(work: Any, flow: str, runs: Mapping[str, list[Path]]) -> Rows:
     solvers: dict[str, Any] = {name: [load(p) for p in several] for name, several in runs.items()}
     if flow != DEEPCFD and work.given.release is None:
         held = table(open_data(work.data(flow))[0], "test", work.fields(flow))
-        solvers |= _solvers(held)
+        solvers |= references.references(
+            held.problem, held.support(0), held.cases, (Fraction(1, 8), *references.SHARES)
+        )
     with one_core():
         made = evaluate(
             solvers, work.data(flow), steps=STEPS, starts=("0",), subset=work.subset(flow), examples=0, progress=True
         )
-    labels = {n: m["case"] for n, m in enumerate(work.manifest(flow))}
+    labels = {m["number"]: m["case"] for m in work.manifest(flow)}
     found = {
         entry["name"]: _figures(made, entry, solvers.get(entry["name"]), runs.get(entry["name"]), labels)
         for entry in made.summary["rows"]
@@ -55,22 +57,6 @@ def figures(work: Any, flow: str, runs: Mapping[str, list[Path]]) -> Rows:
         found[name]["far"] = _far(solvers[name][0], work.data(flow))
     replace_bytes(place, json.dumps({"key": key, "rows": found}).encode())
     return found
-
-
-def _solvers(held: Any) -> dict[str, Any]:
-    """The reference on fewer cells: those that every report has, and an eighth."""
-    support = held.support(0)
-    few = tuple(n // 8 for n in support.shape)
-    coarse = references.reference(held.problem, few)
-    found = {f"{NUMERICAL}{references.sized(few)}": coarse} if coarse is not None and _takes(coarse, held.cases) else {}
-    return found | references.references(held.problem, support, held.cases)
-
-
-def _takes(solver: Any, cases: Any) -> bool:
-    try:
-        return all(solver.fit(case) is not None for case in cases)
-    except InputError:
-        return False
 
 
 @contextlib.contextmanager

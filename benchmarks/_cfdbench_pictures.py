@@ -164,8 +164,8 @@ def maps(work: Any, found: dict[str, Rows], out: Path) -> None:
         name = best(found[flow], 1)[0]
         r = found[flow][name]
         dataset = data.open(work.data(flow))
-        split, subset = (schema.flag_names(dataset[n]) for n in ("split", "subset"))
-        test = np.flatnonzero(split == "test")
+        subset = schema.flag_names(dataset["subset"])
+        test = [m["number"] for m in work.manifest(flow) if m["split"] == "test"]  # those that were evaluated
         error = np.asarray(r["case_squares"]) / np.asarray(r["case_labels"])
         parameters = str(dataset.attrs["parameters"]).split()
         colours = LogNorm(error.min(), error.max() * 1.001)

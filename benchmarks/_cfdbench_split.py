@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,13 @@ def cut(path: Path, out: Path, frames: int, every: int) -> None:
     data.write(data.pack([s.isel(time=slice(0, frames * every, every)) for s in found]), out)
 
 
-def split(path: Path, published: bool) -> Path:
+def split(path: Path, published: bool, whole: Callable[[float], int] = round) -> Path:
     """The same data set with the stratified split and folds, or with the published split. Cases without an answer are
-    in no part: they are left out before the others are dealt."""
-    whole = int if "tube" in path.name else round  # as the published code counts what is of frame after frame
+    in no part: they are left out before the others are dealt.
+
+    Args:
+        whole: of the published split, from a share to a number of cases.
+    """
     kind = "published" if published else "-".join(f"{100 * s:.0f}" for s in SHARES)
     out = path.with_suffix(f".{kind}.h5")
     if out.exists():
@@ -44,7 +48,8 @@ def split(path: Path, published: bool) -> Path:
 
 
 def manifest(path: Path) -> list[dict[str, Any]]:
-    """Of each case its label, subset, part of the split ("failed": none), fold, and the hash of its content."""
+    """Of each case its number in the file, label, subset, part of the split ("failed": none), fold, and the hash of its
+    content."""
     dataset = data.open(path)
     named = {n: schema.flag_names(dataset[n]) for n in ("subset", "split")}
     named["split"] = np.where(_solved(dataset), named["split"], "failed")
@@ -54,7 +59,7 @@ def manifest(path: Path) -> list[dict[str, Any]]:
     digests = np.asarray(dataset["sha256"].values)
     labels = [data.case(dataset, i)[0].label for i in range(dataset.sizes["case"])]
     return [
-        {"case": labels[i], **{k: str(v[i]) for k, v in named.items()}, "sha256": _hex(digests[i])}
+        {"number": i, "case": labels[i], **{k: str(v[i]) for k, v in named.items()}, "sha256": _hex(digests[i])}
         for i in range(len(labels))
     ]
 

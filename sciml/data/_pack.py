@@ -207,11 +207,9 @@ def concat(
     if told:
         parts = [part.assign_attrs(quantities=" ".join(told)) for part in parts]
     first = parts[0]
-    names = str(first.attrs.get("fields"))  # in whatever order the others name them
-    parts = [
-        part.assign_attrs(fields=names)
-        if sorted(str(part.attrs.get("fields")).split()) == sorted(names.split())
-        else part
+    names = str(first.attrs.get("fields"))
+    parts = [  # in whatever order they name their fields
+        part.assign_attrs(fields=names) if set(str(part.attrs.get("fields")).split()) == set(names.split()) else part
         for part in parts
     ]
     for part in parts[1:]:

@@ -45,9 +45,11 @@ def reference(problem: Problem, counts: Sequence[int], full: bool = False) -> Gr
     return None
 
 
-def references(problem: Problem, template_support: Support, cases: Iterable[Case] = ()) -> dict[str, Solver]:
-    """Solvers at a quarter, a half, three quarters and all of the data's resolution, by the names of their rows. The
-    last one shows what a restart from the data loses, and what such data cost.
+def references(
+    problem: Problem, template_support: Support, cases: Iterable[Case] = (), shares: Sequence[Fraction] = SHARES
+) -> dict[str, Solver]:
+    """Solvers at these shares of the data's resolution, by the names of their rows. The last one, at all of it, shows
+    what a restart from the data loses, and what such data cost.
 
     Empty where the data live on nodes, and where no solver supports the problem. Left out are resolutions that are too
     coarse for a body in any of the cases.
@@ -56,7 +58,7 @@ def references(problem: Problem, template_support: Support, cases: Iterable[Case
         return {}
     cases = list(cases)
     found: dict[str, Solver] = {}
-    for share in SHARES:
+    for share in shares:
         whole = share == 1
         counts = tuple(n if whole else max(FEWEST, round(n * share / 4) * 4) for n in template_support.shape)
         if whole or counts != template_support.shape:
