@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sciml.cli._plan import Plan, surrogate_settings
-from sciml.training.augmentations import Subsample
+from sciml.training.augmentations import Mirror, Subsample
 from sciml.training.losses import Nmse
 from sciml.training.objectives import Supervised
 from sciml.training.optimisers import AdamW
@@ -64,6 +64,7 @@ class Entry:
         query: whether it is asked for times, given how a case begins; else frame after frame.
         strides: frames that a step may span in training.
         changes: of the recipe.
+        flows: that it is a row of; all, where nothing is said.
     """
 
     operator: str
@@ -71,6 +72,7 @@ class Entry:
     query: bool = False
     strides: int = 1
     changes: Mapping[str, Any] = field(default_factory=dict)
+    flows: tuple[str, ...] = tuple(FLOWS)
 
     def plan(
         self, minutes: float, trial: tuple[int, float], seed: int, fields: tuple[str, ...], steady: bool = False,
@@ -114,4 +116,11 @@ ENTRIES = {
     "Transformer, jitter": Entry("transformer", {"jitter": 2}),
     "U-Net, strides": Entry("unet", {"width": 24, "patch": 2}, strides=8),
     "FNO, strides": Entry("fno", {"width": 24, "modes": (12, 12), "layers": 4, "padding": 0.1, "patch": 2}, strides=8),
-}
+    "U-Net, mirrored": Entry(
+        "unet", {"width": 24, "patch": 2}, changes={"augmentations": (Mirror(),)}, flows=("cylinder",)
+    ),
+    "FNO, mirrored": Entry(
+        "fno", {"width": 24, "modes": (12, 12), "layers": 4, "padding": 0.1, "patch": 2},
+        changes={"augmentations": (Mirror(),)}, flows=("cylinder",),
+    ),
+}  # fmt: skip
