@@ -29,7 +29,14 @@ from pathlib import Path
 from typing import Any
 
 import sciml
-from benchmarks import _cfdbench_figures, _cfdbench_files, _cfdbench_pictures, _cfdbench_split, _deepcfd
+from benchmarks import (
+    _cfdbench_figures,
+    _cfdbench_files,
+    _cfdbench_pictures,
+    _cfdbench_split,
+    _cfdbench_twins,
+    _deepcfd,
+)
 from benchmarks._cfdbench_figures import validation
 from benchmarks._cfdbench_rows import (
     DEEPCFD,
@@ -249,6 +256,8 @@ def table(given: argparse.Namespace) -> None:
             found[flow] = _cfdbench_figures.figures(work, flow, runs)
         ledger.seeds(*range(given.seeds))
         _cfdbench_figures.rows(ledger, flow, found[flow], work.manifest(flow))
+        if flow != DEEPCFD:
+            _cfdbench_twins.rows(ledger, flow, found[flow], work.data(flow), work.manifest(flow))
         for name in sorted(set(chosen) - set(runs)):
             ledger.row(section="comparison", flow=flow, row=name, kind="learned", task="diverged")
         _cfdbench_figures.check(ledger, flow, found[flow])
