@@ -90,14 +90,14 @@ class TubeFlow(PDEProblem):
         return Scales(length, length / speed, fields, velocity=speed, pressure=pressure)
 
     def features(self, case: Case, time: float, time_step: float) -> dict[str, float]:
-        """log₁₀ of Re, of the densities' and viscosities' ratios and of the step in units of d/U; how long the tube is
-        in diameters."""
+        """log₁₀ of Re, of the densities' and viscosities' ratios, of the step in units of L/U (the share of the tube that
+        is crossed in it) and of the length L in diameters."""
         return {
             "log10_reynolds": math.log10(self.reynolds(case)),
             "log10_density_ratio": math.log10(case.density / case.air_density),
             "log10_viscosity_ratio": math.log10(case.viscosity / case.air_viscosity),
-            "log10_step": math.log10(time_step / self.scales(case).time),
-            "length_over_diameter": case.length / case.diameter,
+            "log10_step": math.log10(time_step * case.inlet_velocity / case.length),
+            "log10_length_over_diameter": math.log10(case.length / case.diameter),
         }
 
     def initial_state(self, case: Case, grid: Grid) -> dict[str, np.ndarray]:
