@@ -90,8 +90,8 @@ class TubeFlow(PDEProblem):
         return Scales(length, length / speed, fields, velocity=speed, pressure=pressure)
 
     def features(self, case: Case, time: float, time_step: float) -> dict[str, float]:
-        """log₁₀ of Re, of the densities' and viscosities' ratios, of the step in units of L/U (the share of the tube that
-        is crossed in it) and of the length L in diameters."""
+        """log₁₀ of Re, of the densities' and viscosities' ratios, of the step in units of L/U (the share of the tube
+        that is crossed in it) and of the length L in diameters."""
         return {
             "log10_reynolds": math.log10(self.reynolds(case)),
             "log10_density_ratio": math.log10(case.density / case.air_density),
