@@ -197,7 +197,7 @@ def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]])
             rollout_nmse_last=r["rollout_nmse"][-1], rollout_nmse_mean=float(np.mean(r["rollout_nmse"])),
             rollout_nmse_last_over_identity=r["rollout_nmse"][-1] / found[still]["rollout_nmse"][-1],
             **{f"rollout_{k}_of_u_last": v[-1] for k, v in r["rollout_of_u"].items()},
-            **{f"over_identity_{s}": _of_subset(found, name, still, subsets == s) for s in dict.fromkeys(subsets)},
+            **{f"over_identity_{s}": of_cases(found, name, still, subsets == s) for s in dict.fromkeys(subsets)},
             median_case_nmse=r["median_case_nmse"], worst_case_nmse=r["worst_case_nmse"], worst_case=r["worst_case"],
             milliseconds_per_step=r["milliseconds_per_step"], **{f"far_{k}": v for k, v in (r["far"] or {}).items()},
         )  # fmt: skip
@@ -211,8 +211,8 @@ def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]])
         ledger.row(section="manifest", flow=flow, **m)
 
 
-def _of_subset(found: Rows, name: str, still: str, which: np.ndarray) -> float:
-    """`over` of the test cases of one subset alone."""
+def of_cases(found: Rows, name: str, still: str, which: np.ndarray) -> float:
+    """`over` of some of the test cases alone."""
     mine, base = (np.asarray(found[n][_part(found, name)])[which].sum() for n in (name, still))
     return float(mine / base)
 

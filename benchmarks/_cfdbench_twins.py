@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks._cfdbench_figures import of_cases
 from benchmarks._ledger import Ledger
 from sciml import data
 from sciml.training.samples import cases_of, feature_table, features
@@ -39,10 +40,8 @@ def rows(ledger: Ledger, flow: str, found: dict[str, Any], path: Path, manifest:
         ledger.row(section="twins", flow=flow, test=labels[number], train=twin)
     test = [m["number"] for m in manifest if m["split"] == "test"]
     alone = np.array([n not in same for n in test])
-    still = found["persistence"]
     for name, r in found.items():
-        part = "case_answer_squares" if r["query"] else "case_squares"
-        mine, base = (np.asarray(f[part])[alone].sum() for f in (r, still))
         if r["kind"] != "solver":
-            ratio = float(mine / base) if np.isfinite(mine) else None
-            ledger.row(section="without twins", flow=flow, row=name, cases=int(alone.sum()), over_identity=ratio)
+            ratio = of_cases(found, name, "persistence", alone)
+            ledger.row(section="without twins", flow=flow, row=name, cases=int(alone.sum()),
+                       over_identity=ratio if np.isfinite(ratio) else None)  # fmt: skip

@@ -239,10 +239,8 @@ def table(given: argparse.Namespace) -> None:
     """Every row on every flow; each flow is written as soon as it is done."""
     work, found, began = Work(given), {}, time.monotonic()
     for flow in given.flow:
-        entries = STEADY if flow == DEEPCFD else ENTRIES
-        chosen = {
-            n: e for n, e in entries.items() if flow in (*e.flows, DEEPCFD) and (given.row is None or n in given.row)
-        }
+        entries = STEADY if flow == DEEPCFD else {n: e for n, e in ENTRIES.items() if flow in e.flows}
+        chosen = {n: e for n, e in entries.items() if given.row is None or n in given.row}
         if not chosen:
             continue
         ledger = Ledger("cfdbench", part=flow, threads=1)
