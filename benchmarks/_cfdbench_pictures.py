@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
 from benchmarks._cfdbench_figures import NUMERICAL, STILL, Rows, best, over
@@ -112,6 +112,11 @@ def _cost(axes: Any, here: Rows) -> dict[str, Any]:
             axes.loglog(mean, cost, "P", color=_style.INK, ms=6)
             axes.annotate(name.removeprefix(NUMERICAL), (mean, cost), fontsize=7, xytext=(4, 3),
                           textcoords="offset points")  # fmt: skip
+    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        if high < 100 * low:
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
     _style.caption(axes, "", "mean NMSE of rollouts (+ the solver on fewer cells)", "")
     return handles
 
@@ -201,10 +206,24 @@ def _map(axes: Any, dataset: Any, vary: list[str], members: Any, held: list, err
     x = dataset[vary[0]].values
     if len(vary) == 2:
         y = dataset[vary[1]].values
-        axes.loglog(x[members], y[members], ".", color="#9ca3af", ms=5)
+        axes.plot(x[members], y[members], ".", color="#9ca3af", ms=5)
         axes.scatter(x[own], y[own], c=values, s=70, norm=colours, cmap="viridis", edgecolors=_style.INK)
     else:
-        axes.loglog(x[members], np.full(len(members), colours.vmin), "|", color="#9ca3af", ms=8)
+        y = error
+        axes.plot(x[members], np.full(len(members), colours.vmin), "|", color="#9ca3af", ms=8)
         axes.scatter(x[own], values, c=values, s=70, norm=colours, cmap="viridis", edgecolors=_style.INK)
+    _scale(axes, "x", x[members])
+    _scale(axes, "y", y[members] if len(vary) == 2 else y)
     axes.set_xlabel(vary[0].replace("_", " "))
     axes.set_ylabel(vary[1].replace("_", " ") if len(vary) == 2 else "NMSE of one step")
+
+
+def _scale(axes: Any, axis: str, values: np.ndarray) -> None:
+    """Logarithmic where values span half a decade and more."""
+    if values.min() > 0 and values.max() >= 3 * values.min():
+        axes.set(**{f"{axis}scale": "log"})
+        own = axes.xaxis if axis == "x" else axes.yaxis
+        if values.max() < 100 * values.min():
+            own.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            own.set_major_formatter("{x:g}")
+        own.set_minor_formatter(NullFormatter())

@@ -329,7 +329,7 @@ class LoaderBatches:
             scale, offset = self.multiplier[index][:, None], self.offset[index][:, None]
             parts = []
             for name in ("state", "target"):
-                values = (torch.as_tensor(np.ascontiguousarray(raw[name])).to(scale.dtype) - offset) / scale
+                values = torch.as_tensor(raw[name]).to(scale.dtype).sub_(offset).div_(scale)  # a buffer of this batch
                 if given.mask is not None:
                     values = torch.where(given.mask[:, None] > 0, values, torch.zeros((), dtype=values.dtype))
                 parts.append(values)

@@ -29,10 +29,11 @@ _TINY = 1e-30
 
 
 def _weight(a: Tensor, mask: Tensor | None, weights: Tensor | None) -> Tensor:
-    """Σ-normalised cell weights (batch or 1, 1, *space) in the dtype of `a`."""
-    w = torch.ones((1, 1, *a.shape[2:]), dtype=a.dtype, device=a.device)
+    """Σ-normalised cell weights (batch or 1, 1, *space) in the dtype of `a`; one number where all are equal."""
     if mask is None and weights is None:
-        return w / w.numel()
+        count = max(int(a[0, 0].numel()), 1)
+        return torch.full((1,) * a.ndim, 1.0 / count, dtype=a.dtype, device=a.device)
+    w = torch.ones((1, 1, *a.shape[2:]), dtype=a.dtype, device=a.device)
     for factor in (mask, weights):
         if factor is not None:
             w = w * factor.to(a.dtype)
@@ -48,6 +49,8 @@ def _prepare(p: Tensor, t: Tensor, mask: Tensor | None, weights: Tensor | None) 
     dtype = torch.promote_types(torch.promote_types(p.dtype, t.dtype), torch.float32)
     p, t = p.to(dtype), t.to(dtype)
     w = _weight(t, mask, weights)
+    if mask is None and weights is None:  # all cells count alike: nothing is to be left out
+        return p, t, w
     inside = w > 0
     zero = torch.zeros((), dtype=dtype, device=p.device)
     return torch.where(inside, p, zero), torch.where(inside, t, zero), w
@@ -55,6 +58,8 @@ def _prepare(p: Tensor, t: Tensor, mask: Tensor | None, weights: Tensor | None) 
 
 def _square(a: Tensor, w: Tensor) -> Tensor:
     """‖a‖² of each sample: (batch,)."""
+    if w.numel() == 1:  # equal weights: one pass over the values less, and as many in the gradient
+        return a.square().flatten(1).sum(1) * w.flatten()
     return (w * a**2).flatten(1).sum(1)
 
 
