@@ -1,4 +1,4 @@
-"""Figures of the CFDBench table: errors of each row, checks, and the picture."""
+"""Figures of the CFDBench table: errors of each row."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks._cfdbench_rows import DEEPCFD, FLOWS, PUBLISHED, STEPS
-from benchmarks._ledger import Ledger, quantiles, source
+from benchmarks._cfdbench_rows import DEEPCFD, PUBLISHED, STEPS
+from benchmarks._ledger import Ledger, source
 from sciml import evaluate, load
 from sciml.evaluation import certificate
 from sciml.solvers import Surrogate, references
@@ -26,7 +26,7 @@ from sciml.training.samples import open_data, table
 Rows = dict[str, dict[str, Any]]
 STILL = {True: "mean field", False: "persistence"}  # what a steady and an unsteady task is held against
 NUMERICAL = "reference "  # how rows of the solver on fewer cells are called
-RESAMPLED = 2000  # draws of test cases, for intervals
+OWN = ("U-Net", "FNO")  # rows of this package's own that stand beside the published figures
 
 
 def figures(work: Any, flow: str, runs: Mapping[str, list[Path]]) -> Rows:
@@ -203,7 +203,7 @@ def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]])
         )  # fmt: skip
         row = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
         ledger.row(**row)
-        if published is not None:
+        if published is not None or (name in OWN and flow != DEEPCFD):
             ledger.row(**row | {"section": "published"})
     counts = {part: sum(m["split"] == part for m in manifest) for part in ("train", "validation", "test", "failed")}
     ledger.row(section="cases", flow=flow, **counts)
@@ -233,76 +233,3 @@ def _of_field(found: Rows, name: str, still: str, field: str) -> float:
 def _part(found: Rows, name: str) -> str:
     """Of one step, or of all answers of what is asked for times."""
     return "case_answer_squares" if found[name]["query"] else "case_squares"
-
-
-def check(ledger: Ledger, flow: str, found: Rows) -> None:
-    """What the goals ask of one flow: of the row that the validation chose, with the interval that other test cases
-    would give."""
-    steady = flow == DEEPCFD
-    still, name = STILL[steady], best(found, 1)[0]
-    least = min((n for n in found if found[n]["kind"] == "learned"), key=lambda n: over(found, n, still))
-    note = f"{name}, chosen by its validation loss; next {_near(found, still)}"
-    if least != name:
-        note += f"; least on the test {least} {over(found, least, still):.3g}"
-    if steady:
-        note += "; NMSE of each of the three fields over the fluid, averaged"
-    ledger.check(
-        "deepcfd_best_over_mean_field" if steady else f"best_over_identity_{flow}", over(found, name, still),
-        _near(found, still), spread=_spread(found, name, still), note=note,
-    )  # fmt: skip
-
-
-def across(ledger: Ledger, found: dict[str, Rows]) -> None:
-    """What the goals ask of the four flows together."""
-    if not set(FLOWS) <= set(found):
-        return
-    ratios, last, cheaper = {}, {}, []
-    for flow in FLOWS:
-        here = found[flow]
-        name = best(here, 1)[0]
-        ratios[flow] = over(here, name, "persistence")
-        last[flow] = (here[name]["rollout_nmse"][-1] / here["persistence"]["rollout_nmse"][-1], name)
-        cheaper += _cheaper(flow, here)
-    told = ", ".join(f"{flow} {value:.3g}" for flow, value in ratios.items())
-    ledger.check("best_over_identity_three_flows_far", sorted(ratios.values())[2], told, note=told)
-    worst = max(last, key=lambda flow: last[flow][0] if math.isfinite(last[flow][0]) else math.inf)
-    told = ", ".join(f"{flow} {value:.2g} ({name})" for flow, (value, name) in last.items())
-    ledger.check("rollout_20_best_over_identity_worst_flow", last[worst][0], told,
-                 note=f"step {STEPS} of rollouts from the first frame, rows chosen by validation: {told}")  # fmt: skip
-    told = "; ".join(t for _, t in cheaper) or "none is"
-    ledger.check("flows_where_a_surrogate_is_cheaper_than_the_solver_at_equal_error",
-                 float(len({flow for flow, _ in cheaper})), told, note=told)  # fmt: skip
-    ledger.check("ddp_two_process_loss_difference", None, "training in several processes is not built yet",
-                 "not_run")  # fmt: skip
-
-
-def _spread(found: Rows, name: str, still: str) -> dict[str, Any]:
-    """Quantiles of the ratio over test cases drawn with replacement."""
-    square, base = (np.asarray(found[n]["case_squares"]) for n in (name, still))
-    drawn = np.random.default_rng(0).integers(0, len(square), (RESAMPLED, len(square)))
-    ratio = square[drawn].sum(1) / base[drawn].sum(1)
-    return quantiles(ratio.tolist(), f"{len(square)} test cases, drawn anew {RESAMPLED} times", 0.05, 0.95)
-
-
-def _near(found: Rows, still: str) -> str:
-    return ", ".join(f"{n} {over(found, n, still):.3g}" for n in best(found, 4)[1:])
-
-
-def _cheaper(flow: str, found: Rows) -> list[tuple[str, str]]:
-    """Whether rollouts of the row that the validation chose cost less than the solver on the fewest cells that is as
-    exact; none where what needs no training is as exact."""
-    numerical = [r for n, r in found.items() if n.startswith(NUMERICAL)]
-
-    def error(r: dict[str, Any]) -> float:
-        return float(np.mean(r["rollout_nmse"]))
-
-    told = []
-    untrained = min(error(r) for r in found.values() if r["kind"] == "baseline")
-    for name in best(found, 1):
-        r = found[name]
-        if not error(r) < untrained:
-            continue
-        exact = [s["milliseconds_per_step"] for s in numerical if error(s) <= error(r)]
-        if exact and r["milliseconds_per_step"] < min(exact):
-            told.append((flow, f"{flow}: {name} {r['milliseconds_per_step']:.1f} ms against {min(exact):.1f} ms"))
-    return told

@@ -69,16 +69,17 @@ def _bars(axes: Any, flow: str, here: Rows) -> None:
     still = STILL[flow == DEEPCFD]
     shown = [n for n in here if here[n]["kind"] != "solver" and n != still]
     order = sorted(shown, key=lambda n: -over(here, n, still))
-    values = [over(here, n, still) for n in order]
-    hatches = ["///" if here[n]["query"] else "" for n in order]
-    axes.barh(range(len(order)), values, color=[_look(n)[0] for n in order], height=0.7, hatch=hatches, edgecolor="w")
+    for k, name in enumerate(order):
+        colour, marker = _look(name)
+        axes.plot(over(here, name, still), k, marker, color=colour, ms=7,
+                  mfc="none" if here[name]["query"] else colour)  # fmt: skip
     axes.set_xscale("log")
-    axes.set_xlim(left=0.5 * min(v for v in values if v > 0))
-    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks(range(len(order)), order, fontsize=8)
     axes.axvline(1.0, color=_style.INK, lw=0.8, ls="--")
-    any_time = "\n(hatched: any time, over rollouts of identity)" if any(hatches) else ""
-    _style.caption(axes, flow, f"NMSE over that of {still}{any_time}", "")
+    _ticks(axes.xaxis, *axes.get_xlim())
+    any_time = any(here[n]["query"] for n in order)
+    more = "\n(open: any time, over rollouts of persistence)" if any_time else ""
+    _style.caption(axes, flow, f"NMSE over that of {still}{more}", "")
 
 
 def _growth(axes: Any, here: Rows) -> dict[str, Any]:
@@ -95,7 +96,7 @@ def _growth(axes: Any, here: Rows) -> dict[str, Any]:
         elif np.isfinite(errors[-1]):
             axes.annotate(name.removeprefix(NUMERICAL), (len(errors), errors[-1]), fontsize=6.5, va="center")
     axes.set_xlim(right=STEPS * 1.25)
-    _style.caption(axes, "", "rollout step", "")
+    _style.caption(axes, "", f"rollout step (curves end at NMSE {CEILING:g})", "")
     return handles
 
 
@@ -103,34 +104,34 @@ def _cost(axes: Any, here: Rows) -> dict[str, Any]:
     handles = {}
     for name, r in here.items():
         mean, cost = float(np.mean(r["rollout_nmse"])), r["milliseconds_per_step"]
-        if not math.isfinite(mean) or mean > CEILING or mean <= 0 or r["kind"] == "baseline":
+        if not math.isfinite(mean) or mean > CEILING or mean <= 0 or cost <= 0:
             continue
+        colour, marker = _look(name)
         if r["kind"] == "learned":
-            colour, marker = _look(name)
             (handles[name],) = axes.loglog(mean, cost, marker, color=colour, ms=5.5)
         else:
-            axes.loglog(mean, cost, "P", color=_style.INK, ms=6)
+            solver = r["kind"] == "solver"
+            axes.loglog(mean, cost, "P" if solver else marker, color=_style.INK if solver else colour, ms=6)
             axes.annotate(name.removeprefix(NUMERICAL), (mean, cost), fontsize=7, xytext=(4, 3),
                           textcoords="offset points")  # fmt: skip
-    for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
-        if high < 100 * low:
-            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            axis.set_major_formatter("{x:g}")
-            axis.set_minor_formatter(NullFormatter())
-    _style.caption(axes, "", "mean NMSE of rollouts (+ the solver on fewer cells)", "")
+    for axis, ends in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        _ticks(axis, *ends)
+    _style.caption(axes, "", "mean NMSE of rollouts\n(+ the solver on at most 64 × 64 cells, × untrained)", "")
     return handles
 
 
 @_style.style()
 def worst(work: Any, flow: str, found: Rows, out: Path) -> None:
-    """Each row's worst case, at the last frame that was asked for: truth, answer, error, by speed."""
+    """Each row's worst case, at the last frame that was asked for: truth, answer, error, by the share of water where
+    there is one, else by speed."""
     path, names = work.data(flow), [n for n, r in found.items() if r["kind"] == "learned" and r["worst_run"]]
     dataset = data.open(path)
     labels = [data.case(dataset, i)[0].label for i in range(dataset.sizes["case"])]
     figure = Figure(figsize=(9.0, 1.2 * len(names) + 0.4), layout="constrained")
     axes = figure.subplots(len(names), 3, squeeze=False)
-    for a, title in zip(axes[0], ("reference", "answer", "error"), strict=True):
-        a.set_title(f"{title}: speed" if title != "error" else "error: length of the difference")
+    what = "share of water" if "alpha" in dataset else "speed"
+    for a, title in zip(axes[0], (f"reference: {what}", f"answer: {what}", "size of the difference"), strict=True):
+        a.set_title(title)
     for line, name in zip(axes, names, strict=True):
         r = found[name]
         case, truth = data.case(dataset, labels.index(r["worst_case"]))
@@ -151,16 +152,21 @@ def worst(work: Any, flow: str, found: Rows, out: Path) -> None:
         told = f"{name}\n{r['worst_case']}, NMSE {r['worst_case_nmse']:.2g}"
         line[0].set_ylabel(told, rotation=0, ha="right", va="center", fontsize=8)
         figure.colorbar(image, ax=line, shrink=0.8)
+    shown = "" if flow == DEEPCFD else "of the whole rollout; shown is its last frame"
+    figure.supxlabel(f"NMSE of all fields {shown}; colours end at the largest value of the reference", fontsize=9)
     out.write_bytes(_small(_style.png(figure)))
 
 
 def _size(dataset: Any) -> np.ndarray:
-    """The speed, NaN in solids."""
+    """The share of water, or else the speed; NaN in solids."""
+    if "alpha" in dataset:
+        return _hidden(dataset, dataset["alpha"].values.squeeze())
     return _hidden(dataset, np.hypot(dataset["u"].values.squeeze(), dataset["v"].values.squeeze()))
 
 
 def _miss(truth: Any, answer: Any) -> np.ndarray:
-    parts = [(answer[n].values.squeeze() - truth[n].values.squeeze()) ** 2 for n in ("u", "v")]
+    names = ("alpha",) if "alpha" in truth else ("u", "v")
+    parts = [(answer[n].values.squeeze() - truth[n].values.squeeze()) ** 2 for n in names]
     return _hidden(truth, np.sqrt(sum(parts)))
 
 
@@ -223,7 +229,12 @@ def _scale(axes: Any, axis: str, values: np.ndarray) -> None:
     if values.min() > 0 and values.max() >= 3 * values.min():
         axes.set(**{f"{axis}scale": "log"})
         own = axes.xaxis if axis == "x" else axes.yaxis
-        if values.max() < 100 * values.min():
-            own.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            own.set_major_formatter("{x:g}")
-        own.set_minor_formatter(NullFormatter())
+        _ticks(own, values.min(), values.max())
+
+
+def _ticks(axis: Any, low: float, high: float) -> None:
+    """Of a logarithmic axis: labels at 1, 2 and 5 where it spans less than two decades, none between decades else."""
+    if high < 100 * low:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())

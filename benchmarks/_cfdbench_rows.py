@@ -95,7 +95,7 @@ STEADY = {
     "UNetEx": Entry("unetex"),
     "U-Net": Entry("unet", {"width": 24, "patch": 2}),
     "FNO": Entry("fno", {"width": 24, "modes": (12, 12), "layers": 4, "padding": 0.1, "patch": 2}),
-    "U-Net, one decoder": Entry("unetex", {"separate": False}),
+    "UNetEx, one decoder": Entry("unetex", {"separate": False}),
     "Transformer": Entry("transformer"),
 }
 

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._cfdbench_figures import of_cases
+from benchmarks._cfdbench_figures import Rows, best, of_cases
 from benchmarks._ledger import Ledger
 from sciml import data
 from sciml.problem import Case
 from sciml.training.samples import cases_of, feature_table, features
 
 CLOSE = 1e-6
-MIRRORED = ", mirrored"  # how the rows that learn from mirror images are called
 
 
 def twins(path: Path, manifest: list[dict[str, Any]], mirrored: bool = False) -> dict[int, str]:
@@ -46,20 +45,31 @@ def twins(path: Path, manifest: list[dict[str, Any]], mirrored: bool = False) ->
     return found
 
 
-def rows(ledger: Ledger, flow: str, found: dict[str, Any], path: Path, manifest: list[dict[str, Any]]) -> None:
-    """Which test cases have a twin, and each row's error over that of "nothing changes" without these; mirror images
-    count as twins for the rows that are shown them."""
+def rows(ledger: Ledger, flow: str, found: Rows, path: Path, manifest: list[dict[str, Any]]) -> str:
+    """Which test cases have a twin, and each row's error over that of "nothing changes" without these, and without
+    mirror images of training cases, either.
+
+    Returns:
+        For the check's note, what becomes of the chosen row then; nothing where there is no such case.
+    """
     labels = {m["number"]: m["case"] for m in manifest}
     test = [m["number"] for m in manifest if m["split"] == "test"]
     same, images = twins(path, manifest), twins(path, manifest, mirrored=True)
-    for kind, several in (("equal", same), ("its mirror image", {n: c for n, c in images.items() if n not in same})):
+    only = {n: c for n, c in images.items() if n not in same}
+    for kind, several in (("equal", same), ("its mirror image", only)):
         for number, twin in several.items():
             ledger.row(section="twins", flow=flow, test=labels[number], train=twin, kind=kind)
-    for name, r in found.items():
-        if r["kind"] == "solver":
-            continue
-        known = same | images if name.endswith(MIRRORED) else same
-        alone = np.array([n not in known for n in test])
-        ratio = of_cases(found, name, "persistence", alone)
-        ledger.row(section="without twins", flow=flow, row=name, cases=int(alone.sum()),
-                   over_identity=ratio if np.isfinite(ratio) else None)  # fmt: skip
+    apart = np.array([n not in same for n in test])
+    known = np.array([n not in same and n not in only for n in test])
+
+    def ratio(name: str, which: np.ndarray) -> float | None:
+        value = of_cases(found, name, "persistence", which)
+        return value if np.isfinite(value) else None
+
+    for name in (n for n, r in found.items() if r["kind"] != "solver"):
+        ledger.row(section="without twins", flow=flow, row=name, cases=int(apart.sum()), unseen=int(known.sum()),
+                   over_identity=ratio(name, apart), over_identity_unseen=ratio(name, known))  # fmt: skip
+    if known.all():
+        return ""
+    own = ratio(best(found, 1)[0], known)
+    return f"; of the {int(known.sum())} test cases that are no training case and no mirror image of one {own:.3g}"

@@ -30,6 +30,7 @@ from typing import Any
 
 import sciml
 from benchmarks import (
+    _cfdbench_checks,
     _cfdbench_figures,
     _cfdbench_files,
     _cfdbench_pictures,
@@ -254,11 +255,12 @@ def table(given: argparse.Namespace) -> None:
             found[flow] = _cfdbench_figures.figures(work, flow, runs)
         ledger.seeds(*range(given.seeds))
         _cfdbench_figures.rows(ledger, flow, found[flow], work.manifest(flow))
+        more = ""
         if flow != DEEPCFD:
-            _cfdbench_twins.rows(ledger, flow, found[flow], work.data(flow), work.manifest(flow))
+            more = _cfdbench_twins.rows(ledger, flow, found[flow], work.data(flow), work.manifest(flow))
         for name in sorted(set(chosen) - set(runs)):
             ledger.row(section="comparison", flow=flow, row=name, kind="learned", task="diverged")
-        _cfdbench_figures.check(ledger, flow, found[flow])
+        _cfdbench_checks.check(ledger, flow, found[flow], more)
         ledger.write(dry=not _standard(given))
         folder = DOCS if _standard(given) else work.runs
         _cfdbench_pictures.worst(work, flow, found[flow], folder / f"cfdbench_worst_{flow}.png")
@@ -267,7 +269,7 @@ def table(given: argparse.Namespace) -> None:
             sciml.report(every, data=work.data(flow), out=work.runs / f"{flow}.html")
         print(f"{flow}: {(time.monotonic() - began) / 60:.1f} min so far", flush=True)
     ledger = Ledger("cfdbench", part="all flows", threads=1)
-    _cfdbench_figures.across(ledger, found)
+    _cfdbench_checks.across(ledger, found)
     everything = set(found) == {*FLOWS, DEEPCFD}
     ledger.write(dry=not (_standard(given) and everything))
     if found:

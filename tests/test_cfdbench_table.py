@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from benchmarks import _cfdbench_checks as checks
 from benchmarks import _cfdbench_figures as figures
 from benchmarks._cfdbench_rows import ENTRIES, FLOWS, PUBLISHED, STEADY
 from benchmarks._ledger import Ledger
@@ -52,11 +53,16 @@ def test_answers_at_any_time_are_held_against_rollouts_of_identity():
 def test_a_surrogate_is_cheaper_than_the_cheapest_solver_that_is_as_exact():
     """FNO's 0.015 is reached by 32 × 32 cells alone, in 8 ms. U-Net's 0.45 is no better than the mean field's."""
     rows = found()
-    assert figures._cheaper("dam", rows) == []  # of the U-Net, which the validation chose
+    assert checks.cheaper_than_solver(rows) == (False, "what needs no training is as exact as U-Net")
     rows["FNO"]["validation"] = 0.0
-    assert figures._cheaper("dam", rows) == [("dam", "dam: FNO 5.0 ms against 8.0 ms")]
+    assert checks.cheaper_than_solver(rows) == (True, "FNO 5.0 ms against 8.0 ms")
     rows["FNO"]["milliseconds_per_step"] = 9.0
-    assert figures._cheaper("dam", rows) == []
+    assert checks.cheaper_than_solver(rows) == (False, "FNO 9.0 ms against 8.0 ms")
+    rows["FNO"]["rollout_nmse"] = [1e-9, 1e-9]
+    assert "no row of the solver is as exact as FNO" in checks.cheaper_than_solver(rows)[1]
+    assert checks.cheaper_than_solver({n: r for n, r in rows.items() if r["kind"] != "solver"})[1] == (
+        "the solver is no row"
+    )
 
 
 def test_rows_say_what_their_figures_are_of():
@@ -80,8 +86,8 @@ def test_rows_say_what_their_figures_are_of():
 def checked(flows):
     ledger = Ledger("cfdbench", part="test")
     for flow, rows in flows.items():
-        figures.check(ledger, flow, rows)
-    figures.across(ledger, flows)
+        checks.check(ledger, flow, rows)
+    checks.across(ledger, flows)
     return {c["id"]: c for c in ledger._checks}
 
 
@@ -104,7 +110,7 @@ def test_checks_are_of_the_rows():
 def test_intervals_are_of_other_test_cases():
     rows = found()
     rows["U-Net"]["case_squares"], rows["persistence"]["case_squares"] = [0.0, 0.2, 0.1], [1.0, 1.0, 1.0]
-    spread = figures._spread(rows, "U-Net", "persistence")
+    spread = checks._spread(rows, "U-Net", "persistence")
     assert 0 <= spread["low"] < 0.1 < spread["high"] <= 0.2
 
 
