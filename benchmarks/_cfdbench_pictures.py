@@ -45,14 +45,14 @@ def _look(name: str) -> tuple[str, str]:
 
 @_style.style()
 def figures(found: dict[str, Rows], out: Path) -> None:
-    """A column a flow: bars over "nothing changes", growth of rollouts, cost against error beside the solver."""
+    """A column a flow: errors over "nothing changes", growth of rollouts, cost against error beside the solver."""
     flows = list(found)
     figure = Figure(figsize=(max(4.2 * len(flows), 8.4), 12.5), layout="constrained")
     axes = figure.subplots(3, len(flows), squeeze=False, height_ratios=(1.3, 1, 1))
     shown: dict[str, Any] = {}
     for k, flow in enumerate(flows):
         here = found[flow]
-        _bars(axes[0, k], flow, here)
+        _ratios(axes[0, k], flow, here)
         if flow == DEEPCFD:
             for a in axes[1:, k]:
                 a.set_axis_off()
@@ -65,7 +65,7 @@ def figures(found: dict[str, Rows], out: Path) -> None:
     out.write_bytes(_small(_style.png(figure)))
 
 
-def _bars(axes: Any, flow: str, here: Rows) -> None:
+def _ratios(axes: Any, flow: str, here: Rows) -> None:
     still = STILL[flow == DEEPCFD]
     shown = [n for n in here if here[n]["kind"] != "solver" and n != still]
     order = sorted(shown, key=lambda n: -over(here, n, still))
@@ -152,8 +152,8 @@ def worst(work: Any, flow: str, found: Rows, out: Path) -> None:
         told = f"{name}\n{r['worst_case']}, NMSE {r['worst_case_nmse']:.2g}"
         line[0].set_ylabel(told, rotation=0, ha="right", va="center", fontsize=8)
         figure.colorbar(image, ax=line, shrink=0.8)
-    shown = "" if flow == DEEPCFD else "of the whole rollout; shown is its last frame"
-    figure.supxlabel(f"NMSE of all fields {shown}; colours end at the largest value of the reference", fontsize=9)
+    shown = "" if flow == DEEPCFD else " of the whole rollout; shown is its last frame"
+    figure.supxlabel(f"NMSE of all fields{shown}; colours end at the largest value of the reference", fontsize=9)
     out.write_bytes(_small(_style.png(figure)))
 
 

@@ -12,6 +12,7 @@ only matters where a label is all but zero (a flow that has come to rest), and k
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -31,8 +32,7 @@ _TINY = 1e-30
 def _weight(a: Tensor, mask: Tensor | None, weights: Tensor | None) -> Tensor:
     """Σ-normalised cell weights (batch or 1, 1, *space) in the dtype of `a`; one number where all are equal."""
     if mask is None and weights is None:
-        count = max(int(a[0, 0].numel()), 1)
-        return torch.full((1,) * a.ndim, 1.0 / count, dtype=a.dtype, device=a.device)
+        return torch.full((1,) * a.ndim, 1.0 / math.prod(a.shape[2:]), dtype=a.dtype, device=a.device)
     w = torch.ones((1, 1, *a.shape[2:]), dtype=a.dtype, device=a.device)
     for factor in (mask, weights):
         if factor is not None:
