@@ -29,7 +29,7 @@ from sciml.support import Grid, Mesh, Points, Support
 from sciml.symmetry import Symmetry
 
 if TYPE_CHECKING:
-    from sciml import cli, data, derivatives, metrics, operators, problems, reporting, solvers, training
+    from sciml import cli, data, derivatives, meshes, metrics, operators, problems, reporting, solvers, training
     from sciml._audit import audit
     from sciml.evaluation import evaluate
     from sciml.problems import DataProblem
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
-    "cli", "data", "derivatives", "metrics", "operators", "problems", "reporting", "solvers", "training",
+    "cli", "data", "derivatives", "meshes", "metrics", "operators", "problems", "reporting", "solvers", "training",
 )  # fmt: skip
 _NAMES = {
     "audit": "sciml._audit",
@@ -111,6 +111,7 @@ __all__ = [
     "derivatives",
     "evaluate",
     "load",
+    "meshes",
     "metrics",
     "operators",
     "problems",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -57,9 +58,23 @@ def run_folder(argument: str, path: str | Path) -> Path:
         if (target / "checkpoints").is_dir():
             raise InputError(f"{argument}: {target} is a run cut short; go on with sciml train --resume")
         raise InputError(f"{argument}: {target} is no run, expected a folder with config.json")
-    if not (target / "weights.safetensors").is_file():
-        raise InputError(f"{argument}: {target} is incomplete, expected weights.safetensors in it")
+    missing = missing_parts(target)
+    if missing:
+        raise InputError(f"{argument}: {target} is incomplete, expected {missing[0]} in it")
     return target
+
+
+def missing_parts(folder: Path) -> list[str]:
+    """Files that the config.json in a folder counts as parts of the run, and that are not there."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        config = {}
+    tail = "_sha256"
+    known = {str(k) for k in config if str(k).endswith(tail)} if isinstance(config, dict) else set()
+    parts = [k.removesuffix(tail) for k in sorted(known - {"config_sha256"})] if known else ["weights", "support"]
+    files = [f"{part}.safetensors" for part in sorted(parts, reverse=True)]  # weights before the support
+    return [file for file in files if not (folder / file).is_file()]
 
 
 def run_folders(argument: str, paths: Sequence[str]) -> list[Path]:

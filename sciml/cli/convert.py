@@ -47,7 +47,9 @@ def import_(
 
 
 def export_(
-    layout: str = typer.Argument(..., metavar="FORMAT", help="cfdbench from a data set; onnx or pt2 from a run."),
+    layout: str = typer.Argument(
+        ..., metavar="FORMAT", help="cfdbench or vtu (for ParaView) from a data set; onnx or pt2 from a run."
+    ),
     file: str = typer.Argument(..., metavar="FILE_OR_RUN", help="Data set file, or folder of a trained run, to read."),
     folder: str = typer.Argument(..., metavar="DIR_OR_FILE", help="Folder, or file of the trained operator, to write."),
     subset: str = typer.Option(None, "--subset", metavar="NAMES", help="Only these subsets, separated by commas."),
@@ -79,10 +81,8 @@ def export_(
         return
     source = _arguments.readable_file("FILE_OR_RUN", file)
     target = _arguments.new_folder("DIR_OR_FILE", folder, may_exist=True)
-    from sciml.data.exporters import cfdbench
-
     names = None if subset is None else _arguments.names("--subset", subset)
-    cfdbench.export_tree(source, target, subset=names)
+    exporters.get(layout).export_tree(source, target, subset=names)
     made = summary(source, names) | {"path": str(target)}
     if as_json:
         _show.print_json(made)

@@ -72,6 +72,8 @@ def describe_data(path: Path) -> dict[str, Any]:
             ],
             "parameters": [_spread(n, found[n]) for n in schema.parameter_names(found)],
         }
+        if "node_row_size" in found.variables:
+            content["nodes"] = _nodes(found)
         if "time" in found.variables and frames.max() > 1:
             time, case = np.asarray(found["time"].values), np.asarray(found["frame_case"].values)
             steps = np.diff(time)[np.diff(case) == 0]
@@ -96,8 +98,34 @@ def describe_data(path: Path) -> dict[str, Any]:
     return content
 
 
+def _nodes(found: Any) -> dict[str, Any]:
+    """Dimensions, numbers of nodes and of cells by their kind, whether nodes move."""
+    import numpy as np
+
+    from sciml.support import kind_of
+
+    axes = [a for a in "xyz" if a in found.variables]
+    cells = {}
+    for name in map(str, found.variables):
+        if name.startswith("connectivity"):
+            tail = name.removeprefix("connectivity")
+            kind = tail[1:] or kind_of(found[name].shape[1], len(axes))
+            cells[kind] = _range(np.asarray(found[f"cell_row_size{tail}"].values))
+    return {
+        **_range(np.asarray(found["node_row_size"].values)),
+        "dimensions": len(axes),
+        "moving": any(found[a].dims == ("obs",) for a in axes),
+        "cells": cells,
+    }
+
+
+def _range(counts: Any) -> dict[str, int]:
+    return {"least": int(counts.min(initial=counts.max(initial=0))), "most": int(counts.max(initial=0))}
+
+
 def describe_run(path: Path) -> dict[str, Any]:
     """Return the facts about the folder of a trained surrogate as JSON values."""
+    from sciml.cli import _arguments
     from sciml.training.callbacks import read_metrics
 
     config_file = path / "config.json"
@@ -113,7 +141,15 @@ def describe_run(path: Path) -> dict[str, Any]:
     config = read_json(config_file)
     content: dict[str, Any] = {"kind": "run", "path": str(path), "bytes": _size(path), "config": config}
     weights, places = path / "weights.safetensors", path / "support.safetensors"
-    content["complete"] = weights.is_file() and places.is_file()
+    content["complete"] = not _arguments.missing_parts(path)
+    count = config.get("members", 0)  # of an ensemble, each in a folder of its own
+    members = [path / f"member_{k}" for k in range(count if isinstance(count, int) else 0)]
+    if not all((m / "config.json").is_file() and not _arguments.missing_parts(m) for m in members):
+        content["complete"] = False
+    inside = path / "solver"
+    if inside.is_dir():  # what a wrapper is around
+        content["around"] = describe_run(inside)
+        content["complete"] = content["complete"] and content["around"]["complete"]
     if weights.is_file():
         shapes = list(_shapes(weights).values())
         content["weights"] = {"parameters": sum(math.prod(s) for s in shapes), "tensors": len(shapes)}
@@ -202,6 +238,23 @@ def _size(path: Path) -> int:
     return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
 
 
+def _places(content: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where values live, in words."""
+    if "nodes" not in content:
+        return [("grid", " × ".join(f"{n} {d}" for d, n in content["grid"].items()))]
+
+    def span(found: dict[str, Any]) -> str:
+        least, most = found["least"], found["most"]
+        return f"{most:,}" if least == most else f"{least:,} to {most:,}"
+
+    nodes = content["nodes"]
+    moving = ", moving" if nodes["moving"] else ""
+    found = [("nodes", f"{span(nodes)} in {nodes['dimensions']}-D{moving}")]
+    plural = {"prism": "prisms", "hexahedron": "hexahedra", "tetrahedron": "tetrahedra"}
+    cells = ", ".join(f"{span(n)} {plural.get(kind, kind + 's')}" for kind, n in nodes["cells"].items())
+    return [*found, ("cells", cells)] if cells else found
+
+
 def _print_data(content: dict[str, Any]) -> None:
     from sciml._repr_html import pretty_unit
     from sciml.cli import _show
@@ -216,7 +269,7 @@ def _print_data(content: dict[str, Any]) -> None:
         ("problem", content["problem"]),
         ("cases", str(content["cases"])),
         ("frames", frames),
-        ("grid", " × ".join(f"{n} {d}" for d, n in content["grid"].items()) or "nodes"),
+        *_places(content),
         ("size", _show.size(content["bytes"])),
         ("schema", content["schema_version"]),
     ]
@@ -273,10 +326,19 @@ def _print_run(content: dict[str, Any]) -> None:
     config = content["config"]
     training, encoding = _table_of(config, "training"), _table_of(config, "encoding")
     state = "yes" if content["complete"] else "no, weights or support are missing; go on with sciml train --resume"
-    head = [("operator", _call(config)), ("complete", state), ("size", _show.size(content["bytes"]))]
+    what = ("operator", _call(config)) if "operator" in config else ("solver", str(config.get("solver", "?")))
+    head = [what, ("complete", state), ("size", _show.size(content["bytes"]))]
     if "weights" in content:
         count = content["weights"]
         head.insert(1, ("weights", f"{count['parameters']:,} numbers in {count['tensors']} tensors"))
+    if "coverage" in config:
+        head.append(("error bars", f"coverage {config['coverage']} per {config.get('per', '?')}, "
+                     f"from {_table_of(config, 'calibration').get('cases', '?')} cases"))  # fmt: skip
+    if "members" in config:
+        head.append(("members", str(config["members"])))
+    if "around" in content:
+        inner = content["around"]["config"]
+        head.append(("around", _call(inner) if "operator" in inner else str(inner.get("solver", "?"))))
     problem = encoding.get("problem")
     if problem:
         head.append(("problem", str(problem.get("problem", "?")) if isinstance(problem, dict) else str(problem)))

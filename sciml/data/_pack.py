@@ -350,7 +350,7 @@ def case(dataset: xr.Dataset, i: int) -> tuple[Case, xr.Dataset]:
         raise InputError(f"case: number {i!r}, expected 0 to {count - 1}")
     solution = case_solution(dataset, int(i))
     found = _described(dataset, int(i), solution)
-    return found.on(support(dataset, int(i), found.geometry if found.extents is None else None)), solution
+    return found.on(support(dataset, int(i), found.geometry)), solution
 
 
 def _described(dataset: xr.Dataset, i: int, solution: xr.Dataset) -> Case:

@@ -15,7 +15,7 @@ from sciml.arrays import cast, clock, plain, storable
 from sciml.data import _nodes, schema
 from sciml.errors import InputError, suggest
 from sciml.problem import Case
-from sciml.support import Points, Support, support_of
+from sciml.support import Points, Support, kind_of, support_of
 
 VOLATILE = ("wall_time", "created", "host")  # root attributes that differ between equal runs: kept out of data files
 
@@ -144,7 +144,7 @@ def solution(
         values[_nodes.COUNT] = (("time",), count, {"units": "1", "long_name": "nodes of each frame"})
     for kind, cells in (connectivity if isinstance(connectivity, Mapping) else {"": connectivity}).items():
         if cells is not None:
-            values |= _cells(str(kind), cells, sizes.get("node", 0))
+            values |= _cells(str(kind), cells, sizes.get("node", 0), problem.dimensions)
     for name, array in (node_attributes or {}).items():
         values |= _attribute(name, array, sizes.get("node", 0))
     for name, array in (quantities or {}).items():
@@ -282,7 +282,7 @@ def _positions(
     return found
 
 
-def _cells(kind: str, connectivity: Any, nodes: int) -> dict[str, Any]:
+def _cells(kind: str, connectivity: Any, nodes: int, dimensions: int) -> dict[str, Any]:
     """The variable that holds the cells of one kind; of the only one where `kind` is empty."""
     name = f"connectivity_{kind}" if kind else "connectivity"
     if kind and kind not in schema.KINDS:
@@ -295,7 +295,9 @@ def _cells(kind: str, connectivity: Any, nodes: int) -> dict[str, Any]:
         raise InputError(f"{name}: expected (cell, vertex) integers from 0 to {nodes - 1}, got {got}")
     if kind and cells.shape[1] != schema.KINDS[kind]:
         raise InputError(f"{name}: expected {schema.KINDS[kind]} vertices a cell, got {cells.shape[1]}")
-    note = {"long_name": "nodes of each cell", "cf_role": "face_node_connectivity", "start_index": 0}
+    of = kind or kind_of(cells.shape[1], dimensions)
+    role = {"line": "edge", "triangle": "face", "quadrilateral": "face"}.get(of, "volume")
+    note = {"long_name": "nodes of each cell", "cf_role": f"{role}_node_connectivity", "start_index": 0}
     dims = (f"cell_{kind}", f"vertex_{kind}") if kind else ("cell", "vertex")
     return {name: (dims, cells.astype(np.int32), note)}
 

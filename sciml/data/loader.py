@@ -11,10 +11,10 @@ from sciml.data.windows import Windows
 from sciml.errors import InputError, is_whole
 
 
-def order(count: int, seed: int, epoch: int) -> np.ndarray:
-    """The permutation of 0 ... count − 1 of one epoch. It is the order of Philox's raw output, which NumPy keeps the
-    same in all versions."""
-    bits = np.random.Philox(np.random.SeedSequence([seed, epoch]))
+def order(count: int, seed: int, epoch: int, *more: int) -> np.ndarray:
+    """The permutation of 0 ... count − 1 of one epoch; another, independent one for each `more`. It is the order of
+    Philox's raw output, which NumPy keeps the same in all versions."""
+    bits = np.random.Philox(np.random.SeedSequence([seed, epoch, *more]))
     return np.argsort(bits.random_raw(count), kind="stable")
 
 

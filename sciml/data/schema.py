@@ -57,7 +57,9 @@ _DERIVED_TEXT = (
     "upper end of the interval",
 )  # fmt: skip
 TEXT = ("case_json", "source_json", "source_layout", "status_message", "case_attrs_json")
-KINDS = {"line": 2, "triangle": 3, "quadrilateral": 4, "tetrahedron": 4, "hexahedron": 8}  # vertices of each cell
+KINDS = {  # vertices of each cell
+    "line": 2, "triangle": 3, "quadrilateral": 4, "tetrahedron": 4, "hexahedron": 8, "prism": 6, "pyramid": 5,
+}  # fmt: skip
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}\Z")
 AXIS = re.compile(r"([zyx])(_face|_node)?\Z")
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from sciml.errors import InputError
 from sciml.geometry._boundary import Boundary, Part
+from sciml.geometry._curves import Curve
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Shaped, UInt8
@@ -60,6 +61,15 @@ class Geometry(ABC):
     def _within(self, points: np.ndarray, extents: tuple[tuple[float, float], ...]) -> Any:
         """`signed_distance` to what bounds the region other than straight sides on these extents."""
         return self.signed_distance(points)
+
+    def curves(self) -> tuple[Curve, ...]:
+        """Lines and arcs among which the boundary of a plane region is: those of the primitives that it is made of,
+        whole, whether or not all of them still bound it.
+
+        Raises:
+            InputError: none are known for this kind of region.
+        """
+        raise InputError(f"geometry: the outline of {type(self).__name__.lower()} in {self.dimensions}-D is not known")
 
     def mask(self, grid: Any) -> UInt8[np.ndarray, "*shape"]:
         """1 where a cell centre of the `Grid` lies inside, else 0: uint8 in array order (z, y, x)."""
@@ -147,6 +157,9 @@ class Difference(Geometry):
     def periodic(self) -> tuple[bool, ...]:
         return self.whole.periodic
 
+    def curves(self) -> tuple[Curve, ...]:
+        return (*self.whole.curves(), *self.hole.curves())
+
     @cached_property
     def boundaries(self) -> Mapping[str, Boundary]:
         found: dict[str, Boundary] = {}
@@ -206,6 +219,9 @@ class _Pair(Geometry):
             if part.size > 0:
                 found[name] = part
         return found
+
+    def curves(self) -> tuple[Curve, ...]:
+        return (*self.first.curves(), *self.second.curves())
 
     def _of_both(self, one: Any, other: Any) -> Any:
         return np.maximum(one, other) if self.outer else np.minimum(one, other)

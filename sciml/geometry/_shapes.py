@@ -12,6 +12,7 @@ import numpy as np
 
 from sciml.errors import InputError
 from sciml.geometry._boundary import AXES, SIDES, Boundary
+from sciml.geometry._curves import Arc, Curve, Line
 from sciml.geometry._region import Geometry
 
 if TYPE_CHECKING:
@@ -159,6 +160,27 @@ class Box(Geometry):
                 found = np.minimum(found, self.upper[axis] - points[..., axis])
         return found
 
+    def curves(self) -> tuple[Curve, ...]:
+        if self.dimensions != 2:
+            return super().curves()
+        (x0, x1), (y0, y1) = self.extents
+        corners = [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
+        found: list[Curve] = []
+        for side, start, stop in zip(
+            ("y_min", "x_max", "y_max", "x_min"), corners, corners[1:] + corners[:1], strict=True
+        ):
+            parts = dict(self.sections).get(side, ((side, 0.0, 0.0),))
+            axis = 1 - SIDES[side][0]
+            if len(parts) > 1:
+                found += [Line(_moved(start, axis, a), _moved(start, axis, b), name) for name, a, b in parts]
+            else:
+                found.append(Line(start, stop, parts[0][0]))
+        return tuple(found)
+
+
+def _moved(point: tuple[float, float], axis: int, place: float) -> tuple[float, float]:
+    return (place, point[1]) if axis == 0 else (point[0], place)
+
 
 class Round(Boundary):
     """The surface of a disc or ball."""
@@ -213,6 +235,12 @@ class Disc(Geometry):
         self, points: Shaped[np.ndarray, "*batch {self.dimensions}"]
     ) -> Float[np.ndarray | np.floating, "*batch"]:
         return self.radius - np.linalg.norm(np.asarray(points) - np.array(self.centre), axis=-1)
+
+    def curves(self) -> tuple[Curve, ...]:
+        if self.dimensions != 2:
+            return super().curves()
+        x, y = self.centre
+        return (Arc((x, y), self.radius, 0.0, 2 * math.pi),)
 
 
 class Edges(Boundary):
@@ -317,3 +345,7 @@ class Polygon(Geometry):
         right = x < x0 + dx * (y - y0) / np.where(dy == 0, 1.0, dy)
         inside = (above & right).sum(-1) % 2 == 1
         return np.where(inside, 1.0, -1.0) * self.edges.distance(points)
+
+    def curves(self) -> tuple[Curve, ...]:
+        stops = self.vertices[1:] + self.vertices[:1]
+        return tuple(Line(start, stop) for start, stop in zip(self.vertices, stops, strict=True))

@@ -27,7 +27,7 @@ def raster(support: Support) -> tuple[Support, str] | None:
         if support.uniform_cells:
             return _regular(support, LONGEST), "Interpolated to square cells for display."
         return _regular(support, max(support.shape)), "Interpolated from the stretched grid to equal cells for display."
-    if isinstance(support, Mesh) and len(support.simplices()):
+    if isinstance(support, Mesh) and support.simplices().shape[1] == 3:
         return _regular(support, LONGEST), "Interpolated from the nodes of the mesh to equal cells for display."
     return None
 

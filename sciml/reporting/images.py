@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sciml.reporting._style import DIVERGING, INK, SEQUENTIAL, caption, figure, style, svg
+from sciml.reporting._style import DIVERGING, INK, LEARNED, SEQUENTIAL, caption, figure, style, svg
 from sciml.support import Grid, Mesh, Support
 
 GREY = "#d5d9de"  # where there is nothing to have a value
@@ -81,7 +81,7 @@ def field(
     shown = np.ma.masked_invalid(inside(values, support))
     if isinstance(support, Grid):
         drawn = _cells(axes, support, shown, scale)
-    elif isinstance(support, Mesh) and len(support.simplices()):
+    elif isinstance(support, Mesh) and support.simplices().shape[1] == 3:
         drawn = _triangles(axes, support, shown, scale)
     else:
         drawn = _dots(axes, support.points(), shown, scale)
@@ -198,6 +198,25 @@ def line_field(
     if len(curves) > 1:
         axes.legend(frameon=False)
     return svg(made, f"{title}: {ylabel} against {xlabel}")
+
+
+@style()
+def line_band(
+    support: Support, truth: np.ndarray, curve: tuple[str, np.ndarray, np.ndarray], title: str, xlabel: str, ylabel: str
+) -> str:
+    """Draw the truth on a one-dimensional support over a prediction with its band: `curve` is (name, values, half
+    widths)."""
+    made, axes = figure(4.0, 3.0)
+    x = support.points()[:, 0]
+    order = np.argsort(x, kind="stable")
+    name, middle, half = curve
+    low, high = inside(middle - half, support)[order], inside(middle + half, support)[order]
+    axes.fill_between(x[order], low, high, color=LEARNED[0], alpha=0.2, linewidth=0, label="band")
+    axes.plot(x[order], inside(middle, support)[order], color=LEARNED[0], linestyle=(0, (4, 2)), label=name)
+    axes.plot(x[order], inside(truth, support)[order], color=INK, linewidth=1.3, label="truth")
+    caption(axes, title, xlabel, ylabel)
+    axes.legend(frameon=False)
+    return svg(made, f"{title}: {ylabel} against {xlabel}, with its band")
 
 
 @style()

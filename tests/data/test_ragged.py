@@ -118,7 +118,7 @@ def test_attributes_of_nodes_and_kinds_of_cells(tmp_path, name):
     made = [
         mesh(0, 5, connectivity={"triangle": [[0, 1, 2], [2, 3, 4]], "line": [[0, 1]]},
              node_attributes={"material": np.arange(5), "weight": np.linspace(0, 1, 5)}),
-        mesh(1, 4, connectivity={"quadrilateral": [[0, 1, 2, 3]]},
+        mesh(1, 4, connectivity={"quadrilateral": [[0, 2, 1, 3]]},
              node_attributes={"material": [7, 7, 1, 0], "weight": np.ones(4)}),
     ]  # fmt: skip
     opened = round_trip(tmp_path, made, name)

@@ -104,7 +104,7 @@ def test_node_layout(tmp_path, moving):
 def test_steady_nodes(tmp_path):
     case = problems.Poisson().case()
     x = np.array([0.0, 1.0, 0.5])
-    made = data.solution(case, None, {"p": (("node",), x * 2)}, {"x": x, "y": x}, connectivity=[[0, 1, 2]])
+    made = data.solution(case, None, {"p": (("node",), x * 2)}, {"x": x, "y": x**2}, connectivity=[[0, 1, 2]])
     data.write(data.pack([made, made], dtype=None), tmp_path / "n.h5")
     assert_same_solution(data.case(data.open(tmp_path / "n.h5"), 1)[1], made)
 

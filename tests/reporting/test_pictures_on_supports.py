@@ -253,3 +253,74 @@ def test_an_audit_without_equations():
     for words in ("share of values beyond", "c within 0 to 1", "0.02 (0)", "Divergence: not checked"):
         assert words in text, words
     assert not any(isinstance(b, Tabs) for b in section.blocks)
+
+
+def test_data_on_nodes_say_why_no_reference_and_no_audit_are_there():
+    for on_nodes in (True, False):
+        text = render(build(small(samples=[], rows=[r for r in small().rows if r.kind != "reference"],
+                                  square=small().square[[r.kind != "reference" for r in small().rows]],
+                                  on_nodes=on_nodes)))  # fmt: skip
+        for words in ("no row of a reference solver", "it takes solutions on grids"):
+            assert (words in text) == on_nodes
+
+
+def mixed() -> Mesh:
+    """A step: quadrilaterals in front, triangles behind, nothing in the corner below."""
+    columns, rows = np.linspace(0, 3, 31), np.linspace(0, 1, 11)
+    number, position, quads, triangles = {}, [], [], []
+    for i, x in enumerate(columns):
+        for k, y in enumerate(rows):
+            if x >= 1 - 1e-9 or y >= 0.5 - 1e-9:
+                number[i, k] = len(position)
+                position.append((x, y))
+    for i in range(30):
+        for k in range(10):
+            corners = [(i, k), (i + 1, k), (i + 1, k + 1), (i, k + 1)]
+            if all(c in number for c in corners) and (columns[i] > 0.99 or rows[k] > 0.49):
+                a, b, c, d = (number[c] for c in corners)
+                if columns[i] < 1.5:
+                    quads.append([a, b, c, d])
+                else:
+                    triangles += [[a, b, c], [a, d, c]]  # the second of them clockwise
+    return Mesh(np.array(position), {"quadrilateral": np.array(quads), "triangle": np.array(triangles)})
+
+
+@pytest.mark.parametrize("make", [annulus, mixed])
+def test_what_is_coloured_is_the_cells_and_no_more(make):
+    """By area: neither a hole nor a corner that bends in is filled."""
+    mesh = make()
+    _, axes, _ = images._panel(1.0)
+    drawn = images._triangles(axes, mesh, np.ma.masked_invalid(np.ones(mesh.size)), (0.0, 2.0, "viridis"))
+    corners = mesh.position[drawn._triangulation.triangles]
+    area = np.abs(np.linalg.det(corners[:, 1:] - corners[:, :1])).sum() / 2
+    assert area == pytest.approx(mesh.weights().sum(), rel=1e-12)
+    hull = Delaunay(mesh.position).simplices
+    filled = np.abs(np.linalg.det(mesh.position[hull][:, 1:] - mesh.position[hull][:, :1])).sum() / 2
+    assert filled > 1.05 * area
+
+
+def test_around_nodes_without_a_value_a_mesh_stays_grey():
+    mesh = mixed()
+    values = np.ones(mesh.size)
+    values[17] = np.nan
+    _, axes, _ = images._panel(1.0)
+    drawn = images._triangles(axes, mesh, np.ma.masked_invalid(values), (0.0, 2.0, "viridis"))
+    shown = drawn._triangulation.triangles
+    assert 17 not in shown and len(shown) == (mesh.simplices() != 17).all(1).sum()
+
+
+def test_truth_and_prediction_on_a_mesh_share_one_scale_and_the_error_has_its_own():
+    blocks = fields(drawn(mixed()))
+    (shown,) = [b for b in blocks if isinstance(b, Figures) and b.caption.startswith("c:")]
+    scales = [re.search(r"scale from (\S+) to (\S+)", item).groups() for item in shown.items]
+    assert scales[0] == scales[1] and scales[2] != scales[3]
+    for low, high in scales[2:]:
+        assert float(low) == -float(high)
+
+
+def test_a_curve_in_the_plane_is_drawn_by_its_nodes():
+    angle = 2 * np.pi * np.arange(60) / 60
+    ring = Mesh(np.stack([np.cos(angle), np.sin(angle)], 1),
+                {"line": np.stack([np.arange(60), (np.arange(60) + 1) % 60], 1)})  # fmt: skip
+    study = drawn(ring)
+    assert sum(isinstance(b, Figures) for b in fields(study)) == 3 and film(study) == []
