@@ -41,7 +41,14 @@ class FieldSpec:
 
 @dataclass(frozen=True)
 class ParameterSpec:
-    """A scalar parameter with its admissible range, ends included unless `open_minimum`."""
+    """A scalar parameter with its admissible range, ends included unless `open_minimum`.
+
+    Args:
+        logarithmic: a positive number that spans decades: learned solvers see its logarithm to base 10.
+
+    Raises:
+        InputError: a default that has no logarithm.
+    """
 
     name: str
     unit: str
@@ -50,6 +57,18 @@ class ParameterSpec:
     maximum: float = math.inf
     description: str = ""
     open_minimum: bool = False
+    logarithmic: bool = False
+
+    def __post_init__(self) -> None:
+        if self.logarithmic and self.minimum <= 0:
+            object.__setattr__(self, "minimum", 0.0)
+            object.__setattr__(self, "open_minimum", True)
+        if self.logarithmic and not self.default > 0:
+            raise InputError(f"parameter {self.name!r}: default is {self.default!r}, expected > 0 if logarithmic")
+
+    def feature(self, value: float) -> tuple[str, float]:
+        """What learned solvers are told of a value: the name of a number, and the number."""
+        return (f"log10_{self.name}", math.log10(value)) if self.logarithmic else (f"parameter_{self.name}", value)
 
     @property
     def shown(self) -> str:
@@ -83,7 +102,7 @@ class InputSpec:
     """A field or time series that a case is given.
 
     Args:
-        kind: "coefficient", "source", "initial" or "boundary".
+        kind: "coefficient", "source", "initial", "boundary" or "geometry".
         dims: ("time",) for a `Series`; else array dimensions, each "x", "y", "z" (cells) or "x_node", ... (nodes).
         default: function (parameters, *coordinates x, y, ...) -> values for cell fields; None means that the problem
             says itself what absence means.

@@ -7,6 +7,7 @@ well as in three. Nothing is evaluated here; `sciml.derivatives` turns a tree in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,8 +47,14 @@ class Expression:
     def __pow__(self, other: Any) -> Any:
         return _binary("power", self, other)
 
+    def __rpow__(self, other: Any) -> Any:
+        return _binary("power", other, self)
+
     def __neg__(self) -> Any:
         return _binary("multiply", -1.0, self)
+
+    def __abs__(self) -> Any:
+        return Function("abs", self)
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,15 @@ class Function(Expression):
 
 
 @dataclass(frozen=True)
+class Choice(Expression):
+    """`above` where `decision` > 0, else `below`."""
+
+    decision: Expression
+    above: Expression
+    below: Expression
+
+
+@dataclass(frozen=True)
 class Partial(Expression):
     """∂/∂x_axis of an expression; axis 0 is x."""
 
@@ -138,8 +154,13 @@ def _binary(name: str, left: Any, right: Any) -> Any:
             return ZERO
         case "multiply" if left == Constant(1.0):
             return right
-        case "multiply" | "divide" if right == Constant(1.0):
+        case "multiply" | "divide" | "power" if right == Constant(1.0):
             return left
+        case "divide" if left == ZERO:
+            return ZERO
+        case "add" | "subtract" | "multiply" if isinstance(left, Constant) and isinstance(right, Constant):
+            a, b = left.value, right.value
+            return Constant({"add": a + b, "subtract": a - b, "multiply": a * b}[name])
     return Operation(name, left, right)
 
 
@@ -199,6 +220,25 @@ class Operators:
 
     def tanh(self, e: Any) -> Expression:
         return Function("tanh", expression(e))
+
+    def erf(self, e: Any) -> Expression:
+        return Function("erf", expression(e))
+
+    def abs(self, e: Any) -> Expression:
+        return Function("abs", expression(e))
+
+    def sign(self, e: Any) -> Expression:
+        return Function("sign", expression(e))
+
+    def min(self, a: Any, b: Any) -> Expression:
+        return Operation("minimum", expression(a), expression(b))
+
+    def max(self, a: Any, b: Any) -> Expression:
+        return Operation("maximum", expression(a), expression(b))
+
+    def where(self, decision: Any, above: Any, below: Any) -> Expression:
+        """`above` where `decision` > 0, else `below`."""
+        return Choice(expression(decision), expression(above), expression(below))
 
 
 def _objects(items: list[Expression]) -> np.ndarray:
@@ -281,31 +321,62 @@ def _rows(value: Any, rows: int, what: str) -> list[Any]:
     return [value] * rows
 
 
+def along(e: Expression, rule: Callable[[Expression], Expression], partial: Callable[[Partial], Any]) -> Any:
+    """The derivative of a tree by sum, product, quotient and chain rule, where `rule` says that of a leaf and `partial`
+    that of a ∂/∂x. Where a modulus, a choice, or the lesser or greater of two has a kink, the slope is one of its
+    sides'."""
+
+    def of(a: Expression) -> Any:
+        return along(a, rule, partial)
+
+    match e:
+        case Operation("add", a, b):
+            return of(a) + of(b)
+        case Operation("subtract", a, b):
+            return of(a) - of(b)
+        case Operation("multiply", a, b):
+            return of(a) * b + a * of(b)
+        case Operation("divide", a, b):
+            slope = of(b)
+            return of(a) / b if slope == ZERO else of(a) / b - a * slope / (b * b)
+        case Operation("power", a, b):
+            slope = of(b)
+            base = b * a ** (b - 1.0) * of(a)
+            return base if slope == ZERO else base + Function("log", a) * e * slope
+        case Operation("minimum", a, b):
+            return _choice(b - a, of(a), of(b))
+        case Operation("maximum", a, b):
+            return _choice(a - b, of(a), of(b))
+        case Choice(decision, a, b):
+            return _choice(decision, of(a), of(b))
+        case Function(name, a):
+            inner = of(a)
+            return ZERO if inner == ZERO else _SLOPES[name](a) * inner
+        case Partial():
+            return partial(e)
+    return rule(e)
+
+
+def _choice(decision: Expression, above: Expression, below: Expression) -> Expression:
+    return above if above == below else Choice(decision, above, below)
+
+
 def time_derivative(e: Expression) -> Expression:
     """∂e/∂t by the chain rule, in terms of `Rate` leaves; inputs and coordinates are taken as constant in time."""
-    match e:
-        case Field(name):
-            return Rate(name)
-        case Time():
-            return Constant(1.0)
-        case Operation("add", a, b):
-            return time_derivative(a) + time_derivative(b)
-        case Operation("subtract", a, b):
-            return time_derivative(a) - time_derivative(b)
-        case Operation("multiply", a, b):
-            return time_derivative(a) * b + a * time_derivative(b)
-        case Operation("divide", a, b):
-            return time_derivative(a) / b - a * time_derivative(b) / (b * b)
-        case Operation("power", a, Constant(n)):
-            return n * a ** (n - 1) * time_derivative(a)
-        case Function(name, a):
-            return _SLOPES[name](a) * time_derivative(a)
-        case Partial(a, axis):
-            inner = time_derivative(a)
-            return ZERO if inner == ZERO else Partial(inner, axis)
-        case Operation("power", _, _):
-            raise InputError("equation: only constant exponents may stand in a storage term")
-    return ZERO
+
+    def rule(leaf: Expression) -> Expression:
+        match leaf:
+            case Field(name):
+                return Rate(name)
+            case Time():
+                return Constant(1.0)
+        return ZERO
+
+    def partial(node: Partial) -> Expression:
+        inner = time_derivative(node.argument)
+        return ZERO if inner == ZERO else Partial(inner, node.axis)
+
+    return along(e, rule, partial)
 
 
 _SLOPES: dict[str, Callable[[Expression], Any]] = {
@@ -315,22 +386,27 @@ _SLOPES: dict[str, Callable[[Expression], Any]] = {
     "log": lambda a: 1.0 / a,
     "sqrt": lambda a: 0.5 / Function("sqrt", a),
     "tanh": lambda a: 1.0 - Function("tanh", a) ** 2,
+    "erf": lambda a: 2 / math.sqrt(math.pi) * Function("exp", -1.0 * a * a),
+    "abs": lambda a: Function("sign", a),
+    "sign": lambda a: ZERO,
 }
+
+
+def rebuilt(e: Expression, change: Callable[[Expression], Expression]) -> Any:
+    """The tree with every leaf and every ∂/∂x replaced by what `change` says, simplified on the way."""
+    match e:
+        case Operation(name, a, b):
+            return _binary(name, rebuilt(a, change), rebuilt(b, change))
+        case Function(name, a):
+            return Function(name, rebuilt(a, change))
+        case Choice(decision, a, b):
+            return Choice(rebuilt(decision, change), rebuilt(a, change), rebuilt(b, change))
+    return change(e)
 
 
 def without_gradients(e: Any) -> Expression:
     """The expression with every derivative set to zero."""
-    match expression(e):
-        case Partial():
-            return ZERO
-        case Operation(name, a, b):
-            a, b = without_gradients(a), without_gradients(b)
-            if name == "power":
-                return Operation(name, a, b)
-            return {"add": a + b, "subtract": a - b, "multiply": a * b, "divide": ZERO if a == ZERO else a / b}[name]
-        case Function(name, a):
-            return Function(name, without_gradients(a))
-    return expression(e)
+    return rebuilt(expression(e), lambda node: ZERO if isinstance(node, Partial) else node)
 
 
 def gradient_part(e: Any) -> dict[tuple[str, int], Expression] | None:
@@ -366,6 +442,8 @@ def gradient_part(e: Any) -> dict[tuple[str, int], Expression] | None:
             return {} if gradient_part(a) == gradient_part(b) == {} else None
         case Function(_, a):
             return {} if gradient_part(a) == {} else None
+        case Choice(decision, a, b):
+            return {} if all(gradient_part(c) == {} for c in (decision, a, b)) else None
     return {}
 
 
@@ -376,6 +454,8 @@ def leaves(e: Expression) -> set[Expression]:
             return leaves(a) | leaves(b)
         case Function(_, a) | Partial(a, _):
             return leaves(a)
+        case Choice(decision, a, b):
+            return leaves(decision) | leaves(a) | leaves(b)
     return {e}
 
 
@@ -383,7 +463,7 @@ def evaluate(
     e: Expression,
     leaf: Callable[[Expression], Any],
     partial: Callable[[Partial], Any],
-    functions: Mapping[str, Callable[[Any], Any]],
+    functions: Mapping[str, Callable[..., Any]],
     memory: dict[Expression, Any] | None = None,
 ) -> Any:
     """Evaluate a tree: `leaf` gives the value of a leaf, `partial` that of a derivative, `functions` the functions.
@@ -407,11 +487,17 @@ def evaluate(
                     result = x * y
                 case "divide":
                     result = x / y
+                case "minimum" | "maximum":
+                    result = functions[name](x, y)
                 case _:
                     # an integer exponent keeps negative bases and gradients at zero well defined
                     result = x ** (int(y) if isinstance(y, float) and y.is_integer() else y)
         case Function(name, a):
             result = functions[name](evaluate(a, leaf, partial, functions, memory))
+        case Choice(decision, a, b):
+            chosen: Any = functions["where"]
+            above, below = (evaluate(c, leaf, partial, functions, memory) for c in (a, b))
+            result = chosen(evaluate(decision, leaf, partial, functions, memory) > 0, above, below)
         case Partial():
             result = partial(e)
         case _:

@@ -163,10 +163,10 @@ class Problem(ABC):
     def features(self, case: Case, time: float, time_step: float) -> dict[str, float]:
         """Dimensionless numbers that, beside the state, decide the step from `time` to `time + time_step`.
 
-        The default: all parameters as given, the step in units of the time scale, and the boundary values that
-        change in time at both ends of the step.
+        The default: all parameters as given (the logarithm of those that span decades), the step in units of the time
+        scale, and the boundary values that change in time at both ends of the step.
         """
-        found = {f"parameter_{k}": v for k, v in case.parameters.items()}
+        found = dict(p.feature(case.parameters[p.name]) for p in self.parameters)
         if not self.steady:
             found["step"] = time_step / self.scales(case).time
             now = self.boundary_values(case, [time, time + time_step])

@@ -12,7 +12,7 @@ from sciml import Grid
 from sciml.data import solution
 from sciml.errors import InputError
 from sciml.problems import Burgers, Darcy, HeatEquation, LidDrivenCavity, Poisson, TaylorGreen
-from sciml.solvers import FiniteVolume, IncompressibleFlow, PseudoSpectral
+from sciml.solvers import FiniteElements, FiniteVolume, IncompressibleFlow, PseudoSpectral
 
 EPSILON = np.finfo(np.float64).eps
 
@@ -228,6 +228,8 @@ def test_what_cannot_be_audited_is_named():
         sciml.audit(xr.Dataset({"u": (("y", "x"), np.zeros((4, 4)))}))
     with pytest.raises(InputError, match="expected a grid over"):
         sciml.audit(found.isel(x=0))
+    with pytest.raises(InputError, match="fields of this solution live on nodes, expected a grid over"):
+        sciml.audit(FiniteElements(4).solve(Poisson().case()))
 
 
 def rows(audit):

@@ -70,6 +70,8 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
         return Audit(case.problem.name, case.label or repr(case), tuple(found), tuple(remarks), count)
     missing = [f.name for f in case.problem.fields if f.name not in solution]
     dims = AXES[: case.problem.dimensions][::-1]
+    if any("node" in solution[f.name].dims for f in case.problem.fields if f.name in solution):
+        raise InputError(f"audit: the fields of this solution live on nodes, expected a grid over {dims}")
     if any(d not in solution.dims for d in dims):
         raise InputError(f"audit: the solution has dimensions {tuple(solution.dims)}, expected a grid over {dims}")
     check_span({d: solution[d].values for d in dims}, case.geometry)

@@ -28,4 +28,4 @@ class Backend:
     broadcast: Callable[[Any, tuple[int, ...]], Any]
     rfft: Callable[[Any, int], Any]
     irfft: Callable[[Any, int, int], Any]
-    functions: Mapping[str, Callable[[Any], Any]]
+    functions: Mapping[str, Callable[..., Any]]

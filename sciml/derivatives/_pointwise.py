@@ -23,7 +23,7 @@ class Pointwise:
         vmap: maps a function of one point over many.
     """
 
-    functions: Mapping[str, Callable[[Any], Any]]
+    functions: Mapping[str, Callable[..., Any]]
     derivative: Callable[[Function, Any, Any], Any]
     unit: Callable[[Any, int], Any]
     vmap: Callable[[Function], Function]

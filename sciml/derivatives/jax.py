@@ -17,8 +17,12 @@ backend = Backend(
     broadcast=jnp.broadcast_to,
     rfft=lambda values, axis: jnp.fft.rfft(values, axis=axis),
     irfft=lambda values, n, axis: jnp.fft.irfft(values, n, axis=axis),
-    functions={"sin": jnp.sin, "cos": jnp.cos, "exp": jnp.exp, "log": jnp.log, "sqrt": jnp.sqrt, "tanh": jnp.tanh},
-)
+    functions={
+        "sin": jnp.sin, "cos": jnp.cos, "exp": jnp.exp, "log": jnp.log, "sqrt": jnp.sqrt, "tanh": jnp.tanh,
+        "abs": jnp.abs, "sign": jnp.sign, "erf": jax.scipy.special.erf, "minimum": jnp.minimum, "maximum": jnp.maximum,
+        "where": jnp.where,
+    },
+)  # fmt: skip
 _pointwise = Pointwise(
     functions=backend.functions,
     derivative=lambda f, point, direction: jax.jvp(f, (point,), (direction,))[1],

@@ -19,6 +19,12 @@ def _take(values: torch.Tensor, indices: Any, axis: int) -> torch.Tensor:
     return torch.index_select(values, axis, torch.as_tensor(indices, device=values.device))
 
 
+def _both(a: Any, b: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two tensors, where one may be a number."""
+    like = a if isinstance(a, torch.Tensor) else b
+    return _asarray(a, like), _asarray(b, like)
+
+
 def _unit(point: torch.Tensor, axis: int) -> torch.Tensor:
     return torch.nn.functional.one_hot(torch.tensor(axis, device=point.device), point.shape[-1]).to(point.dtype)
 
@@ -33,6 +39,8 @@ backend = Backend(
     irfft=lambda values, n, axis: torch.fft.irfft(values, n, dim=axis),
     functions={
         "sin": torch.sin, "cos": torch.cos, "exp": torch.exp, "log": torch.log, "sqrt": torch.sqrt, "tanh": torch.tanh,
+        "abs": torch.abs, "sign": torch.sign, "erf": torch.erf, "where": torch.where,
+        "minimum": lambda a, b: torch.minimum(*_both(a, b)), "maximum": lambda a, b: torch.maximum(*_both(a, b)),
     },
 )  # fmt: skip
 _pointwise = Pointwise(

@@ -4,7 +4,9 @@ from sciml.problems.burgers import Burgers as Burgers
 from sciml.problems.cylinder_flow import CylinderFlow as CylinderFlow
 from sciml.problems.dam_flow import DamFlow as DamFlow
 from sciml.problems.darcy import Darcy as Darcy
+from sciml.problems.elastic_plate import ElasticPlate as ElasticPlate
 from sciml.problems.heat_equation import HeatEquation as HeatEquation
+from sciml.problems.heat_plate import HeatPlate as HeatPlate
 from sciml.problems.lid_driven_cavity import LidDrivenCavity as LidDrivenCavity
 from sciml.problems.own_data import DataProblem as DataProblem
 from sciml.problems.own_data import Observed as Observed
@@ -13,6 +15,6 @@ from sciml.problems.taylor_green import TaylorGreen as TaylorGreen
 from sciml.problems.tube_flow import TubeFlow as TubeFlow
 
 __all__ = [
-    "Burgers", "CylinderFlow", "DamFlow", "Darcy", "DataProblem", "HeatEquation", "LidDrivenCavity", "Observed",
-    "Poisson", "TaylorGreen", "TubeFlow",
+    "Burgers", "CylinderFlow", "DamFlow", "Darcy", "DataProblem", "ElasticPlate", "HeatEquation", "HeatPlate",
+    "LidDrivenCavity", "Observed", "Poisson", "TaylorGreen", "TubeFlow",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from sciml.expressions import Balance, Operators
 from sciml.geometry import Box
 from sciml.problem import Case, FieldSpec, InputSpec, ParameterSpec, PDEProblem, Scales
 from sciml.registry import problems
-from sciml.support import Grid
+from sciml.support import Grid, Support
 
 if TYPE_CHECKING:
     from sciml.problems.designs import Design
@@ -82,10 +82,14 @@ class HeatEquation(PDEProblem):
             found[f"{name}_now"], found[f"{name}_next"] = values[0] / scale, values[1] / scale
         return found
 
-    def initial_state(self, case: Case, grid: Grid) -> dict[str, np.ndarray]:
-        if "initial_temperature" in case.inputs:
+    def initial_state(self, case: Case, grid: Support) -> dict[str, np.ndarray]:
+        x = grid.points()[..., 0]
+        if "initial_temperature" not in case.inputs:
+            return {"T": self._wave(case, x, 0.0)}
+        if isinstance(grid, Grid):
             return {"T": case.input_on("initial_temperature", grid)}
-        return {"T": self._wave(case, grid.centres[0], 0.0)}
+        given = np.asarray(case.inputs["initial_temperature"])
+        return {"T": np.interp(x, case.length * (np.arange(len(given)) + 0.5) / len(given), given)}
 
     def exact(self, case: Case, times: Any, coords: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
         if case.inputs:

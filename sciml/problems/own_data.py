@@ -143,8 +143,8 @@ class DataProblem(Problem):
         return Scales(1.0, 1.0, {f.name: 1.0 for f in self.fields})
 
     def features(self, case: Case, time: float, time_step: float) -> dict[str, float]:
-        """The parameters as given, and the step."""
-        found = {f"parameter_{k}": v for k, v in case.parameters.items()}
+        """The parameters as given (the logarithm of those that span decades), and the step."""
+        found = dict(p.feature(case.parameters[p.name]) for p in self.parameters)
         return found if self.steady else found | {"step": time_step}
 
     def initial_state(self, case: Case, grid: Any) -> dict[str, np.ndarray]:
@@ -225,9 +225,10 @@ def _spec(kind: Any, given: Any, defaults: Mapping[str, Any]) -> Any:
 
 
 def _plain(spec: Any) -> dict[str, Any]:
-    """JSON values; infinite ends of a range and functions are left out."""
+    """JSON values; infinite ends of a range, functions and an ordinary parameter's word on logarithms are left out."""
     return {
         k: v
         for k, v in asdict(spec).items()
         if not callable(v) and v is not None and not (isinstance(v, float) and not np.isfinite(v))
-    }
+        and (k, v) != ("logarithmic", False)
+    }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -11,23 +12,23 @@ import numpy as np
 from sciml.errors import InputError, is_whole, suggest
 from sciml.problem import Case, Problem
 from sciml.solver import Restartable, Start, check_times
-from sciml.support import Grid
+from sciml.support import Grid, Support
 
 if TYPE_CHECKING:
     import xarray
 
 
 class Begin(NamedTuple):
-    """A state on the solver's own grid: arrays by name, as `GridSolver.run` takes and gives them, and their time;
-    `settled` where it fits to the walls, as what a solver has made does."""
+    """A state on the solver's own support: arrays by name, as `NumericalSolver.run` takes and gives them, and their
+    time; `settled` where it fits to the walls, as what a solver has made does."""
 
     state: Mapping[str, np.ndarray]
     time: float
     settled: bool = True
 
 
-class GridSolver(Restartable):
-    """Abstract: problems in time on a grid of the solver's own.
+class NumericalSolver(Restartable):
+    """Abstract: problems on a support of the solver's own, a grid or a mesh.
 
     Subclasses march (`run`), make a state from given frames (`begin`) and label what comes out (`label`).
     """
@@ -54,8 +55,8 @@ class GridSolver(Restartable):
         return (*names, *rates)
 
     @abstractmethod
-    def grid(self, case: Case) -> Grid:
-        """The cells on which a case is solved."""
+    def grid(self, case: Case) -> Support:
+        """The support on which a case is solved."""
 
     def fit(self, case: Case) -> None:
         """Refuse a case whose domain this solver's grid cannot hold.
@@ -78,7 +79,15 @@ class GridSolver(Restartable):
 
     @abstractmethod
     def begin(self, start: Start) -> Begin:
-        """A state on the solver's grid from the last of some frames."""
+        """A state on the solver's support from the last of some frames."""
+
+    def held(self, case: Case, dtype: str) -> int | None:
+        """Frames of a case that are held at once while a data set is made; None for all."""
+        return None
+
+    def stored(self, case: Case, solution: xarray.Dataset, resolution: tuple[int, ...], names: Sequence[str]) -> Any:
+        """What a data set made at this resolution keeps of a solution: the fields `names`."""
+        return solution
 
     def seconds(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[float] | None:
         """About how long each case takes on one core; None where nothing is known."""
@@ -93,7 +102,7 @@ class GridSolver(Restartable):
         """What `run` found of a case as a solution with its status."""
 
     def _together(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[xarray.Dataset]:
-        each = [np.zeros(1) if t is None else t for t in times]
+        each: list[np.ndarray] = [np.zeros(1) if t is None else t for t in times]
         found = self.run(cases, each)
         return [self.label(c, t, f) for c, t, f in zip(cases, times, found, strict=True)]
 
@@ -178,6 +187,35 @@ class GridSolver(Restartable):
         else:
             what = "values are not finite"
         return count, f"{self.name}: {title(case)}: {what} at t = {float(found['reached'][count]):.6g}; {hint}"
+
+
+class GridSolver(NumericalSolver):
+    """Abstract: problems in time on a grid of the solver's own."""
+
+    @abstractmethod
+    def grid(self, case: Case) -> Grid:
+        """The cells on which a case is solved."""
+
+    def held(self, case: Case, dtype: str) -> int | None:
+        return window(self.grid(case).shape, dtype)
+
+    def stored(self, case: Case, solution: xarray.Dataset, resolution: tuple[int, ...], names: Sequence[str]) -> Any:
+        from sciml.solvers._coarse import coarsened
+
+        return coarsened(case, solution, resolution, names)
+
+
+HELD = 1 << 30  # bytes of fine frames, and what is made of them, that a task holds at once
+
+
+def window(cells: Sequence[int], dtype: str) -> int:
+    """Frames on so many cells that a task holds at once."""
+    return max(HELD // (frame_bytes(cells, dtype)), 2)
+
+
+def frame_bytes(cells: Sequence[int], dtype: str) -> int:
+    # a dozen arrays over all times leave the compiled loop, and are copied once
+    return math.prod(cells) * 24 * np.dtype(dtype).itemsize
 
 
 def _check_after(start: Start, asked: np.ndarray | None) -> None:

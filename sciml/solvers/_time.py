@@ -5,7 +5,8 @@ the next it takes steps that the stepper chooses, the last of which ends there e
 no longer finite or an interval takes more than `max_substeps`; what follows is NaN, so that nothing has to be raised
 inside compiled code.
 
-The same code runs within JAX and, for steps that JAX cannot trace (`Controls.derivative` "none"), in Python.
+The same code runs within JAX and, for steps that JAX cannot trace (`Controls.derivative` "none"), in Python on NumPy's
+arrays, where nothing is compiled for arrays of each new shape.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 State = Any  # any pytree of arrays
@@ -36,6 +38,11 @@ class Controls(NamedTuple):
     checkpoints: int
     derivative: str
 
+    @property
+    def arrays(self) -> Any:
+        """The library whose arrays are marched."""
+        return np if self.derivative == "none" else jnp
+
     def loop(self, going: Callable, body: Callable, start: Any, bound: int, checkpoints: int) -> Any:
         """A while loop that can be differentiated as `derivative` says."""
         if self.derivative == "none":
@@ -54,7 +61,7 @@ class Controls(NamedTuple):
         for each in zip(*ends, strict=True):
             start, out = body(start, each)
             found.append(out)
-        return start, jax.tree.map(lambda *a: jnp.stack(a), *found)
+        return start, jax.tree.map(lambda *a: np.stack(a), *found)
 
 
 class Stepper(ABC):
@@ -96,28 +103,30 @@ class Frames(NamedTuple):
 
 def march(stepper: Stepper, controls: Controls, state: State, times: jax.Array, start: Any = 0.0) -> Frames:
     """Frames at `times`, from the state at time `start` on."""
+    xp = controls.arrays
 
     def interval(carry: Any, ends: Any) -> Any:
         state, alive = carry
         before, stop = ends
-        length = jnp.where(alive, stop - before, 0)
+        length = xp.where(alive, stop - before, 0)
         state, elapsed, count, finite = _advance(stepper, controls, state, before, length)
         state = stepper.settle(state, stop)
         alive = alive & finite & (elapsed >= length)
-        known = jax.tree.map(lambda a: jnp.where(alive, a, jnp.nan), state)
+        known = jax.tree.map(lambda a: xp.where(alive, a, xp.nan), state)
         out = stepper.frame(known, stop), count, before + elapsed
-        return (jax.tree.map(lambda a: jnp.where(alive, a, 0), state), alive), out
+        return (jax.tree.map(lambda a: xp.where(alive, a, 0), state), alive), out
 
-    befores = jnp.concatenate([jnp.asarray(start, times.dtype)[None], times[:-1]])
+    befores = xp.concatenate([xp.asarray(start, times.dtype)[None], times[:-1]])
     carry, (values, counts, reached) = controls.scan(
-        interval, (stepper.settle(state, befores[0]), jnp.array(True)), (befores, times)
+        interval, (stepper.settle(state, befores[0]), xp.array(True)), (befores, times)
     )
     state, alive = carry
-    return Frames(values, counts, reached, jax.tree.map(lambda a: jnp.where(alive, a, jnp.nan), state))
+    return Frames(values, counts, reached, jax.tree.map(lambda a: xp.where(alive, a, xp.nan), state))
 
 
 def _advance(stepper: Stepper, controls: Controls, state: State, start: jax.Array, length: jax.Array) -> Any:
     """Over one interval: (state, time covered, steps taken, whether all is finite)."""
+    xp = controls.arrays
 
     def going(carry: Any) -> jax.Array:
         _, elapsed, count, alive = carry
@@ -126,11 +135,11 @@ def _advance(stepper: Stepper, controls: Controls, state: State, start: jax.Arra
     def body(carry: Any) -> Any:
         state, elapsed, count, _ = carry
         state, size, steps = stepper.step(state, start + elapsed, length - elapsed)
-        finite = jnp.isfinite(steps)  # of the state before this step: no other reduction is needed
-        elapsed = jnp.where(steps <= 1, length, elapsed + jnp.where(finite, size, 0))
+        finite = xp.isfinite(steps)  # of the state before this step: no other reduction is needed
+        elapsed = xp.where(steps <= 1, length, elapsed + xp.where(finite, size, 0))
         return state, elapsed, count + 1, finite
 
-    begin = (state, jnp.zeros_like(length), jnp.zeros((), int), jnp.array(True))
+    begin = (state, xp.zeros_like(length), xp.zeros((), int), xp.array(True))
     state, elapsed, count, finite = controls.loop(going, body, begin, controls.max_substeps, controls.checkpoints)
-    total = sum(jnp.sum(jnp.abs(a)) for a in jax.tree.leaves(state))
-    return state, elapsed, count, finite & jnp.isfinite(total)
+    total = sum(xp.sum(xp.abs(a)) for a in jax.tree.leaves(state))
+    return state, elapsed, count, finite & xp.isfinite(total)

@@ -98,8 +98,8 @@ class FiniteVolume(GridSolver):
         }  # fmt: skip
 
     def supports(self, problem: PDEProblem) -> bool:
-        if len(problem.fields) != 1:
-            return False
+        if len(problem.fields) != 1 or any(s.at for s in problem.inputs if s.kind in ("coefficient", "source")):
+            return False  # of inputs of the equation those of cells are taken, not functions at points of their own
         balances = list(problem.balances().values())
         if len(balances) != 1 or len(balances[0].components()) != 1:
             return False

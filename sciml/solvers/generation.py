@@ -24,8 +24,8 @@ from sciml.errors import InputError, SolverError, is_number, is_whole, suggest
 from sciml.problem import Case, Problem
 from sciml.problems.designs import Design, Request
 from sciml.progress import Bar
-from sciml.solvers._coarse import coarsened, joined
-from sciml.solvers._numerical import Begin, GridSolver
+from sciml.solvers._coarse import joined
+from sciml.solvers._numerical import Begin, NumericalSolver, frame_bytes, window
 from sciml.solvers.references import reference
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class Summary:
         computed: cases computed in this run; the others were there from an interrupted one.
         failed: label -> what went wrong; these cases hold the frames before it.
         under_resolved: label -> how far a case goes beyond what the grid shows, as its design says.
+        meshes: whether values are at the nodes of meshes; `resolution` is then the sides of cells along the longest
+            extent.
     """
 
     path: str
@@ -52,15 +54,18 @@ class Summary:
     failed: dict[str, str]
     under_resolved: dict[str, float]
     seconds: float
+    meshes: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     def __str__(self) -> str:
-        cells = " x ".join(map(str, self.resolution))
+        where = f"of {' x '.join(map(str, self.resolution))} cells"
+        if self.meshes:
+            where = f"on meshes with {max(self.resolution)} sides along"
         parts = ", ".join(f"{n} {s}" for s, n in self.cases.items())
         cases, frames = _count(sum(self.cases.values()), "case"), _count(self.frames, "frame")
-        lines = [f"{self.path}: {cases} ({parts}), {frames} of {cells} cells"]
+        lines = [f"{self.path}: {cases} ({parts}), {frames} {where}"]
         if self.under_resolved:
             highest = max(self.under_resolved.values())
             lines.append(
@@ -152,7 +157,10 @@ def generate(
     writer.merge(lambda subsets: splits.by_case(subsets, seed=seed), attrs, count=len(made))
     counts = {s: sum(c.subset == s for c in made) for s in request.subsets}
     failed, seconds = _failures(path, made), time.monotonic() - begun
-    return Summary(str(path), profile, request.resolution, request.frames, counts, computed, failed, coarse, seconds)
+    meshes = _on_meshes(made[0].problem)
+    return Summary(
+        str(path), profile, request.resolution, request.frames, counts, computed, failed, coarse, seconds, meshes
+    )
 
 
 @dataclass(frozen=True)
@@ -163,11 +171,12 @@ class Plan:
         cases: number of cases, by subset.
         cells: of the stored frames, in array order.
         solved_on: least and most cells on which cases are solved.
-        bytes: of the file.
+        bytes: of the file; on meshes, whose sizes are known once they are made, about.
         core_seconds: of computation on one core like those that the estimate was made on; None where the solver has no
             estimate.
         longest_case_seconds: of the longest case.
         worker_bytes: of memory that the largest case takes, about.
+        meshes: whether values are at the nodes of meshes, whose cells have `cells` sides along the longest extent.
     """
 
     problem: str
@@ -180,6 +189,7 @@ class Plan:
     core_seconds: float | None
     longest_case_seconds: float | None
     worker_bytes: int
+    meshes: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -188,6 +198,9 @@ class Plan:
         parts = ", ".join(f"{n} {s}" for s, n in self.cases.items())
         cells, (least, most) = " x ".join(map(str, self.cells)), self.solved_on
         solved = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        where = f"of {cells} cells, solved on {solved} cells; "
+        if self.meshes:
+            where = f"on meshes with {max(self.cells)} sides along; about "
         cost = "no estimate of its cost"
         if self.core_seconds is not None and self.longest_case_seconds is not None:
             cost = (
@@ -196,8 +209,8 @@ class Plan:
             )
         cases, frames = _count(sum(self.cases.values()), "case"), _count(self.frames, "frame")
         return (
-            f"{self.problem}, {self.profile}: {cases} ({parts}), {frames} each of "
-            f"{cells} cells, solved on {solved} cells; {self.bytes / 1e9:.3g} GB; {cost}; up to "
+            f"{self.problem}, {self.profile}: {cases} ({parts}), {frames} each "
+            f"{where}{self.bytes / 1e9:.3g} GB; {cost}; up to "
             f"{self.worker_bytes / 1e9:.2g} GB of memory a case"
         )
 
@@ -210,6 +223,10 @@ def published_flows() -> list[str]:
             if "published" in registry.problems.get(name).design().profiles:
                 found.append(name)
     return found
+
+
+def _on_meshes(problem: Problem) -> bool:
+    return any(f.location == "node" for f in problem.fields)
 
 
 def _count(number: int, what: str) -> str:
@@ -230,7 +247,7 @@ class Work:
     problem: Problem
     design: Design
     request: Request
-    solver: GridSolver
+    solver: NumericalSolver
     stored: tuple[str, ...]
     dtype: str
     cases: list[Case]
@@ -259,7 +276,7 @@ class Work:
         """What tells this request from others; files hold it as the attribute "request"."""
         return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()
 
-    def solvers(self) -> list[tuple[GridSolver, list[int]]]:
+    def solvers(self) -> list[tuple[NumericalSolver, list[int]]]:
         """(solver, numbers of its cases), by how fine they are solved."""
         found = []
         for cells in sorted(set(self.solved)):
@@ -285,11 +302,16 @@ class Work:
         solved = [math.prod(each) for each in self.solved]
         seconds = self.seconds()
         rows = sum(1 if t is None else len(t) for t in self.times)
+        size, meshes = rows * cells * len(self.stored) * 4, _on_meshes(self.problem)
+        if meshes:  # positions, and two or six cells a node
+            d = self.problem.dimensions
+            size += len(self.cases) * cells * (8 * d + 4 * (d + 1) * (1, 2, 6)[d - 1])
         return Plan(
             self.problem.name, request.profile, {s: sum(c.subset == s for c in self.cases) for s in request.subsets},
-            request.frames, request.resolution, (min(solved), max(solved)), rows * cells * len(self.stored) * 4,
+            request.frames, request.resolution, (min(solved), max(solved)), size,
             None if seconds is None else sum(seconds), None if seconds is None else max(seconds),
-            max(_frame_bytes([n], self.dtype) * min(request.frames, window([n], self.dtype)) for n in solved),
+            max(frame_bytes([n], self.dtype) * min(request.frames, window([n], self.dtype)) for n in solved),
+            meshes,
         )  # fmt: skip
 
     def seconds(self) -> list[float] | None:
@@ -333,6 +355,7 @@ def prepare(
         more = ", or a number of cases, not both" if cases is not None else ""
         raise InputError(f"fraction: expected a number in (0, 1]{more}, got {fraction!r}")
     profile = design.profiles[0] if profile is None else profile
+    problem = design.posed(problem, profile)
     usual = [s for s in design.subsets if profile != "published" or s not in design.unpublished]
     chosen = usual if subset is None else subset
     names = tuple(s.strip() for s in chosen.split(",")) if isinstance(chosen, str) else tuple(chosen)
@@ -360,7 +383,7 @@ def _counts(problem: Problem, resolution: Any) -> tuple[int, ...]:
 
 def _solver(
     problem: Problem, resolution: Any, name: str | None, fields: Sequence[str] | None, dtype: str
-) -> GridSolver:
+) -> NumericalSolver:
     counts = _counts(problem, resolution)
     if dtype not in ("float32", "float64"):
         raise InputError(f"dtype: expected 'float32' or 'float64', got {dtype!r}")
@@ -371,15 +394,15 @@ def _solver(
             raise InputError(f"solver: no numerical solver of this package solves {problem.name!r} on {counts} cells")
         return type(found).on(counts, dtype, rates)
     cls = registry.solvers.get(name)
-    if not issubclass(cls, GridSolver):
-        raise InputError(f"solver: {name!r} is no numerical solver on a grid")
+    if not issubclass(cls, NumericalSolver):
+        raise InputError(f"solver: {name!r} is no numerical solver")
     solver = cls.on(counts, dtype, rates)
     if not solver.supports(problem):
         raise InputError(f"solver: {name!r} does not solve {problem.name!r}")
     return solver
 
 
-def _fields(problem: Problem, solver: GridSolver, fields: Sequence[str] | None) -> tuple[str, ...]:
+def _fields(problem: Problem, solver: NumericalSolver, fields: Sequence[str] | None) -> tuple[str, ...]:
     """What is stored."""
     if fields is None:
         return tuple(f.name for f in problem.fields)
@@ -415,8 +438,6 @@ def _client(scheduler: str) -> Any:
         raise InputError(f"scheduler: cannot reach {scheduler!r}: {error}") from None
 
 
-HELD = 1 << 30  # bytes of fine frames, and what is made of them, that a task holds at once
-
 TRIES = 4  # times that a task is handed out anew after the scheduler has given it up
 
 
@@ -424,7 +445,7 @@ TRIES = 4  # times that a task is handed out anew after the scheduler has given 
 class _Task:
     """Cases that are solved together, and on which cells they are stored."""
 
-    solver: GridSolver
+    solver: NumericalSolver
     resolution: tuple[int, ...]
     fields: tuple[str, ...]
     dtype: str
@@ -434,13 +455,14 @@ class _Task:
 
     def run(self) -> list[tuple[int, xarray.Dataset]]:
         if len(self.cases) == 1 and self.times[0] is not None:
-            held = window(self.solver.grid(self.cases[0]).shape, self.dtype)
-            if held < len(self.times[0]):
+            held = self.solver.held(self.cases[0], self.dtype)
+            if held is not None and held < len(self.times[0]):
                 parts = math.ceil(len(self.times[0]) / held)
                 return [(self.numbers[0], self._in_windows(self.cases[0], np.array_split(self.times[0], parts)))]
         found = self.solver._together(self.cases, self.times)
-        coarse = [coarsened(c, f, self.resolution, self.fields) for c, f in zip(self.cases, found, strict=True)]
-        return list(zip(self.numbers, coarse, strict=True))
+        each = zip(self.cases, found, strict=True)
+        kept = [self.solver.stored(c, f, self.resolution, self.fields) for c, f in each]
+        return list(zip(self.numbers, kept, strict=True))
 
     def _in_windows(self, case: Case, windows: Sequence[np.ndarray]) -> xarray.Dataset:
         """A case with more fine frames than are held at once: they are coarsened before the next are made."""
@@ -450,21 +472,11 @@ class _Task:
             fine = self.solver.label(case, times, frames)
             status, steps = fine.attrs["status"], steps + int(frames["substeps"].sum())
             if fine.sizes["time"] or not found:  # a case that fails at once is stored without frames
-                found.append(coarsened(case, fine, self.resolution, self.fields))
+                found.append(self.solver.stored(case, fine, self.resolution, self.fields))
             if status != "ok":
                 break
             begins = [Begin({n: frames[n][-1] for n in self.solver.carried(case)}, float(times[-1]))]
         return joined(found).assign_attrs(status=status, substeps=steps)
-
-
-def window(cells: Sequence[int], dtype: str) -> int:
-    """Frames on so many cells that a task holds at once."""
-    return max(HELD // (_frame_bytes(cells, dtype)), 2)
-
-
-def _frame_bytes(cells: Sequence[int], dtype: str) -> int:
-    # a dozen arrays over all times leave the compiled loop, and are copied once
-    return math.prod(cells) * 24 * np.dtype(dtype).itemsize
 
 
 def _work(tasks: list[_Task], client: Any, threads: int) -> Iterator[tuple[int, xarray.Dataset]]:

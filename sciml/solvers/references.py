@@ -13,7 +13,7 @@ from sciml.support import Grid, Support
 if TYPE_CHECKING:
     from sciml.problem import Case, Problem
     from sciml.solver import Solver
-    from sciml.solvers._numerical import GridSolver
+    from sciml.solvers._numerical import NumericalSolver
 
 SHARES = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4), Fraction(1))  # of the data's resolution
 FEWEST = 4  # cells along an axis
@@ -24,9 +24,11 @@ REFERENCES: list[tuple[str, str]] = [
     ("sciml.solvers.two_phase", "TwoPhaseFlow"),
     ("sciml.solvers.finite_volume", "FiniteVolume"),
 ]
+#: the same for problems whose fields all live on nodes
+ON_NODES: list[tuple[str, str]] = [("sciml.solvers.finite_elements", "FiniteElements")]
 
 
-def reference(problem: Problem, counts: Sequence[int], full: bool = False) -> GridSolver | None:
+def reference(problem: Problem, counts: Sequence[int], full: bool = False) -> NumericalSolver | None:
     """The first solver that supports the problem, on a grid of so many cells in array order (z, y, x).
 
     Args:
@@ -34,8 +36,9 @@ def reference(problem: Problem, counts: Sequence[int], full: bool = False) -> Gr
     """
     if not problem.balances():
         return None
-    for module, name in REFERENCES:
-        cls: type[GridSolver] = getattr(importlib.import_module(module), name)
+    on_nodes = all(f.location == "node" for f in problem.fields)
+    for module, name in ON_NODES if on_nodes else REFERENCES:
+        cls: type[NumericalSolver] = getattr(importlib.import_module(module), name)
         try:
             solver = cls.on(tuple(counts), "float64" if full else "float32", full)
         except InputError:  # not in so many dimensions, or not on so few cells
@@ -70,7 +73,7 @@ def references(
     return found
 
 
-def _takes(solver: GridSolver, case: Case) -> bool:
+def _takes(solver: NumericalSolver, case: Case) -> bool:
     try:
         solver.fit(case)
     except InputError:

@@ -15,14 +15,19 @@ from sciml.problems import (
     CylinderFlow,
     DamFlow,
     Darcy,
+    ElasticPlate,
     HeatEquation,
+    HeatPlate,
     LidDrivenCavity,
     Poisson,
     TaylorGreen,
     TubeFlow,
 )
 
-ALL = (Burgers, CylinderFlow, DamFlow, Darcy, HeatEquation, LidDrivenCavity, Poisson, TaylorGreen, TubeFlow)
+ALL = (
+    Burgers, CylinderFlow, DamFlow, Darcy, ElasticPlate, HeatEquation, HeatPlate, LidDrivenCavity, Poisson, TaylorGreen,
+    TubeFlow,
+)  # fmt: skip
 WITH_EXACT = {
     "burgers": Burgers().case(viscosity=0.03, velocity=0.7, length=2.0),
     "heat_equation": HeatEquation().case(diffusivity=0.1, amplitude=2.0, frequency=0.5, length=1.5),

@@ -11,7 +11,7 @@ from sciml.errors import InputError
 from sciml.problems import CylinderFlow, DamFlow, LidDrivenCavity, TubeFlow
 from sciml.problems.designs import Request
 from sciml.problems.designs import lid_driven_cavity as _cavity_cases
-from sciml.solvers import IncompressibleFlow, TwoPhaseFlow, _flow_batches, generate, generation
+from sciml.solvers import IncompressibleFlow, TwoPhaseFlow, _flow_batches, _numerical, generate
 from sciml.solvers._coarse import coarsened
 from sciml.solvers.generation import prepare, published_flows
 from sciml.support import Apertures, Grid
@@ -147,7 +147,7 @@ def test_fronts_thinner_than_two_cells_are_said_to_be_under_resolved():
         ({"resolution": 3}, r"no numerical solver .* on \(3, 3\) cells"),
         ({"resolution": (16, 16, 16)}, "resolution: expected a number of cells, or 2"),
         ({"solver": "pseudo_spectral"}, "does not solve 'lid_driven_cavity'"),
-        ({"solver": "persistence"}, "no numerical solver on a grid"),
+        ({"solver": "persistence"}, "is no numerical solver"),
         ({"fields": ("u", "w")}, "no field 'w'"),
         ({"out": "missing/x.h5"}, "does not exist"),
         ({"out": "there.h5"}, "exists"),
@@ -267,7 +267,7 @@ def test_cases_with_many_fine_frames_are_solved_in_windows(tmp_path, monkeypatch
     """Fine frames of 1000 times would not fit in memory: no more are held than a bound allows."""
     arguments = {"cases": 1, "subset": "bc", "frames": 7, "resolution": 16, "progress": False}
     generate("cylinder", tmp_path / "whole.h5", **arguments)
-    monkeypatch.setattr(generation, "HELD", 3 * 24 * 4 * 48 * 80)
+    monkeypatch.setattr(_numerical, "HELD", 3 * 24 * 4 * 48 * 80)
     run, asked = IncompressibleFlow.run, []
 
     def noted(self, cases, times, begins=None):
@@ -325,6 +325,8 @@ def test_a_plan_says_what_would_be_made_and_what_it_costs():
     assert prepare("cylinder", profile="published", frames=1000).plan().worker_bytes < 1.5e9
     assert "175 cases (50 bc, 105 prop, 20 geo), 10 frames each of 64 x 64 cells" in str(found)
     assert "no estimate" in str(prepare("heat_equation", cases=3).plan())
+    plates = prepare("heat_plate", cases=3, resolution=13).plan()
+    assert plates.meshes and not found.meshes and "1 frame each on meshes with 13 sides along" in str(plates)
     assert published_flows() == ["cylinder_flow", "dam_flow", "lid_driven_cavity", "tube_flow"]
 
 

@@ -54,6 +54,10 @@ class Design(ABC):
     def times(self, case: Case, request: Request) -> np.ndarray | None:
         """(frames,) times; None for steady problems."""
 
+    def posed(self, problem: Problem, profile: str) -> Problem:
+        """The problem whose cases a profile holds, for instance in time where `problem` is steady."""
+        return problem
+
     def cells(self, case: Case, resolution: tuple[int, ...]) -> tuple[int, ...]:
         """On how many cells along each array axis a case is solved whose frames are stored on `resolution`, so that the
         physics is resolved: on as many, unless a design says more."""
