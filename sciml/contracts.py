@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from sciml.errors import InputError, positive, suggest
 
@@ -54,10 +55,11 @@ class Signature:
         dimensions: coordinates of a point: the spatial axes, and one more where points carry a time.
         n_params: scalar parameters a sample.
         masked: whether some points of a sample lie outside the domain, or are there to fill up a batch.
-        periodic: for each spatial axis, in the order of the arrays' axes; () where none is, or where there are no axes.
+        periodic: for each spatial axis, in the order of the arrays' axes, or of the coordinates where points have no
+            arrays; () where none is.
         space: points an axis where all samples have the same grid, in the order of the arrays' axes; else None.
         residual: whether the answer is added to the state that came in.
-        functions: the input functions, in the order of `PointBatch.functions`.
+        functions: the input functions, in the order of `PointBatch.functions` and `CloudBatch.functions`.
     """
 
     channels_in: int
@@ -91,11 +93,13 @@ class Function(NamedTuple):
         values: (batch, sensor, channel).
         points: (batch, sensor, dimension), where the sensors are.
         mask: (batch, sensor), 1 where a sensor is one, 0 where it fills up the batch; None where all are.
+        weights: (batch, sensor), quadrature weights in any unit; None where all sensors count alike.
     """
 
     values: Float[Tensor, "batch sensor channel"]
     points: Float[Tensor, "batch sensor dimension"]
     mask: Shaped[Tensor, "batch sensor"] | None = None
+    weights: Float[Tensor, "batch sensor"] | None = None
 
 
 class Batch:
@@ -155,6 +159,34 @@ class PointBatch(Batch):
 
 
 @dataclass(frozen=True, eq=False)
+class CloudBatch(Batch):
+    """Fields at points, any number of them, that are joined by nothing.
+
+    A sum over points is a quadrature: an operator weighs every point by its share of the weights of its sample, so that
+    answers converge as points get denser, wherever they do. A point of weight 0 that the mask does not rule out is a
+    *query point*: it gets an answer, and no other answer depends on it.
+
+    Args:
+        points: (batch, point, dimension): space, and time as the last coordinate where the operator is asked for times.
+        values: (batch, point, channel), the fields at the points: past frames and static inputs; None where there are
+            none.
+        params: (batch, n_params); None where there are none.
+        functions: the input functions at points of their own, in the order of `Signature.functions`.
+        mask: (batch, point), 1 where a point is one; the others fill up the batch, never matter, and are answered by 0.
+            None where all are.
+        weights: (batch, point), quadrature weights ≥ 0 in any unit, at least one of them positive; None where all
+            points count alike.
+    """
+
+    points: Float[Tensor, "batch point dimension"]
+    values: Float[Tensor, "batch point channel"] | None = None
+    params: Float[Tensor, "batch n_params"] | None = None
+    functions: tuple[Function, ...] = ()
+    mask: Shaped[Tensor, "batch point"] | None = None
+    weights: Float[Tensor, "batch point"] | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class GraphBatch(Batch):
     """The graphs of several samples as one graph without edges between samples.
 
@@ -178,6 +210,21 @@ class GraphBatch(Batch):
     mask: Shaped[Tensor, " node"] | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class CurvedGraphBatch(GraphBatch):
+    """Graphs, and where their bottlenecks are: for operators that build edges of their own.
+
+    Args:
+        curvature: (node,), the mean Ollivier–Ricci curvature of the edges at each node: negative where edges are
+            bridges, 0 at nodes without edges.
+        lengths: (graph or 1, dimension), extents of the domain in units of the longest: `lengths` times a difference of
+            `points` is an offset.
+    """
+
+    curvature: Float[Tensor, " node"] = dataclasses.field(kw_only=True)
+    lengths: Float[Tensor, "#graph dimension"] = dataclasses.field(kw_only=True)
+
+
 class Operator(nn.Module):
     """A learnable map. Arguments of the constructor are sizes and settings, never data, and `config()` gives them back.
 
@@ -188,10 +235,14 @@ class Operator(nn.Module):
         decided: constructor arguments that follow from the signature, with what they follow from.
         sensors: number of fixed sensors at which it wants to see functions; None for all their points.
         asks_times: whether it is made to be asked for times, rather than for the next frame.
+
+    Attributes:
+        forgets: whether training keeps nothing of what is inside of a block, and computes it again on the way back.
     """
 
     sensors: ClassVar[int | None] = None
     asks_times: ClassVar[bool] = False
+    forgets: bool = False
 
     takes: ClassVar[type[Batch]]
     title: ClassVar[str]
@@ -233,6 +284,16 @@ class Operator(nn.Module):
     def objective(self) -> Callable[..., Tensor] | None:
         """The loss that this operator brings along; None where it is trained like any other."""
         return None
+
+    def through(self, block: Callable[..., Any], *arguments: Any) -> Any:
+        """`block(*arguments)`; where the operator `forgets`, with a memory of its arguments alone.
+
+        Args:
+            block: a function of tensors, as a rule a submodule.
+        """
+        if self.forgets and self.training and torch.is_grad_enabled():
+            return checkpoint(block, *arguments, use_reentrant=False)
+        return block(*arguments)
 
 
 AnyOperator = TypeVar("AnyOperator", bound=Operator)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sciml.errors import InputError
 
 
-def explained(error: InputError, name: str, data: str | Path, split: str | None) -> InputError:
-    """What to say of an error in training: where the operator itself does not take such data, which ones do."""
+def explained(
+    error: InputError, name: str, data: str | Path, split: str | None, options: Mapping[str, Any]
+) -> InputError:
+    """What to say of an error in training: where the operator itself does not take such data, which ones do.
+
+    Args:
+        options: of the operator, as they were given; with others it may take the data.
+    """
     from sciml import registry
     from sciml.training.samples import open_data, table
 
@@ -18,7 +25,7 @@ def explained(error: InputError, name: str, data: str | Path, split: str | None)
         cases = cases.keep(list(range(min(2, len(cases.cases)))))  # type: ignore[arg-type]
         if not cases.cases:
             return error
-        why = refusal(registry.operators.get(name), cases)
+        why = refusal(registry.operators.get(name), cases) and refusal(registry.operators.get(name), cases, options)
     except InputError:  # the data themselves are at fault
         return error
     if why is None:
@@ -28,8 +35,8 @@ def explained(error: InputError, name: str, data: str | Path, split: str | None)
     return InputError(f"--operator {name}: {why}; {known}")
 
 
-def refusal(operator: Any, cases: Any) -> str | None:
-    """Why an operator does not take these cases, with its default options; None where it does."""
+def refusal(operator: Any, cases: Any, options: Mapping[str, Any] | None = None) -> str | None:
+    """Why an operator does not take these cases, by default with its default options; None where it does."""
     from sciml.contracts import build
     from sciml.training.encoding import encoding_for
     from sciml.training.fitting import default_stepping
@@ -37,7 +44,7 @@ def refusal(operator: Any, cases: Any) -> str | None:
     try:
         how = default_stepping(operator, cases.problem.steady)
         encoding = encoding_for(operator.takes).fit(cases, how, sensors=operator.sensors)
-        made = build(operator, encoding.signature(), {})
+        made = build(operator, encoding.signature(), options or {})
     except InputError as error:
         return str(error)
     return None if any(p.requires_grad for p in made.parameters()) else "it has no weights to train"

@@ -7,12 +7,15 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sciml.errors import InputError, suggest
 from sciml.training.assignments import assign, listing, literal, pairs, shown
 from sciml.training.parts import Settings, hints
 from sciml.training.recipe import Recipe, Running
+
+if TYPE_CHECKING:
+    from sciml.contracts import Operator
 
 GIVEN_BY_DATA = ("self", "in_channels", "out_channels", "n_params", "masked", "dimensions")
 GIVEN_BY_OPTIONS = ("out", "resume", "device", "callbacks", "progress")  # of `Running`
@@ -115,14 +118,15 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
-def options_of(operator: type) -> dict[str, inspect.Parameter]:
+def options_of(operator: type[Operator]) -> dict[str, inspect.Parameter]:
     """The arguments of an operator that do not follow from the data."""
     wanted = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     parameters = inspect.signature(operator).parameters
-    return {n: p for n, p in parameters.items() if n not in GIVEN_BY_DATA and p.kind in wanted}
+    decided = {*GIVEN_BY_DATA, *operator.decided}
+    return {n: p for n, p in parameters.items() if n not in decided and p.kind in wanted}
 
 
-def read(base: Plan, operator: type, running: Running, texts: Sequence[str]) -> tuple[Plan, Running]:
+def read(base: Plan, operator: type[Operator], running: Running, texts: Sequence[str]) -> tuple[Plan, Running]:
     """A plan from another one and `PATH=VALUE` texts: `operator.width=48`, `running.memory_limit=1e9`,
     `stepping=Query()`, `fields=u,v`, `split=train`, and all paths of the recipe.
 
@@ -157,12 +161,14 @@ def read(base: Plan, operator: type, running: Running, texts: Sequence[str]) -> 
 
 
 def _option(text: str, path: str, parameter: inspect.Parameter) -> Any:
-    value = literal(text, path)
-    several = str(parameter.annotation).startswith(("Sequence", "tuple"))
+    value, annotation = literal(text, path), str(parameter.annotation)
+    if value is None:  # where there is no such thing, a word like others
+        return None if "None" in annotation else text.strip()
+    several = annotation.startswith(("Sequence", "tuple"))
     return (value,) if several and not isinstance(value, tuple) else value
 
 
-def everything(operator: type, recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+def everything(operator: type[Operator], recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     """Every path that `read` takes: (path, what is expected, default)."""
     yield from listing(recipe)
     yield from listing(surrogate_settings()())

@@ -96,7 +96,7 @@ def train(
         from sciml.cli._fits import explained
 
         split: Any = None if plan.surrogate is None else plan.surrogate
-        raise explained(error, operator, data, "train" if split is None else split.split) from None
+        raise explained(error, operator, data, "train" if split is None else split.split, plan.options) from None
     except OSError as error:
         error.filename = error.filename or str(folder)
         _forget(folder, new)

@@ -13,11 +13,18 @@ from sciml.operators.auto_edeeponet import AutoEDeepONet
 from sciml.operators.auto_ffn import AutoFFN
 from sciml.operators.deeponet import DeepONet
 from sciml.operators.ffn import FFN
+from sciml.operators.flare import FLARE
 from sciml.operators.fno import FNO
+from sciml.operators.galerkin_transformer import GalerkinTransformer
+from sciml.operators.gnot import GNOT
 from sciml.operators.identity import Identity
+from sciml.operators.meshgraphnet import MeshGraphNet
 from sciml.operators.neuraloperator import from_neuraloperator
+from sciml.operators.piorf import PIORF
+from sciml.operators.point_transformer import PointTransformer
 from sciml.operators.resnet import ResNet
 from sciml.operators.transformer import Transformer
+from sciml.operators.transolver import Transolver
 from sciml.operators.unet import UNet
 from sciml.operators.unet_2015 import UNet2015
 from sciml.operators.unetex import UNetEx
@@ -28,16 +35,23 @@ for _module in pkgutil.iter_modules(__path__):
 
 __all__ = [
     "FFN",
+    "FLARE",
     "FNO",
+    "GNOT",
+    "PIORF",
     "AutoDeepONet",
     "AutoDeepONetCNN",
     "AutoEDeepONet",
     "AutoFFN",
     "DeepONet",
+    "GalerkinTransformer",
     "Identity",
+    "MeshGraphNet",
+    "PointTransformer",
     "ResNet",
     "SpectralConv",
     "Transformer",
+    "Transolver",
     "UNet",
     "UNet2015",
     "UNetEx",

@@ -208,7 +208,7 @@ class FNO(GridOperator):
         v = v if inside is None else v * inside.movedim(1, -1)
         v = self.pad(v)
         for layer in self.layers:
-            v = layer(v, embedding)
+            v = self.through(layer, v, embedding)
         y = self.projection(self.unpad(v, h.shape[2:])).movedim(-1, 1)
         y = y if inside is None else y * inside
 

@@ -171,7 +171,7 @@ class Transformer(GridOperator):
         patches = h.shape[2:]
         tokens = self.tokens(h.flatten(2).transpose(1, 2)) + self.position(self.waves(h))
         for block in self.blocks:
-            tokens = block(tokens, embedding)
+            tokens = self.through(block, tokens, embedding)
         y = self.head(self.norm(tokens)).transpose(1, 2).unflatten(2, patches)
         y = overlap_add(y, self.patch, [False] * self.dimensions)
         for axis, n in enumerate(shift, 2):

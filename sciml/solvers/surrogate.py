@@ -24,13 +24,14 @@ from sciml.solvers._numerical import title
 from sciml.support import Points, Support
 from sciml.training.checkpoint import digest, plain
 from sciml.training.devices import device as find_device
-from sciml.training.encoding import Encoding
+from sciml.training.encoding import Encoding, Given
 from sciml.training.fitting import Fitted, fit_operator, operator_options
 from sciml.training.model import Model
 from sciml.training.recipe import Recipe, Running
 from sciml.training.stepping import Stepping
 
 CHUNK = 32  # cases that a rollout carries at once
+AT_ONCE = 16384  # points beside its own support that a case is asked at in one application
 
 
 @registry.solvers.register("surrogate")
@@ -217,14 +218,21 @@ class Surrogate(TrainableSolver, Restartable):
         for several in zip(*parts, strict=True):
             yield [frame for part in several for frame in part]
 
-    def _rollout(self, starts: Sequence[Start], times: np.ndarray) -> Iterator[list[np.ndarray]]:
+    def _rollout(
+        self, starts: Sequence[Start], times: np.ndarray, points: np.ndarray | None = None
+    ) -> Iterator[list[np.ndarray]]:
+        """Frames of several starts; of one alone, at points, where they are given."""
         f = self._ready()
         e, cases, supports = f.encoding, [s.case for s in starts], [s.support for s in starts]
+        present = [start.frames[-1] for start in starts]
         model = Model(f.operator, e)
         with torch.no_grad():
             frames = torch.from_numpy(e.starts(starts)).to(self.device)
             given = e.given(cases, supports).to(self.device)
-        back = _Back(e, cases, supports, self.device)
+            if points is not None:
+                given, frames = e.at(given, frames, supports[0], points)
+                present, supports = [supports[0].sample(present[0], points)], [Points(points)]
+        back = _Back(e, cases, supports, self.device, asked=None if points is None else given)
         if e.stepping.queries:
             begins = [s.beginning[1] for s in starts]
             params = np.stack([e.params(c, np.array([t]))[0] for c, t in zip(cases, begins, strict=True)])
@@ -249,8 +257,8 @@ class Surrogate(TrainableSolver, Restartable):
         stream = model.rollout(frames, given, lambda k: params[:, k], applications)  # type: ignore[index]
         j, number = 0, 0
         current = [
-            np.where(True if s.inside is None else s.inside, start.frames[-1], 0.0).astype(e.dtype)
-            for start, s in zip(starts, supports, strict=True)
+            np.where(True if s.inside is None else s.inside, frame, 0.0).astype(e.dtype)
+            for frame, s in zip(present, supports, strict=True)
         ]
         kept: list[dict[int, np.ndarray]] = [{} for _ in starts]  # frames that some case has before others have theirs
         while j < times.shape[1]:
@@ -349,13 +357,14 @@ class Surrogate(TrainableSolver, Restartable):
     def _answer(self, start: Start, times: np.ndarray | None, points: np.ndarray | None) -> xr.Dataset:
         f = self._ready()
         e, support = f.encoding, start.support
-        if points is not None and e.sensors is not None and (times is None or e.stepping.queries):
-            frames = self._asked(start, times, points)
-            support, points = Points(points), None
+        if points is not None and e.anywhere:
+            places = range(0, max(len(points), 1), AT_ONCE)
+            parts = [self._asked(start, times, points[a : a + AT_ONCE]) for a in places]
+            frames, support, points = np.concatenate(parts, axis=-1), Points(points), None
         elif times is None:
             frames = self._steady(start)
         else:
-            frames = np.stack([frame[0] for frame in self.rollout([start], times[None])])
+            frames = self._asked(start, times, None)
         if points is not None:
             frames, support = support.sample(frames, points), Points(points)
         return self._labelled(replace(start, support=support), times, frames)
@@ -368,32 +377,22 @@ class Surrogate(TrainableSolver, Restartable):
         )  # fmt: skip
 
     @torch.no_grad()
-    def _steady(self, start: Start) -> np.ndarray:
+    def _steady(self, start: Start, points: np.ndarray | None = None) -> np.ndarray:
         f = self._ready()
-        e = f.encoding
-        given = e.given([start.case], [start.support]).to(self.device)
+        e, support, state = f.encoding, start.support, None
+        given = e.given([start.case], [support]).to(self.device)
+        if points is not None:
+            given, state = e.at(given, None, support, points)
+            support = Points(points)
         params = torch.from_numpy(e.params(start.case, np.zeros(1))).to(self.device)
-        out = e.apply(f.operator, None, given, params, None)
-        return _Back(e, [start.case], [start.support], self.device)(out)[0]
+        out = e.apply(f.operator, state, given, params, None)
+        return _Back(e, [start.case], [support], self.device, asked=None if points is None else given)(out)[0]
 
-    def _asked(self, start: Start, times: np.ndarray | None, points: np.ndarray) -> np.ndarray:
-        """([time,] field, point): the operator itself asked at the points, functions seen on the case's own support."""
-        f = self._ready()
-        e, support = f.encoding, start.support
-        given = e.given([start.case], [support])
-        low, high = np.array(support.extents).T
-        unit = (points - low) / np.where(high > low, high - low, 1.0)
-        given = replace(given, coords=torch.from_numpy(unit.T.copy())[None].to(e.torch_dtype), mask=None)
-        given = given.to(self.device)
-        params = torch.from_numpy(e.params(start.case, np.array([start.time]))).to(self.device)
-        back = _Back(e, [start.case], [Points(points)], self.device)
+    def _asked(self, start: Start, times: np.ndarray | None, points: np.ndarray | None) -> np.ndarray:
+        """([time,] field, point): the operator itself asked at the points, all else seen on the case's own support."""
         if times is None:
-            with torch.no_grad():
-                return back(e.apply(f.operator, None, given, params, None))[0]
-        frames = torch.from_numpy(e.starts([start])).to(self.device)
-        shares = torch.from_numpy(e.share(start.case, times, start.beginning[1])).to(self.device)
-        with torch.no_grad():
-            return np.stack([back(e.apply(f.operator, frames, given, params, s[None]))[0] for s in shares])
+            return self._steady(start, points)
+        return np.stack([frame[0] for frame in self._rollout([start], times[None], points)])
 
     # -- files --------------------------------------------------------------------------------------------------
 
@@ -408,8 +407,10 @@ class Surrogate(TrainableSolver, Restartable):
         Inputs are named as the fields of the operator's batch. On grids x (batch, channel, *space) are the past frames,
         the oldest first, and static inputs; at points (batch, point, dimension) stand as shares of the domain's
         extents, functions (batch, sensor, channel) are given at the sensors, and residual models also get the `last`
-        frame at the points. `params` are the problem's dimensionless features as they are, then for `Query` on grids
-        the time, and `scales` (batch, field) the problem's scales of the case, which own data lack. The output is y.
+        frame at the points. On clouds the past frames and static inputs are `values` (batch, point, channel) at the
+        points, and `weights` (batch, point) those of the quadrature; points of weight 0 are only asked. `params` are
+        the problem's dimensionless features as they are, then for `Query` on grids the time, and `scales` (batch,
+        field) the problem's scales of the case, which own data lack. The output is y.
 
         Batch, grid and number of points are open. The grid is fixed, as that of the training data, where it has no more
         points than an FNO needs for its modes, and with extension="carry"; a warning says so where arithmetic with open
@@ -445,20 +446,31 @@ class Surrogate(TrainableSolver, Restartable):
 
 
 class _Back:
-    """From normalised tensors (case, field, *) to physical arrays, one a case."""
+    """From normalised tensors (case, field, *) to physical arrays, one a case.
 
-    def __init__(self, e: Encoding, cases: Sequence[Case], supports: Sequence[Support], device: torch.device):
-        self.e, self.supports = e, supports
+    Args:
+        asked: what one case is given where its support is points that were asked for: the last of all, where points
+            else are the first. There is nothing where its mask rules one out.
+    """
+
+    def __init__(
+        self, e: Encoding, cases: Sequence[Case], supports: Sequence[Support], device: torch.device, *,
+        asked: Given | None = None,
+    ):  # fmt: skip
+        self.e, self.supports, self.asked = e, supports, asked is not None
         multiplier, offset = e.factors(cases)
         self.multiplier, self.offset = (t.to(device, e.torch_dtype) for t in (multiplier, offset))
         self.inside = [s.inside for s in supports]
+        if asked is not None and asked.mask is not None:
+            self.inside = [asked.mask[0, 0, -supports[0].size :].cpu().numpy() > 0]
 
     def __call__(self, values: torch.Tensor) -> list[np.ndarray]:
         physical = torch.addcmul(self.offset, values.to(self.multiplier.dtype), self.multiplier).cpu().numpy()
         found = []
         for one, support, inside in zip(physical, self.supports, self.inside, strict=True):
             if self.e.flat:
-                one = one[:, : support.size].reshape(len(one), *support.shape)
+                one = one[:, -support.size :] if self.asked else one[:, : support.size]
+                one = one.reshape(len(one), *support.shape)
             found.append(one if inside is None else np.where(inside, one, np.zeros((), one.dtype)))
         return found
 

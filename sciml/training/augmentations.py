@@ -84,7 +84,8 @@ class Mirror(Augmentation):
 
 @dataclass(frozen=True)
 class Subsample(Augmentation):
-    """Answers are wanted at some of the points only, other ones in every batch: less to compute in a step.
+    """Some of the points only, other ones in every batch: less to compute in a step. Operators that see functions at
+    fixed sensors still see all of them.
 
     Args:
         points: how many.

@@ -1,6 +1,8 @@
 """Training samples in batches: from frames held in memory, or read from the file as they are needed.
 
 Which samples make up batch number i of an epoch depends on (seed, epoch, i) alone, by the rule of `sciml.data.Loader`.
+Where samples differ in their numbers of points, those of like size make up a batch (`sciml.training.buckets`), which is
+padded to its own longest.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from sciml.errors import InputError
 from sciml.problem import Case
 from sciml.support import Grid
 from sciml.symmetry import Symmetry
+from sciml.training.buckets import WINDOW, Frames, alike, padding
 from sciml.training.encoding import Encoding, Given
 from sciml.training.losses import On
 from sciml.training.samples import CaseTable
@@ -140,23 +143,49 @@ class Batch:
             given=replace(g, **moved),
         )
 
+    def shortened(self, points: int) -> Batch:
+        """The batch with the first so many of its points; what follows them has to be padding."""
+        return replace(
+            self, target=self.target[..., :points], given=self.given.shortened(points),
+            state=None if self.state is None else self.state[..., :points],
+            last=None if self.last is None else self.last[..., :points],
+        )  # fmt: skip
+
     def subsampled(self, points: int, generator: np.random.Generator) -> Batch:
-        """The batch with so many of its points, the same for all of its samples, as those at which answers are wanted;
-        operators that see functions at fixed sensors still see them whole."""
-        coords = self.given.coords
-        if coords is None or self.given.axes is not None or self.given.edges:
-            raise InputError("augmentations: Subsample needs an operator on points with fixed sensors")
-        if self.given.sensors is None and (self.state is not None or self.given.static is not None):
-            raise InputError("augmentations: Subsample needs an operator on points with fixed sensors")
-        if self.state is not None and self.time is None:
+        """The batch with so many of its points. Operators that see functions at fixed sensors still see them whole, and
+        answer at fewer points; others see and answer the same ones. Points keep their quadrature weights. Drawn for
+        each sample where their points differ, else for all at once."""
+        g = self.given
+        if g.coords is None or g.axes is not None or g.edges:
+            raise InputError("augmentations: Subsample needs an operator on points that nothing joins")
+        if g.sensors is not None and self.state is not None and self.time is None:
             raise InputError("augmentations: Subsample needs Query or Steady, which ask for points of their own")
-        n = coords.shape[-1]
+        n = g.coords.shape[-1]
         if points >= n:
             return self
-        pick = torch.from_numpy(np.sort(generator.choice(n, points, replace=False))).to(coords.device)
-        each = {name: getattr(self.given, name) for name in ("coords", "mask", "weights")}
-        few = {name: v[..., pick] for name, v in each.items() if v is not None}
-        return replace(self, target=self.target[..., pick], given=replace(self.given, **few))
+        if g.mask is None or len(g.mask) == 1:
+            own = np.arange(n) if g.mask is None else np.flatnonzero(g.mask[0, 0].cpu().numpy() > 0)
+            if points >= len(own):
+                return self
+            pick = np.sort(generator.choice(own, points, replace=False))[None]
+        else:
+            rank = np.where(g.mask[:, 0].cpu().numpy() > 0, generator.random((len(g.mask), n)), 2.0)  # its own first
+            pick = np.sort(np.argsort(rank, axis=1)[:, :points], axis=1)
+        index = torch.from_numpy(pick).to(g.coords.device)
+
+        def few(values: Tensor) -> Tensor:
+            if len(index) == 1:
+                return values[..., index[0]]
+            values = values.expand(len(index), *values.shape[1:])
+            shape = (len(index), *[1] * (values.ndim - 2), index.shape[1])
+            return values.gather(-1, index.reshape(shape).expand(*values.shape[:-1], -1))
+
+        whole = g.sensors is not None
+        mine = {n: v for n in ("target", *(() if whole else ("state", "last"))) if (v := getattr(self, n)) is not None}
+        theirs = {n: v for n in ("coords", "mask", "weights", *(() if whole else ("static",)))
+                  if (v := getattr(g, n)) is not None}  # fmt: skip
+        given = replace(g, **{name: few(v) for name, v in theirs.items()})
+        return replace(self, given=given, **{name: few(v) for name, v in mine.items()})
 
 
 class MemoryBatches:
@@ -171,11 +200,14 @@ class MemoryBatches:
         shuffle: whether to permute; without, the last, smaller batch is given as well, and all items span one step.
         most: how many items, evenly spread (0: all).
         symmetries: those that `Batch.mirrored` draws from.
+        window: where numbers of points differ and items are permuted, batches within which items are sorted by size; 0
+            for batches as they are drawn.
     """
 
     def __init__(
         self, table: CaseTable, encoding: Encoding, *, horizon: int = 1, batch_size: int = 8, seed: int = 0,
         repeats: Any = None, shuffle: bool = True, most: int = 0, symmetries: Sequence[Symmetry] = (),
+        window: int = WINDOW,
     ):  # fmt: skip
         e, stepping = encoding, encoding.stepping
         self.e, self.horizon, self.seed, self.shuffle = e, horizon, seed, shuffle
@@ -183,9 +215,11 @@ class MemoryBatches:
         self.cases, self.clocks = table.cases, table.times
         supports = [table.support(i) for i in range(len(table.cases))]
         _check_symmetries(self.symmetries, supports, e.flat)
-        longest = max(s.size for s in supports)
-        tail = (longest,) if e.flat else supports[0].shape
-        self.frames = torch.zeros(int(table.length.sum()), len(e.fields), *tail, dtype=e.torch_dtype)
+        self.sizes, self.window = np.array([s.size for s in supports]), window
+        self.ragged = e.flat and bool(np.ptp(self.sizes))
+        tail = (supports[0].size,) if e.flat else supports[0].shape
+        count = 0 if self.ragged else int(table.length.sum())
+        self.frames, self.lengthy = torch.zeros(count, len(e.fields), *tail, dtype=e.torch_dtype), Frames()
         rows, at, times = [], 0, []
         params, images = [], []
         strides = range(1, stepping.longest + 1) if shuffle else (1,)
@@ -195,7 +229,10 @@ class MemoryBatches:
             values = torch.from_numpy(e.normalise(case, table.frames(i) * scale, support))
             if not e.flat and values.shape[2:] != tail:
                 raise InputError(f"data: grids of {tail} and {tuple(values.shape[2:])} cells, expected one shape")
-            self.frames[at : at + count, ..., : values.shape[-1]] = values
+            if self.ragged:
+                self.lengthy.add(values)
+            else:
+                self.frames[at : at + count] = values
             for stride in strides:
                 local = stepping.items(count, horizon, stride)
                 rows.append(np.stack(np.broadcast_arrays(i, local, at, stride), 1))
@@ -231,24 +268,39 @@ class MemoryBatches:
         n = len(self.items)
         return n // self.batch_size if self.shuffle else -(-n // self.batch_size)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def indices(self, epoch: int) -> list[np.ndarray]:
+        """The numbers of the items of every batch of an epoch."""
         n = len(self.items)
         sequence = order(n, self.seed, epoch) if self.shuffle else np.arange(n)
-        for i in range(start, len(self)):
-            yield self.batch(sequence[i * self.batch_size : (i + 1) * self.batch_size])
+        if self.shuffle and self.ragged:
+            return alike(sequence, self.sizes[self.items[:, 0]], self.batch_size, self.seed, epoch, self.window)
+        return [sequence[i * self.batch_size : (i + 1) * self.batch_size] for i in range(len(self))]
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        for pick in self.indices(epoch)[start:]:
+            yield self.batch(pick)
+
+    def padding(self, epoch: int = 0) -> float:
+        """The share of the points of an epoch's batches that are padding."""
+        return padding(self.indices(epoch), self.sizes[self.items[:, 0]]) if self.ragged else 0.0
 
     def batch(self, pick: np.ndarray) -> Batch:
         case, present, first, stride = self.items[pick].T
         s = self.e.stepping
         past = torch.from_numpy(first[:, None] + s.before(present))
         future = torch.from_numpy(first[:, None, None] + s.after(present, self.horizon, stride))
-        target = self.frames[future].flatten(2, 3)
+        given = self.given.rows(torch.from_numpy(first + present if self.moving else case))
+        if self.ragged:
+            longest = int(self.sizes[case].max())
+            target = self.lengthy.take(future, case, longest).flatten(2, 3)
+            state = self.lengthy.take(past, case, longest) if s.past else None
+            given = given.shortened(longest)
+        else:
+            target, state = self.frames[future].flatten(2, 3), self.frames[past] if s.past else None
         starts = torch.from_numpy(first[:, None] + _application_starts(s, present, self.horizon, stride))
         over = torch.from_numpy(stride - 1)[:, None]
-        where = torch.from_numpy(first + present if self.moving else case)
         return Batch(
-            target, self.params[over, starts], self.given.rows(where),
-            state=self.frames[past] if s.past else None,
+            target, self.params[over, starts], given, state=state,
             time=None if self.time is None else self.time[starts],
             images=None if self.images is None else self.images[over, starts].movedim(1, 2),
             symmetries=self.symmetries, field_names=self.e.fields, unit=_unit(self.e),
@@ -329,7 +381,9 @@ class LoaderBatches:
             scale, offset = self.multiplier[index][:, None], self.offset[index][:, None]
             parts = []
             for name in ("state", "target"):
-                values = torch.as_tensor(raw[name]).to(scale.dtype).sub_(offset).div_(scale)  # a buffer of this batch
+                values = torch.as_tensor(raw[name])
+                values = values.flatten(3) if self.e.flat else values
+                values = values.to(scale.dtype).sub_(offset).div_(scale)  # a buffer of this batch
                 if given.mask is not None:
                     values = torch.where(given.mask[:, None] > 0, values, torch.zeros((), dtype=values.dtype))
                 parts.append(values)

@@ -80,7 +80,8 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     h = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         h.update(f"{name} {tuple(tensor.shape)} {tensor.dtype};".encode())
-        h.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        if tensor.numel():  # one without values has no bytes to look at
+            h.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return h.hexdigest()
 
 

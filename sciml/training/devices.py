@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,18 @@ def device(name: str | torch.device = "auto") -> torch.device:
         here = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         raise InputError(f"device: expected auto, {', '.join(here)}, got {str(name)!r}") from None
     return found
+
+
+def peak_memory(where: torch.device) -> int | None:
+    """The most bytes so far, that torch has taken on a GPU or the whole process on a CPU; None where nothing tells."""
+    if where.type == "cuda":
+        return torch.cuda.max_memory_allocated(where)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def move(batch: Any, where: torch.device, dtype: torch.dtype | None = None) -> Any:

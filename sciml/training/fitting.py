@@ -22,7 +22,7 @@ from sciml.training.augmentations import Augmented, Mirror
 from sciml.training.batches import LoaderBatches, MemoryBatches
 from sciml.training.callbacks import Callback, MetricsList, MetricsLog
 from sciml.training.checkpoint import plain, replace_bytes
-from sciml.training.devices import borrowed, to_float64, unwrapped
+from sciml.training.devices import borrowed, peak_memory, to_float64, unwrapped
 from sciml.training.encoding import Encoding, encoding_for
 from sciml.training.model import Model
 from sciml.training.objectives import Objective, Supervised
@@ -149,9 +149,12 @@ def fit_operator(
         operator, loss, recipe, running.replace(callbacks=(*running.callbacks, log)), title=f"training {cls.title}"
     )
     began = time.monotonic()
+    operator.forgets = running.forget
     kept = trainer.fit(batches, validate)
+    operator.forgets = False
     record |= {"steps": trainer.step, "steps_planned": trainer.total_steps, "stopped": trainer.stopped}
     record |= {"seconds": round(time.monotonic() - began, 2), "device": str(trainer.device)}
+    record["peak_memory_bytes"] = peak_memory(trainer.device)
     return Fitted(encoding, kept, recipe, record, log.records)
 
 

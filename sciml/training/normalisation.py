@@ -24,14 +24,16 @@ class FieldScaler:
 
     @classmethod
     def fit(
-        cls, names: Sequence[str], chunks: Iterable[tuple[np.ndarray, np.ndarray | None]], centred: bool = False
-    ) -> FieldScaler:
+        cls, names: Sequence[str], chunks: Iterable[tuple[np.ndarray, np.ndarray | None]], centred: bool = False,
+        about_zero: bool = False,
+    ) -> FieldScaler:  # fmt: skip
         """From chunks of ((n, field, *space), quadrature weights or None), in one pass, float64.
 
         Args:
             centred: subtract the mean of every field; without it only of those whose mean is larger than what they
                 vary by (a temperature of 300 K). Of others zero stays zero, as a fluid at rest should, and the scale is
                 the root mean square.
+            about_zero: subtract no mean, whatever it is: the answer to nothing is nothing.
         """
         n = np.zeros(len(names))
         total, square = np.zeros(len(names)), np.zeros(len(names))
@@ -51,6 +53,7 @@ class FieldScaler:
         mean = total / n
         spread = np.sqrt(np.maximum(square / n - mean**2, 0.0))
         offset = mean if centred else np.where(np.abs(mean) > np.maximum(spread, 1e-12 * np.abs(mean)), mean, 0.0)
+        offset = np.zeros(len(names)) if about_zero else offset
         scale = np.sqrt(np.maximum(square / n - offset**2, 0.0))
         scale = np.where(scale > 1e-12 * np.maximum(np.abs(offset), 1e-12), scale, 1.0)
         return cls(tuple(names), offset, scale)

@@ -264,6 +264,8 @@ class Running(Settings):
         checkpoint_every: steps between checkpoints, in place of seconds (0: by `checkpoint_seconds`).
         callbacks: told of every step, validation and checkpoint.
         progress: whether to show how far training is.
+        forget: whether an operator of blocks keeps nothing of what is inside of them, and computes it again on the way
+            back: the same result, in less memory, in a third more time.
     """
 
     out: str | Path | None = None
@@ -274,6 +276,7 @@ class Running(Settings):
     checkpoint_every: int = 0
     callbacks: tuple[Any, ...] = ()
     progress: bool = True
+    forget: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

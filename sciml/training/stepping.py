@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from sciml.errors import InputError
+from sciml.errors import InputError, suggest
 from sciml.training.parts import Part
 
 if TYPE_CHECKING:
@@ -53,6 +53,11 @@ class Stepping(Part, family="stepping"):
         """Whether the operator predicts increments from the last frame."""
         return False
 
+    @property
+    def linear(self) -> tuple[str, ...]:
+        """Parameters that answers are linear in."""
+        return ()
+
     def check(self, problem: Problem) -> None:
         """Refuse a problem whose time is not of this kind."""
         if problem.steady:
@@ -94,11 +99,39 @@ class Stepping(Part, family="stepping"):
 
 @dataclass(frozen=True)
 class Steady(Stepping):
-    """One answer a case, û = operator(inputs); there is no time."""
+    """One answer a case, û = operator(inputs); there is no time.
+
+    Args:
+        linear_in: parameters in which the solution is linear, all of them together: loads of an elastic body, sources
+            of heat. Answers are then sums û = Σ_k p_k·operator(p_k = 1, the others 0; inputs), exactly linear whatever
+            the operator, at the cost of one application for each. Nothing else may drive the solution: where all of
+            them are zero, so is the answer. Static input fields count among what the solution need not be linear in.
+
+    Raises:
+        InputError: a parameter that is named twice.
+    """
+
+    linear_in: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.linear_in:
+            if self.linear_in.count(name) > 1:
+                raise InputError(f"linear_in: expected each parameter once, got {name!r} several times")
+
+    @property
+    def linear(self) -> tuple[str, ...]:
+        return self.linear_in
 
     def check(self, problem: Problem) -> None:
         if not problem.steady:
             raise InputError(f"stepping: {problem.name} changes in time, expected Autoregressive, Window or Query")
+        known = {p.name: p for p in problem.parameters}
+        for name in self.linear_in:
+            if name not in known:
+                raise InputError(f"linear_in: {problem.name} has no parameter {name!r}{suggest(name, list(known))}")
+            if known[name].logarithmic:
+                raise InputError(f"linear_in: {name} is logarithmic, so that nothing can be linear in it")
 
     def time_step(self, table: CaseTable) -> None:
         return None

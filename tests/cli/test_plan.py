@@ -41,6 +41,20 @@ def test_every_path_finds_its_place():
     assert read("operator.modes=12")[0].options == {"modes": 12}  # for every axis
 
 
+def test_none_is_a_word_where_an_option_takes_words():
+    piorf = registry.operators.get("piorf")
+    texts = ["operator.rewiring=none", "operator.compared=none", "operator.share=0.1"]
+    plan, _ = _plan.read(Plan("piorf"), piorf, Running(), texts)
+    assert plan.options == {"rewiring": "none", "compared": None, "share": 0.1}
+    assert _plan.read(Plan("piorf"), piorf, Running(), ["operator.compared=1"])[0].options == {"compared": (1,)}
+
+
+@pytest.mark.parametrize("name", registry.operators.names())
+def test_what_the_data_decide_is_nothing_to_set(name):
+    operator = registry.operators.get(name)
+    assert not set(_plan.options_of(operator)) & set(operator.decided)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+import sciml
+from sciml.support import Points
+
 COMMANDS = ("demo", "generate", "import", "export", "info", "train", "evaluate", "report", "bench")
 
 
@@ -228,6 +231,22 @@ def test_data_that_the_operator_does_not_take(cli, node_file, tmp_path):
                                                 "deeponet")  # fmt: skip
     cli(*words, "--operator", "deeponet", "--set", "operator.width=0").refused("width", "0")
     assert not (tmp_path / "run").exists()
+
+
+def test_an_operator_that_takes_data_with_other_options(cli, tmp_path):
+    """PIORF compares fields, which a steady case without any does not bring; without that it is trained."""
+    problem = sciml.problems.DataProblem("still", ["c"], ["rate"], steady=True)
+    nodes = np.random.default_rng(0).random((20, 2))
+    made = []
+    for rate in (0.5, 1.0, 1.5, 2.0):
+        values = {"c": (("node",), rate * nodes[:, 0])}
+        made.append(sciml.data.solution(problem.case(rate=rate), None, values, Points(nodes)))
+    sciml.data.write(sciml.data.pack(made), tmp_path / "still.h5")
+    words = ("train", tmp_path / "still.h5", "--operator", "piorf", "--out", tmp_path / "run", "--steps", 2)
+    cli(*words).refused("--operator piorf", "none come in", "operators that take these data", "meshgraphnet")
+    plain = (*words, "--set", "operator.rewiring=none", "--set", "operator.width=8")
+    cli(*plain, "--set", "stepping=Query()").refused("steady, expected Steady()")
+    assert cli(*plain).code == 0
 
 
 def test_devices_are_named(cli, data_file, run_folder, tmp_path):

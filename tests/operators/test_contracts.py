@@ -6,7 +6,18 @@ from jaxtyping import TypeCheckError
 from torch import nn
 
 from sciml import registry
-from sciml.contracts import Function, FunctionSignature, GraphBatch, GridBatch, Operator, PointBatch, Signature, build
+from sciml.contracts import (
+    CloudBatch,
+    CurvedGraphBatch,
+    Function,
+    FunctionSignature,
+    GraphBatch,
+    GridBatch,
+    Operator,
+    PointBatch,
+    Signature,
+    build,
+)
 from sciml.errors import InputError
 
 GRID = Signature(2, 3, 2, n_params=1)
@@ -17,7 +28,7 @@ NAMES = registry.operators.names()
 def test_every_operator_keeps_the_contract(name):
     cls = registry.operators.get(name)
     assert issubclass(cls, Operator) and cls.name == name and cls.title
-    assert cls.takes in (GridBatch, PointBatch, GraphBatch)
+    assert cls.takes in (GridBatch, PointBatch, CloudBatch, GraphBatch, CurvedGraphBatch)
     assert set(cls.decided) & set(cls.options()) == set()
 
 
@@ -97,6 +108,9 @@ def test_batches_hold_what_their_annotations_say():
     r = torch.randn
     GridBatch(r(2, 3, 4, 5), r(2, 1), torch.ones(1, 1, 4, 5), r(1, 2, 4, 5))
     PointBatch(r(2, 7, 2), r(2, 1), (Function(r(2, 5, 1), r(2, 5, 2)),), torch.ones(2, 7, dtype=torch.bool))
+    function = Function(r(2, 5, 1), r(2, 5, 2), torch.ones(2, 5), torch.rand(2, 5))
+    CloudBatch(r(2, 7, 2), r(2, 7, 3), r(2, 1), (function,), torch.ones(2, 7), torch.rand(2, 7))
+    CloudBatch(r(2, 7, 2))
     edges = torch.zeros(2, 6, dtype=torch.int64)
     graph = torch.zeros(4, dtype=torch.int64)
     offsets = r(6, 2)
@@ -105,6 +119,8 @@ def test_batches_hold_what_their_annotations_say():
         lambda: GridBatch(r(2, 3, 4, 5), r(1, 1)),
         lambda: GridBatch(r(2, 3, 4, 5), mask=torch.ones(2, 1, 4, 4)),
         lambda: PointBatch(r(2, 7, 2), mask=torch.ones(2, 6)),
+        lambda: CloudBatch(r(2, 7, 2), r(2, 6, 3)),
+        lambda: CloudBatch(r(2, 7, 2), weights=torch.ones(7)),
         lambda: GraphBatch(r(4, 3), r(5, 2), edges, offsets, graph),
         lambda: GraphBatch(r(4, 3), r(4, 2), edges, r(5, 2), graph),
         lambda: GraphBatch(r(4, 3), r(4, 2), edges.float(), offsets, graph),
@@ -119,6 +135,46 @@ def test_batches_move_as_a_whole():
     double = batch.to(dtype=torch.float64)
     assert double.points.dtype == double.functions[0].values.dtype == torch.float64
     assert double.mask is not None and double.mask.dtype == torch.bool and double.params is None
+
+
+class Doubled(Operator):
+    """2 sin x, by a block that counts how often it is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def block(self, x):
+        self.calls += 1
+        return 2 * torch.sin(x)
+
+    def forward(self, x):
+        return self.through(self.block, x)
+
+
+@pytest.mark.parametrize(("forgets", "training", "calls"), [(False, True, 1), (True, True, 2), (True, False, 1)])
+def test_a_block_that_is_forgotten_is_computed_again(forgets, training, calls):
+    operator = Doubled().train(training)
+    assert not operator.forgets
+    operator.forgets = forgets
+    x = torch.tensor([0.3, 1.0], dtype=torch.float64, requires_grad=True)
+    operator(x).sum().backward()
+    assert torch.equal(x.grad, 2 * torch.cos(x.detach())) and operator.calls == calls
+    with torch.no_grad():
+        operator(x)
+    assert operator.calls == calls + 1
+
+
+@pytest.mark.parametrize("name", ["fno", "transformer"])
+def test_operators_on_grids_forget_too(name):
+    operator = build(registry.operators.get(name), GRID, {"width": 8})
+    x, params, grads = torch.randn(2, 2, 12, 12), torch.randn(2, 1), []
+    for forgets in (False, True):
+        operator.forgets = forgets
+        operator.zero_grad()
+        operator(x, params).square().sum().backward()
+        grads.append([p.grad.clone() for p in operator.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
 
 
 def test_operators_bring_no_objective_unless_they_say_so():

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sciml import data
-from sciml.contracts import GraphBatch, GridBatch, PointBatch
+from sciml.contracts import CloudBatch, GraphBatch, GridBatch, PointBatch
 from sciml.errors import InputError
 from sciml.geometry import Box
 from sciml.problem import InputSpec
@@ -352,16 +352,25 @@ def test_read_from_the_file_as_from_memory(stored, stepping, split):
     torch.testing.assert_close(last.state, list(memory.epoch(0))[-1].state, rtol=1e-6, atol=1e-6)
 
 
-def test_steady_sets_from_the_file(tmp_path):
-    p = problem(steady=True)
-    path = tmp_path / "steady.h5"
-    data.write(data.pack([solution(GRID, p=p, drive=float(k)) for k in range(5)]), path)
+@pytest.mark.parametrize("stepping", [Steady(), Autoregressive(history=2)], ids=repr)
+@pytest.mark.parametrize("grid", [GRID, MASKED], ids=["whole", "masked"])
+@pytest.mark.parametrize("takes", [GridBatch, PointBatch, CloudBatch, GraphBatch])
+def test_sets_from_the_file(takes, grid, stepping, tmp_path):
+    """The same samples whatever a batch of them is: fields on a grid, or its cells as points."""
+    steady = stepping == Steady()
+    p = problem(steady=steady)
+    path = tmp_path / "set.h5"
+    data.write(data.pack([solution(grid, p=p, drive=float(k)) for k in range(5)]), path)
     t = table(data.open(path), None)
-    e = encode(GridBatch, t, Steady())
+    e = encode(takes, t, stepping)
     how = {"batch_size": 2, "seed": 1}
     for a, b in zip(MemoryBatches(t, e, **how).epoch(0), LoaderBatches(t, e, path, **how).epoch(0), strict=True):
         torch.testing.assert_close(a.target, b.target, rtol=1e-6, atol=1e-6)
-        assert torch.equal(a.params, b.params) and a.state is None and b.state is None
+        assert torch.equal(a.params, b.params)
+        if steady:
+            assert a.state is None and b.state is None
+        else:
+            torch.testing.assert_close(a.state, b.state, rtol=1e-6, atol=1e-6)
 
 
 def test_what_cannot_be_read_as_needed(tmp_path):

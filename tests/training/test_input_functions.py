@@ -57,7 +57,7 @@ class Pooled(Operator):
 
     def forward(self, points, params=None, functions=(), mask=None):
         parts = [points] + ([] if params is None else [params[:, None].expand(-1, points.shape[1], -1)])
-        for inner, (values, places, there) in zip(self.inner, functions, strict=True):
+        for inner, (values, places, there, _) in zip(self.inner, functions, strict=True):
             h = inner(torch.cat([values, places], -1))
             w = torch.ones_like(values[..., 0]) if there is None else there
             h = (h * w[..., None]).sum(1) / w.sum(1, keepdim=True)

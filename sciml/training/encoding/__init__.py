@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from sciml.contracts import Batch, GraphBatch, GridBatch, PointBatch
+from sciml.contracts import Batch, CloudBatch, CurvedGraphBatch, GraphBatch, GridBatch, PointBatch
 from sciml.errors import FileFormatError, InputError
 from sciml.training.encoding._base import Encoding
+from sciml.training.encoding.cloud import CloudEncoding
 from sciml.training.encoding.given import Given
-from sciml.training.encoding.graph import GraphEncoding
+from sciml.training.encoding.graph import CurvedGraphEncoding, GraphEncoding
 from sciml.training.encoding.grid import GridEncoding
 from sciml.training.encoding.points import PointEncoding
 
 _OF: dict[type[Batch], type[Encoding]] = {
     GridBatch: GridEncoding,
     PointBatch: PointEncoding,
+    CloudBatch: CloudEncoding,
     GraphBatch: GraphEncoding,
+    CurvedGraphBatch: CurvedGraphEncoding,
 }
 
 
@@ -33,4 +36,14 @@ def encoding_named(name: str, where: str) -> type[Encoding]:
     raise FileFormatError(f"{where}: no encoding is called {name!r}")
 
 
-__all__ = ["Encoding", "Given", "GraphEncoding", "GridEncoding", "PointEncoding", "encoding_for", "encoding_named"]
+__all__ = [
+    "CloudEncoding",
+    "CurvedGraphEncoding",
+    "Encoding",
+    "Given",
+    "GraphEncoding",
+    "GridEncoding",
+    "PointEncoding",
+    "encoding_for",
+    "encoding_named",
+]

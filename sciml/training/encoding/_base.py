@@ -18,7 +18,9 @@ from sciml.problem import Case, Problem, rebuild
 from sciml.solver import Start
 from sciml.support import Grid, Support
 from sciml.symmetry import Symmetry
+from sciml.training.encoding.functions import function_sensors, spread
 from sciml.training.encoding.given import Given, collate
+from sciml.training.encoding.linear import about_units, linear_features, superposed
 from sciml.training.encoding.physical import Input, Physical
 from sciml.training.normalisation import FeatureScaler, FieldScaler, magnitudes
 from sciml.training.samples import (
@@ -60,6 +62,8 @@ class Encoding(ABC):
         shift: where the first face of a grid lies beside the lower end of its case's domain, as shares of the extents
             for x, y, z: not 0 on a periodic axis with cells at i/N.
         sensors: (sensor, D) positions as shares of the extents at which operators with fixed sensors see functions.
+        linear: the features that tell the parameters in which answers are linear (`Steady(linear_in=...)`).
+        function_sensors: (sensor, D) for each of `given_functions`, as `sensors`; () where operators take any points.
     """
 
     problem: Problem
@@ -80,6 +84,8 @@ class Encoding(ABC):
     sees_start: bool = True
     shift: tuple[float, ...] = ()
     given_functions: FieldScaler = field(default_factory=lambda: _nothing())
+    linear: tuple[str, ...] = ()
+    function_sensors: tuple[np.ndarray, ...] = ()
 
     #: whether fields are flattened to (field, point)
     flat: ClassVar[bool] = False
@@ -104,7 +110,9 @@ class Encoding(ABC):
             raise InputError("data: the training split has no cases")
         stepping.check(problem)
         step = stepping.time_step(table)
-        state = FieldScaler.fit(table.fields, table.chunks(), centred=not stepping.residual and stepping.past == 0)
+        linear = linear_features(table.cases, stepping.linear) if stepping.linear else ()
+        centred = not stepping.residual and stepping.past == 0
+        state = FieldScaler.fit(table.fields, table.chunks(), centred=centred, about_zero=bool(linear))
         for name, size in zip(table.fields, np.abs(state.offset) + state.scale, strict=True):
             if size > np.finfo(dtype).max:
                 most = f"{np.finfo(dtype).max:.3g}"
@@ -140,6 +148,7 @@ class Encoding(ABC):
             raise InputError(f"stepping: strides need a problem whose features tell the step, {problem.name}'s do not")
         functions = cls._functions(table.cases, problem)
         feature = FeatureScaler.fit(known, np.concatenate(rows)) if known else FeatureScaler((), *[np.zeros(0)] * 4)
+        feature = about_units(feature, np.concatenate(rows), linear)
         unit = [1.0 if step is None or step.kind == "physical" else c.scales.time for c in table.cases]
         ends = [(t[0] / s, t[-1] / s) for t, s in zip(_clocks(table), unit, strict=True)]
         return cls(
@@ -148,6 +157,9 @@ class Encoding(ABC):
             (min(a for a, _ in ends), max(b for _, b in ends)), dtype,
             None if sensors is None else _spread(first, sensors),
             stepping.sees_start(lambda: _starts_differ(table, state)), _shift(table.cases[0], first), functions,
+            linear,
+            () if sensors is None else tuple(
+                function_sensors(table.cases, supports, n, at, sensors) for n, at in function_inputs(problem).items()),
         )  # fmt: skip
 
     @classmethod
@@ -254,6 +266,8 @@ class Encoding(ABC):
                 "the model knows nothing of its influence"
             )
         for name, value in self.features.beyond(raw):
+            if name in self.linear:  # in proportion, however far
+                continue
             i = self.features.names.index(name)
             low, high = self.features.lower[i], self.features.upper[i]
             found.append(f"{name} is {value:.4g}, beyond the training data's {low:.4g} to {high:.4g}")
@@ -279,11 +293,14 @@ class Encoding(ABC):
         training data did.
 
         Raises:
-            InputError: nothing says where.
+            InputError: nothing says where, or in other dimensions than those of the training data.
         """
-        if case.support is not None:
-            return case.support
         template = self.template
+        if case.support is not None:
+            found, expected = case.support.dimensions, template.dimensions
+            if found != expected:
+                raise InputError(f"case: expected a support in {expected} dimensions, as in training, got {found}")
+            return case.support
         if not isinstance(template, Grid):
             if self.shared:
                 return template
@@ -345,11 +362,23 @@ class Encoding(ABC):
             if place["mask"] is None and any(p["mask"] is not None for p in places):
                 places[k] = place | {"mask": self.layout(np.ones((1, *support.shape), self.dtype), support)}
 
-    @abstractmethod
     def apply(
         self, operator: nn.Module, state: Tensor | None, given: Given, params: Tensor, time: Tensor | None
     ) -> Tensor:
-        """One application of the operator.
+        """One application of the operator; of answers that are linear in parameters, one for each of them, summed up.
+
+        Args and returns: as of `applied`.
+        """
+        if not self.linear:
+            return self.applied(operator, state, given, params, time)
+        columns = [self.features.names.index(name) for name in self.linear]
+        return superposed(lambda g, p: self.applied(operator, None, g, p, None), given, params, columns)
+
+    @abstractmethod
+    def applied(
+        self, operator: nn.Module, state: Tensor | None, given: Given, params: Tensor, time: Tensor | None
+    ) -> Tensor:
+        """The operator on its own batches.
 
         Args:
             state: (batch, past, field, *) normalised frames, or None.
@@ -359,6 +388,22 @@ class Encoding(ABC):
         Returns:
             (batch, ahead · field, *).
         """
+
+    @property
+    def anywhere(self) -> bool:
+        """Whether the operator itself answers at points that are not the support's; see `at`."""
+        return False
+
+    def at(
+        self, given: Given, state: Tensor | None, support: Support, points: np.ndarray
+    ) -> tuple[Given, Tensor | None]:
+        """What `apply` takes to answer at these points of one case, whose answers are the last of what it gives.
+
+        Args:
+            given, state: of the case on its own support.
+            points: (N, D) physical positions.
+        """
+        raise InputError(f"points: {type(self).__name__} answers on the case's own support")
 
     def physical(self, operator: nn.Module) -> tuple[Physical, dict[str, Input]]:
         """The operator with these scalings around it as one module, and its inputs by name.
@@ -411,7 +456,11 @@ class Encoding(ABC):
             "sees_start": self.sees_start,
             "shift": list(self.shift),
             "functions": self.given_functions.to_json(),
-        }
+        } | {
+            key: value for key, value in (
+                ("linear", list(self.linear)), ("function_sensors", [a.tolist() for a in self.function_sensors]),
+            ) if value
+        }  # fmt: skip
 
     @classmethod
     def from_json(cls, c: dict[str, Any], template: Support, sensors: np.ndarray | None, where: str) -> Self:
@@ -435,6 +484,8 @@ class Encoding(ABC):
                 bool(c["sees_start"]),
                 tuple(float(s) for s in c["shift"]),
                 FieldScaler.from_json(c["functions"]),
+                tuple(map(str, c.get("linear", ()))),
+                tuple(np.array(a, dtype=float) for a in c.get("function_sensors", ())),
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise FileFormatError(f"{where}: entry {error} is missing or cannot be used") from None
@@ -475,11 +526,4 @@ def _spread(support: Support, count: int) -> np.ndarray:
     points = support.unit().reshape(-1, support.dimensions)
     if support.inside is not None:
         points = points[support.inside.reshape(-1)]
-    if len(points) <= count:
-        return points
-    chosen = [int(np.argmin(((points - points.mean(0)) ** 2).sum(1)))]
-    distance = ((points - points[chosen[0]]) ** 2).sum(1)
-    for _ in range(count - 1):
-        chosen.append(int(distance.argmax()))
-        distance = np.minimum(distance, ((points - points[chosen[-1]]) ** 2).sum(1))
-    return points[np.sort(chosen)]
+    return spread(points, count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ class Given:
             (batch, N) where numbers of points differ).
         edges: for each sample (2, edge) of its graph; one entry if all are the same.
         periodic: in the order of `lengths`.
+        curvature: (batch, 1, N) of the graph at its nodes, for operators that ask for it.
     """
 
     static: Tensor | None = None
@@ -40,6 +41,7 @@ class Given:
     functions: tuple[tuple[Tensor, Tensor, Tensor | None], ...] = ()
     edges: tuple[Tensor, ...] = ()
     periodic: tuple[bool, ...] = field(default=())
+    curvature: Tensor | None = None
 
     def to(self, device: Any) -> Given:
         return Given(**{f.name: _moved(getattr(self, f.name), device) for f in fields(self)})
@@ -49,6 +51,31 @@ class Given:
         found = {f.name: _rows(getattr(self, f.name), index) for f in fields(self) if f.name != "edges"}
         found["edges"] = tuple(self.edges[int(i)] for i in index) if len(self.edges) > 1 else self.edges
         return Given(**found)
+
+    def repeated(self, times: int) -> Given:
+        """Each sample so many times in a row; what is the same for all stays one."""
+        found = {f.name: _repeated(getattr(self, f.name), times) for f in fields(self) if f.name != "edges"}
+        several = len(self.edges) > 1
+        found["edges"] = tuple(e for e in self.edges for _ in range(times)) if several else self.edges
+        return Given(**found)
+
+    def shortened(self, points: int) -> Given:
+        """The first so many of the points; what follows them has to be padding. Input functions at points of their own
+        end with the longest of these samples."""
+        functions = tuple(_trimmed(*f) for f in self.functions)
+        if self.coords is None or self.axes is not None:  # a grid's cells are all there
+            return replace(self, functions=functions)
+        each = {name: getattr(self, name) for name in ("static", "mask", "weights", "coords", "curvature")}
+        short = {name: v[..., :points] for name, v in each.items() if v is not None}
+        return replace(self, functions=functions, **short)
+
+
+def _trimmed(values: Tensor, points: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """An input function without the places that none of its samples fills."""
+    if mask is None:
+        return values, points, mask
+    n = int(mask.sum(1).max())
+    return values[:, :n], points[:, :n], mask[:, :n]
 
 
 def _moved(value: Any, device: Any) -> Any:
@@ -64,6 +91,14 @@ def _rows(value: Any, index: Tensor) -> Any:
         return value if len(value) == 1 else value[index]
     if isinstance(value, tuple) and value and isinstance(value[0], Tensor | tuple):
         return tuple(_rows(v, index) for v in value)
+    return value
+
+
+def _repeated(value: Any, times: int) -> Any:
+    if isinstance(value, Tensor):
+        return value if len(value) == 1 else value.repeat_interleave(times, 0)
+    if isinstance(value, tuple) and value and isinstance(value[0], Tensor | tuple):
+        return tuple(_repeated(v, times) for v in value)
     return value
 
 
@@ -125,7 +160,7 @@ def _padded(place: dict[str, Any], points: int) -> dict[str, Any]:
     found["mask"] = np.pad(np.ones((1, n)) if mask is None else mask, ((0, 0), (0, extra)))
     if extra:
         found["coords"] = np.concatenate([place["coords"], np.repeat(place["coords"][:, :1], extra, 1)], 1)
-        for name in ("static", "weights"):
-            if place[name] is not None:
+        for name in ("static", "weights", "curvature"):
+            if place.get(name) is not None:
                 found[name] = np.pad(place[name], ((0, 0), (0, extra)))
     return found

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sciml.contracts import GraphBatch, Signature
+from sciml.contracts import CurvedGraphBatch, GraphBatch, Signature
 from sciml.problem import Case
 from sciml.support import Grid, Mesh, Support
 from sciml.training.encoding._base import Encoding
+from sciml.training.encoding.curvature import node_curvature
 from sciml.training.encoding.given import Given
 
 NEIGHBOURS = 6  # of loose points, which bring no edges along
 
 
-class GraphEncoding(Encoding):
-    """Past frames and static inputs as channels of nodes; edges, both ways, along the sides of cells.
+class OnGraphs(Encoding):
+    """Abstract. Past frames and static inputs as channels of nodes; edges, both ways, along the sides of cells.
 
     Neighbouring cells of a grid are joined, across the seam of a periodic axis as well; loose points each with the
     nearest six. The time that is asked for (`Query`) is a parameter of the sample.
@@ -32,7 +34,7 @@ class GraphEncoding(Encoding):
         return Signature(
             channels, self.channels_out, self.template.dimensions,
             n_params=len(self.features.names) + self.stepping.queries, masked=self.masked or not self.shared,
-            residual=self.stepping.residual,
+            periodic=self.template.periodic, residual=self.stepping.residual,
         )  # fmt: skip
 
     def place(self, case: Case, support: Support) -> dict[str, Any]:
@@ -42,7 +44,7 @@ class GraphEncoding(Encoding):
             "periodic": support.periodic,
         }
 
-    def apply(
+    def applied(
         self, operator: nn.Module, state: Tensor | None, given: Given, params: Tensor, time: Tensor | None
     ) -> Tensor:
         n = len(params)
@@ -59,22 +61,52 @@ class GraphEncoding(Encoding):
         joined = torch.cat([e.to(points.device) + i * count for i, e in enumerate(several)], dim=1)
         mask = None if given.mask is None else given.mask[:, 0].expand(n, -1).reshape(-1)
         places = points.movedim(1, 2).reshape(n * count, -1)
-        batch = GraphBatch(
+        batch = self.batch(given, GraphBatch(
             nodes.movedim(1, 2).reshape(n * count, -1), places, joined, self._offsets(places, joined, given, count),
             torch.arange(n, device=points.device).repeat_interleave(count),
             params if params.shape[1] else None, mask,
-        )  # fmt: skip
+        ))  # fmt: skip
         out = operator(**batch.arguments())
         return out.reshape(n, count, -1).movedim(2, 1)
 
+    @abstractmethod
+    def batch(self, given: Given, graphs: GraphBatch) -> GraphBatch:
+        """The graphs with what else there is to know of them."""
+
+    @staticmethod
+    def scales(given: Given) -> Tensor:
+        """(batch or 1, D) lengths of the domain in units of the longest."""
+        assert given.lengths is not None
+        return given.lengths / given.lengths.amax(dim=1, keepdim=True)
+
     def _offsets(self, places: Tensor, joined: Tensor, given: Given, count: int) -> Tensor:
         """(edge, D) from sender to receiver, in units of the domain's longest extent."""
-        assert given.lengths is not None
         share = places[joined[1]] - places[joined[0]]
         around = torch.tensor([float(p) for p in given.periodic], dtype=share.dtype, device=share.device)
         share = share - torch.round(share) * around  # the short way round
-        scale = given.lengths / given.lengths.amax(dim=1, keepdim=True)
+        scale = self.scales(given)
         return share * (scale if len(scale) == 1 else scale[joined[1] // count])
+
+
+class GraphEncoding(OnGraphs):
+    """Graphs as they are."""
+
+    def batch(self, given: Given, graphs: GraphBatch) -> GraphBatch:
+        return graphs
+
+
+class CurvedGraphEncoding(OnGraphs):
+    """Graphs with the curvature at their nodes, computed once a graph."""
+
+    def place(self, case: Case, support: Support) -> dict[str, Any]:
+        found = super().place(case, support)
+        return found | {"curvature": node_curvature(found["edges"], support.size)[None]}
+
+    def batch(self, given: Given, graphs: GraphBatch) -> GraphBatch:
+        assert given.curvature is not None and given.coords is not None
+        samples = len(graphs.graph) // given.curvature.shape[-1]
+        curvature = given.curvature[:, 0].expand(samples, -1).reshape(-1)
+        return CurvedGraphBatch(**graphs.arguments(), curvature=curvature, lengths=self.scales(given))
 
 
 def edges(support: Support) -> np.ndarray:

@@ -68,7 +68,7 @@ class GridEncoding(Encoding):
                 if places[k][name] is None and any(p[name] is not None for p in places):
                     places[k] = places[k] | {name: value}
 
-    def apply(
+    def applied(
         self, operator: nn.Module, state: Tensor | None, given: Given, params: Tensor, time: Tensor | None
     ) -> Tensor:
         parts = [] if state is None or not self.sees_start else [state.flatten(1, 2)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,7 +29,8 @@ class Physical(nn.Module):
         û = c (σ·operator((u/c − μ)/σ, (p − μ_p)/σ_p) + μ),   or of residual models   û = u + c σ Δ·operator(...)
 
     with the problem's scales c of the fields for the case, scales σ and offsets μ of the training split, and root mean
-    square increments Δ of the normalised fields. Subclasses have the fields of their batch type as arguments.
+    square increments Δ of the normalised fields; where answers are linear in parameters, the operator answers to each
+    unit of these, and Σ stands before it. Subclasses have the fields of their batch type as arguments.
 
     Args:
         operator: in the dtype of the encoding, on the CPU.
@@ -44,6 +45,8 @@ class Physical(nn.Module):
     scale_in: Tensor
     mean: Tensor
     rate: Tensor
+    units: Tensor
+    others: Tensor
 
     def __init__(self, operator: nn.Module, encoding: Encoding, dimensions: int):
         super().__init__()
@@ -60,6 +63,9 @@ class Physical(nn.Module):
             mean=[*e.features.mean, *(0.0 for _ in timed)],
             rate=[*(1.0 / std if std > 0 else 0.0 for std in e.features.std.tolist()), *timed],
         )  # fmt: skip
+        self.columns = [e.features.names.index(n) for n in e.linear]
+        units = np.eye(len(e.features.names))[self.columns]
+        self.keep(e, units=units, others=1.0 - units.sum(0) if self.columns else [])
 
     def keep(self, e: Encoding, **values: Any) -> None:
         """Hold these as buffers in the encoding's dtype; an empty one has no use, and torch cannot always save it."""
@@ -70,6 +76,16 @@ class Physical(nn.Module):
     def along(self, values: Tensor) -> Tensor:
         """(batch or 1, channel) to the axes of fields."""
         return values[(..., *[None] * self.dimensions)] if self.dimensions else values[:, None]
+
+    def superposed(self, ask: Callable[[Tensor | None], Tensor], params: Tensor | None) -> Tensor:
+        """The operator's answer to normalised features; the sum of those to unit loads where it is linear in some."""
+        if params is None or not self.columns:
+            return ask(params)
+        parts = [
+            self.along(params[:, c : c + 1]) * ask(params * self.others + self.units[k])
+            for k, c in enumerate(self.columns)
+        ]
+        return torch.stack(parts).sum(0)
 
     def normalised(self, values: Tensor, scales: Tensor | None) -> Tensor:
         """Past frames and static inputs from physical units."""
@@ -99,7 +115,8 @@ class PhysicalGrid(Physical):
             x = self.normalised(x, scales)
         if params is not None:
             params = (params - self.mean) * self.rate
-        y = self.physical(self.operator(x=x, params=params, mask=mask, coords=coords), last, scales)
+        out = self.superposed(lambda p: self.operator(x=x, params=p, mask=mask, coords=coords), params)
+        y = self.physical(out, last, scales)
         return y if mask is None else torch.where(mask > 0, y, torch.zeros_like(y))
 
 
@@ -125,7 +142,31 @@ class PhysicalPoints(Physical):
         if functions is not None:
             values = self.normalised(functions, scales)
             given = (Function(values, self.sensors.expand(values.shape[0], -1, -1)),)
-        return self.physical(self.operator(points=points, params=params, functions=given), last, scales)
+        out = self.superposed(lambda p: self.operator(points=points, params=p, functions=given), params)
+        return self.physical(out, last, scales)
+
+
+class PhysicalCloud(Physical):
+    """`Physical` of an operator that takes `CloudBatch`; a time that is asked for is the last coordinate of `points`,
+    and a point of weight 0 is answered without a say in other answers."""
+
+    def __init__(self, operator: nn.Module, encoding: Encoding):
+        super().__init__(operator, encoding, 0)
+
+    def forward(
+        self, points: Tensor, values: Tensor | None = None, params: Tensor | None = None,
+        weights: Tensor | None = None, scales: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        last = None
+        if values is not None:
+            last = values[..., (self.past - 1) * self.fields : self.past * self.fields] if self.residual else None
+            values = self.normalised(values, scales)
+        if self.time_rate:
+            points = torch.cat([points[..., :-1], points[..., -1:] * self.time_rate[0]], -1)
+        if params is not None:
+            params = (params - self.mean) * self.rate
+        out = self.superposed(lambda p: self.operator(points=points, values=values, params=p, weights=weights), params)
+        return self.physical(out, last, scales)
 
 
 def channels(e: Encoding) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Parts of operators that more than one of them uses."""
