@@ -32,6 +32,20 @@ class Solver(ABC):
     #: what people call it, where that is not its name
     title: str = ""
 
+    @property
+    def gives_std(self) -> bool:
+        """Whether its answers carry `<field>_std`."""
+        return False
+
+    @property
+    def gives_intervals(self) -> bool:
+        """Whether its answers carry `<field>_lower` and `<field>_upper`, with the attribute `coverage`."""
+        return False
+
+    def relative_widths(self, coverage: float) -> dict[str, float] | None:
+        """By field, how many times as wide its bands would be for another coverage; None where it cannot say."""
+        return None
+
     @abstractmethod
     def supports(self, problem: Problem) -> bool:
         """Whether this solver can solve the cases of `problem`."""

@@ -18,7 +18,8 @@ def evaluate(
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace FILE if it exists."),
     as_json: bool = typer.Option(False, "--json", help="Print all results as JSON."),
 ) -> None:
-    """Evaluate runs on held-out cases, beside what needs no training and the reference solver on coarser grids."""
+    """Evaluate runs on held-out cases, beside what needs no training and, for data on grids, the reference solver on
+    coarser ones."""
     from sciml.cli import _arguments, _show
 
     _arguments.at_least("--steps", steps, 1)

@@ -43,6 +43,7 @@ from sciml.evaluation._statistic import Statistic
 from sciml.evaluation._summary import Row
 from sciml.evaluation._work import Comparison, check_fields
 from sciml.evaluation.certificate import Certificate, certificate
+from sciml.evaluation.coverage import Coverage, coverage, resplits
 from sciml.solver import Solver, TrainableSolver
 from sciml.solvers.baselines import Baseline, MeanField, Persistence
 from sciml.solvers.interpolation import ParameterInterpolation
@@ -173,7 +174,7 @@ def _baselines(
     for kind in kinds if held.problem.steady else [Persistence, *kinds]:
         made = kind()
         try:
-            made.fit(dataset, train_split, held.fields)
+            made.fit(dataset, split=train_split, fields=held.fields)
         except InputError as error:
             warnings.warn(f"no row {made.name}: {error}", stacklevel=3)
             continue
@@ -242,4 +243,6 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-__all__ = ["Certificate", "Evaluation", "Statistic", "certificate", "evaluate"]
+__all__ = [
+    "Certificate", "Coverage", "Evaluation", "Statistic", "certificate", "coverage", "evaluate", "resplits",
+]  # fmt: skip

@@ -20,7 +20,7 @@ from sciml.evaluation._summary import Row, summary
 from sciml.metrics import Sums
 from sciml.metrics.pointwise import time_below
 from sciml.solver import Restartable, Solver
-from sciml.solvers._numerical import GridSolver
+from sciml.solvers._numerical import NumericalSolver
 from sciml.support import support_of
 from sciml.training.samples import CaseTable
 
@@ -244,7 +244,7 @@ class Comparison:
         """Seconds a step for one case by itself, the best of three: solvers on grids of their own solve it as a whole,
         from its own beginning to its last frame, as their users would."""
         longest = max(range(len(self.rollouts)), key=lambda n: self.rollouts[n].steps)
-        portions, found = self._solved if isinstance(solver, GridSolver) else self.predicted, []
+        portions, found = self._solved if isinstance(solver, NumericalSolver) else self.predicted, []
         for _ in range(3 if self.held.steady or self.restarts(solver) else 1):
             meter = Meter()
             with warnings.catch_warnings():

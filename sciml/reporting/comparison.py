@@ -49,6 +49,7 @@ def compare(
     from sciml.data import case as case_of
     from sciml.data import support
     from sciml.solvers.references import references
+    from sciml.support import Grid
     from sciml.training.samples import open_data, table
 
     say = tell or (lambda text: None)
@@ -81,7 +82,7 @@ def compare(
         data_name=name, fields=fields, facts=gather.data_facts(dataset, name, split), runs=runs_,
         versions=gather.versions(), split=split, steady=problem.steady, time_unit=problem.time_unit,
         length_unit=problem.length_unit, velocity=problem.velocity, phase=problem.phase,
-        equations=bool(problem.balances()),
+        equations=bool(problem.balances()), on_nodes=not isinstance(live, Grid),
         settings=[("held-out split", split), *([] if problem.steady else length)],
         command=_command(paths, path), threads=_threads(), **parts,
     )  # fmt: skip
@@ -190,6 +191,11 @@ def _detailed(
 ) -> Study:
     import dataclasses
 
+    bars = {}
+    for model, seeds in groups.items():
+        if seeds[0].gives_intervals:
+            say(f"error bars of {model}")
+            bars[model] = gather.bars_of(seeds[0], dataset, study.split)
     say("sample cases and their audits")
     best = study.best or next(iter(groups))
     level = study.each_rollout(best)
@@ -207,7 +213,8 @@ def _detailed(
 
         say(f"the reference solver against {published[0].source}")
         benchmarks = beside(problem)
-    return dataclasses.replace(study, samples=[s for s in samples if s is not None], benchmarks=benchmarks)
+    shown = [s for s in samples if s is not None]
+    return dataclasses.replace(study, samples=shown, benchmarks=benchmarks, bars=bars)
 
 
 def _threads() -> int:

@@ -142,6 +142,35 @@ def profile(
 
 
 @style()
+def reliability(
+    lines: Sequence[Line], looks: Mapping[str, Look], title: str, marks: Sequence[tuple[float, float, str]] = ()
+) -> str:
+    """Draw the coverage that came out over the coverage that was promised; on the diagonal both are equal.
+
+    Args:
+        marks: (promised, came out, name) of the bands that answers carry.
+    """
+    made, axes = figure(4.0, 3.8)
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1.2, zorder=1)
+    low = 1.0
+    for line in lines:
+        look = looks[line.name]
+        axes.plot(line.x, line.y, color=look.colour, linewidth=look.width, marker="o", markersize=4, label=line.name)
+        low = min(low, float(np.min(line.x, initial=1.0)), float(np.min(line.y, initial=1.0)))
+    for promised, came, name in marks:
+        axes.plot([promised], [came], "o", mfc="none", mec=looks[name].colour, ms=11, mew=1.6, linestyle="none")
+        low = min(low, came)
+    low = max(low - 0.08, 0.0)
+    axes.set_xlim(low, 1.01)
+    axes.set_ylim(low, 1.01)
+    axes.set_aspect("equal")
+    caption(axes, title, "coverage promised", "coverage on held-out cases")
+    if len(lines) > 1:
+        axes.legend(frameon=False, loc="lower right")
+    return svg(made, f"{title}: coverage on held-out cases against coverage promised")
+
+
+@style()
 def parameter_scatter(
     x: np.ndarray, y: np.ndarray, group: Sequence[str], xlabel: str, ylabel: str, title: str,
     other: np.ndarray | None = None,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sciml.reporting.names import flattened
-from sciml.reporting.study import Run, Sample
+from sciml.reporting.study import Bars, Run, Sample
 from sciml.support import Support
 
 COMMAND_FILE = "command.json"
@@ -166,6 +166,7 @@ def sample_of(
     if moving:
         support = sciml.data.support(dataset, number, None, (len(times) - 1) * every)
     predictions: dict[str, Any] = {}
+    bands: dict[str, Any] = {}
     audits: dict[str, list[dict[str, Any]]] = {}
     notes: dict[str, None] = {}
 
@@ -184,6 +185,8 @@ def sample_of(
     for model, surrogate in surrogates.items():
         made = _predict(surrogate, case, truth, times, steady)
         predictions[model] = made
+        if surrogate.gives_intervals:
+            bands[model] = _half_widths(surrogate, case, solution, made, times, steady)
         if not moving:
             note(model, _labelled(case, surrogate.problem, made, times, support, steady, stored))
     quantities = {
@@ -193,7 +196,7 @@ def sample_of(
     }
     return Sample(
         case.label or f"case {number}", "" if subset == "all" else subset, times, support, truth, predictions,
-        case.problem.shown(case), audits, list(notes), 0, moving, case.problem.profiles(case), quantities,
+        case.problem.shown(case), audits, list(notes), 0, moving, case.problem.profiles(case), quantities, bands,
     )  # fmt: skip
 
 
@@ -234,6 +237,47 @@ def _predict(surrogate: Any, case: Any, truth: Mapping[str, np.ndarray], times: 
     start = Start(case, case.support, first[None], float(times[0]))
     frames = [first, *(frame[0] for frame in surrogate.rollout([start], times[None, 1:]))]
     return {n: np.stack([np.asarray(f[i], float) for f in frames]) for i, n in enumerate(names)}
+
+
+def _half_widths(
+    surrogate: Any, case: Any, solution: Any, made: Mapping[str, np.ndarray], times: np.ndarray, steady: bool
+) -> dict[str, np.ndarray]:
+    """field -> (T, *shape) half widths of bands; none at the first true frame."""
+    from sciml.solver import Restartable
+
+    if steady:
+        solved = surrogate.solve(case)
+    elif isinstance(surrogate, Restartable):
+        solved = surrogate.resume(case, solution.isel(time=[0]), times[1:])
+    else:
+        solved = surrogate.solve(case, times)
+    found = {}
+    for n, values in made.items():
+        half = _array(0.5 * (solved[f"{n}_upper"] - solved[f"{n}_lower"]), case.support, steady)
+        missing = len(values) - len(half)
+        found[n] = np.concatenate([np.zeros((missing, *half.shape[1:])), half]) if missing else half
+    return found
+
+
+def bars_of(solver: Any, dataset: Any, split: str) -> Bars:
+    """What the error bars of a solver come to on the held-out cases of a data set."""
+    from sciml.evaluation import coverage
+    from sciml.solvers.conformal import promise_in_words
+
+    found = coverage(solver, dataset, split=split)
+    levels, rows = [], []
+    for level in (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95):
+        widths = solver.relative_widths(level)
+        if widths is not None:
+            levels.append(level)
+            rows.append(found.widened([widths[n] for n in found.fields]))
+    observed = np.array(rows).reshape(len(levels), len(found.fields))
+    calibrated = int(solver.training.get("calibration", {}).get("cases", 0))
+    return Bars(
+        found.nominal, promise_in_words(found.per, found.nominal, found.outside), found.per, len(found.number),
+        calibrated, found.point, found.field, found.widths, found.relative_widths, np.array(levels),
+        {n: observed[:, f] for f, n in enumerate(found.fields)},
+    )  # fmt: skip
 
 
 def _labelled(

@@ -37,6 +37,32 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Bars:
+    """What the error bars of a model came to on held-out cases.
+
+    Args:
+        nominal: the coverage that was promised; `promise` says of what, in words.
+        per: "point" or "field", of which the promise is.
+        cases: held-out cases; `calibrated` those that the bars were made from.
+        per_point: field -> mean share of the field inside; per_field: field -> share of cases that are wholly inside.
+        width: field -> mean width in its unit; relative: over the root mean square of the truth.
+        levels: (L,) other coverages; observed: field -> (L,) what bands of these would have come to.
+    """
+
+    nominal: float
+    promise: str
+    per: str
+    cases: int
+    calibrated: int
+    per_point: Mapping[str, float]
+    per_field: Mapping[str, float]
+    width: Mapping[str, float]
+    relative: Mapping[str, float]
+    levels: np.ndarray
+    observed: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
 class Sample:
     """One held-out case with its truth and the predictions of some rows over the same frames.
 
@@ -45,6 +71,7 @@ class Sample:
         support: where the values live; of nodes that move, at the last of the times.
         truth: field -> (T, *support.shape).
         predictions: model -> field -> (T, *support.shape).
+        bands: model -> field -> (T, *support.shape) half widths of its error bars, where it has any.
         audits: model or "truth" -> rows of `sciml.audit(...).to_dict()`; `notes` what these could not check.
         moving: whether nodes move from frame to frame.
         profiles: lines along which the problem wants fields drawn; none for the centre lines of a velocity.
@@ -64,6 +91,7 @@ class Sample:
     moving: bool = False
     profiles: Sequence[Profile] = ()
     quantities: Mapping[str, tuple[str, str, np.ndarray]] = field(default_factory=dict)
+    bands: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,7 +147,9 @@ class Study:
         phase: the field that is a volume fraction; "" where there is one fluid.
         still: the row that repeats the last state, where there is one.
         equations: whether the problem states any, so that an audit holds solutions against them.
+        on_nodes: whether the data live on nodes, where no reference solver is run and no equation is audited.
         more: model -> name -> text: further figures for a table of their own.
+        bars: model -> what its error bars came to, of those that have any.
     """
 
     title: str
@@ -150,6 +180,8 @@ class Study:
     phase: str = ""
     equations: bool = True
     still: str | None = None
+    on_nodes: bool = False
+    bars: Mapping[str, Bars] = field(default_factory=dict)
 
     @property
     def models(self) -> list[tuple[str, str]]:

@@ -10,23 +10,37 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sciml.solvers.baselines import MeanField, Persistence
+    from sciml.solvers.conformal import Conformal, Constant, Local, Scores, Spread
+    from sciml.solvers.ensemble import Ensemble
+    from sciml.solvers.finite_elements import FiniteElements
     from sciml.solvers.finite_volume import FiniteVolume
     from sciml.solvers.generation import generate
     from sciml.solvers.incompressible import IncompressibleFlow
     from sciml.solvers.interpolation import ParameterInterpolation
     from sciml.solvers.openfoam import OpenFOAM
     from sciml.solvers.pseudospectral import PseudoSpectral
+    from sciml.solvers.regression import LinearRegression, NearestCase, PODRegression
     from sciml.solvers.surrogate import Surrogate, load
     from sciml.solvers.two_phase import TwoPhaseFlow
 
 _HOMES = {
+    "FiniteElements": "finite_elements",
+    "Conformal": "conformal",
+    "Constant": "conformal",
+    "Ensemble": "ensemble",
     "FiniteVolume": "finite_volume",
     "IncompressibleFlow": "incompressible",
+    "LinearRegression": "regression",
+    "Local": "conformal",
     "MeanField": "baselines",
+    "NearestCase": "regression",
     "OpenFOAM": "openfoam",
+    "PODRegression": "regression",
     "ParameterInterpolation": "interpolation",
     "Persistence": "baselines",
     "PseudoSpectral": "pseudospectral",
+    "Scores": "conformal",
+    "Spread": "conformal",
     "Surrogate": "surrogate",
     "TwoPhaseFlow": "two_phase",
     "generate": "generation",
@@ -34,8 +48,9 @@ _HOMES = {
 }
 
 __all__ = [
-    "FiniteVolume", "IncompressibleFlow", "MeanField", "OpenFOAM", "ParameterInterpolation", "Persistence",
-    "PseudoSpectral", "Surrogate", "TwoPhaseFlow", "generate", "load",
+    "Conformal", "Constant", "Ensemble", "FiniteElements", "FiniteVolume", "IncompressibleFlow", "LinearRegression",
+    "Local", "MeanField", "NearestCase", "OpenFOAM", "PODRegression", "ParameterInterpolation", "Persistence",
+    "PseudoSpectral", "Scores", "Spread", "Surrogate", "TwoPhaseFlow", "generate", "load",
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from sciml.errors import InputError
 from sciml.geometry import Box
 from sciml.problem import Case
-from sciml.support import Grid, Support
+from sciml.support import Grid, Mesh, Points, Support
 from sciml.training.samples import CaseTable
 
 Map = Callable[[np.ndarray], np.ndarray]
@@ -113,8 +113,9 @@ class Layout:
     Args:
         template: support of the first training case.
         shared: whether all training cases live on it.
-        mixed: whether training cases differ in their number of points, so that values go by position; else they go
-            cell by cell and node by node, wherever the cells and nodes of a case are.
+        mixed: whether training cases differ in their number of points or in how cells join them, so that values go by
+            position, as shares of the extents; else they go cell by cell and node by node, wherever the cells and nodes
+            of a case are.
         masked: whether some training case leaves cells out.
     """
 
@@ -129,7 +130,7 @@ class Layout:
         first = supports[0]
         return Layout(
             first, not table.moving and all(s.same(first) for s in supports[1:]),
-            any(s.shape != first.shape for s in supports), any(s.inside is not None for s in supports),
+            not all(joined_alike(s, first) for s in supports), any(s.inside is not None for s in supports),
         )  # fmt: skip
 
     def support(self, case: Case, name: str) -> Support:
@@ -159,14 +160,17 @@ class Layout:
         return support is self.template or (not self.mixed and self._fits(support)) or support.same(self.template)
 
     def _fits(self, support: Support) -> bool:
-        return type(support) is type(self.template) and support.shape == self.template.shape
+        return joined_alike(support, self.template)
 
     def place(self, support: Support) -> Support:
-        """The template where the case on `support` lives: a grid over its extents; nodes as they are."""
+        """The template where the case on `support` lives, over its extents."""
         t = self.template
-        if not isinstance(t, Grid) or t.extents == support.extents:
+        if t.extents == support.extents:
             return t
         low, high = zip(*support.extents, strict=True)
+        if not isinstance(t, Grid):
+            position = np.array(low) + t.unit().reshape(-1, t.dimensions) * (np.array(high) - np.array(low))
+            return Mesh(position, t.cells) if isinstance(t, Mesh) else Points(position)
         g = t.over(Box(tuple(low), tuple(high), t.periodic))
         return Grid(g.faces, g.periodic, t.mask, g.at)
 
@@ -179,6 +183,15 @@ class Layout:
         move = _same if self.alike(support) else transfer(self.place(support), support)
         inside = support.inside
         return move if inside is None else lambda values: np.where(inside, move(values), 0.0)
+
+
+def joined_alike(a: Support, b: Support) -> bool:
+    """Whether values of the one can be taken for values of the other point by point: equal shapes and equal cells."""
+    if type(a) is not type(b) or a.shape != b.shape:
+        return False
+    if not (isinstance(a, Mesh) and isinstance(b, Mesh)):
+        return True
+    return a.cells.keys() == b.cells.keys() and all(np.array_equal(a.cells[k], b.cells[k]) for k in a.cells)
 
 
 def _same(values: np.ndarray) -> np.ndarray:

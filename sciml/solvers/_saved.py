@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,10 @@ def folder_of(directory: str | Path) -> Path:
 
 def save(fitted: Fitted, kind: type[Operator], options: Mapping[str, Any], solver: str, directory: str | Path) -> None:
     """Write weights.safetensors, support.safetensors, config.json and metrics.jsonl."""
-    folder = folder_of(directory)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"directory: {folder} cannot be made ({error.strerror or error})") from None
+    folder = made(directory)
     operator: Any = unwrapped(fitted.operator)
     weights = {k: v.detach().cpu() for k, v in operator.state_dict().items()}
-    places = _places(fitted)
+    places = places_of(fitted.encoding.template, fitted.encoding.sensors)
     config = {
         "schema": SCHEMA,
         "solver": solver,
@@ -60,15 +57,78 @@ def save(fitted: Fitted, kind: type[Operator], options: Mapping[str, Any], solve
         "support_sha256": digest(places),
         "sciml_version": version(),
     }
-    config = json.loads(json.dumps(config))
-    config["config_sha256"] = _config_digest(config)
     write_tensors(folder / "weights.safetensors", weights)
     write_tensors(folder / "support.safetensors", places)
     lines = "".join(json.dumps(r) + "\n" for r in fitted.metrics).encode()
     log = folder / "metrics.jsonl"
     if not log.exists() or log.read_bytes() != lines:  # what is there may be another run's
         replace_bytes(log, lines)
-    replace_bytes(folder / "config.json", (json.dumps(config, indent=1, sort_keys=True) + "\n").encode())
+    _write_config(folder, config)
+
+
+def made(directory: str | Path) -> Path:
+    """The directory of a run, made if it is missing.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    folder = folder_of(directory)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"directory: {folder} cannot be made ({error.strerror or error})") from None
+    return folder
+
+
+def _write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    found = json.loads(json.dumps(plain(dict(config))))
+    found["config_sha256"] = _config_digest(found)
+    replace_bytes(folder / "config.json", (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
+
+
+def write_parts(
+    directory: str | Path, solver: str, content: Mapping[str, Any], parts: Mapping[str, Mapping[str, np.ndarray]]
+) -> None:
+    """Write config.json with `content`, and a file of arrays for each of `parts`."""
+    folder, config = made(directory), {"schema": SCHEMA, "solver": solver, "sciml_version": version(), **content}
+    for name, arrays in parts.items():
+        tensors = {k: torch.tensor(np.asarray(v)) for k, v in arrays.items()}
+        write_tensors(folder / f"{name}.safetensors", tensors)
+        config[f"{name}_sha256"] = digest(tensors)
+    _write_config(folder, config)
+
+
+@contextlib.contextmanager
+def reading(
+    directory: str | Path, solver: str, names: Sequence[str] = ()
+) -> Iterator[tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]]:
+    """What `write_parts` wrote: (config, arrays by part). What fails while they are made use of is laid to the files.
+
+    Raises:
+        InputError: no such directory.
+        FileFormatError: a file that is missing, broken, or does not belong to the others.
+    """
+    folder = folder_of(directory)
+    config, path = read_config(folder), folder / "config.json"
+    if config.get("solver") != solver:
+        raise FileFormatError(f"{path}: holds {config.get('solver')!r}, expected {solver!r}")
+    if config.get("config_sha256") != _config_digest(config):
+        raise FileFormatError(f"{path}: the settings are not those that were saved (their digest differs)")
+    arrays = {}
+    for name in names:
+        tensors, _ = read_tensors(folder / f"{name}.safetensors")
+        if digest(tensors) != config.get(f"{name}_sha256"):
+            file = folder / f"{name}.safetensors"
+            raise FileFormatError(f"{file}: the {name} are not those that {path} was saved with")
+        arrays[name] = {k: v.numpy() for k, v in tensors.items()}
+    try:
+        yield config, arrays
+    except FileFormatError:
+        raise
+    except InputError as error:
+        raise FileFormatError(f"{path}: {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise FileFormatError(f"{path}: entry {error} is missing or cannot be used") from None
 
 
 def load(directory: str | Path) -> tuple[type[Operator], dict[str, Any], Fitted]:
@@ -81,11 +141,13 @@ def load(directory: str | Path) -> tuple[type[Operator], dict[str, Any], Fitted]
     folder = folder_of(directory)
     config = read_config(folder)
     path = folder / "config.json"
+    if "operator" not in config and config.get("solver") in registry.solvers.names():
+        raise FileFormatError(f"{path}: holds {config['solver']!r}, expected a surrogate")
     try:
         kind: Any = registry.operators.get(str(config["operator"]))
         named = encoding_named(str(config["encoding"]["kind"]), str(path))
         places, _ = read_tensors(folder / "support.safetensors")
-        template, sensors = _template(places, str(folder / "support.safetensors"))
+        template, sensors = template_of({k: v.numpy() for k, v in places.items()}, str(folder / "support.safetensors"))
         encoding = named.from_json(config["encoding"], template, sensors, str(path))
         operator = anew(kind, config["operator_config"], encoding)
         recipe = Recipe.from_json(config["training"]["recipe"])
@@ -107,10 +169,9 @@ def load(directory: str | Path) -> tuple[type[Operator], dict[str, Any], Fitted]
     return kind, options, Fitted(encoding, operator, recipe, record, read_metrics(folder / "metrics.jsonl"))
 
 
-def _places(fitted: Fitted) -> dict[str, torch.Tensor]:
+def places_of(template: Support, sensors: np.ndarray | None = None) -> dict[str, torch.Tensor]:
     """Where the first training case lived, and the fixed sensors, as tensors."""
-    e, found = fitted.encoding, {}
-    template = e.template
+    found: dict[str, Any] = {}
     if isinstance(template, Grid):
         for axis, faces in zip("xyz", template.faces, strict=False):
             found[f"faces_{axis}"] = faces
@@ -125,13 +186,14 @@ def _places(fitted: Fitted) -> dict[str, torch.Tensor]:
             found |= {f"cells_{kind}": cells for kind, cells in template.cells.items()}
         elif isinstance(template, Points) and template.volume is not None:
             found["volume"] = template.volume
-    if e.sensors is not None:
-        found["sensors"] = e.sensors
+    if sensors is not None:
+        found["sensors"] = sensors
     return {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in found.items()}
 
 
-def _template(tensors: Mapping[str, torch.Tensor], where: str) -> tuple[Support, np.ndarray | None]:
-    arrays = {k: v.numpy() for k, v in tensors.items()}
+def template_of(given: Mapping[str, np.ndarray], where: str) -> tuple[Support, np.ndarray | None]:
+    """(support, sensors) from what `places_of` gave."""
+    arrays = dict(given)
     sensors = arrays.pop("sensors", None)
     try:
         if "position" in arrays:

@@ -1,14 +1,15 @@
-"""Answers without learning: what a surrogate has to beat to be worth its training.
+"""Answers without training: what a surrogate has to beat to be worth its own.
 
 Each is a solver with `fit(data)` that goes on from any given frame, as `Surrogate` does, so that one evaluation serves
 all; on grids, on nodes, for problems in time and steady ones. A steady problem has one frame, the answer, and no
-rollouts.
+rollouts. `save` and `load` are those of any trained solver.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -16,32 +17,55 @@ import xarray as xr
 
 from sciml import registry
 from sciml.errors import InputError
-from sciml.problem import Case, Problem, beginning
-from sciml.solver import Restartable, Start, check_times
+from sciml.problem import Case, Problem, beginning, rebuild
+from sciml.solver import Restartable, Start, TrainableSolver, check_times
+from sciml.solvers import _saved
 from sciml.solvers._alignment import Clock, Layout, Map
 from sciml.solvers._frames import labelled, start_of
 from sciml.support import Grid, Points, Support
 from sciml.training.samples import CaseTable, open_data, table
 
 
-class Baseline(Restartable):
+class Baseline(TrainableSolver, Restartable):
     """Abstract: what the baselines share. They answer on the support of the case, else on that of the training data."""
+
+    problem: Problem | None = None  # type: ignore[assignment]
 
     steady = True  # whether it has an answer to steady problems
     sees_start = True  # whether the answer depends on how a case begins
 
     def __init__(self) -> None:
-        self.problem: Problem | None = None
+        self.problem = None
         self.fields: tuple[str, ...] = ()
         self.cases = 0
+        self.record: dict[str, Any] = {}
 
-    def fit(self, data: Any, split: str | None = "train", fields: Sequence[str] | None = None) -> Self:
+    @property
+    def fitted(self) -> bool:
+        return self.problem is not None
+
+    @property
+    def predicted(self) -> tuple[str, ...] | None:
+        return self.fields or None
+
+    @property
+    def training(self) -> dict[str, Any]:
+        return self.record
+
+    def fit(
+        self, data: Any, recipe: Any = None, *, split: str | None = "train", validation: str | None = None,
+        running: Any = None, fields: Sequence[str] | None = None,
+    ) -> Self:  # fmt: skip
         """Take what is needed from the training split.
 
         Args:
             data: path of a data set, data set or solutions.
+            recipe, validation: there is nothing to choose, and no validation case is looked at.
+            running: its folder, where it names one, is where the result is saved.
+            fields: which fields to answer with; by default the state fields (steady problems: all its fields).
         """
-        train = table(open_data(data)[0], split, fields)
+        dataset, path = open_data(data)
+        train = table(dataset, split, fields)
         if not train.cases:
             raise InputError(f"split: no case of the data set is in split {split!r}")
         if train.problem.steady and not self.steady:
@@ -49,9 +73,59 @@ class Baseline(Restartable):
         self.fields, self.cases, self.layout = train.fields, len(train.cases), Layout.of(train)
         self._learn(train)
         self.problem = train.problem
+        self.record = {
+            "split": split, "data": None if path is None else path.name, "cases": self.cases,
+            "frames": int(train.length.sum()),
+        }  # fmt: skip
+        if running is not None and running.folder is not None:
+            self.save(running.folder)
         return self
 
     def _learn(self, train: CaseTable) -> None: ...
+
+    # -- files --------------------------------------------------------------------------------------------------
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """What was learned, as arrays."""
+        return {}
+
+    def _values(self) -> dict[str, Any]:
+        """What was learned, as JSON values."""
+        return {}
+
+    def _restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+        """Take back what `_arrays` and `_values` gave."""
+
+    def save(self, directory: str | Path) -> None:
+        """Write what was learned into `directory` (made if missing)."""
+        problem, t = self._fitted(), self.layout
+        layout = {"shared": t.shared, "mixed": t.mixed, "masked": t.masked}
+        content = {
+            **problem.to_attrs(), "options": problem.options, "fields": list(self.fields), "training": self.record,
+            "layout": layout, "learned": self._values(),
+        }  # fmt: skip
+        places = {k: v.numpy() for k, v in _saved.places_of(t.template).items()}
+        name = registry.solvers.name_of(type(self))
+        _saved.write_parts(directory, name, content, {"support": places, "learned": self._arrays()})
+
+    @classmethod
+    def load(cls, directory: str | Path, device: str = "auto") -> Self:
+        """Read what `save` wrote; answers are computed on the CPU, whatever the device.
+
+        Raises:
+            InputError, FileFormatError: see `Surrogate.load`.
+        """
+        where = str(_saved.folder_of(directory) / "support.safetensors")
+        name = registry.solvers.name_of(cls)
+        with _saved.reading(directory, name, ("support", "learned")) as (config, arrays):
+            found = cls()
+            found.problem = rebuild(config, config["options"])
+            found.fields, found.record = tuple(config["fields"]), dict(config["training"])
+            found.cases = int(found.record["cases"])
+            template, _ = _saved.template_of(arrays["support"], where)
+            found.layout = Layout(template, **{k: bool(v) for k, v in config["layout"].items()})
+            found._restore(arrays["learned"], config["learned"])
+        return found
 
     def supports(self, problem: Problem) -> bool:
         return self.problem is None or problem.same(self.problem)
@@ -176,6 +250,15 @@ class Trajectories(Baseline):
     @abstractmethod
     def _take(self, train: CaseTable) -> None: ...
 
+    def _values(self) -> dict[str, Any]:
+        clock = self.clock
+        known = None if clock is None else {"nondimensional": clock.nondimensional, "times": clock.times.tolist()}
+        return {"clock": known}
+
+    def _restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+        known = values["clock"]
+        self.clock = None if known is None else Clock(bool(known["nondimensional"]), np.array(known["times"], float))
+
     @abstractmethod
     def _known(self, starts: Sequence[Start]) -> Any:
         """What is computed once for several starts."""
@@ -257,6 +340,13 @@ class MeanField(Trajectories):
             total[: len(values)] += values
             count[: len(values)] += 1.0 if inside is None else inside
         self.mean = total / np.maximum(count, 1.0)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {"mean": self.mean}
+
+    def _restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+        super()._restore(arrays, values)
+        self.mean = arrays["mean"]
 
     def _known(self, starts: Sequence[Start]) -> None:
         return None

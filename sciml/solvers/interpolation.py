@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,7 @@ class ParameterInterpolation(Trajectories):
         for i, (case, support) in enumerate(zip(cases, supports, strict=True)):
             first = None if clock is None else self._said(case, support) if late else self.frames[0, i]
             raw.append([*self._described(case, support), np.zeros(0) if first is None else _flat(first)])
-        self.blocks = [_Block(np.stack(column)) for column in zip(*raw, strict=True)]
+        self.blocks = [_Block.of(np.stack(column)) for column in zip(*raw, strict=True)]
         self.z = [block(np.stack(column)) for block, column in zip(self.blocks, zip(*raw, strict=True), strict=True)]
         self._choose(train.subsets, *self._centred())
 
@@ -204,6 +204,32 @@ class ParameterInterpolation(Trajectories):
     def _key(self, case: Case) -> str:
         return case.subset if case.subset in self.choice else ""
 
+    # -- files --------------------------------------------------------------------------------------------------
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        found = {"frames": self.frames}
+        for b, (block, z) in enumerate(zip(self.blocks, self.z, strict=True)):
+            found |= {f"block_{b}_{k}": v for k, v in block.arrays().items()} | {f"z_{b}": z}
+        for k, key in enumerate(self.choice):
+            found |= {f"inverse_{k}": self.inverse[key], f"carry_{k}": self.carry[key]}
+        return found
+
+    def _values(self) -> dict[str, Any]:
+        choice = [[key, list(lengths), ridge] for key, (lengths, ridge) in self.choice.items()]
+        return super()._values() | {"names": list(self.names), "says": self.says, "choice": choice}
+
+    def _restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
+        super()._restore(arrays, values)
+        self.frames, self.names, self.says = arrays["frames"], tuple(values["names"]), bool(values["says"])
+        self.mean = self.frames.mean(axis=1)
+        count = sum(name.startswith("z_") for name in arrays)
+        parts = ("centre", "weight", "basis", "scale")
+        self.blocks = [_Block(*(arrays[f"block_{b}_{k}"] for k in parts)) for b in range(count)]
+        self.z = [arrays[f"z_{b}"] for b in range(count)]
+        self.choice = {key: (tuple(lengths), float(ridge)) for key, lengths, ridge in values["choice"]}
+        self.inverse = {key: arrays[f"inverse_{k}"] for k, key in enumerate(self.choice)}
+        self.carry = {key: arrays[f"carry_{k}"] for k, key in enumerate(self.choice)}
+
     @property
     def settings(self) -> dict[str, Any]:
         if self.problem is None:
@@ -218,20 +244,27 @@ def _flat(values: np.ndarray) -> np.ndarray:
 class _Block:
     """Principal components of one part of the descriptor, scaled so that the leading one has unit variance."""
 
-    def __init__(self, rows: np.ndarray, share: float = 0.9999, most: int = 64):
-        self.centre = rows.mean(axis=0)
+    def __init__(self, centre: np.ndarray, weight: np.ndarray, basis: np.ndarray, scale: Any):
+        self.centre, self.weight, self.basis, self.scale = centre, weight, basis, float(scale)
+        self.size = basis.shape[1]
+
+    @staticmethod
+    def of(rows: np.ndarray, share: float = 0.9999, most: int = 64) -> _Block:
+        """Those of the rows (case, value): enough for `share` of their variance, at most `most`."""
+        centre = rows.mean(axis=0)
         spread = rows.std(axis=0)
         # features of different meaning count alike; within a course or a field the natural proportions stay
-        self.weight = np.where(spread > 1e-9, 1 / np.maximum(spread, 1e-9), 0.0) if rows.shape[1] < 32 else np.ones(
+        weight = np.where(spread > 1e-9, 1 / np.maximum(spread, 1e-9), 0.0) if rows.shape[1] < 32 else np.ones(
             rows.shape[1])  # fmt: skip
-        _, s, vt = np.linalg.svd((rows - self.centre) * self.weight, full_matrices=False)
+        _, s, vt = np.linalg.svd((rows - centre) * weight, full_matrices=False)
         keep = 0
         if s.size and s[0] > 1e-9 * max(1.0, float(np.abs(rows).max())) * np.sqrt(rows.size):
             energy = np.cumsum(s**2) / (s**2).sum()
             keep = min(int(np.searchsorted(energy, share)) + 1, most, len(s))
-        self.size = keep
-        self.basis = vt[:keep].T
-        self.scale = s[0] / np.sqrt(len(rows)) if keep else 1.0
+        return _Block(centre, weight, vt[:keep].T, s[0] / np.sqrt(len(rows)) if keep else 1.0)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"centre": self.centre, "weight": self.weight, "basis": self.basis, "scale": np.array(self.scale)}
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         return ((rows - self.centre) * self.weight) @ self.basis / self.scale

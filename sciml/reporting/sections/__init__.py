@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sciml.reporting.blocks import Page, Section
 from sciml.reporting.sections.accuracy import comparison, growth, parameters
+from sciml.reporting.sections.bars import bars
 from sciml.reporting.sections.flow import audits, profiles, spectra
 from sciml.reporting.sections.pictures import fields, film
 from sciml.reporting.sections.setting import cost, reproduce, training
@@ -22,6 +23,7 @@ def build(study: Study) -> Page:
         Section("comparison", "Against what needs no training", comparison(study)),
         Section("growth", "Error growth over rollouts", growth(study)),
         Section("fields", "Fields", fields(study)),
+        Section("bars", "Error bars", bars(study)),
         Section("animation", "Animation", film(study)),
         Section("profiles", "Profiles", profiles(study)),
         Section("parameters", "Error over parameter space", parameters(study)),

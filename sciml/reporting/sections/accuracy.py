@@ -47,6 +47,10 @@ def comparison(study: Study) -> list[object]:
         )
     if reference:
         text.append("The reference solver runs on coarser grids than the truth's.")
+    elif study.equations and study.on_nodes:
+        text.append(
+            "There is no row of a reference solver: one is run for data on grids alone, and these live on nodes."
+        )
     if several:
         text.append("Hover over a figure with ± for the value of every seed.")
     blocks: list[object] = [Note(" ".join(text))]
@@ -176,7 +180,7 @@ def parameters(study: Study) -> list[object]:
             continue
         items.append(
             curves.parameter_scatter(
-                values, mine, list(study.rollout_subset), name, scale, f"{look_at}: error over {_first(name)}", other
+                values, mine, list(study.rollout_subset), name, scale, f"Error over {_first(name)}", other
             )
         )
     if not items:

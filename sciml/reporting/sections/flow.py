@@ -215,6 +215,8 @@ _DATA = (
 
 def audits(study: Study) -> list[object]:
     usable = [s for s in study.samples if s.audits]
+    if not usable and study.equations and study.on_nodes:
+        return [Note("No audit: it takes solutions on grids, and these live on nodes.", quiet=True)]
     if not usable:
         return [Note("No audit: the solutions shown here do not carry what it needs.", quiet=True)]
     lead = Note(_LAWS if study.equations else _DATA)
