@@ -7,7 +7,7 @@ WORKERS ?= 2
 
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test lint bench bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench docs readme clean
+.PHONY: demo test lint bench bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators docs readme clean
 
 demo: $(STAMP)
 	$(BIN)/sciml demo
@@ -21,7 +21,7 @@ lint: $(STAMP)
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench readme
+bench: bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators readme
 
 bench-speed: $(VENV)/.peers
 	$(BIN)/python -m benchmarks.speed
@@ -39,6 +39,9 @@ bench-flows: $(STAMP)
 	$(BIN)/python -m benchmarks.flows
 bench-cfdbench: $(STAMP)
 	$(BIN)/python -m benchmarks.cfdbench
+# IRREGULAR names a folder with others' sets; without it the table has those of this package alone
+bench-operators: $(STAMP)
+	$(BIN)/python -m benchmarks.operators $(if $(IRREGULAR),--irregular $(IRREGULAR))
 
 readme: $(STAMP)
 	$(BIN)/python -m benchmarks.readme

@@ -17,6 +17,7 @@ import torch
 
 from benchmarks._cfdbench_rows import DEEPCFD, PUBLISHED, STEPS
 from benchmarks._ledger import Ledger, source
+from benchmarks._runs import recipe, records, validation
 from sciml import evaluate, load
 from sciml.evaluation import certificate
 from sciml.solvers import Surrogate, references
@@ -121,29 +122,14 @@ def _figures(made: Any, entry: dict[str, Any], solvers: Any, runs: list[Path] | 
         "worst_run": None if runs is None else str(runs[int(worst[0])]),
         "median_case_nmse": float(np.nanmedian(of_cases)), "far": None,
         "validation": None if runs is None else float(np.mean([validation(p) for p in runs])),
-        "steps": None if runs is None else float(np.mean([_records(p)[-1]["step"] for p in runs])),
-        "recipe": None if runs is None else _recipe(runs[0]),
+        "steps": None if runs is None else float(np.mean([records(p)[-1]["step"] for p in runs])),
+        "recipe": None if runs is None else recipe(runs[0]),
     }  # fmt: skip
 
 
 def _rollout(entry: dict[str, Any], figure: str) -> list[float]:
     """(step,) of u, in physical units."""
     return [float(v) for v in entry["rollout"]["all"]["u"][figure]["mean"]]
-
-
-def validation(run: Path) -> float:
-    """The least loss on the validation split: that of the weights that were kept."""
-    losses = [float(r["validation"]) for r in _records(run) if r.get("validation") is not None]
-    return min((v for v in losses if math.isfinite(v)), default=math.inf)
-
-
-def _records(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
-def _recipe(run: Path) -> dict[str, float]:
-    recipe = json.loads((run / "config.json").read_text())["training"]["recipe"]
-    return {"batch": int(recipe["batch"]), "rate": float(recipe["optimiser"]["lr"])}
 
 
 def _far(solver: Any, data: Path) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ MARKERS = "osD^v"
 CEILING = 10.0  # NMSE beyond which a rollout is no longer drawn
 
 
-def _small(png: bytes) -> bytes:
+def small(png: bytes) -> bytes:
     """The picture with a palette: a quarter of the bytes."""
     out = io.BytesIO()
     Image.open(io.BytesIO(png)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(
@@ -62,7 +62,7 @@ def figures(found: dict[str, Rows], out: Path) -> None:
         axes[2, k].set_ylabel("milliseconds a step, one case" if k == 0 else "")
     columns = min(6, 2 * len(flows))
     figure.legend(shown.values(), shown, loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
-    out.write_bytes(_small(_style.png(figure)))
+    out.write_bytes(small(_style.png(figure)))
 
 
 def _ratios(axes: Any, flow: str, here: Rows) -> None:
@@ -76,7 +76,7 @@ def _ratios(axes: Any, flow: str, here: Rows) -> None:
     axes.set_xscale("log")
     axes.set_yticks(range(len(order)), order, fontsize=8)
     axes.axvline(1.0, color=_style.INK, lw=0.8, ls="--")
-    _ticks(axes.xaxis, *axes.get_xlim())
+    ticks(axes.xaxis, *axes.get_xlim())
     any_time = any(here[n]["query"] for n in order)
     more = "\n(open: any time, over rollouts of persistence)" if any_time else ""
     _style.caption(axes, flow, f"NMSE over that of {still}{more}", "")
@@ -115,7 +115,7 @@ def _cost(axes: Any, here: Rows) -> dict[str, Any]:
             axes.annotate(name.removeprefix(NUMERICAL), (mean, cost), fontsize=7, xytext=(4, 3),
                           textcoords="offset points")  # fmt: skip
     for axis, ends in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
-        _ticks(axis, *ends)
+        ticks(axis, *ends)
     _style.caption(axes, "", "mean NMSE of rollouts\n(+ the solver on at most 64 × 64 cells, × untrained)", "")
     return handles
 
@@ -154,7 +154,7 @@ def worst(work: Any, flow: str, found: Rows, out: Path) -> None:
         figure.colorbar(image, ax=line, shrink=0.8)
     shown = "" if flow == DEEPCFD else " of the whole rollout; shown is its last frame"
     figure.supxlabel(f"NMSE of all fields{shown}; colours end at the largest value of the reference", fontsize=9)
-    out.write_bytes(_small(_style.png(figure)))
+    out.write_bytes(small(_style.png(figure)))
 
 
 def _size(dataset: Any) -> np.ndarray:
@@ -200,7 +200,7 @@ def maps(work: Any, found: dict[str, Rows], out: Path) -> None:
             _map(a, dataset, vary, members, held, error, colours)
             a.set_title(f"{flow}, {part}: {name}" if a is line[0] else part)
         figure.colorbar(ScalarMappable(colours, "viridis"), ax=line, label="NMSE of one step")
-    out.write_bytes(_small(_style.png(figure)))
+    out.write_bytes(small(_style.png(figure)))
 
 
 def _map(axes: Any, dataset: Any, vary: list[str], members: Any, held: list, error: Any, colours: Any) -> None:
@@ -229,10 +229,10 @@ def _scale(axes: Any, axis: str, values: np.ndarray) -> None:
     if values.min() > 0 and values.max() >= 3 * values.min():
         axes.set(**{f"{axis}scale": "log"})
         own = axes.xaxis if axis == "x" else axes.yaxis
-        _ticks(own, values.min(), values.max())
+        ticks(own, values.min(), values.max())
 
 
-def _ticks(axis: Any, low: float, high: float) -> None:
+def ticks(axis: Any, low: float, high: float) -> None:
     """Of a logarithmic axis: labels at 1, 2 and 5 where it spans less than two decades, none between decades else."""
     if high < 100 * low:
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

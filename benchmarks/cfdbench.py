@@ -17,9 +17,6 @@ with others figures are printed, and pictures stay beside the runs.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
-import math
 import os
 import subprocess
 import sys
@@ -38,7 +35,6 @@ from benchmarks import (
     _cfdbench_twins,
     _deepcfd,
 )
-from benchmarks._cfdbench_figures import validation
 from benchmarks._cfdbench_rows import (
     DEEPCFD,
     DESIGN,
@@ -54,11 +50,10 @@ from benchmarks._cfdbench_rows import (
     Entry,
 )
 from benchmarks._ledger import HERE, WORK, Ledger
+from benchmarks._runs import TOGETHER, Runs, digest
 from sciml import data
 from sciml.cli._plan import Plan
-from sciml.cli._side_by_side import Run, train
 from sciml.data.importers import cfdbench
-from sciml.errors import TrainingError
 from sciml.solvers import generate
 
 PARTS = ("data", "table", "files")
@@ -66,7 +61,6 @@ DOCS = HERE.parent / "docs"
 SHARE, MINUTES = 0.1, 2.0  # of the design, and of training
 BEST = 3  # rows of each flow that further seeds are for
 TUNING = 0.2  # of the minutes of a row, for each pair of batch and learning rate
-TOGETHER = 2  # rows that learn at the same time, on a core each
 
 
 class Work:
@@ -76,7 +70,7 @@ class Work:
         self.given, self.quick = given, given.quick
         source = "quick" if given.quick else f"{given.fraction:g}"
         if given.release is not None:
-            source = f"release-{_digest(str(given.release.resolve()))}"
+            source = f"release-{digest(str(given.release.resolve()))}"
         self.sets = given.work / source  # data, whatever is trained on them
         self.runs = given.work / f"{source}-runs"
         self.minutes = 0.05 if given.quick else given.minutes
@@ -135,61 +129,16 @@ class Work:
 
     def trained(self, flow: str, chosen: dict[str, Entry], seed: int = 0) -> dict[str, Path]:
         """A run of each row that did not diverge."""
-        tuned = self.tuned(flow, chosen)
-        plans = {n: self._plan(flow, e, 1.0, tuned[n], seed) for n, e in chosen.items()}
-        return self._train(flow, plans)
+        fields, subset = self.fields(flow), self.subset(flow)
 
-    def tuned(self, flow: str, chosen: dict[str, Entry]) -> dict[str, tuple[int, float]]:
-        """The batch and learning rate of each row that have the least validation loss after a short training."""
+        def plan(entry: Entry, share: float, trial: tuple[int, float], seed: int) -> Plan:
+            return entry.plan(share * self.minutes, trial, seed, fields, flow == DEEPCFD, subset)
 
-        def named(name: str, trial: tuple[int, float]) -> str:
-            return f"{name}, batch {trial[0]}, rate {trial[1]:g}"
-
-        plans = {named(n, t): self._plan(flow, entry, TUNING, t, 1) for n, entry in chosen.items() for t in TRIALS}
-        found = {key: validation(run) for key, run in self._train(flow, plans).items()}
-        return {n: min(TRIALS, key=lambda trial: found.get(named(n, trial), math.inf)) for n in chosen}
-
-    def _plan(self, flow: str, entry: Entry, share: float, trial: tuple[int, float], seed: int) -> Plan:
-        minutes, subset = share * self.minutes, self.subset(flow)
-        return entry.plan(minutes, trial, seed, self.fields(flow), flow == DEEPCFD, subset)
-
-    def _train(self, flow: str, plans: dict[str, Plan]) -> dict[str, Path]:
-        """The folder of each plan, once it is carried out, two at a time on a core each; without those that failed."""
-        source, folders = self.data(flow), {}
-        content = _digest(*(m["sha256"] + m["split"] for m in self.manifest(flow)))
-        for name, plan in plans.items():
-            key = _digest(json.dumps(plan.to_json(), sort_keys=True), content)
-            folders[name] = self.runs / flow / f"{_file(name)}-{key}"
-        todo = [n for n in plans if not (_done(folders[n]) or _failed(folders[n]).exists())]
-        while todo:
-            pair, todo = todo[:TOGETHER], todo[TOGETHER:]
-            try:
-                train({f"{flow}: {n}": Run(plans[n], source, folders[n]) for n in pair}, threads=1)
-            except TrainingError as error:
-                name = next((n for n in pair if str(error).startswith(f"{flow}: {n}: ")), None)
-                if name is None or "training stopped at step" not in str(error):
-                    raise  # not that it diverged
-                print(f"failed: {error}", flush=True)
-                folders[name].mkdir(parents=True, exist_ok=True)
-                _failed(folders[name]).write_text(f"{error}\n")
-                todo = [n for n in pair if n != name and not _done(folders[n])] + todo
-        return {n: f for n, f in folders.items() if _done(f)}
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:10]
-
-
-def _done(run: Path) -> bool:
-    return (run / "config.json").exists()
-
-
-def _failed(run: Path) -> Path:
-    return run / "failed.txt"
-
-
-def _file(name: str) -> str:
-    return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
+        content = digest(*(m["sha256"] + m["split"] for m in self.manifest(flow)))
+        return Runs(
+            flow, self.data(flow), content, self.runs / flow, plan, TRIALS,
+            lambda trial: f"batch {trial[0]}, rate {trial[1]:g}", TUNING,
+        ).trained(chosen, seed)  # fmt: skip
 
 
 def main() -> None:

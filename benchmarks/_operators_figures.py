@@ -1,0 +1,119 @@
+"""Figures of the table of operators: errors of each row on the test cases of a set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks._cfdbench_figures import one_core
+from benchmarks._ledger import Ledger, source
+from benchmarks._operators_sets import SETS
+from benchmarks._runs import recipe, records
+from sciml import evaluate, load
+from sciml.training.checkpoint import replace_bytes
+
+Rows = dict[str, dict[str, Any]]
+STEPS = 99  # of a rollout at most
+
+
+def figures(name: str, path: Path, folder: Path, runs: Mapping[str, list[Path]], floors: Mapping[str, Any]) -> Rows:
+    """Of each row and of what needs no training, on one core; kept beside the runs. What chooses between rows is the
+    same error on validation cases: losses of training are those of steps for some and of whole answers for others."""
+    names = {n: [p.name for p in several] for n, several in runs.items()} | {n: [] for n in floors}
+    key = {"runs": names, "source": source(), "here": hashlib.sha256(Path(__file__).read_bytes()).hexdigest()}
+    place = folder / f"figures-{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:10]}.json"
+    if place.exists():
+        kept = json.loads(place.read_text())
+        if kept["key"] == key:
+            return kept["rows"]
+    solvers: dict[str, Any] = {n: [load(p) for p in several] for n, several in runs.items()}
+    solvers |= {n: [solver] for n, solver in floors.items()}
+    how: dict[str, Any] = {"steps": STEPS, "starts": ("0",), "baselines": False, "examples": 0, "progress": True}
+    with one_core():
+        made = evaluate(solvers, path, **how)
+        chosen = evaluate({n: solvers[n] for n in runs}, path, split="validation", **how) if runs else None
+    names_of = [str(f) for f in made.errors["field"].values]
+    groups = [[names_of.index(f) for f in group] for group in SETS[name].groups]
+    found = {}
+    for entry in made.summary["rows"]:
+        row = entry["name"]
+        figure = _figures(made, entry, solvers.get(row), runs.get(row), groups)
+        figure["kind"] = "learned" if row in runs else "untrained"
+        figure["validation"] = float(_of_cases(chosen, row, entry["runs"], groups).mean()) if row in runs else None
+        found[row] = figure
+    replace_bytes(place, json.dumps({"key": key, "rows": found}).encode())
+    return found
+
+
+def relative(square: np.ndarray, label: np.ndarray, groups: Sequence[Sequence[int]]) -> np.ndarray:
+    """(...): the mean over groups of fields of ‖û − u‖/‖u‖, from squares (..., field)."""
+    return np.mean([np.sqrt(square[..., g].sum(-1) / label[..., g].sum(-1)) for g in groups], axis=0)
+
+
+def _squares(made: Any, row: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Squares (run, case, step, field) of errors and (case, step, field) of labels; an answer that is none is ∞ off."""
+    errors = made.errors
+    square, label = errors.sel(row=row).isel(run=slice(count))["error_square"].values, errors["label_square"].values
+    return np.where(np.isnan(square) & np.isfinite(label), np.inf, square), label
+
+
+def _of_cases(made: Any, row: str, count: int, groups: list[list[int]]) -> np.ndarray:
+    """(run, case) relative errors, over all steps together."""
+    square, label = _squares(made, row, count)
+    return relative(square.sum(2), label.sum(1), groups)
+
+
+def _figures(made: Any, entry: dict[str, Any], solvers: Any, runs: list[Path] | None, groups: list[list[int]]) -> dict:
+    count = entry["runs"]
+    square, label = _squares(made, entry["name"], count)
+    of_cases = _of_cases(made, entry["name"], count, groups)
+    first, last = (relative(square[:, :, k], label[:, k], groups) for k in (0, -1))
+    return {
+        "runs": count, "cases": of_cases.mean(0).tolist(), "relative_l2": float(of_cases.mean()),
+        "relative_l2_std": float(of_cases.mean(1).std()), "each_run": of_cases.mean(1).tolist(),
+        "median": float(np.median(of_cases.mean(0))), "worst": float(of_cases.max()),
+        "first_step": float(first.mean()), "last_step": float(last.mean()), "steps_ahead": int(label.shape[1]),
+        "milliseconds": 1e3 * entry["seconds_per_step"]["alone"],
+        "weights": None if runs is None else sum(p.numel() for p in solvers[0].operator.parameters()),
+        "steps": None if runs is None else float(np.mean([records(p)[-1]["step"] for p in runs])),
+        "memory": None if runs is None else float(np.max([_memory(p) for p in runs])),
+        "recipe": None if runs is None else recipe(runs[0]) | {"points": _points(runs[0])},
+    }  # fmt: skip
+
+
+def _memory(run: Path) -> float:
+    return float(json.loads((run / "config.json").read_text())["training"]["peak_memory_bytes"])
+
+
+def _points(run: Path) -> str:
+    """At how many points of a sample answers were asked for."""
+    found = json.loads((run / "config.json").read_text())["training"]["recipe"]["augmentations"]
+    return next((str(a["points"]) for a in found if a["kind"] == "Subsample"), "all")
+
+
+def best(found: Rows, count: int) -> list[str]:
+    """The trained rows with the least errors on validation cases."""
+    learned = [n for n, r in found.items() if r["kind"] == "learned"]
+    return sorted(learned, key=lambda n: found[n]["validation"])[:count]
+
+
+def rows(ledger: Ledger, name: str, found: Rows) -> None:
+    """The rows of one set, from the best on."""
+    floor = min((r["relative_l2"] for r in found.values() if r["kind"] == "untrained"), default=math.nan)
+    for row in sorted(found, key=lambda n: found[n]["relative_l2"]):
+        r = found[row]
+        columns: dict[str, Any] = dict(
+            section="comparison", set=name, title=SETS[name].title, row=row, kind=r["kind"], seeds=r["runs"],
+            relative_l2=r["relative_l2"], relative_l2_std=r["relative_l2_std"] if r["runs"] > 1 else None,
+            median=r["median"], worst=r["worst"], over_best_untrained=r["relative_l2"] / floor,
+            steps_ahead=r["steps_ahead"], first_step=r["first_step"], last_step=r["last_step"], weights=r["weights"],
+            steps=r["steps"], validation=r["validation"], milliseconds_an_answer=r["milliseconds"],
+            training_memory_gigabytes=None if r["memory"] is None else r["memory"] / 1e9, **(r["recipe"] or {}),
+        )  # fmt: skip
+        ledger.row(**{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in columns.items()})
