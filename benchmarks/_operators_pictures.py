@@ -99,7 +99,7 @@ def case(name: str, path: Path, found: Rows, runs: Mapping[str, list[Path]], out
         a.set_aspect("equal" if 0.1 < ratio < 10 else "auto")
         a.set_axis_off()
     figure.supxlabel(f"{SETS[name].title}: the test case of middling error, {errors[middle]:.2g}", fontsize=9)
-    out.write_bytes(small(_style.png(figure)))
+    out.write_bytes(_style.png(figure))  # smooth colours need more than a palette
 
 
 @_style.style()

@@ -31,6 +31,9 @@ class Trial(NamedTuple):
 #: of which each row gets the best: few samples with all their points, or many with few. What goes from frame to frame,
 #: and graphs, need all points, and get a quarter of the samples.
 TRIALS = (Trial(4, 1e-3, None), Trial(8, 2e-3, 256), Trial(32, 4e-3, 64))
+WAVES = {
+    "frequencies": 10
+}  # of every coordinate, for what takes points: five periods of the time, and edges of inclusions
 NOISE = 0.02  # on frames that go in, in units of the fields' scales, of what goes from frame to frame
 
 
@@ -66,14 +69,16 @@ class Entry:
             more = (Subsample(trial.points),)
         recipe = Recipe(
             length=Minutes(minutes), batch=max(trial.batch // 4, 1) if self.whole else trial.batch,
-            objective=Supervised(Nmse() if marching else RelativeL2()),
+            objective=Supervised(RelativeL2() if SETS[name].steady else Nmse()),
             optimiser=AdamW(lr=trial.rate, average=0.99), schedule=OneCycle(), seed=seed, validate_every=50,
             validation_items=48, keep="best", augmentations=more,
         )  # fmt: skip
         settings: Any = surrogate_settings()
-        return Plan(self.operator, self.options, recipe, settings(stepping=self.stepping(SETS[name].steady)))
+        options = dict(self.options) if self.operator in GRAPHS else WAVES | dict(self.options)
+        return Plan(self.operator, options, recipe, settings(stepping=self.stepping(SETS[name].steady)))
 
 
+GRAPHS = ("meshgraphnet", "piorf")
 STEADY = tuple(n for n, s in SETS.items() if s.steady)
 ASKED = (*STEADY, "unsteady_heat")
 MOVING = ("unsteady_heat", "afterburner")
