@@ -103,3 +103,12 @@ def test_a_source_that_changes_meanwhile_is_told(place, monkeypatch):
 def test_the_tables_of_the_readme_are_those_of_the_ledgers():
     text = (readme.ROOT / "README.md").read_text()
     assert text.split(readme.START)[1].split(readme.END)[0].strip() == readme.body().strip()
+
+
+def test_commands_name_no_place_of_a_machine(place, monkeypatch):
+    monkeypatch.setattr(ledger.sys, "argv", ["x", "--irregular", "/home/someone/irregular", "--part", "table", "a/b"])
+    part = ledger.Ledger("speed", part="import")
+    part.check("import_seconds", 0.3)
+    part.write()
+    command = json.loads(place.read_text())["parts"]["import"]["command"]
+    assert command.endswith("--irregular irregular --part table a/b") and "/home" not in command

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from sciml import registry
 from sciml.errors import positive
 from sciml.operators._cloud import CloudOperator
-from sciml.operators._points import perceptron
 from sciml.operators.layers.attention import Source, bias, merge, split
+from sciml.operators.layers.block import Block
 
 
 class LatentAttention(nn.Module):
@@ -36,20 +36,6 @@ class LatentAttention(nn.Module):
         q = self.latents.expand(x.shape[0], -1, -1, -1)
         z = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return self.mix(merge(F.scaled_dot_product_attention(k, q, z)))
-
-
-class Block(nn.Module):
-    """h + attention(norm h), then h + perceptron(norm h)."""
-
-    def __init__(self, width: int, heads: int, latents: int, expansion: int):
-        super().__init__()
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
-        self.attention = LatentAttention(width, heads, latents)
-        self.perceptron = perceptron([width, expansion * width, width], "gelu", last=False)
-
-    def forward(self, h: Tensor, bias: Tensor | None) -> Tensor:
-        h = h + self.attention(self.norms[0](h), bias)
-        return h + self.perceptron(self.norms[1](h))
 
 
 @registry.operators.register("flare")
@@ -96,7 +82,9 @@ class FLARE(CloudOperator):
     ):
         super().__init__(in_channels, out_channels, dimensions, n_params, functions, width, depth, heads, frequencies)
         self.latents, self.expansion = positive("latents", latents), positive("expansion", expansion)
-        self.blocks = nn.ModuleList(Block(width, heads, latents, expansion) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            Block(width, LatentAttention(width, heads, latents), expansion) for _ in range(depth)
+        )
 
     def config(self) -> dict[str, Any]:
         return super().config() | {"latents": self.latents, "expansion": self.expansion}

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from sciml import registry
 from sciml.errors import positive
 from sciml.operators._cloud import CloudOperator
-from sciml.operators._points import perceptron
 from sciml.operators.layers.attention import Source, bias, merge, split
+from sciml.operators.layers.block import Block
 
 
 class SoftmaxAttention(nn.Module):
@@ -29,20 +29,6 @@ class SoftmaxAttention(nn.Module):
     ) -> Float[Tensor, "batch point width"]:
         q, k, v = (split(part, self.heads) for part in self.qkv(x).chunk(3, -1))
         return self.mix(merge(F.scaled_dot_product_attention(q, k, v, attn_mask=bias)))
-
-
-class Block(nn.Module):
-    """h + attention(norm h), then h + perceptron(norm h)."""
-
-    def __init__(self, width: int, heads: int, expansion: int):
-        super().__init__()
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
-        self.attention = SoftmaxAttention(width, heads)
-        self.perceptron = perceptron([width, expansion * width, width], "gelu", last=False)
-
-    def forward(self, h: Tensor, bias: Tensor | None) -> Tensor:
-        h = h + self.attention(self.norms[0](h), bias)
-        return h + self.perceptron(self.norms[1](h))
 
 
 @registry.operators.register("point_transformer")
@@ -86,7 +72,7 @@ class PointTransformer(CloudOperator):
     ):
         super().__init__(in_channels, out_channels, dimensions, n_params, functions, width, depth, heads, frequencies)
         self.expansion = positive("expansion", expansion)
-        self.blocks = nn.ModuleList(Block(width, heads, expansion) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, SoftmaxAttention(width, heads), expansion) for _ in range(depth))
 
     def config(self) -> dict[str, Any]:
         return super().config() | {"expansion": self.expansion}

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from sciml import registry
 from sciml.errors import positive
 from sciml.operators._cloud import CloudOperator
-from sciml.operators._points import perceptron
 from sciml.operators.layers.attention import Source, merge, split, weighed
+from sciml.operators.layers.block import Block
 
 COLDEST = 0.1  # a temperature; below, slices get hard and their gradients large
 AT_FIRST = 0.5  # as in the source
@@ -54,20 +54,6 @@ class PhysicsAttention(nn.Module):
     def temperature(self) -> Float[Tensor, "head 1 1"]:
         """Of every head."""
         return COLDEST + F.softplus(self.warmth)
-
-
-class Block(nn.Module):
-    """h + attention(norm h), then h + perceptron(norm h)."""
-
-    def __init__(self, width: int, heads: int, slices: int, expansion: int):
-        super().__init__()
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
-        self.attention = PhysicsAttention(width, heads, slices)
-        self.perceptron = perceptron([width, expansion * width, width], "gelu", last=False)
-
-    def forward(self, h: Tensor, share: Tensor | None) -> Tensor:
-        h = h + self.attention(self.norms[0](h), share)
-        return h + self.perceptron(self.norms[1](h))
 
 
 @registry.operators.register("transolver")
@@ -114,7 +100,9 @@ class Transolver(CloudOperator):
     ):
         super().__init__(in_channels, out_channels, dimensions, n_params, functions, width, depth, heads, frequencies)
         self.slices, self.expansion = positive("slices", slices), positive("expansion", expansion)
-        self.blocks = nn.ModuleList(Block(width, heads, slices, expansion) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            Block(width, PhysicsAttention(width, heads, slices), expansion) for _ in range(depth)
+        )
 
     def config(self) -> dict[str, Any]:
         return super().config() | {"slices": self.slices, "expansion": self.expansion}
