@@ -246,7 +246,7 @@ class Ledger:
         old: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         parts = old.get("parts", {})
         parts[self.part] = {
-            "command": " ".join([f"python -m {_module()}", *sys.argv[1:]]),
+            "command": " ".join([f"python -m {_module()}", *map(_told, sys.argv[1:])]),
             "commit": self._commit,
             "date": datetime.date.today().isoformat(),
             "machine": self._machine,
@@ -309,6 +309,11 @@ def _short(check: dict[str, Any]) -> str:
     value = "-" if check["value"] is None else f"{check['value']:.4g}"
     spread = check.get("spread")
     return value if spread is None else f"{value} [{spread['low']:.4g} ... {spread['high']:.4g}]"
+
+
+def _told(argument: str) -> str:
+    """An argument, but of a place on this machine its last name alone."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
 
 
 def _module() -> str:
