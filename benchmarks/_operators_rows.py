@@ -12,7 +12,7 @@ from sciml.training.augmentations import Noise, Subsample
 from sciml.training.losses import Nmse, RelativeL2
 from sciml.training.objectives import Supervised
 from sciml.training.optimisers import AdamW
-from sciml.training.recipe import Minutes, Recipe
+from sciml.training.recipe import ProcessorMinutes, Recipe
 from sciml.training.schedules import OneCycle
 from sciml.training.stepping import Autoregressive, Query, Steady, Stepping
 
@@ -68,7 +68,7 @@ class Entry:
         if trial.points is not None and not self.whole:
             more = (Subsample(trial.points),)
         recipe = Recipe(
-            length=Minutes(minutes), batch=max(trial.batch // 4, 1) if self.whole else trial.batch,
+            length=ProcessorMinutes(minutes), batch=max(trial.batch // 4, 1) if self.whole else trial.batch,
             objective=Supervised(RelativeL2() if SETS[name].steady else Nmse()),
             optimiser=AdamW(lr=trial.rate, average=0.99), schedule=OneCycle(), seed=seed, validate_every=50,
             validation_items=48, keep="best", augmentations=more,

@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     from sciml.training.optimisers import SGD, Adam, AdamW, Optimiser
     from sciml.training.parts import Part
     from sciml.training.progress import ProgressDisplay
-    from sciml.training.recipe import Epochs, Length, Minutes, Recipe, Running, Sampler, Starts, Steps, Uniform
+    from sciml.training.recipe import (
+        Epochs,
+        Length,
+        Minutes,
+        ProcessorMinutes,
+        Recipe,
+        Running,
+        Sampler,
+        Starts,
+        Steps,
+        Uniform,
+    )
     from sciml.training.schedules import Constant, Cosine, Linear, OneCycle, Schedule
     from sciml.training.stepping import Autoregressive, Query, Steady, Stepping, Window
     from sciml.training.trainer import Trainer
@@ -39,7 +50,18 @@ _HOMES = {
     "optimisers": ("SGD", "Adam", "AdamW", "Optimiser"),
     "parts": ("Part",),
     "progress": ("ProgressDisplay",),
-    "recipe": ("Epochs", "Length", "Minutes", "Recipe", "Running", "Sampler", "Starts", "Steps", "Uniform"),
+    "recipe": (
+        "Epochs",
+        "Length",
+        "Minutes",
+        "ProcessorMinutes",
+        "Recipe",
+        "Running",
+        "Sampler",
+        "Starts",
+        "Steps",
+        "Uniform",
+    ),
     "schedules": ("Constant", "Cosine", "Linear", "OneCycle", "Schedule"),
     "trainer": ("Trainer",),
 }
@@ -75,6 +97,7 @@ __all__ = [
     "OneCycle",
     "Optimiser",
     "Part",
+    "ProcessorMinutes",
     "ProgressDisplay",
     "Query",
     "Recipe",

@@ -10,6 +10,7 @@ whose recipes differ in the seed alone are seeds of one model. Nothing here need
 from __future__ import annotations
 
 import json
+import time
 import tomllib
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -39,6 +40,10 @@ class Length(Part, family="length"):
     def seconds(self) -> float | None:
         """Seconds on the clock; None where they do not matter."""
         return None
+
+    def now(self) -> float:
+        """Seconds on that clock."""
+        return time.monotonic()
 
     def extends(self, former: Length) -> bool:
         """Whether a run of the length `former` can go on to this one."""
@@ -102,6 +107,18 @@ class Minutes(Length):
         return 60 * self.value
 
 
+@dataclass(frozen=True)
+class ProcessorMinutes(Minutes):
+    """So long on the processor, over all threads of this process: what else a machine does takes nothing from the run.
+
+    With one thread that is the clock of a quiet machine. Work of an accelerator, and of processes that load data, does
+    not count.
+    """
+
+    def now(self) -> float:
+        return time.process_time()
+
+
 class Sampler(Part, family="sampler"):
     """How often each sample comes in an epoch."""
 
@@ -140,7 +157,7 @@ class Recipe(Settings):
     """All that determines a trained model beside the model and the data.
 
     Args:
-        length: `Epochs`, `Steps` or `Minutes`.
+        length: `Epochs`, `Steps`, `Minutes` or `ProcessorMinutes`.
         batch: samples in a batch.
         objective: what is minimised; None for what the operator brings, or else `Supervised` with the loss that suits
             the data.

@@ -168,14 +168,14 @@ class Trainer:
         spent = 0.0
         stream = self._stream(batches)
         while self.step < self.total_steps and not self.stopped:
-            began = time.monotonic()
+            began = recipe.length.now()
             record = self._step(next(stream))
             for callback in self.callbacks:
                 callback.on_step(self, record)
-            spent += time.monotonic() - began
+            spent += recipe.length.now() - began
             corrected = self._budget is not None and self._budget.due(self.step, self.total_steps)
             if corrected and self._budget is not None:
-                elapsed = time.monotonic() - self._began
+                elapsed = recipe.length.now() - self._began
                 self.total_steps = self._budget.corrected(self.step, self.total_steps, spent, elapsed)
             every = recipe.validate_every or max(1, math.ceil(self.total_steps / 20))
             if validate is not None and (self.step % every == 0 or self.step == self.total_steps):
@@ -280,25 +280,26 @@ class Trainer:
     # -- length of the run --------------------------------------------------------------------------------------
 
     def _length(self, batches: Batches, validate: Validate | None) -> int:
+        now = self.recipe.length.now
         steps, clock = self.recipe.length.steps(self.steps_per_epoch), self.recipe.length.seconds
         if steps is not None:
             return steps
         if clock is None:
             raise InputError(f"length: {self.recipe.length!r} gives neither a number of steps nor a time")
-        self._began, seconds = time.monotonic(), 0.98 * clock  # the rest is for what comes before and after
+        self._began, seconds = now(), 0.98 * clock  # the rest is for what comes before and after
         cost, extra, fixed = self._cost(batches, seconds), 0.0, 0.0
         if validate is not None:
-            began = time.monotonic()
+            began = now()
             with torch.no_grad(), self._autocast():
                 validate(copy.deepcopy(self.averaged_model).eval())
-            once = time.monotonic() - began
+            once = now() - began
             if self.recipe.validate_every:
                 extra = once / self.recipe.validate_every
             else:
                 fixed = 20 * once
-        now = time.monotonic()
-        self._budget = Budget(max(seconds - (now - self._began), 0.1 * seconds), cost, extra, fixed)
-        self._began = now
+        later = now()
+        self._budget = Budget(max(seconds - (later - self._began), 0.1 * seconds), cost, extra, fixed)
+        self._began = later
         return self._budget.steps
 
     def _cost(self, batches: Batches, seconds: float) -> tuple[float, ...]:
@@ -307,13 +308,13 @@ class Trainer:
         running = Running(device=str(self.device), progress=False)
         trial = Trainer(copy.deepcopy(self.model), self.loss, self.recipe, running, to_device=self._to_device)
         trial.total_steps, trial.steps_per_epoch = 1000, self.steps_per_epoch
-        stream = trial._stream(batches)
+        stream, now = trial._stream(batches), self.recipe.length.now
 
         def step(share: float) -> float:
             trial.step = int(1000 * share)
-            began = time.monotonic()
+            began = now()
             trial._step(next(stream))
-            return time.monotonic() - began
+            return now() - began
 
         cost = timed(step, seconds)
         set_random_state(self.device, state)

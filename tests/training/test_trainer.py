@@ -22,6 +22,7 @@ from sciml.training import (
     EarlyStopping,
     MetricsLog,
     Minutes,
+    ProcessorMinutes,
     Running,
     TensorBoard,
     Trainer,
@@ -275,6 +276,26 @@ def test_minutes_are_turned_into_steps(tmp_path):
     again = trainer(short, tmp_path, resume=True)
     again.fit(Batches())
     assert again.total_steps == run.total_steps  # stored, not measured anew
+
+
+def test_minutes_of_the_processor_do_not_count_what_others_do():
+    """Steps that wait cost nothing: of those there are as many as of steps that do not wait."""
+    counts = []
+    for wait in (0.0, 0.02):
+
+        def slow(network, batch, share, wait=wait):
+            began = time.process_time()
+            while time.process_time() < began + 0.01:
+                pass
+            time.sleep(wait)
+            return loss(network, batch, share)
+
+        run = trainer(recipe(length=ProcessorMinutes(0.02)), loss=slow)
+        began = time.monotonic()
+        run.fit(Batches())
+        counts.append(run.total_steps)
+    assert time.monotonic() - began > 2 * 0.02 * 60
+    assert 0.75 < counts[1] / counts[0] < 1.33 and counts[0] > 60
 
 
 def test_the_number_of_steps_is_corrected_by_what_they_take(tmp_path):
