@@ -22,10 +22,18 @@ Rows = dict[str, dict[str, Any]]
 STEPS = 99  # of a rollout at most
 
 
-def figures(name: str, path: Path, folder: Path, runs: Mapping[str, list[Path]], floors: Mapping[str, Any]) -> Rows:
+def figures(
+    name: str, path: Path, folder: Path, runs: Mapping[str, list[Path]],
+    floors: tuple[Mapping[str, Any], Mapping[str, Any]],
+) -> Rows:  # fmt: skip
     """Of each row and of what needs no training, on one core; kept beside the runs. What chooses between rows is the
-    same error on validation cases: losses of training are those of steps for some and of whole answers for others."""
-    names = {n: [p.name for p in several] for n, several in runs.items()} | {n: [] for n in floors}
+    same error on validation cases: losses of training are those of steps for some and of whole answers for others.
+
+    Args:
+        floors: what needs no training, as it is tested, and from the training cases alone, as it is chosen.
+    """
+    tested, alone = floors
+    names = {n: [p.name for p in several] for n, several in runs.items()} | {n: [] for n in tested}
     key = {"runs": names, "source": source(), "here": hashlib.sha256(Path(__file__).read_bytes()).hexdigest()}
     place = folder / f"figures-{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:10]}.json"
     if place.exists():
@@ -33,11 +41,12 @@ def figures(name: str, path: Path, folder: Path, runs: Mapping[str, list[Path]],
         if kept["key"] == key:
             return kept["rows"]
     solvers: dict[str, Any] = {n: [load(p) for p in several] for n, several in runs.items()}
-    solvers |= {n: [solver] for n, solver in floors.items()}
+    solvers |= {n: [solver] for n, solver in tested.items()}
+    choice = {n: solvers[n] for n in runs} | {n: [alone[n]] for n in tested}
     how: dict[str, Any] = {"steps": STEPS, "starts": ("0",), "baselines": False, "examples": 0, "progress": True}
     with one_core():
         made = evaluate(solvers, path, **how)
-        chosen = evaluate({n: solvers[n] for n in runs}, path, split="validation", **how) if runs else None
+        chosen = evaluate(choice, path, split="validation", **how)
     names_of = [str(f) for f in made.errors["field"].values]
     groups = [[names_of.index(f) for f in group] for group in SETS[name].groups]
     found = {}
@@ -45,7 +54,7 @@ def figures(name: str, path: Path, folder: Path, runs: Mapping[str, list[Path]],
         row = entry["name"]
         figure = _figures(made, entry, solvers.get(row), runs.get(row), groups)
         figure["kind"] = "learned" if row in runs else "untrained"
-        figure["validation"] = float(_of_cases(chosen, row, entry["runs"], groups).mean()) if row in runs else None
+        figure["validation"] = float(_of_cases(chosen, row, entry["runs"], groups).mean())
         found[row] = figure
     replace_bytes(place, json.dumps({"key": key, "rows": found}).encode())
     return found

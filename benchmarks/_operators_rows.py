@@ -82,7 +82,7 @@ GRAPHS = ("meshgraphnet", "piorf")
 STEADY = tuple(n for n, s in SETS.items() if s.steady)
 ASKED = (*STEADY, "unsteady_heat")
 MOVING = ("unsteady_heat", "afterburner")
-LOADS = tuple(f"load_{k + 1}" for k in range(3))
+LOADS = SETS["elastic_block"].linear_in
 
 #: a new operator joins by one line; the most telling ones first
 ENTRIES = {

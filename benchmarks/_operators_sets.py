@@ -37,6 +37,7 @@ class Set:
             one vector.
         steady: whether there is no time.
         given: whether others have made it.
+        linear_in: parameters in which its solutions are linear, and rows may be told so.
     """
 
     make: Callable[[Path, Path | None, bool], None]
@@ -44,6 +45,7 @@ class Set:
     groups: tuple[tuple[str, ...], ...]
     steady: bool = True
     given: bool = True
+    linear_in: tuple[str, ...] = ()
 
 
 def _parts(count: int, test: Any, every: int = 8) -> list[str]:
@@ -161,7 +163,7 @@ def _own(problem: str) -> Callable[[Path, Path | None, bool], None]:
 
 
 SETS = {
-    "elastic_block": Set(elastic_block, "elastic block", (("u1", "u2"),)),
+    "elastic_block": Set(elastic_block, "elastic block", (("u1", "u2"),), linear_in=("load_1", "load_2", "load_3")),
     "graetz": Set(graetz, "Graetz", (("T",),)),
     "back_step": Set(back_step, "back step, 20 cases", (("vx", "vy"), ("p",))),
     "unsteady_heat": Set(unsteady_heat, "unsteady heat", (("T",),), steady=False),

@@ -80,11 +80,15 @@ class Work:
         content = digest(str(dataset["sha256"].values.tolist()), str(dataset["split"].values.tolist()))
         return Runs(name, path, content, self.folder / "runs" / name, plan, TRIALS, str, TUNING)
 
-    def floors(self, name: str, path: Path) -> dict[str, Any]:
+    def floors(self, name: str, path: Path, joined: bool = True) -> dict[str, Any]:
         """What needs no training, where it has an answer. It chooses nothing by validation cases, and learns from these
-        as well."""
-        found, known = {}, _joined(data.open(path))
-        for row, kind in FLOORS.items():
+        as well, where it is not to be compared on them (`joined`)."""
+        found, known = {}, data.open(path)
+        known = _joined(known) if joined else known
+        makers = dict(FLOORS)
+        if SETS[name].linear_in:
+            makers["POD regression, linear in load"] = lambda: PODRegression(SETS[name].linear_in)
+        for row, kind in makers.items():
             try:
                 found[row] = kind().fit(known)
             except InputError as error:
@@ -109,7 +113,7 @@ def table(given: argparse.Namespace) -> None:
             print(f"{name}: left out: {'no rows' if path else 'give --irregular FOLDER'}", flush=True)
             continue
         ledger = Ledger("operators", part=name, threads=1)
-        every, floors = work.runs(name, path), work.floors(name, path)
+        every, floors = work.runs(name, path), (work.floors(name, path), work.floors(name, path, joined=False))
         runs = {n: [p] for n, p in every.trained(chosen).items()}
         found = _operators_figures.figures(name, path, work.folder, runs, floors)
         if given.seeds > 1:

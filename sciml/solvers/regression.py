@@ -23,7 +23,9 @@ from sciml.problem import Case
 from sciml.solver import Start
 from sciml.solvers.baselines import Trajectories
 from sciml.support import Grid
+from sciml.training.encoding.linear import linear_features
 from sciml.training.samples import CaseTable, feature_table, features, sizes
+from sciml.training.stepping import Steady
 
 
 class Regression(Trajectories):
@@ -161,6 +163,8 @@ class _Kernel:
 
     def matrix(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """(A, B) for standardised features (A, d), (B, d); of polynomials without the constant."""
+        if not a.shape[1]:
+            return np.zeros((len(a), len(b)))
         if self.degree:
             return self._monomials(a) @ self._monomials(b).T
         square = ((a[:, None] - b[None]) ** 2).sum(axis=-1) / (self.length**2 * a.shape[1])
@@ -192,6 +196,15 @@ class PODRegression(Regression):
     logarithms of those that are positive. Kernel, λ and rank r minimise the leave-one-out error of the training cases
     in closed form, modes given: a mode is kept only as long as its coefficient is known better than by its mean.
 
+    With `linear_in` the answer is linear in these parameters ℓ (all of them together: without them it is zero), by the
+    kernel (ℓ·ℓ′) κ(q, q′) of them and the other features q, without a mean and an intercept.
+
+    Args:
+        linear_in: parameters in which the solution is linear: loads of an elastic body, sources of heat.
+
+    Raises:
+        InputError: at `fit`, a parameter that is none of the problem's or that the solution's scales go with.
+
     Source: J. Hesthaven, S. Ubbiali, Non-intrusive reduced order modeling of nonlinear problems using neural networks
     (2018), sections 2 and 3, with ridge regression in the place of the network.
     """
@@ -199,13 +212,29 @@ class PODRegression(Regression):
     name = "POD regression"
     title = "POD regression"
     DEGREES = (1, 2, 3, 4)
-    LENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0)
+    LENGTHS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
     RIDGES = tuple(10.0**-k for k in range(1, 11))
     MOST_TERMS = 3000
 
+    def __init__(self, linear_in: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.stepping = Steady(linear_in=tuple(linear_in))
+        self.linear: tuple[str, ...] = ()  # the features that tell these
+
+    def _take(self, train: CaseTable) -> None:
+        if self.stepping.linear:
+            self.stepping.check(train.problem)
+            self.linear = linear_features(train.cases, self.stepping.linear)
+        super()._take(train)
+
+    @property
+    def _loads(self) -> list[int]:
+        """The columns of the features that answers are linear in."""
+        return [self.names.index(name) for name in self.linear]
+
     def _regress(self, raw: np.ndarray, frames: np.ndarray) -> None:
         n = frames.shape[1]
-        self.mean = frames.mean(axis=1)
+        self.mean = frames.mean(axis=1) * (not self.linear)
         centred = frames - self.mean[:, None]
         w = self.layout.template.weights()
         weighted = centred * np.sqrt(w / w.sum())
@@ -229,12 +258,14 @@ class PODRegression(Regression):
         energy = (coefficients**2).sum(axis=0)
         rest = np.append(np.cumsum(energy[::-1])[::-1], 0.0)  # what modes from k on hold
         self.positive = (raw > 0).all(axis=0) & np.isfinite(self.spread)
+        self.positive[self._loads] = False
         best = np.inf
         for kernel in self._kernels(raw):
             z = self._standardised(raw, kernel, fresh=True)
             gram = self._gram(kernel, z, z)
             # polynomials have an intercept, which nothing shrinks: one more direction, which coefficients lack
-            eigen, basis = np.linalg.eigh(gram + np.trace(gram) / n if kernel.degree else gram)
+            free = kernel.degree and not self.linear
+            eigen, basis = np.linalg.eigh(gram + np.trace(gram) / n if free else gram)
             rotated = basis.T @ coefficients
             for share in self.RIDGES:
                 ridge = share * float(np.trace(gram)) / n
@@ -251,18 +282,29 @@ class PODRegression(Regression):
         self.offset = self._gram(self.kernel, self.z, self.z, offset=True)
 
     def _kernels(self, raw: np.ndarray) -> list[_Kernel]:
-        varying, found = int(np.isfinite(self.spread).sum()), []
+        varying, found = len(self._others), []
+        if not varying:  # but loads
+            return [_Kernel(1)]
         for logarithmic in (False, True) if self.positive.any() else (False,):
             found += [_Kernel(d, 1.0, logarithmic) for d in self.DEGREES]
             found += [_Kernel(0, length, logarithmic) for length in self.LENGTHS]
         return [k for k in found if not k.degree or k.degree == 1 or k.terms(varying) <= self.MOST_TERMS]
 
+    @property
+    def _others(self) -> list[int]:
+        """The columns of the features that vary, without those that answers are linear in."""
+        return [i for i in np.flatnonzero(np.isfinite(self.spread)).tolist() if i not in self._loads]
+
     def _standardised(self, raw: np.ndarray, kernel: _Kernel, fresh: bool = False) -> np.ndarray:
-        """(case, varying feature) over their spread, through the logarithm where the kernel says so."""
+        """(case, feature): loads over their root mean square, then what varies, over its spread and through the
+        logarithm where the kernel says so."""
         values = np.where(self.positive & kernel.logarithmic, np.log(np.maximum(raw, 1e-300)), raw)
-        values = values[:, np.isfinite(self.spread)]
+        values = values[:, self._loads + self._others]
         if fresh:
-            self.scaled = (values.mean(axis=0), values.std(axis=0))
+            count = len(self.linear)
+            mean, spread = values.mean(axis=0), values.std(axis=0)
+            mean[:count], spread[:count] = 0.0, np.sqrt((values[:, :count] ** 2).mean(axis=0))
+            self.scaled = (mean, spread)
         return (values - self.scaled[0]) / self.scaled[1]
 
     def _gram(self, kernel: _Kernel, a: np.ndarray, b: np.ndarray, offset: bool = False) -> np.ndarray:
@@ -271,7 +313,11 @@ class PODRegression(Regression):
         Args:
             offset: give what centres the second argument, (case,), instead.
         """
-        gram = kernel.matrix(a, b)
+        count = len(self.linear)
+        gram = kernel.matrix(a[:, count:], b[:, count:])
+        if count:
+            gram = (a[:, :count] @ b[:, :count].T) * (gram + 1.0 if kernel.degree else gram)
+            return np.zeros(len(b)) if offset else gram
         if offset:
             return gram.mean(axis=0)
         if not kernel.degree:
@@ -291,7 +337,8 @@ class PODRegression(Regression):
             return {}
         k = self.kernel
         how = {"degree": k.degree} if k.degree else {"length": k.length}
-        return {"rank": self.rank, **how, "logarithmic": k.logarithmic, "leave_one_out": self.error}
+        found = {"rank": self.rank, **how, "logarithmic": k.logarithmic, "leave_one_out": self.error}
+        return found | ({"linear_in": list(self.stepping.linear)} if self.linear else {})
 
     def _arrays(self) -> dict[str, np.ndarray]:
         found = {"mean": self.mean, "modes": self.modes, "alpha": self.alpha, "z": self.z, "offset": self.offset}
@@ -301,7 +348,8 @@ class PODRegression(Regression):
     def _values(self) -> dict[str, Any]:
         k = self.kernel
         kernel = {"degree": k.degree, "length": k.length, "logarithmic": k.logarithmic}
-        return super()._values() | {"kernel": kernel, "rank": self.rank, "error": self.error}
+        linear = {"linear_in": list(self.stepping.linear), "linear": list(self.linear)}
+        return super()._values() | {"kernel": kernel, "rank": self.rank, "error": self.error, **linear}
 
     def _restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
         super()._restore(arrays, values)
@@ -309,3 +357,4 @@ class PODRegression(Regression):
         self.z, self.offset, self.positive = arrays["z"], arrays["offset"], arrays["positive"] > 0
         self.scaled = (arrays["scaled"][0], arrays["scaled"][1])
         self.kernel, self.rank, self.error = _Kernel(**values["kernel"]), int(values["rank"]), float(values["error"])
+        self.stepping, self.linear = Steady(linear_in=tuple(values["linear_in"])), tuple(values["linear"])

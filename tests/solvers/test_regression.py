@@ -88,6 +88,42 @@ def test_quadratic_laws_need_quadratic_terms():
     assert model.settings["logarithmic"] and model.settings["degree"] == 1
 
 
+def test_answers_that_are_linear_in_some_parameters(tmp_path):
+    """Fields p·c₁(q) + r·c₂(q): found with a polynomial of q alone, exactly linear and zero at rest; save and load."""
+    family = problem(True, ("p", "r", "q"))
+
+    def cases(count, seed):
+        rng, found = np.random.default_rng(seed), []
+        support = triangles()
+        for _ in range(count):
+            p, r, q = rng.uniform([-1, -1, 0.5], [1, 1, 2])
+            first, second = field(support, q, q**2, 0.0, quadratic), field(support, q**2, 1.0, 0.0, linear)
+            values = p * first + r * second
+            fields = {"a": (support.dims, values[0]), "b": (support.dims, values[1])}
+            found.append(data.solution(family.case(p=p, r=r, q=q).on(support), None, fields, support))
+        return data.pack(found, dtype=None)
+
+    train, held = cases(40, 0), cases(5, 1)
+    model = PODRegression(linear_in=("p", "r")).fit(train, split=None)
+    assert error(model, held) < 1e-3 * error(PODRegression().fit(train, split=None), held)
+    one, other, both, none = (
+        model.solve(family.case(p=p, r=r, q=1.2)).a.values for p, r in ((1, 0), (0, -2), (3, -2), (0, 0))
+    )
+    np.testing.assert_allclose(both, 3 * one + other, atol=1e-5)
+    assert not none.any()
+    model.save(tmp_path / "run")
+    back = load(tmp_path / "run")
+    assert back.settings == model.settings and back.settings["linear_in"] == ["p", "r"]
+    assert error(back, held) < 1e-3
+    alone = PODRegression(linear_in=("p", "r", "q")).fit(train, split=None)  # nothing else varies
+    assert alone.rank >= 1
+    for names, message in ((("s",), "made has no parameter 's'"), (("p", "p"), "each parameter once")):
+        with pytest.raises(InputError, match=message):
+            PODRegression(linear_in=names).fit(train, split=None)
+    with pytest.raises(InputError, match="changes in time"):
+        PODRegression(linear_in=("p",)).fit(made(6, linear, False), split=None)
+
+
 def test_nodes_that_move_go_by_their_number():
     def stretched(i):
         base = triangles()

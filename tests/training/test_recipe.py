@@ -123,7 +123,7 @@ def test_from_the_readme():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Recipe(length=20), "length: expected one of Epochs, Minutes, Steps, got 20"),
+        (lambda: Recipe(length=20), "length: expected one of Epochs, Minutes, ProcessorMinutes, Steps, got 20"),
         (lambda: Steps(0), "value: expected a whole number >= 1, got 0"),
         (lambda: Steps(2.5), "value: expected a whole number, got 2.5"),
         (lambda: Epochs(0), "value: expected a number > 0"),
