@@ -56,10 +56,10 @@ class Entry:
     linear_in: tuple[str, ...] = ()
     whole: bool = False
 
-    def stepping(self, steady: bool) -> Stepping:
-        if steady:
+    def stepping(self, name: str) -> Stepping:
+        if SETS[name].steady:
             return Steady(linear_in=self.linear_in)
-        return Autoregressive() if self.frames else Query()
+        return Autoregressive(history=SETS[name].history) if self.frames else Query()
 
     def plan(self, name: str, minutes: float, trial: Trial, seed: int) -> Plan:
         """What is trained on the set of this name."""
@@ -75,7 +75,7 @@ class Entry:
         )  # fmt: skip
         settings: Any = surrogate_settings()
         options = dict(self.options) if self.operator in GRAPHS else WAVES | dict(self.options)
-        return Plan(self.operator, options, recipe, settings(stepping=self.stepping(SETS[name].steady)))
+        return Plan(self.operator, options, recipe, settings(stepping=self.stepping(name)))
 
 
 GRAPHS = ("meshgraphnet", "piorf")

@@ -37,6 +37,7 @@ class Set:
             one vector.
         steady: whether there is no time.
         given: whether others have made it.
+        history: frames that what goes from frame to frame is given: as many as tell the next one.
         linear_in: parameters in which its solutions are linear, and rows may be told so.
     """
 
@@ -45,6 +46,7 @@ class Set:
     groups: tuple[tuple[str, ...], ...]
     steady: bool = True
     given: bool = True
+    history: int = 1
     linear_in: tuple[str, ...] = ()
 
 
@@ -166,7 +168,7 @@ SETS = {
     "elastic_block": Set(elastic_block, "elastic block", (("u1", "u2"),), linear_in=("load_1", "load_2", "load_3")),
     "graetz": Set(graetz, "Graetz", (("T",),)),
     "back_step": Set(back_step, "back step, 20 cases", (("vx", "vy"), ("p",))),
-    "unsteady_heat": Set(unsteady_heat, "unsteady heat", (("T",),), steady=False),
+    "unsteady_heat": Set(unsteady_heat, "unsteady heat", (("T",),), steady=False, history=2),
     "afterburner": Set(afterburner, "afterburner", (("T",),), steady=False),
     "heat_plate": Set(_own("heat_plate"), "heat in plates with holes", (("T",),), given=False),
     "elastic_plate": Set(_own("elastic_plate"), "plates with a hole under load", (("u", "v"),), given=False),

@@ -35,7 +35,15 @@ from benchmarks._runs import Runs, digest
 from sciml import data
 from sciml.cli._plan import Plan
 from sciml.errors import InputError
-from sciml.solvers import LinearRegression, MeanField, NearestCase, ParameterInterpolation, Persistence, PODRegression
+from sciml.solvers import (
+    DynamicModes,
+    LinearRegression,
+    MeanField,
+    NearestCase,
+    ParameterInterpolation,
+    Persistence,
+    PODRegression,
+)
 
 DOCS = HERE.parent / "docs"
 PARTS = ("identities", "attention", "elements", "table", "padding", "meshes", "intervals")
@@ -45,6 +53,7 @@ BEST = 3  # rows of each set that further seeds are for
 FLOORS: Mapping[str, Any] = {
     "mean field": MeanField,
     "persistence": Persistence,
+    "dynamic modes": DynamicModes,  # of as many frames as the set says
     "nearest case": NearestCase,
     "linear regression": LinearRegression,
     "POD regression": PODRegression,
@@ -85,7 +94,7 @@ class Work:
         as well, where it is not to be compared on them (`joined`)."""
         found, known = {}, data.open(path)
         known = _joined(known) if joined else known
-        makers = dict(FLOORS)
+        makers = dict(FLOORS) | {"dynamic modes": lambda: DynamicModes(SETS[name].history)}
         if SETS[name].linear_in:
             makers["POD regression, linear in load"] = lambda: PODRegression(SETS[name].linear_in)
         for row, kind in makers.items():

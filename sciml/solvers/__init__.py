@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sciml.solvers.baselines import MeanField, Persistence
     from sciml.solvers.conformal import Conformal, Constant, Local, Scores, Spread
+    from sciml.solvers.dynamic_modes import DynamicModes
     from sciml.solvers.ensemble import Ensemble
     from sciml.solvers.finite_elements import FiniteElements
     from sciml.solvers.finite_volume import FiniteVolume
@@ -27,6 +28,7 @@ _HOMES = {
     "FiniteElements": "finite_elements",
     "Conformal": "conformal",
     "Constant": "conformal",
+    "DynamicModes": "dynamic_modes",
     "Ensemble": "ensemble",
     "FiniteVolume": "finite_volume",
     "IncompressibleFlow": "incompressible",
@@ -48,9 +50,9 @@ _HOMES = {
 }
 
 __all__ = [
-    "Conformal", "Constant", "Ensemble", "FiniteElements", "FiniteVolume", "IncompressibleFlow", "LinearRegression",
-    "Local", "MeanField", "NearestCase", "OpenFOAM", "PODRegression", "ParameterInterpolation", "Persistence",
-    "PseudoSpectral", "Scores", "Spread", "Surrogate", "TwoPhaseFlow", "generate", "load",
+    "Conformal", "Constant", "DynamicModes", "Ensemble", "FiniteElements", "FiniteVolume", "IncompressibleFlow",
+    "LinearRegression", "Local", "MeanField", "NearestCase", "OpenFOAM", "PODRegression", "ParameterInterpolation",
+    "Persistence", "PseudoSpectral", "Scores", "Spread", "Surrogate", "TwoPhaseFlow", "generate", "load",
 ]  # fmt: skip
 
 
