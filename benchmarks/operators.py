@@ -135,6 +135,8 @@ def table(given: argparse.Namespace) -> None:
         _operators_figures.rows(ledger, name, found)
         for row in sorted(set(chosen) - set(runs)):
             ledger.row(section="comparison", set=name, title=SETS[name].title, row=row, kind="diverged")
+        if not SETS[name].steady:
+            _operators_figures.steps_told(ledger, name, path)
         _operators_checks.check(ledger, name, found)
         ledger.write(dry=not _standard(given))
         folder = DOCS if _standard(given) else work.folder
