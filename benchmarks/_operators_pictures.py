@@ -61,19 +61,22 @@ def overview(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
 @_style.style()
 def case(name: str, path: Path, found: Rows, runs: Mapping[str, list[Path]], out: Path) -> None:
     """The test case of middling error of the row that the validation chooses: truth, answer and difference on the mesh;
-    of a case in time its last frame."""
+    of a case in time the frame with the largest fields."""
     row = best(found, 1)[0]
     held = cases_of(open_data(path)[0], "test", None)
     errors = np.asarray(found[row]["cases"])
     middle = int(np.argsort(errors)[len(errors) // 2])
     one, truth = data.case(data.open(path), int(held.number[middle]))
     solver: Any = load(runs[row][0])
+    when = ""
     if SETS[name].steady:
         answer = solver.solve(one)
     else:
         times = truth["time"].values[: STEPS + 1]
-        answer = solver.resume(one, truth.isel(time=[0]), times[1:]).isel(time=-1)
-        truth = truth.isel(time=len(times) - 1)
+        size = sum((truth[f].values[1 : len(times)] ** 2).sum(-1) for group in SETS[name].groups for f in group)
+        shown = int(np.argmax(size))
+        answer = solver.resume(one, truth.isel(time=[0]), times[1:]).isel(time=shown)
+        truth, when = truth.isel(time=shown + 1), f", {shown + 1} steps on"
     mesh = held.support(middle)
     assert isinstance(mesh, Mesh)
     position = mesh.points()
@@ -86,8 +89,8 @@ def case(name: str, path: Path, found: Rows, runs: Mapping[str, list[Path]], out
     for line, f in zip(axes, fields, strict=True):
         values = (truth[f].values, answer[f].values)
         limits = float(np.min(values[0])), float(np.max(values[0]))
-        for a, shown, title in zip(line, values, ("truth", row), strict=False):
-            image = a.tripcolor(drawn, shown, shading="gouraud", vmin=limits[0], vmax=limits[1], cmap="viridis")
+        for a, values_of, title in zip(line, values, ("truth", row), strict=False):
+            image = a.tripcolor(drawn, values_of, shading="gouraud", vmin=limits[0], vmax=limits[1], cmap="viridis")
             a.set_title(f"{f}: {title}")
         figure.colorbar(image, ax=list(line[:2]), shrink=0.85)
         miss = values[1] - values[0]
@@ -98,7 +101,7 @@ def case(name: str, path: Path, found: Rows, runs: Mapping[str, list[Path]], out
     for a in axes.ravel():
         a.set_aspect("equal" if 0.1 < ratio < 10 else "auto")
         a.set_axis_off()
-    figure.supxlabel(f"{SETS[name].title}: the test case of middling error, {errors[middle]:.2g}", fontsize=9)
+    figure.supxlabel(f"{SETS[name].title}: the test case of middling error, {errors[middle]:.2g}{when}", fontsize=9)
     out.write_bytes(_style.png(figure))  # smooth colours need more than a palette
 
 
