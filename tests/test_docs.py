@@ -22,7 +22,7 @@ def test_recipe_for_an_equation_solves_itself():
     scope: dict = {}
     try:
         exec(compile(source, "CONTRIBUTING.md", "exec"), scope)
-        problem = registry.problems.get("advection")()
+        problem = registry.problems.get("drift")()
         case = problem.case(speed=0.7, length=2.0)
         grid = sciml.Grid.uniform(case.geometry, 32)
         step = 1e-4
@@ -33,7 +33,7 @@ def test_recipe_for_an_equation_solves_itself():
         )
         assert np.abs(residual).max() < 1e-6  # the rate is a difference of second order in `step`
     finally:
-        registry.problems._classes.pop("advection", None)
+        registry.problems._classes.pop("drift", None)
 
 
 def test_quick_start_of_the_readme(tmp_path, monkeypatch):

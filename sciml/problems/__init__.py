@@ -1,5 +1,7 @@
 """The equations: one family of problems a file."""
 
+from sciml.problems.advection import Advection as Advection
+from sciml.problems.allen_cahn import AllenCahn as AllenCahn
 from sciml.problems.burgers import Burgers as Burgers
 from sciml.problems.cylinder_flow import CylinderFlow as CylinderFlow
 from sciml.problems.dam_flow import DamFlow as DamFlow
@@ -15,6 +17,6 @@ from sciml.problems.taylor_green import TaylorGreen as TaylorGreen
 from sciml.problems.tube_flow import TubeFlow as TubeFlow
 
 __all__ = [
-    "Burgers", "CylinderFlow", "DamFlow", "Darcy", "DataProblem", "ElasticPlate", "HeatEquation", "HeatPlate",
-    "LidDrivenCavity", "Observed", "Poisson", "TaylorGreen", "TubeFlow",
+    "Advection", "AllenCahn", "Burgers", "CylinderFlow", "DamFlow", "Darcy", "DataProblem", "ElasticPlate",
+    "HeatEquation", "HeatPlate", "LidDrivenCavity", "Observed", "Poisson", "TaylorGreen", "TubeFlow",
 ]  # fmt: skip

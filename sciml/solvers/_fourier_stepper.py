@@ -158,7 +158,7 @@ class FourierStepper(Stepper):
         lengths: (D,) periods along x, y, ...
         shape: cells in array order.
         origin: (D,) where the domain begins.
-        cfl: Σ |velocity| τ / cell size of a step.
+        cfl: (Σ |velocity| / cell size + |∂ source / ∂ field|) τ of a step.
     """
 
     def __init__(
@@ -232,7 +232,7 @@ class FourierStepper(Stepper):
         return jnp.fft.rfftn(values, axes=range(-len(self.shape), 0))
 
     def rest(self, state: jax.Array, time: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """(the rate of change without −λ q̂, the multiplier's modes, the rate at which values are carried)."""
+        """(the rate of change without −λ q̂, the multiplier's modes, the rate at which values are carried and made)."""
         fields = self.system.fields
         values = {name: self.back(state[c]) for c, name in enumerate(fields)}
         rows, memory = [], {}
@@ -265,7 +265,7 @@ class FourierStepper(Stepper):
             along = sum(k * (m * r) for k, m, r in zip(self.k, self.mass, rows, strict=True))
             multiplier = -1j * along * self.inverse
             change = jnp.stack([r - 1j * k * multiplier / m for k, m, r in zip(self.k, self.mass, rows, strict=True)])
-        return change + self.decay * state, multiplier, self._carried(values, leaf)
+        return change + self.decay * state, multiplier, self._carried(values, leaf) + self._made(leaf)
 
     def _carried(self, values: Mapping[str, jax.Array], leaf: Callable[[Expression], Any]) -> jax.Array:
         """Σ |velocity| / cell size at its largest."""
@@ -287,6 +287,21 @@ class FourierStepper(Stepper):
             total = jnp.maximum(total, mine)
         # values that are not finite must show, also where nothing is carried
         return lax.stop_gradient(total + 0 * sum(jnp.sum(v) for v in values.values()))
+
+    def _made(self, leaf: Callable[[Expression], Any]) -> Any:
+        """max Σ_f |∂S_i/∂f| over the rows, the rate at which sources let fields grow or decay, at its largest."""
+        total: Any = 0.0
+        for c, row in enumerate(self.system.rows):
+            change, mine = time_derivative(row.source), 0.0
+            for field in self.system.fields:
+
+                def slope(node: Expression, field: str = field) -> Any:
+                    return float(node.name == field) if isinstance(node, Rate) else leaf(node)
+
+                if Rate(field) in leaves(change):
+                    mine = mine + jnp.max(jnp.abs(evaluate(change, slope, _none, backend.functions))) / self.mass[c]
+            total = jnp.maximum(total, mine)
+        return lax.stop_gradient(total)
 
     def start(self, fields: Mapping[str, jax.Array]) -> jax.Array:
         """Modes of point values at cell centres; what the truncation leaves out, and a divergence, are taken away."""

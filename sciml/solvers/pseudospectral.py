@@ -42,7 +42,7 @@ class PseudoSpectral(GridSolver):
     Args:
         resolution: cells along each axis, or counts in array order (y, x). Answers are point values at cell centres.
         dtype: "float64" or "float32".
-        cfl: Σ |velocity| τ / cell size of a sub-step; Runge-Kutta 4 is stable up to 1.35.
+        cfl: (Σ |velocity| / cell size + |∂ source / ∂ field|) τ of a sub-step; Runge-Kutta 4 is stable up to 1.35.
         max_substeps: between two requested times.
         derivative: which derivatives of `simulate` can be taken: "reverse" (jax.grad, jax.vjp) or "forward" (jax.jvp).
 

@@ -11,6 +11,8 @@ from sciml.derivatives import numpy as provider
 from sciml.errors import InputError
 from sciml.geometry import SIDES
 from sciml.problems import (
+    Advection,
+    AllenCahn,
     Burgers,
     CylinderFlow,
     DamFlow,
@@ -25,10 +27,11 @@ from sciml.problems import (
 )
 
 ALL = (
-    Burgers, CylinderFlow, DamFlow, Darcy, ElasticPlate, HeatEquation, HeatPlate, LidDrivenCavity, Poisson, TaylorGreen,
-    TubeFlow,
+    Advection, AllenCahn, Burgers, CylinderFlow, DamFlow, Darcy, ElasticPlate, HeatEquation, HeatPlate, LidDrivenCavity,
+    Poisson, TaylorGreen, TubeFlow,
 )  # fmt: skip
 WITH_EXACT = {
+    "advection": Advection().case(speed=-0.7, amplitude=2.0, length=2.0),
     "burgers": Burgers().case(viscosity=0.03, velocity=0.7, length=2.0),
     "heat_equation": HeatEquation().case(diffusivity=0.1, amplitude=2.0, frequency=0.5, length=1.5),
     "taylor_green": TaylorGreen().case(viscosity=0.1, density=2.0, velocity=0.5, length=3.0),
@@ -160,6 +163,8 @@ def test_where_no_exact_solution_is_known():
         LidDrivenCavity().case(),
         TaylorGreen().case(initial_streamfunction=psi),
         Burgers().case(initial_velocity=np.zeros(8)),
+        Advection().case(initial_concentration=np.zeros(8)),
+        AllenCahn().case(),
         Darcy().case(),
         Darcy(walls="closed").case(source=0.0, permeability=np.arange(1.0, 17.0).reshape(4, 4)),
         Poisson().case(wavenumber=1.5),
