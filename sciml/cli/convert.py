@@ -10,7 +10,7 @@ PROGRAMS = ("onnx", "pt2")
 
 
 def import_(
-    layout: str = typer.Argument(..., metavar="FORMAT", help="Layout of the source: cfdbench or deepcfd."),
+    layout: str = typer.Argument(..., metavar="FORMAT", help="Layout of the source: cfdbench, comsol or deepcfd."),
     source: str = typer.Argument(..., metavar="SOURCE", help="Folder to read."),
     out: str = typer.Option(..., "--out", metavar="FILE", help="Data set file to write."),
     problem: str = typer.Option(None, "--problem", metavar="NAME", help="Only this problem of the source."),

@@ -7,7 +7,7 @@ from typing import Any
 
 from sciml.errors import InputError, suggest
 
-FORMATS = ("cfdbench", "deepcfd")
+FORMATS = ("cfdbench", "comsol", "deepcfd")
 
 
 def get(name: str) -> Any:
