@@ -9,9 +9,9 @@ import numpy as np
 
 from sciml.arrays import clock
 from sciml.boundary import Outflow
+from sciml.derivatives import hold_on_part, upwind
 from sciml.derivatives import numpy as provider
 from sciml.errors import InputError
-from sciml.expressions import Field
 from sciml.geometry import AXES
 from sciml.problem import Case
 from sciml.support import Grid
@@ -59,7 +59,7 @@ class View:
         }
         self.quantities = {q.name: np.asarray(solution[q.name].values, dtype=np.float64)
                            for q in case.problem.quantities if q.name in solution}  # fmt: skip
-        self.parts = _parts(case, grid)
+        self.parts = parts_of(case, grid)
         self.why_no_rates = ""
         self.rates_from = self._choose_rates()
         self.coarse_grid = None
@@ -148,23 +148,11 @@ class View:
             for name, on_sides in self.parts.items():
                 if self.case.geometry.boundaries[name].side is None:
                     self._hold(found, name, on_sides, float(self.times[k]))
-                self._upwind(found, name, on_sides)
+                for phase, velocity in second_fluid(self.case, name):
+                    for axis, end, here in on_sides:
+                        if phase in self.fields and velocity[axis] in self.fields:
+                            upwind(found, phase, velocity[axis], axis, end, here)
         return found
-
-    def _upwind(self, lattice: Any, part: str, on_sides: list[tuple[int, int, np.ndarray]]) -> None:
-        """Of two fluids: through what is open goes what is beside it, and the second one comes in."""
-        phase, velocity = self.case.problem.phase, self.case.problem.velocity
-        if phase not in self.fields or not isinstance(self.case.boundary_conditions[part].get(phase), Outflow):
-            return
-        for axis, end, here in on_sides:
-            if velocity[axis] not in self.fields:
-                continue
-            across = np.take(lattice.faces(Field(velocity[axis]), axis), -end, axis=-1 - axis).reshape(-1)
-            beside = np.take(lattice.cells(Field(phase)), -end, axis=-1 - axis).reshape(-1)
-            values = np.array(lattice.faces(Field(phase), axis))
-            layer = np.take(values, -end, axis=-1 - axis)
-            layer.reshape(-1)[here] = np.where(across * (2 * end - 1) > 0, beside, 0.0)[here]
-            lattice.hold(phase, axis, _with_layer(values, layer, axis, end))
 
     def _hold(self, lattice: Any, part: str, on_sides: list[tuple[int, int, np.ndarray]], time: float) -> None:
         """Give a lattice the values on a part of a side, of which it knows whole ones."""
@@ -172,20 +160,12 @@ class View:
             points = self.grid.side_points(axis, end)[here]
             for name, condition in self.case.boundary_conditions[part].items():
                 if condition.given and name in self.fields and (name, axis) not in self.faces:
-                    values = np.array(lattice.faces(Field(name), axis))
-                    layer = np.take(values, -end, axis=-1 - axis)
-                    layer.reshape(-1)[here] = condition.at(time, points)
-                    lattice.hold(name, axis, _with_layer(values, layer, axis, end))
+                    layer = np.zeros(here.shape)
+                    layer[here] = condition.at(time, points)
+                    hold_on_part(lattice, name, axis, end, here, layer)
 
 
-def _with_layer(values: np.ndarray, layer: np.ndarray, axis: int, end: int) -> np.ndarray:
-    at: list[Any] = [slice(None)] * values.ndim
-    at[values.ndim - 1 - axis] = -end
-    values[tuple(at)] = layer
-    return values
-
-
-def _parts(case: Case, grid: Grid) -> dict[str, list[tuple[int, int, np.ndarray]]]:
+def parts_of(case: Case, grid: Grid) -> dict[str, list[tuple[int, int, np.ndarray]]]:
     """Of each boundary with conditions the sides of the grid on which it lies: axis, end, and which of their faces."""
     found: dict[str, list[tuple[int, int, np.ndarray]]] = {}
     for name in case.boundary_conditions:
@@ -199,6 +179,13 @@ def _parts(case: Case, grid: Grid) -> dict[str, list[tuple[int, int, np.ndarray]
                     if here.any():
                         found.setdefault(name, []).append((axis, end, here))
     return found
+
+
+def second_fluid(case: Case, part: str) -> list[tuple[str, tuple[str, ...]]]:
+    """Of two fluids, the phase and the velocity where they leave through a boundary: the second one comes in there."""
+    problem = case.problem
+    leaves = problem.phase and isinstance(case.boundary_conditions[part].get(problem.phase), Outflow)
+    return [(problem.phase, problem.velocity)] if leaves else []
 
 
 def fluid_cells(solution: xarray.Dataset, case: Case, grid: Grid) -> np.ndarray:

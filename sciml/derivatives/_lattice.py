@@ -309,11 +309,11 @@ class Lattice:
         return self.backend.concatenate(pieces, -1 - axis)
 
     def _along(self, value: Any, like: Any, axis: int) -> Any:
-        """A boundary value broadcast over one layer of faces."""
+        """A boundary value broadcast over one layer of faces; one with more axes than the grid is that of a batch."""
         shape = list(like.shape)
         shape[-1 - axis] = 1
         array = self.backend.asarray(value, self.like)
-        if array.ndim > 0:  # varies along the boundary
+        if 0 < array.ndim <= self.grid.dimensions:  # varies along the boundary
             layer = list(self.grid.shape)
             layer[-1 - axis] = 1
             array = array.reshape(tuple(layer))

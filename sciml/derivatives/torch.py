@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 
 from sciml.derivatives._backend import Backend
 from sciml.derivatives._pointwise import Pointwise
 from sciml.derivatives._provider import Provider
 
+_SMALL = 65536  # entries of an array up to which it is kept on a device
+
 
 def _asarray(values: Any, like: torch.Tensor) -> torch.Tensor:
-    return torch.as_tensor(values, dtype=like.dtype, device=like.device)
+    if isinstance(values, torch.Tensor) or like.device.type == "cpu":
+        return torch.as_tensor(values, dtype=like.dtype, device=like.device)
+    return _there(np.asarray(values), like.dtype, like.device)
 
 
 def _take(values: torch.Tensor, indices: Any, axis: int) -> torch.Tensor:
-    return torch.index_select(values, axis, torch.as_tensor(indices, device=values.device))
+    if isinstance(indices, torch.Tensor) or values.device.type == "cpu":
+        return torch.index_select(values, axis, torch.as_tensor(indices, device=values.device))
+    return torch.index_select(values, axis, _there(np.asarray(indices), torch.int64, values.device))
+
+
+def _there(values: np.ndarray, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """The weights and indices of stencils on a device: copied there once, for a copy has to wait for the device."""
+    if values.size > _SMALL:
+        return torch.as_tensor(values, dtype=dtype, device=device)
+    return _kept(values.tobytes(), values.dtype.str, values.shape, dtype, device)
+
+
+@lru_cache(maxsize=4096)
+def _kept(content: bytes, kind: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(np.frombuffer(content, kind).reshape(shape), dtype=dtype, device=device)
 
 
 def _both(a: Any, b: Any) -> tuple[torch.Tensor, torch.Tensor]:

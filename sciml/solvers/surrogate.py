@@ -27,6 +27,8 @@ from sciml.training.devices import device as find_device
 from sciml.training.encoding import Encoding, Given
 from sciml.training.fitting import Fitted, fit_operator, operator_options
 from sciml.training.model import Model
+from sciml.training.objectives import WithPhysics
+from sciml.training.physics.adapting import adapted, check
 from sciml.training.recipe import Recipe, Running
 from sciml.training.stepping import Stepping
 
@@ -171,6 +173,7 @@ class Surrogate(TrainableSolver, Restartable):
         subset: Sequence[str] | str | None = None,
         running: Running | None = None,
         fresh: bool = False,
+        cases: Sequence[Case] = (),
     ) -> Self:
         """Train on a data set; a surrogate that has weights already goes on from them.
 
@@ -181,6 +184,8 @@ class Surrogate(TrainableSolver, Restartable):
             subset: train on these subsets only.
             running: how it is done: run directory, resuming, device; changes no result.
             fresh: begin with new weights and scales even where there are some.
+            cases: further ones that nobody has solved, which the objective `WithPhysics` teaches by the balances alone;
+                with each batch go as many of them as the recipe's `batch` says.
 
         Returns:
             itself, trained.
@@ -195,11 +200,58 @@ class Surrogate(TrainableSolver, Restartable):
             self.fitted_as = fit_operator(
                 self.operator_class, self.options, self.stepping, self.fields, data, recipe or Recipe(),
                 running, split=split, validation=validation, subset=subset, former=former,
+                cases=tuple(cases),
             )  # fmt: skip
         self.to(self.device)
         if running.folder is not None:
             self.save(running.folder)
         return self
+
+    def fine_tuned(
+        self,
+        case: Case,
+        times: Any = None,
+        *,
+        steps: int = 200,
+        lr: float = 1e-3,
+        anchor: float = 0.0,
+        objective: WithPhysics | None = None,
+    ) -> Self:
+        """A copy, adapted to one case by the residual of the problem's balances alone: no solution of it is needed.
+
+        Args:
+            times: the times up to which the case is wanted; None for steady problems.
+            steps, lr: of Adam; the learning rate falls to zero as half a cosine.
+            anchor: weight of the mean square distance from what the operator said before, in normalised units.
+            objective: which balances count, and how; its own objective and weight have no effect.
+
+        Returns:
+            another surrogate; this one stays what it is.
+
+        Raises:
+            InputError: a problem without equations, or an operator that does not answer all that they need.
+            TrainingError: a residual that is not finite.
+
+        Source: Z. Li et al., Physics-informed neural operator for learning partial differential equations (2021).
+        """
+        from sciml.solver import check_times
+
+        check(steps, lr, anchor)
+        self.require(case)
+        f, asked = self._ready(), check_times(case.problem, times)
+        objective = WithPhysics() if objective is None else objective
+        if not isinstance(objective, WithPhysics):
+            raise InputError(f"objective: expected WithPhysics, got {objective!r:.80}")
+        with torch.inference_mode(False), torch.enable_grad():
+            operator, told = adapted(
+                f.operator, f.encoding, self._placed(case, asked), asked, objective, steps=steps, lr=lr, anchor=anchor
+            )
+        found = type(self)(
+            self.operator_class, f.encoding.stepping, fields=f.encoding.fields, device=str(self.device), **self.options
+        )
+        record = f.record | {"fine_tuned": told | {"objective": objective.to_json()}}
+        found.fitted_as = Fitted(f.encoding, operator, f.recipe, record, list(f.metrics))
+        return found.to(found.device)
 
     def to(self, device: str | torch.device) -> Self:
         """Answer on another device from now on."""

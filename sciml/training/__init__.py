@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from sciml.training.checkpoint import read_tensors, write_tensors
     from sciml.training.devices import device
     from sciml.training.ema import ExponentialMovingAverage
-    from sciml.training.losses import H1, Loss, Mse, Nmse, On, RelativeL2, SampleNmse
+    from sciml.training.losses import H1, Loss, Mse, Nmse, On, RelativeL2, SampleNmse, Sobolev
     from sciml.training.normalisation import FeatureScaler, FieldScaler
-    from sciml.training.objectives import Objective, Rollout, Supervised
+    from sciml.training.objectives import Objective, Rollout, Supervised, WithPhysics
     from sciml.training.optimisers import SGD, Adam, AdamW, Optimiser
     from sciml.training.parts import Part
     from sciml.training.progress import ProgressDisplay
@@ -44,9 +44,9 @@ _HOMES = {
     "checkpoint": ("read_tensors", "write_tensors"),
     "devices": ("device",),
     "ema": ("ExponentialMovingAverage",),
-    "losses": ("H1", "Loss", "Mse", "Nmse", "On", "RelativeL2", "SampleNmse"),
+    "losses": ("H1", "Loss", "Mse", "Nmse", "On", "RelativeL2", "SampleNmse", "Sobolev"),
     "normalisation": ("FeatureScaler", "FieldScaler"),
-    "objectives": ("Objective", "Rollout", "Supervised"),
+    "objectives": ("Objective", "Rollout", "Supervised", "WithPhysics"),
     "optimisers": ("SGD", "Adam", "AdamW", "Optimiser"),
     "parts": ("Part",),
     "progress": ("ProgressDisplay",),
@@ -107,6 +107,7 @@ __all__ = [
     "SampleNmse",
     "Sampler",
     "Schedule",
+    "Sobolev",
     "Starts",
     "Steady",
     "Stepping",
@@ -117,6 +118,7 @@ __all__ = [
     "Trainer",
     "Uniform",
     "Window",
+    "WithPhysics",
     "device",
     "losses",
     "norms",

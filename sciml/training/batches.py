@@ -45,6 +45,10 @@ class Batch:
         unit: (2, field) scales and offsets of the normalised fields.
         cases: the case of each sample, for objectives that ask for its parameters and scales.
         start: (batch,) times of the present frames, in the time unit of the cases; None for steady problems.
+        times: (batch, 1 + horizon · ahead) those of the present frame and of all that are to come; None for steady
+            problems, and where times are asked for.
+        equations: what the balances of the cases need, for objectives that hold answers to them.
+        unlabelled: a batch of cases without solutions, which the balances alone teach.
     """
 
     target: Tensor
@@ -59,6 +63,9 @@ class Batch:
     unit: np.ndarray | None = None
     cases: tuple[Case, ...] = ()
     start: np.ndarray | None = None
+    times: np.ndarray | None = None
+    equations: Any = None
+    unlabelled: Batch | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -73,9 +80,14 @@ class Batch:
     def to(self, device: Any, dtype: Any = None) -> Batch:
         moved = {}
         for f in fields(self):
-            value = getattr(self, f.name)
-            moved[f.name] = value.to(device) if isinstance(value, Tensor | Given) else value
+            value: Any = getattr(self, f.name)
+            moves = isinstance(value, Tensor | Given) or (f.name in ("equations", "unlabelled") and value is not None)
+            moved[f.name] = value.to(device) if moves and value is not None else value
         return Batch(**moved)
+
+    def held_to(self, equations: Any, unlabelled: Batch | None = None) -> Batch:
+        """The batch with what the balances of its cases need, and with cases beside it that nobody has solved."""
+        return replace(self, equations=equations, unlabelled=unlabelled)
 
     def disturbed(self, level: float, generator: np.random.Generator) -> Batch:
         """The batch with Gaussian noise on the latest frame that goes in, inside masks; targets as they were."""
@@ -307,6 +319,7 @@ class MemoryBatches:
             cases=tuple(self.cases[i] for i in case),
             start=None if self.clocks is None else np.array(
                 [self.clocks[i][k] for i, k in zip(case, present, strict=True)]),
+            times=_times(self.clocks, case, present, s, self.horizon, stride),
         )  # fmt: skip
 
 
@@ -401,7 +414,18 @@ class LoaderBatches:
                 field_names=self.e.fields, unit=_unit(self.e), cases=tuple(self.cases[r] for r in rows),
                 start=None if self.clocks is None else np.array(
                     [self.clocks[r][k] for r, k in zip(rows, present, strict=True)]),
+                times=_times(self.clocks, rows, present, s, self.horizon),
             )  # fmt: skip
+
+
+def _times(
+    clocks: Any, case: np.ndarray, present: np.ndarray, stepping: Any, horizon: int, stride: np.ndarray | int = 1
+) -> np.ndarray | None:
+    """(item, 1 + horizon · ahead) times of the present frames and of those that come out."""
+    if clocks is None or stepping.queries or not stepping.past:
+        return None
+    frames = np.concatenate([present[:, None], stepping.after(present, horizon, stride).reshape(len(present), -1)], 1)
+    return np.array([clocks[i][k] for i, k in zip(case, frames, strict=True)])
 
 
 def _unit(encoding: Encoding) -> np.ndarray:

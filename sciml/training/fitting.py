@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sciml.contracts import Operator, build
 from sciml.errors import InputError, suggest
 from sciml.metrics import Sums
+from sciml.problem import Case
 from sciml.training.augmentations import Augmented, Mirror
 from sciml.training.batches import LoaderBatches, MemoryBatches
 from sciml.training.callbacks import Callback, MetricsList, MetricsLog
@@ -26,6 +27,7 @@ from sciml.training.devices import borrowed, peak_memory, to_float64, unwrapped
 from sciml.training.encoding import Encoding, encoding_for
 from sciml.training.model import Model
 from sciml.training.objectives import Objective, Supervised
+from sciml.training.physics import Unlabelled, WithEquations
 from sciml.training.recipe import Recipe, Running
 from sciml.training.samples import CaseTable, open_data, table
 from sciml.training.stepping import Autoregressive, Query, Steady, Stepping
@@ -78,11 +80,13 @@ def fit_operator(
     cls: type[Operator], options: Mapping[str, Any], stepping: Stepping | None, fields: Sequence[str] | None,
     data: Any, recipe: Recipe, running: Running, *, split: str | None = "train",
     validation: str | None = "validation", subset: Sequence[str] | str | None = None, former: Fitted | None = None,
+    cases: Sequence[Case] = (),
 ) -> Fitted:  # fmt: skip
     """Train an operator; see `Surrogate.fit`.
 
     Args:
         former: what was trained before: scales and weights to go on from.
+        cases: without solutions, for an objective that holds answers to the problem's balances.
     """
     if not isinstance(recipe, Recipe):
         raise InputError(f"recipe: expected a sciml.Recipe, got {type(recipe).__name__}")
@@ -119,7 +123,13 @@ def fit_operator(
             raise InputError(f"objective: {encoding.stepping!r} answers at once, expected one step, got {objective!r}")
     else:
         horizon = objective.horizon
+    equations = objective.equations(encoding)
     batches = _batches(train, encoding, recipe, running, horizon, path, symmetries)
+    if cases and equations is None:
+        raise InputError(f"cases: without solutions only WithPhysics has a use for them, got {objective!r}")
+    if equations is not None:
+        others = Unlabelled(cases, train, encoding, equations, seed=recipe.seed, size=recipe.batch) if cases else None
+        batches = WithEquations(batches, equations, others)
     if len(batches) < 1:
         raise InputError(f"data: no case of the split has the frames that {encoding.stepping!r} and {objective!r} need")
     validate = None
@@ -133,7 +143,7 @@ def fit_operator(
         "subset": None if subset is None else list(np.atleast_1d(subset)), "cases": len(train.cases),
         "frames": int(train.length.sum()), "data": None if path is None else path.name,
         "threads": torch.get_num_threads(), "data_digest": _digest(encoding.to_json()),
-        "continued": former is not None,
+        "continued": former is not None, "unlabelled": len(cases),
     }  # fmt: skip
     log: Callback
     if running.folder is not None:

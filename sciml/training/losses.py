@@ -157,3 +157,38 @@ class H1(Loss):
             prediction, target, mask=on.mask, weights=on.weights, axes=on.axes, periods=on.periods,
             gradient_weight=self.gradient_weight, floor=self.floor,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sobolev(Loss):
+    """⟨‖e‖_s / √(‖t‖_s² + floor²)⟩, e = p − t, in the norm ‖u‖_s² = Σ_k (1 + ℓ²|k|²)^s |û_k|² of the order s.
+
+    On equal cells of boxes that are periodic on every axis it is taken by Fourier transform, of any real order: less
+    than 0 for what matters in the mean. Elsewhere, and around bodies, by differences of order 1, 2, ..., as
+    ‖u‖_s² = ‖u‖_{s−1}² + ℓ² Σ_i ‖∂_i u‖_{s−1}². Spacing and periodicity are those of each case.
+
+    Args:
+        order: s.
+        length: ℓ, in the unit of the axes: waves longer than 2πℓ count as they do in L².
+        relative: False for ⟨‖e‖_s²⟩ / channels.
+    """
+
+    order: float = 1.0
+    length: float = 1.0
+    relative: bool = True
+    floor: float = 1e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._range("length", above=0)
+        self._range("floor", 0)
+
+    def __call__(self, prediction: Values, target: Values, on: On) -> Float[Tensor, ""]:
+        from sciml.training.norms import sobolev
+
+        if on.axes is None:
+            raise InputError("loss: Sobolev needs values on a grid, got nodes or cells of a mesh; use RelativeL2")
+        return sobolev(
+            prediction, target, order=self.order, axes=on.axes, periods=on.periods, mask=on.mask, weights=on.weights,
+            length=self.length, relative=self.relative, floor=self.floor,
+        )  # fmt: skip

@@ -84,6 +84,10 @@ class Model:
         last = state.last if self.ahead == 1 else state.last.repeat(1, self.ahead, *[1] * self.e.space)
         return loss((prediction - last) / self._unit, (target - last) / self._unit, on)
 
+    def frames(self, state: State, prediction: Tensor) -> tuple[Tensor | None, Tensor]:
+        last = None if state.frames is None or self.e.stepping.queries else state.frames[:, -1]
+        return last, prediction.unflatten(1, (self.ahead, -1))
+
     def feed(self, state: State, target: Tensor) -> State:
         return State(state.frames, target[:, -len(self.e.fields) :])
 

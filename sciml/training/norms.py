@@ -204,3 +204,103 @@ def h1(
         error = error + gradient_weight * _square(differences(e, 2 + i, axes[i], wraps[i], mask), w)
         label = label + gradient_weight * _square(differences(t, 2 + i, axes[i], wraps[i], mask), w)
     return (_root(error) / _root(label + floor**2)).mean()
+
+
+def sobolev(
+    prediction: Values,
+    target: Values,
+    *,
+    order: float,
+    axes: Sequence[Line],
+    periods: Sequence[Float[Tensor, "#batch"] | Float[Tensor, ""] | None] | None = None,
+    mask: OnSpace | None = None,
+    weights: OnSpace | None = None,
+    length: float = 1.0,
+    relative: bool = True,
+    floor: float = 1e-3,
+) -> Scalar:
+    """Mean over samples of ‖e‖_s / √(‖t‖_s² + floor²), e = p − t; not `relative`: of ‖e‖_s², over channels.
+
+    Args:
+        order: s.
+        axes, periods: as of `h1`.
+        length: ℓ, in the unit of the axes.
+
+    Raises:
+        InputError: an order that is no whole number from 0 on where the norm has to be taken by differences.
+    """
+    p, t, w = _prepare(prediction, target, mask, weights)
+    d = p.ndim - 2
+    wraps = [None] * d if periods is None else list(periods)
+    if len(axes) != d or len(wraps) != d:
+        raise InputError(f"axes and periods: expected {d} entries each, got {len(axes)} and {len(wraps)}")
+    for i in range(d):
+        if axes[i].shape[-1] != p.shape[2 + i]:
+            raise InputError(f"axes: expected {p.shape[2 + i]} positions along axis {i}, got {axes[i].shape[-1]}")
+    lengths = [period for period in wraps if period is not None]
+    if len(lengths) == d and mask is None and weights is None:  # cells are equal
+
+        def square(a: Tensor) -> Tensor:
+            return spectral_square(a, order, lengths, length)
+    else:
+        if order < 0 or order != int(order):
+            raise InputError(
+                f"loss: the Sobolev norm of order {order:g} needs equal cells, periodic on every axis and without a "
+                "mask; elsewhere orders are 0, 1, 2, ..."
+            )
+
+        def square(a: Tensor) -> Tensor:
+            return difference_square(a, int(order), axes, wraps, w, mask, length)
+
+    if not relative:
+        return square(p - t).mean() / p.shape[1]
+    return (_root(square(p - t)) / _root(square(t) + floor**2)).mean()
+
+
+def spectral_square(
+    a: Values, order: float, lengths: Sequence[Float[Tensor, "#batch"] | Float[Tensor, ""] | float], length: float = 1.0
+) -> Float[Tensor, " batch"]:
+    """‖a‖_s² = Σ_k (1 + ℓ²|k|²)^s |â_k|² of fields on equal cells of a box that is periodic on every axis, with
+    k = 2πn/L; for s = 0 the mean square, summed over channels.
+
+    Args:
+        lengths: L by axis.
+    """
+    space = a.shape[2:]
+    modes = torch.fft.rfftn(a, dim=tuple(range(2, a.ndim)), norm="forward")
+    total = torch.ones((), dtype=a.dtype, device=a.device)
+    for i, (n, size) in enumerate(zip(space, lengths, strict=True)):
+        last = i == len(space) - 1
+        number = (torch.fft.rfftfreq if last else torch.fft.fftfreq)(n, 1.0 / n, dtype=a.dtype, device=a.device)
+        period = torch.as_tensor(size, dtype=a.dtype, device=a.device).reshape(-1, *[1] * (a.ndim - 1))
+        wave = number.reshape(-1, *[1] * (len(space) - 1 - i)) * (2 * math.pi * length / period)
+        total = total + wave.square()
+    twice = torch.full((modes.shape[-1],), 2.0, dtype=a.dtype, device=a.device)  # a wave and its mirror image
+    twice[0].fill_(1.0)
+    if space[-1] % 2 == 0:
+        twice[-1].fill_(1.0)
+    power = modes.real.square() + modes.imag.square()
+    return (twice * total**order * power).flatten(1).sum(1)
+
+
+def difference_square(
+    a: Values,
+    order: int,
+    axes: Sequence[Line],
+    periods: Sequence[Float[Tensor, "#batch"] | Float[Tensor, ""] | None],
+    weight: Tensor,
+    mask: OnSpace | None = None,
+    length: float = 1.0,
+) -> Float[Tensor, " batch"]:
+    """The same of order s = 0, 1, 2, ... by differences: ‖a‖_s² = ‖a‖_{s−1}² + ℓ² Σ_i ‖∂_i a‖_{s−1}².
+
+    Args:
+        weight: of the cells, with sum 1, as (batch or 1, 1, *space) or one number.
+    """
+    if order == 0:
+        return _square(a, weight)
+    total = difference_square(a, order - 1, axes, periods, weight, mask, length)
+    for i in range(a.ndim - 2):
+        slope = differences(a, 2 + i, axes[i], periods[i], mask)
+        total = total + length**2 * difference_square(slope, order - 1, axes, periods, weight, mask, length)
+    return total
