@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sciml.solvers.incompressible import IncompressibleFlow
     from sciml.solvers.interpolation import ParameterInterpolation
     from sciml.solvers.openfoam import OpenFOAM
+    from sciml.solvers.pinn import PINN, PINNRecipe
     from sciml.solvers.pseudospectral import PseudoSpectral
     from sciml.solvers.regression import LinearRegression, NearestCase, PODRegression
     from sciml.solvers.surrogate import Surrogate, load
@@ -37,6 +38,8 @@ _HOMES = {
     "MeanField": "baselines",
     "NearestCase": "regression",
     "OpenFOAM": "openfoam",
+    "PINN": "pinn",
+    "PINNRecipe": "pinn",
     "PODRegression": "regression",
     "ParameterInterpolation": "interpolation",
     "Persistence": "baselines",
@@ -50,9 +53,30 @@ _HOMES = {
 }
 
 __all__ = [
-    "Conformal", "Constant", "DynamicModes", "Ensemble", "FiniteElements", "FiniteVolume", "IncompressibleFlow",
-    "LinearRegression", "Local", "MeanField", "NearestCase", "OpenFOAM", "PODRegression", "ParameterInterpolation",
-    "Persistence", "PseudoSpectral", "Scores", "Spread", "Surrogate", "TwoPhaseFlow", "generate", "load",
+    "PINN",
+    "Conformal",
+    "Constant",
+    "DynamicModes",
+    "Ensemble",
+    "FiniteElements",
+    "FiniteVolume",
+    "IncompressibleFlow",
+    "LinearRegression",
+    "Local",
+    "MeanField",
+    "NearestCase",
+    "OpenFOAM",
+    "PINNRecipe",
+    "PODRegression",
+    "ParameterInterpolation",
+    "Persistence",
+    "PseudoSpectral",
+    "Scores",
+    "Spread",
+    "Surrogate",
+    "TwoPhaseFlow",
+    "generate",
+    "load",
 ]  # fmt: skip
 
 

@@ -1,0 +1,111 @@
+"""Parameters and inputs that are trained along with the fields."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sciml.errors import InputError, suggest
+from sciml.problem import Case, ParameterSpec
+from sciml.solvers.pinn._inputs import Exponential
+from sciml.solvers.pinn._rows import parameters_of
+from sciml.solvers.pinn._terms import Terms
+from sciml.solvers.pinn.networks import Architecture
+
+
+def check(name: str, case: Case, terms: Terms, unknown: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The unknown parameters and the unknown inputs.
+
+    Raises:
+        InputError: what is neither, or does not occur in the equations.
+    """
+    parameters = {s.name for s in case.problem.parameters}
+    inputs = {s.name for s in case.problem.inputs}
+    used = parameters_of(r.residual for r in terms.rows)
+    for each in unknown:
+        known = sorted(used | set(terms.input_names))
+        if each not in parameters | inputs:
+            raise InputError(f"{name}: unknown: {case.problem.name} has no parameter {each!r}{suggest(each, known)}")
+        if each not in known:
+            raise InputError(
+                f"{name}: unknown: {each!r} is in no equation of {case.problem.name}{suggest(each, known)}"
+            )
+    return tuple(n for n in unknown if n in parameters), tuple(n for n in unknown if n not in parameters)
+
+
+class Unknown(eqx.Module):
+    """A parameter as a function of a number r that may be anything: between its bounds, positive where it has to be.
+
+    With both bounds it is a + (b − a)/(1 + e⁻ʳ), with a lower one a + (p₀ − a) eʳ, else p₀ + s r.
+    """
+
+    first: float = eqx.field(static=True)
+    low: float = eqx.field(static=True)
+    high: float = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, name: str, spec: ParameterSpec, first: float) -> Unknown:
+        """From a first guess.
+
+        Raises:
+            InputError: one on a bound, from which it could not move.
+        """
+        if first in (spec.minimum, spec.maximum):
+            raise InputError(
+                f"{name}: unknown: {spec.name} begins at its bound {first:g}, expected a case within bounds"
+            )
+        return cls(first, spec.minimum, spec.maximum)
+
+    @property
+    def start(self) -> float:
+        if math.isfinite(self.low) and math.isfinite(self.high):
+            share = (self.first - self.low) / (self.high - self.low)
+            return math.log(share / (1 - share))
+        return 0.0
+
+    def __call__(self, r: Any) -> Any:
+        if math.isfinite(self.low) and math.isfinite(self.high):
+            return self.low + (self.high - self.low) * jax.nn.sigmoid(r)
+        if math.isfinite(self.low):
+            return self.low + (self.first - self.low) * jnp.exp(r)
+        if math.isfinite(self.high):
+            return self.high - (self.high - self.first) * jnp.exp(-r)
+        return self.first + (abs(self.first) or 1.0) * r
+
+
+class FieldNetwork(eqx.Module):
+    """An unknown input over space: a network, times a size."""
+
+    network: Any
+    low: Any
+    span: Any
+    size: float = eqx.field(static=True)
+
+    def __call__(self, x: Float[Array, " coordinate"]) -> Float[Array, ""]:
+        low, span = jnp.asarray(self.low, x.dtype), jnp.asarray(self.span, x.dtype)
+        return self.size * self.network(2 * (x[: low.shape[0]] - low) / span - 1)[0]
+
+
+def input_network(case: Case, name: str, architecture: Architecture, key: Any) -> Any:
+    """A fresh network for an unknown input; where the input is positive, its exponential."""
+    import numpy as np
+
+    spec = next(s for s in case.problem.inputs if s.name == name)
+    if spec.dims == ("time",):
+        raise InputError(f"unknown: {name!r} is a series in time, expected an input over space")
+    d = case.problem.dimensions
+    low, high = np.array(case.geometry.extents, float).T
+    network = architecture.build(d, 1, key, periodic=case.geometry.periodic)
+    found = FieldNetwork(network, low, high - low, 1.0)
+    return Exponential(found) if spec.positive else found
+
+
+def values(unknowns: Mapping[str, Unknown], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters."""
+    return {n: u(raw[n]) for n, u in unknowns.items()}

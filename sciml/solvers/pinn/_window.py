@@ -1,0 +1,207 @@
+"""One window of time in training: what is trained, residuals at points, and their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sciml.problem import Case
+from sciml.solvers._promotion import standard
+from sciml.solvers.pinn._conditions import Ansatz, lifts_of
+from sciml.solvers.pinn._residuals import Pointwise
+from sciml.solvers.pinn._terms import Interior, Mean, Observations, Start, Term, Terms
+from sciml.solvers.pinn._unknowns import Unknown, values
+from sciml.solvers.pinn.recipe import PINNRecipe
+
+SOME = 512  # points of a kind, from which gradients are balanced
+MEANS = (8, 256)  # times, and points at each, of the mean of a field that floats
+
+
+class Window:
+    """What is trained between two times.
+
+    Args:
+        start: functions of space with which fields begin, and `given`, which has their values at points.
+        inputs: functions of a point; those in `trained` are networks.
+        exact: whether conditions are satisfied by construction where they can be.
+    """
+
+    def __init__(
+        self, case: Case, terms: Terms, network: Any, recipe: PINNRecipe, span: tuple[float, float], start: Mapping,
+        given: Any, unknowns: Mapping[str, Unknown], inputs: Mapping[str, Any], trained: Sequence[str], exact: bool,
+        observations: tuple[np.ndarray, dict[str, np.ndarray]] | None,
+    ):  # fmt: skip
+        self.case, self.terms_of, self.recipe, self.span = case, terms, recipe, span
+        self.unknowns = dict(unknowns)
+        lifts, self.exact = lifts_of(case, terms, span, start, exact)
+        low, high = np.array([*case.geometry.extents, span], float).T
+        scales = np.array([case.scales.fields.get(n, 1.0) for n in terms.names])
+        self.frame = Ansatz(None, lifts, low, high - low, scales, case.problem.steady)
+        self.network = network.partition()[1]
+        self.fixed_inputs = {n: f for n, f in inputs.items() if n not in trained}
+        parts = {n: eqx.partition(inputs[n], eqx.is_inexact_array) for n in trained}
+        self.input_frames = {n: part[1] for n, part in parts.items()}
+        self.first = {
+            "network": network.partition()[0],
+            "unknown": {n: jnp.asarray(u.start) for n, u in unknowns.items()},
+            "inputs": {n: part[0] for n, part in parts.items()},
+        }
+        self.terms: dict[str, Term] = {"interior": terms.interior}
+        for kind, side in terms.sides.items():
+            left = side.without(self.exact.get(kind, set()), terms.rows)
+            if left is not None:
+                self.terms[kind] = left
+        begun = [n for n in terms.rates if n not in self.exact.get("initial", ())]
+        if begun:
+            self.terms["initial"] = Start(case, given, begun)
+        mean = terms.mean()
+        if mean is not None:
+            self.terms["mean"] = mean
+        if observations is not None:
+            self.observed = observations[0]
+            self.terms["observations"] = Observations(case, observations[1])
+        self.rows = [row for name in sorted(self.terms) for row in self.terms[name].rows]
+        self.balance = np.ones(len(self.rows))
+        self.residuals = Pointwise({name: self._function(term) for name, term in self.terms.items()})
+        self._losses = eqx.filter_jit(standard(self.losses))
+        self._slopes = eqx.filter_jit(standard(jax.jacrev(self.losses)))
+        self._sizes = eqx.filter_jit(standard(self._size))
+
+    # -- functions of what is trained ---------------------------------------------------------------------------
+
+    def assembled(self, params: Any) -> tuple[Ansatz, dict[str, Any], dict[str, Any]]:
+        """Fields, parameters and inputs."""
+        network = eqx.combine(params["network"], self.network)
+        frame = self.frame
+        fields = Ansatz(network, frame.lifts, frame.low, frame.span, frame.scales, frame.steady)
+        theta = {**self.case.parameters, **values(self.unknowns, params["unknown"])}
+        trained = {n: eqx.combine(part, self.input_frames[n]) for n, part in params["inputs"].items()}
+        return fields, theta, {**self.fixed_inputs, **trained}
+
+    def _function(self, term: Term) -> Any:
+        def at(params: Any, point: Any) -> Any:
+            return term.scaled(self.assembled(params)[0], point, *self.assembled(params)[1:]) * point["weight"]
+
+        return at
+
+    def losses(self, params: Any, blocks: Mapping[str, Any]) -> Any:
+        """½ mean r² of every row, over its scale and without weights, in the order of `rows`."""
+        fields, theta, inputs = self.assembled(params)
+        found = []
+        for name in sorted(self.terms):
+            term, block = self.terms[name], blocks[name]
+            r = jax.vmap(lambda p, term=term: term.scaled(fields, p, theta, inputs))(block)
+            found.append(0.5 * (r**2).mean(axis=0))
+        return jnp.concatenate(found)
+
+    def _size(self, params: Any, block: Any) -> Any:
+        fields, theta, inputs = self.assembled(params)
+        r = jax.vmap(lambda p: self.terms["interior"].scaled(fields, p, theta, inputs))(block)
+        return jnp.sqrt((r**2 * block["weight"] ** 2).sum(axis=1))
+
+    # -- points -------------------------------------------------------------------------------------------------
+
+    def points(self, random: np.random.Generator) -> dict[str, np.ndarray]:
+        """Fresh points of all kinds."""
+        r, geometry, found = self.recipe, self.case.geometry, {}
+        for name, term in self.terms.items():
+            if isinstance(term, Interior):
+                found[name] = r.sampling.inside(geometry, self.span, r.points, random)
+            elif isinstance(term, Start):
+                found[name] = r.sampling.inside(geometry, self.span, r.initial_points, random)
+                found[name][:, -1] = self.span[0]
+            elif isinstance(term, Mean):
+                several, count = MEANS if not self.case.problem.steady else (1, MEANS[1])
+                places = r.sampling.inside(geometry, self.span, count, random)
+                times = np.linspace(*self.span, several)
+                found[name] = np.repeat(places[None], several, axis=0)
+                found[name][:, :, -1] = times[:, None]
+            elif isinstance(term, Observations):
+                found[name] = self.observed
+            else:
+                found[name] = r.sampling.on(geometry.boundaries[name], self.span, r.boundary_points, random)
+        return found
+
+    def block(self, name: str, points: np.ndarray) -> dict[str, Any]:
+        """Points of one kind with what is looked up there, without weights."""
+        return self.block_of(self.terms[name], points)
+
+    def block_of(self, term: Term, points: np.ndarray) -> dict[str, Any]:
+        """`block` of any term."""
+        columns = {} if isinstance(term, Mean) else term.columns(points)
+        dtype = jnp.result_type(float)
+        return {k: jnp.asarray(v, dtype) for k, v in {"z": points, **columns}.items()}
+
+    def weigh(self, blocks: Mapping[str, Any], causal: np.ndarray | None = None) -> dict[str, Any]:
+        """Blocks with weights, so that ½‖r‖² over the number of residuals is Σ λ ½ mean r² over scales."""
+        total = sum(len(b["z"]) * len(self.terms[n].rows) for n, b in blocks.items())
+        found, k = {}, 0
+        for name in sorted(self.terms):
+            block, rows = dict(blocks[name]), len(self.terms[name].rows)
+            share = self.balance[k : k + rows].copy()
+            k += rows
+            if name == "observations":
+                share = share * self.recipe.observation_weight
+            n = len(block["z"])
+            weight = np.tile(np.sqrt(share * total / n), (n, 1))
+            if name == "interior" and causal is not None:
+                weight = weight * np.sqrt(causal[self._chunk(np.asarray(block["z"]))])[:, None]
+            block["weight"] = jnp.asarray(weight, block["z"].dtype)
+            found[name] = block
+        return found
+
+    def _chunk(self, points: np.ndarray) -> np.ndarray:
+        count = self.recipe.causal.chunks if self.recipe.causal is not None else 1
+        share = (points[:, -1] - self.span[0]) / (self.span[1] - self.span[0])
+        return np.clip((share * count).astype(int), 0, count - 1)
+
+    # -- weights ------------------------------------------------------------------------------------------------
+
+    def loss_of_rows(self, params: Any, blocks: Mapping[str, Any]) -> np.ndarray:
+        """`losses` as numbers."""
+        return np.asarray(self._losses(params, dict(blocks)), np.float64)
+
+    def gradient_norms(self, params: Any, blocks: Mapping[str, Any]) -> np.ndarray:
+        """‖∇ ½ mean r²‖ of every row, over its scale and without weights."""
+        some = {n: jax.tree.map(lambda a: a[:SOME], dict(b)) for n, b in blocks.items()}
+        slopes = jax.tree.leaves(self._slopes(params, some))
+        square = sum((np.asarray(s, np.float64) ** 2).reshape(len(self.rows), -1).sum(axis=1) for s in slopes)
+        return np.sqrt(square)
+
+    def rebalance(self, params: Any, blocks: Mapping[str, Any], fresh: bool) -> None:
+        """Update λ."""
+        if self.recipe.balancing is not None and len(self.rows) > 1:
+            norms = self.gradient_norms(params, blocks)
+            self.balance = self.recipe.balancing.weights(norms, None if fresh else self.balance)
+
+    def causal(self, params: Any, blocks: Mapping[str, Any]) -> np.ndarray | None:
+        """Weights of chunks of time; None where there are none."""
+        if self.recipe.causal is None or self.case.problem.steady:
+            return None
+        plain = {
+            **blocks["interior"],
+            "weight": jnp.ones((len(blocks["interior"]["z"]), len(self.terms["interior"].rows))),
+        }
+        square = np.asarray(self._sizes(params, plain)) ** 2 / 2
+        chunk = self._chunk(np.asarray(plain["z"]))
+        losses = [square[chunk == k].mean() if (chunk == k).any() else 0.0 for k in range(self.recipe.causal.chunks)]
+        return self.recipe.causal.weights(np.array(losses))
+
+    def redrawn(self, params: Any, blocks: Mapping[str, Any], random: np.random.Generator) -> dict[str, Any]:
+        """The same with other points of the interior."""
+        how, r = self.recipe.resampling, self.recipe
+        assert how is not None
+        trial = r.sampling.inside(self.case.geometry, self.span, how.candidates(r.points), random)
+        block = self.block("interior", trial)
+        sizes = np.zeros(len(trial))
+        if how.looks:
+            weight = np.sqrt(self.balance[[self.rows.index(n) for n in self.terms["interior"].rows]])
+            block["weight"] = jnp.asarray(np.tile(weight, (len(trial), 1)), block["z"].dtype)
+            sizes = np.asarray(self._sizes(params, block), np.float64)
+        chosen = how.choose(sizes, r.points, random)
+        return {**blocks, "interior": self.block("interior", trial[chosen])}

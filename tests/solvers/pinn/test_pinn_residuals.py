@@ -1,0 +1,172 @@
+"""Residuals of exact solutions are zero, and those of any functions agree with what else evaluates the equations."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sciml
+from sciml import registry
+from sciml.calculus import strong
+from sciml.derivatives import jax as provider
+from sciml.expressions import Field, Input
+from sciml.solvers.pinn import residuals
+from sciml.solvers.pinn._rows import Evaluator, needed
+
+RANDOM = np.random.default_rng(0)
+
+
+def points(case, where, count=40, until=1.0):
+    """Points for the residual of this name."""
+    box = case.geometry.extents
+    inside = np.concatenate([case.geometry.sample(count, RANDOM), RANDOM.uniform(0, until, (count, 1))], axis=1)
+    boundary = where.split(".")[0]
+    if boundary in case.geometry.boundaries:
+        inside[:, : len(box)] = case.geometry.boundaries[boundary].sample(count, RANDOM)
+    if boundary == "initial":
+        inside[:, -1] = 0.0
+    return inside
+
+
+def greatest(case, fields, **given):
+    return {
+        name: float(np.abs(r(points(case, name))).max())
+        for name, r in residuals(case, fields, scaled=True, **given).items()
+    }
+
+
+def test_poisson_heat_and_taylor_green():
+    poisson = sciml.problems.Poisson().case()
+    found = greatest(poisson, {"p": lambda z: jnp.sin(jnp.pi * z[0]) * jnp.sin(jnp.pi * z[1])})
+    assert set(found) == {"potential", "x_min.p", "x_max.p", "y_min.p", "y_max.p"} and max(found.values()) < 1e-10
+    heat = sciml.problems.HeatEquation().case(diffusivity=0.05)
+    w, k = 2 * np.pi, np.sqrt(np.pi / 0.05)
+    found = greatest(heat, lambda z: jnp.stack([jnp.exp(-k * z[0]) * jnp.cos(w * z[1] - k * z[0])]))
+    assert set(found) == {"energy", "x_min.T", "x_max.T", "initial.T"} and max(found.values()) < 1e-10
+    vortices = sciml.problems.TaylorGreen().case(viscosity=0.1, density=2.0, velocity=3.0)
+
+    def flow(z):
+        x, y, decay = z[0], z[1], jnp.exp(-2 * 0.05 * z[2])
+        u, v = 3 * jnp.cos(x) * jnp.sin(y) * decay, -3 * jnp.sin(x) * jnp.cos(y) * decay
+        return jnp.stack([u, v, -2 * 9 / 4 * (jnp.cos(2 * x) + jnp.cos(2 * y)) * decay**2])
+
+    found = greatest(vortices, flow)
+    assert {"continuity", "momentum.x", "momentum.y", "x_min~x_max.u'", "initial.v", "mean.p"} <= set(found)
+    # a mean over random points is one only in their number
+    assert found.pop("mean.p") < 0.2 and max(found.values()) < 1e-10
+
+
+def test_burgers_by_cole_hopf():
+    """u = −2ν ∂x ln φ with φ = 1 + a e^(−νk²t) cos kx solves it."""
+    case = sciml.problems.Burgers().case(viscosity=0.05, length=2.0)
+    nu, k = 0.05, np.pi
+
+    def u(z):
+        decay = 0.5 * jnp.exp(-nu * k**2 * z[1])
+        return 2 * nu * k * decay * jnp.sin(k * z[0]) / (1 + decay * jnp.cos(k * z[0]))
+
+    found = greatest(case, {"u": u})
+    assert found["momentum"] < 1e-10 and found["x_min~x_max.u"] < 1e-12 and found["x_min~x_max.u'"] < 1e-12
+
+
+def test_a_patch_of_an_elastic_plate():
+    """A state of uniform stress: its tractions are those on the sides, and none within."""
+    E, nu, s = 2.1e11, 0.3, 1e8
+    case = sciml.problems.ElasticPlate().case(young_modulus=E, poisson_ratio=nu, traction_x=s)
+    found = residuals(case, {"u": lambda z: s / E * z[0], "v": lambda z: -nu * s / E * z[1]})
+    for name in ("momentum.x", "momentum.y", "x_max.u", "x_max.v", "y_min.u", "y_min.v", "y_max.v", "x_min.u"):
+        assert np.abs(found[name](points(case, name))).max() < 1e-6 * s, name
+    # on the hole the traction is σ·n, which is not free
+    hole = points(case, "hole_0")
+    normal = case.geometry.boundaries["hole_0"].normal(hole[:, :2])
+    np.testing.assert_allclose(found["hole_0.u"](hole), -s * normal[:, 0], atol=1e-6 * s)
+
+
+@pytest.mark.parametrize("name", sorted(registry.problems.names()))
+def test_three_ways_to_evaluate_every_problem(name):
+    """PINN rows, the pointwise provider and the strong form by nested differentiation, on the same random functions."""
+    family = registry.problems.get(name)
+    try:
+        case = family().case()
+    except TypeError:
+        pytest.skip("made from data")
+    problem, d = case.problem, case.problem.dimensions
+    balances = problem.balances()
+    if not balances:
+        pytest.skip("states no equations")
+    scale = case.scales
+    waves = RANDOM.normal(size=(len(problem.fields), d + 1)) / np.array([scale.length] * d + [scale.time])
+
+    def field(k):
+        size = scale.fields.get(problem.fields[k].name, 1.0)
+        return lambda z: size * (1.5 + jnp.sin(jnp.asarray(waves[k]) @ z + k))
+
+    fields = {f.name: field(k) for k, f in enumerate(problem.fields)}
+    rows = [row for b in balances.values() for row in strong(b)]
+    names = needed(rows, d)[1]
+    inputs = {n: (lambda z, k=k: 2.0 + jnp.cos(z[0] / scale.length + k)) for k, n in enumerate(sorted(names))}
+    at = points(case, "interior", 20, scale.time)
+    found = residuals(case, fields, inputs=inputs)
+    with jax.enable_x64(True):
+        flat = []
+        for label, balance in balances.items():
+            value = np.asarray(provider.residual(balance, fields, jnp.asarray(at), case.parameters, inputs))
+            flat += list(value.reshape(-1, len(at)))
+            assert any(n.split(".")[0] == label for n in found)
+        interior = [n for n in found if n.split(".")[0] in balances]
+        assert len(interior) == len(flat) == len(rows)
+        evaluator = Evaluator([f.name for f in problem.fields], d, rows)
+
+        def whole(z):
+            return jnp.stack([f(z) for f in fields.values()])
+
+        third = jax.vmap(lambda z: jnp.stack(evaluator(whole, z, case.parameters, inputs)[0]))(jnp.asarray(at))
+    for k, n in enumerate(interior):
+        size = np.abs(flat[k]).max()
+        np.testing.assert_allclose(found[n](at), flat[k], rtol=0, atol=1e-10 * size)
+        np.testing.assert_allclose(np.asarray(third)[:, k], flat[k], rtol=0, atol=1e-10 * size)
+
+
+def test_given_inputs_are_smooth_and_right():
+    x = (np.arange(40) + 0.5) / 40
+    a = 1.5 + 0.4 * np.cos(2 * np.pi * x)[None, :] * np.sin(np.pi * x)[:, None]
+    case = sciml.problems.Darcy().case(permeability=a)
+
+    def p(z):
+        return jnp.sin(z[0]) * z[1] ** 2
+
+    at = points(case, "interior")
+    ours = residuals(case, {"p": p})["mass"](at)
+    exact = residuals(case, {"p": p}, inputs={
+        "permeability": lambda z: 1.5 + 0.4 * jnp.cos(2 * jnp.pi * z[0]) * jnp.sin(jnp.pi * z[1])
+    })["mass"](at)  # fmt: skip
+    assert np.abs(ours - exact).max() < 0.02 * np.abs(exact).max()
+
+
+def test_parameters_may_differ_from_those_of_the_case():
+    case = sciml.problems.HeatEquation().case()
+    at = points(case, "energy")
+
+    def T(z):
+        return z[0] ** 2 + 0 * z[1]
+
+    r = residuals(case, {"T": T}, parameters={"diffusivity": 3.0})
+    np.testing.assert_allclose(r["energy"](at), -6.0, atol=1e-12)
+
+
+def test_one_clear_line():
+    case = sciml.problems.TaylorGreen().case()
+    with pytest.raises(sciml.InputError, match="expected a function for each of u, v, p, got none for 'v'"):
+        residuals(case, {"u": lambda z: z[0]})
+    found = residuals(case, lambda z: jnp.zeros(3))
+    with pytest.raises(sciml.InputError, match=r"points: expected shape \(N, 3\), time last"):
+        found["continuity"](np.zeros((4, 2)))
+
+
+def test_expressions_hold_what_they_say():
+    problem = sciml.problems.Darcy()
+    (row,) = strong(problem.balances()["mass"])
+    fields, inputs = needed([row], 2)
+    assert fields == {"p": {(1, 0, 0), (0, 1, 0), (2, 0, 0), (0, 2, 0)}}
+    assert inputs == {"permeability": {(0, 0, 0), (1, 0, 0), (0, 1, 0)}}
+    assert Field("p") != Input("p")
