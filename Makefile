@@ -7,7 +7,7 @@ WORKERS ?= 2
 
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test lint bench bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators docs readme clean
+.PHONY: demo test lint bench bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics docs readme clean
 
 demo: $(STAMP)
 	$(BIN)/sciml demo
@@ -21,7 +21,7 @@ lint: $(STAMP)
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators readme
+bench: bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics readme
 
 bench-speed: $(VENV)/.peers
 	$(BIN)/python -m benchmarks.speed
@@ -42,6 +42,10 @@ bench-cfdbench: $(STAMP)
 # IRREGULAR names a folder with others' sets; without it the table has those of this package alone
 bench-operators: $(STAMP)
 	$(BIN)/python -m benchmarks.operators $(if $(IRREGULAR),--irregular $(IRREGULAR))
+
+# DEEPXDE names the Python of an environment that has DeepXDE, COMSOL a folder of PINNacle's files
+bench-physics: $(STAMP)
+	$(BIN)/python -m benchmarks.physics $(if $(DEEPXDE),--deepxde $(DEEPXDE)) $(if $(COMSOL),--comsol $(COMSOL))
 
 readme: $(STAMP)
 	$(BIN)/python -m benchmarks.readme
