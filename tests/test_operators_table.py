@@ -23,7 +23,7 @@ from sciml.training.stepping import Autoregressive, Query, Steady
 def row(kind, error, validation=1.0, runs=1):
     return {
         "kind": kind, "relative_l2": error, "cases": [0.5 * error, 1.5 * error], "each_run": [error] * runs,
-        "runs": runs, "validation": validation if kind == "learned" else None,
+        "runs": runs, "validation": validation,
     }  # fmt: skip
 
 
@@ -44,8 +44,14 @@ def test_the_validation_chooses_the_row_of_a_check(tmp_path, monkeypatch):
     checks.check(ledger, "elastic_block", found())
     (check,) = ledger._checks
     assert check["value"] == pytest.approx(0.02) and check["status"] == "holds"
-    assert check["note"].startswith("FLARE, chosen by its error on validation cases; least on the test DeepONet 0.01")
+    assert check["note"].startswith(
+        "FLARE, chosen among all rows by its error on validation cases; least on the test D"
+    )
     assert "without training mean field 0.2" in check["note"]
+    checks.check(ledger, "elastic_block", found() | {"interpolation": row("untrained", 0.015, 0.05)})
+    check = ledger._checks[-1]
+    assert check["value"] == pytest.approx(0.015)
+    assert "which needs no training; of the operators FLARE, chosen alike, 0.02" in check["note"]
 
 
 def test_heat_is_held_against_persistence():
@@ -75,7 +81,8 @@ def test_no_case_is_in_two_parts_of_a_split():
 
 
 def test_rows_and_what_needs_no_training_are_held_against_the_same_cases(tmp_path, monkeypatch):
-    """Errors by hand; what chooses between rows are those on validation cases, which floors learn from as well."""
+    """Errors by hand; what chooses between rows are those on validation cases, without these among what floors
+    learn from."""
     places, r = Points(np.random.default_rng(0).random((12, 2))), np.random.default_rng(1)
     problem = DataProblem("tiny", ["T"], ["level"], 2, steady=True)
     levels, parts = 1 + r.random(9), ["train"] * 5 + ["validation"] * 2 + ["test"] * 2
@@ -89,9 +96,14 @@ def test_rows_and_what_needs_no_training_are_held_against_the_same_cases(tmp_pat
     monkeypatch.setitem(SETS, "tiny", Set(lambda *_: None, "tiny", (("T",),)))
     running = Running(out=tmp_path / "run", progress=False, device="cpu")
     model = Surrogate(DeepONet, width=8, basis=4, depth=2).fit(path, Recipe(length=Steps(2), batch=2), running=running)
-    floors = operators.Work(argparse.Namespace(work=tmp_path, quick=True, minutes=1.0)).floors("tiny", path)
-    assert {"mean field", "interpolation", "POD regression"} < set(floors) and "persistence" not in floors
-    found = figures.figures("tiny", path, tmp_path, {"DeepONet": [tmp_path / "run"]}, floors)
+    work = operators.Work(argparse.Namespace(work=tmp_path, quick=True, minutes=1.0))
+    floors, alone = work.floors("tiny", path), work.floors("tiny", path, joined=False)
+    assert (
+        {"mean field", "interpolation", "POD regression"} < set(floors)
+        and "persistence" not in floors
+        and "dynamic modes" not in floors
+    )
+    found = figures.figures("tiny", path, tmp_path, {"DeepONet": [tmp_path / "run"]}, (floors, alone))
     assert set(found) == {"DeepONet", *floors}
 
     def miss(answers, cases):
@@ -105,4 +117,5 @@ def test_rows_and_what_needs_no_training_are_held_against_the_same_cases(tmp_pat
     assert found["mean field"]["relative_l2"] == pytest.approx(miss([truth[:7].mean(0)] * 2, [7, 8]), rel=1e-5)
     assert found["DeepONet"]["relative_l2"] == pytest.approx(miss(answers([7, 8]), [7, 8]), rel=1e-5)
     assert found["DeepONet"]["validation"] == pytest.approx(miss(answers([5, 6]), [5, 6]), rel=1e-5)
-    assert figures.figures("tiny", path, tmp_path, {"DeepONet": [tmp_path / "run"]}, floors) == found
+    assert found["mean field"]["validation"] == pytest.approx(miss([truth[:5].mean(0)] * 2, [5, 6]), rel=1e-5)
+    assert figures.figures("tiny", path, tmp_path, {"DeepONet": [tmp_path / "run"]}, (floors, alone)) == found
