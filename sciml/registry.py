@@ -125,6 +125,7 @@ solvers = Registry(
         "pseudo_spectral": "sciml.solvers.pseudospectral",
         "finite_volume": "sciml.solvers.finite_volume",
         "finite_elements": "sciml.solvers.finite_elements",
+        "lagrangian_pinn": "sciml.solvers.pinn.lagrangian",
         "pinn": "sciml.solvers.pinn.solver",
         "surrogate": "sciml.solvers.surrogate",
         "ensemble": "sciml.solvers.ensemble",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sciml.solvers.incompressible import IncompressibleFlow
     from sciml.solvers.interpolation import ParameterInterpolation
     from sciml.solvers.openfoam import OpenFOAM
-    from sciml.solvers.pinn import PINN, PINNRecipe
+    from sciml.solvers.pinn import PINN, LagrangianPINN, PINNRecipe
     from sciml.solvers.pseudospectral import PseudoSpectral
     from sciml.solvers.regression import LinearRegression, NearestCase, PODRegression
     from sciml.solvers.surrogate import Surrogate, load
@@ -38,6 +38,7 @@ _HOMES = {
     "MeanField": "baselines",
     "NearestCase": "regression",
     "OpenFOAM": "openfoam",
+    "LagrangianPINN": "pinn",
     "PINN": "pinn",
     "PINNRecipe": "pinn",
     "PODRegression": "regression",
@@ -61,6 +62,7 @@ __all__ = [
     "FiniteElements",
     "FiniteVolume",
     "IncompressibleFlow",
+    "LagrangianPINN",
     "LinearRegression",
     "Local",
     "MeanField",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sciml.solvers.pinn._case_residuals import residuals
     from sciml.solvers.pinn._levenberg import LevenbergMarquardt
     from sciml.solvers.pinn._residuals import General, Pointwise, Residuals
+    from sciml.solvers.pinn.lagrangian import LagrangianPINN
     from sciml.solvers.pinn.minimisers import Minimiser
     from sciml.solvers.pinn.networks import Architecture, Factorised, Features, Fourier, Glorot, Network, Weights
     from sciml.solvers.pinn.recipe import Balancing, Causal, GradientNorms, PINNRecipe
@@ -31,6 +32,7 @@ _HOMES = {
     "Fourier": "networks",
     "General": "_residuals",
     "Glorot": "networks",
+    "LagrangianPINN": "lagrangian",
     "LevenbergMarquardt": "_levenberg",
     "Minimiser": "minimisers",
     "Network": "networks",
@@ -53,10 +55,10 @@ _HOMES = {
 }
 
 __all__ = [
-    "PINN", "Adam", "Architecture", "Balancing", "ByResidual", "Causal", "Cosine", "Decay", "Exponential", "Factorised",
-    "Features", "Fourier", "Fresh", "General", "Glorot", "GradientNorms", "LevenbergMarquardt", "Minimiser", "Network",
-    "PINNRecipe", "Pointwise", "RandomPoints", "Resampling", "Residuals", "Sampling", "SelfScaledBroyden",
-    "SobolPoints", "Weights", "residuals",
+    "PINN", "Adam", "Architecture", "Balancing", "ByResidual", "Causal", "Cosine", "Decay", "Exponential",
+    "Factorised", "Features", "Fourier", "Fresh", "General", "Glorot", "GradientNorms", "LagrangianPINN",
+    "LevenbergMarquardt", "Minimiser", "Network", "PINNRecipe", "Pointwise", "RandomPoints", "Resampling",
+    "Residuals", "Sampling", "SelfScaledBroyden", "SobolPoints", "Weights", "residuals",
 ]  # fmt: skip
 
 

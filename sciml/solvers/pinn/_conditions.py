@@ -103,6 +103,10 @@ class Ansatz(eqx.Module):
     scales: Any
     steady: bool = eqx.field(static=True)
 
+    def with_network(self, network: Any) -> Ansatz:
+        """The same with another network."""
+        return Ansatz(network, self.lifts, self.low, self.span, self.scales, self.steady)
+
     def __call__(self, x: Float[Array, " coordinate"]) -> Float[Array, " field"]:
         low, span, scales = (jnp.asarray(a, x.dtype) for a in (self.low, self.span, self.scales))
         z = 2 * (x - low) / span - 1

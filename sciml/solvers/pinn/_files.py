@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,10 +38,10 @@ def save(pinn: PINN, directory: str | Path) -> None:
     windows = []
     for k, window in enumerate(pinn.windows):
         fields, head = window.fields, f"window_{k}"
-        weights |= _leaves(f"{head}/network", fields.network)
+        weights |= leaves_of(f"{head}/network", fields.network)
         for name in pinn.unknown:
             if name in window.inputs:
-                weights |= _leaves(f"{head}/input_{name}", window.inputs[name])
+                weights |= leaves_of(f"{head}/input_{name}", window.inputs[name])
         lifts = []
         for i, lift in enumerate(fields.lifts):
             rows = []
@@ -54,24 +54,31 @@ def save(pinn: PINN, directory: str | Path) -> None:
             lifts.append(rows)
         weights |= {f"{head}/low": fields.low, f"{head}/span": fields.span, f"{head}/scales": fields.scales}
         windows.append({"span": list(window.span), "parameters": window.parameters, "lifts": lifts})
-    dims = {}
-    for name, (axes, array) in case.input_variables().items():
-        weights[f"case/{name}"], dims[name] = np.asarray(array), list(axes)
+    weights |= case_arrays(case)
     content = {
         "architecture": pinn.architecture.to_json(), "unknown": list(pinn.unknown), "exact": pinn.exact,
         "resolution": pinn.resolution, "case": case.to_attrs(), "training": pinn.record, "windows": windows,
     }  # fmt: skip
     folder = _saved.made(directory)
     _saved.write_parts(folder, NAME, content, {"weights": weights})
-    lines = "".join(json.dumps(_finite(r)) + "\n" for r in pinn.history).encode()
-    replace_bytes(folder / "metrics.jsonl", lines)
+    replace_bytes(folder / "metrics.jsonl", lines_of(pinn.history))
+
+
+def case_arrays(case: Case) -> dict[str, np.ndarray]:
+    """The inputs of a case."""
+    return {f"case/{name}": np.asarray(array) for name, (_, array) in case.input_variables().items()}
+
+
+def lines_of(history: Sequence[Mapping[str, Any]]) -> bytes:
+    """Records of training, a line each."""
+    return "".join(json.dumps(_finite(r)) + "\n" for r in history).encode()
 
 
 def _finite(record: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in record.items() if not (isinstance(v, float) and v != v)}
 
 
-def _leaves(head: str, tree: Any) -> dict[str, np.ndarray]:
+def leaves_of(head: str, tree: Any) -> dict[str, np.ndarray]:
     """The arrays of a tree by number."""
     return {f"{head}/{k}": np.asarray(a) for k, a in enumerate(jax.tree.leaves(eqx.filter(tree, _numbers)))}
 
@@ -80,7 +87,7 @@ def _numbers(leaf: Any) -> bool:
     return eqx.is_array(leaf) or isinstance(leaf, np.ndarray | np.generic)
 
 
-def _filled(head: str, tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+def filled(head: str, tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     """A tree with the arrays that `_leaves` took."""
     numbers, rest = eqx.partition(tree, _numbers)
     leaves, structure = jax.tree.flatten(numbers)
@@ -133,11 +140,11 @@ def windows_of(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], arch
                 several.append(Given(function, int(row["axis"]), int(row["end"])))
             lifts.append(Lift(tuple(several)))
         low, span, scales = (arrays[f"{head}/{n}"] for n in ("low", "span", "scales"))
-        fields = Ansatz(_filled(f"{head}/network", network, arrays), tuple(lifts), low, span, scales, steady)
+        fields = Ansatz(filled(f"{head}/network", network, arrays), tuple(lifts), low, span, scales, steady)
         inputs = dict(given)
         for name in sorted(unknown & {s.name for s in case.problem.inputs}):
             frame = input_network(case, name, architecture, key)
-            inputs[name] = _filled(f"{head}/input_{name}", frame, arrays)
+            inputs[name] = filled(f"{head}/input_{name}", frame, arrays)
         a, b = window["span"]
         found.append(((float(a), float(b)), fields, {n: float(v) for n, v in window["parameters"].items()}, inputs))
     return found

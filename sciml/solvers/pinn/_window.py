@@ -14,7 +14,7 @@ from sciml.problem import Case
 from sciml.solvers._promotion import standard
 from sciml.solvers.pinn._conditions import Ansatz, lifts_of
 from sciml.solvers.pinn._residuals import Pointwise
-from sciml.solvers.pinn._terms import Interior, Mean, Observations, Start, Term, Terms
+from sciml.solvers.pinn._terms import Mean, Observations, Start, Term, Terms
 from sciml.solvers.pinn._unknowns import Unknown, values
 from sciml.solvers.pinn.recipe import PINNRecipe
 
@@ -26,22 +26,19 @@ class Window:
     """What is trained between two times.
 
     Args:
-        start: functions of space with which fields begin, and `given`, which has their values at points.
+        terms: what is to vanish, by kind of points.
+        frame: the fields without their network: `frame.with_network(network)` are the fields.
         inputs: functions of a point; those in `trained` are networks.
-        exact: whether conditions are satisfied by construction where they can be.
+        observed: (N, D + 1) points of the term "observations".
     """
 
     def __init__(
-        self, case: Case, terms: Terms, network: Any, recipe: PINNRecipe, span: tuple[float, float], start: Mapping,
-        given: Any, unknowns: Mapping[str, Unknown], inputs: Mapping[str, Any], trained: Sequence[str], exact: bool,
-        observations: tuple[np.ndarray, dict[str, np.ndarray]] | None,
+        self, case: Case, terms: Mapping[str, Term], frame: Any, network: Any, recipe: PINNRecipe,
+        span: tuple[float, float], unknowns: Mapping[str, Unknown], inputs: Mapping[str, Any], trained: Sequence[str],
+        observed: np.ndarray | None = None,
     ):  # fmt: skip
-        self.case, self.terms_of, self.recipe, self.span = case, terms, recipe, span
-        self.unknowns = dict(unknowns)
-        lifts, self.exact = lifts_of(case, terms, span, start, exact)
-        low, high = np.array([*case.geometry.extents, span], float).T
-        scales = np.array([case.scales.fields.get(n, 1.0) for n in terms.names])
-        self.frame = Ansatz(None, lifts, low, high - low, scales, case.problem.steady)
+        self.case, self.recipe, self.span, self.frame = case, recipe, span, frame
+        self.unknowns, self.terms, self.observed = dict(unknowns), dict(terms), observed
         self.network = network.partition()[1]
         self.fixed_inputs = {n: f for n, f in inputs.items() if n not in trained}
         parts = {n: eqx.partition(inputs[n], eqx.is_inexact_array) for n in trained}
@@ -51,20 +48,6 @@ class Window:
             "unknown": {n: jnp.asarray(u.start) for n, u in unknowns.items()},
             "inputs": {n: part[0] for n, part in parts.items()},
         }
-        self.terms: dict[str, Term] = {"interior": terms.interior}
-        for kind, side in terms.sides.items():
-            left = side.without(self.exact.get(kind, set()), terms.rows)
-            if left is not None:
-                self.terms[kind] = left
-        begun = [n for n in terms.rates if n not in self.exact.get("initial", ())]
-        if begun:
-            self.terms["initial"] = Start(case, given, begun)
-        mean = terms.mean()
-        if mean is not None:
-            self.terms["mean"] = mean
-        if observations is not None:
-            self.observed = observations[0]
-            self.terms["observations"] = Observations(case, observations[1])
         self.rows = [row for name in sorted(self.terms) for row in self.terms[name].rows]
         self.balance = np.ones(len(self.rows))
         self.residuals = Pointwise({name: self._function(term) for name, term in self.terms.items()})
@@ -74,11 +57,9 @@ class Window:
 
     # -- functions of what is trained ---------------------------------------------------------------------------
 
-    def assembled(self, params: Any) -> tuple[Ansatz, dict[str, Any], dict[str, Any]]:
+    def assembled(self, params: Any) -> tuple[Any, dict[str, Any], dict[str, Any]]:
         """Fields, parameters and inputs."""
-        network = eqx.combine(params["network"], self.network)
-        frame = self.frame
-        fields = Ansatz(network, frame.lifts, frame.low, frame.span, frame.scales, frame.steady)
+        fields = self.frame.with_network(eqx.combine(params["network"], self.network))
         theta = {**self.case.parameters, **values(self.unknowns, params["unknown"])}
         trained = {n: eqx.combine(part, self.input_frames[n]) for n, part in params["inputs"].items()}
         return fields, theta, {**self.fixed_inputs, **trained}
@@ -110,7 +91,7 @@ class Window:
         """Fresh points of all kinds."""
         r, geometry, found = self.recipe, self.case.geometry, {}
         for name, term in self.terms.items():
-            if isinstance(term, Interior):
+            if name == "interior":
                 found[name] = r.sampling.inside(geometry, self.span, r.points, random)
             elif isinstance(term, Start):
                 found[name] = r.sampling.inside(geometry, self.span, r.initial_points, random)
@@ -122,6 +103,7 @@ class Window:
                 found[name] = np.repeat(places[None], several, axis=0)
                 found[name][:, :, -1] = times[:, None]
             elif isinstance(term, Observations):
+                assert self.observed is not None
                 found[name] = self.observed
             else:
                 found[name] = r.sampling.on(geometry.boundaries[name], self.span, r.boundary_points, random)
@@ -205,3 +187,35 @@ class Window:
             sizes = np.asarray(self._sizes(params, block), np.float64)
         chosen = how.choose(sizes, r.points, random)
         return {**blocks, "interior": self.block("interior", trial[chosen])}
+
+
+def window_of(
+    case: Case, terms: Terms, network: Any, recipe: PINNRecipe, span: tuple[float, float], start: Mapping, given: Any,
+    unknowns: Mapping[str, Unknown], inputs: Mapping[str, Any], trained: Sequence[str], exact: bool,
+    observations: tuple[np.ndarray, dict[str, np.ndarray]] | None,
+) -> Window:  # fmt: skip
+    """The window of a network for fields in space and time.
+
+    Args:
+        start: functions of space with which fields begin, and `given`, which has their values at points.
+        exact: whether conditions are satisfied by construction where they can be.
+    """
+    lifts, done = lifts_of(case, terms, span, start, exact)
+    low, high = np.array([*case.geometry.extents, span], float).T
+    scales = np.array([case.scales.fields.get(n, 1.0) for n in terms.names])
+    found: dict[str, Term] = {"interior": terms.interior}
+    for kind, side in terms.sides.items():
+        left = side.without(done.get(kind, set()), terms.rows)
+        if left is not None:
+            found[kind] = left
+    begun = [n for n in terms.rates if n not in done.get("initial", ())]
+    if begun:
+        found["initial"] = Start(case, given, begun)
+    mean = terms.mean()
+    if mean is not None:
+        found["mean"] = mean
+    if observations is not None:
+        found["observations"] = Observations(case, observations[1])
+    frame = Ansatz(None, lifts, low, high - low, scales, case.problem.steady)
+    places = None if observations is None else observations[0]
+    return Window(case, found, frame, network, recipe, span, unknowns, inputs, trained, places)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,21 +11,21 @@ import jax
 import numpy as np
 
 from sciml import registry
-from sciml.errors import InputError, positive
+from sciml.errors import InputError
 from sciml.problem import Case, Problem
-from sciml.solver import TrainableSolver, check_times
+from sciml.solver import check_times
 from sciml.solvers._promotion import standard
 from sciml.solvers.pinn import _files
 from sciml.solvers.pinn._conditions import Ansatz
+from sciml.solvers.pinn._equation_solver import EquationSolver, at_points
 from sciml.solvers.pinn._inputs import given_inputs
 from sciml.solvers.pinn._observed import observed
 from sciml.solvers.pinn._terms import Terms
 from sciml.solvers.pinn._training import Handed, Run, evaluated, train
 from sciml.solvers.pinn._unknowns import Unknown, check, input_network
-from sciml.solvers.pinn._window import Window
+from sciml.solvers.pinn._window import window_of
 from sciml.solvers.pinn.networks import Architecture
 from sciml.solvers.pinn.recipe import PINNRecipe
-from sciml.support import Grid, Points, Support
 
 if TYPE_CHECKING:
     import xarray
@@ -50,7 +49,7 @@ class Solved:
 
 
 @registry.solvers.register("pinn")
-class PINN(TrainableSolver):
+class PINN(EquationSolver):
     """A network q(x, t) whose weights minimise what is left of the equations, conditions and observations of a case.
 
         Σ_i λ_i ½ mean (r_i / scale_i)²
@@ -81,9 +80,7 @@ class PINN(TrainableSolver):
         exact: bool = True,
         resolution: int = 128,
     ):
-        self.architecture = Architecture() if architecture is None else architecture
-        if not isinstance(self.architecture, Architecture):
-            raise InputError(f"{self.name}: architecture is {architecture!r:.60}, expected an Architecture")
+        super().__init__(architecture, resolution)
         if isinstance(unknown, str) or not all(isinstance(n, str) for n in unknown):
             raise InputError(
                 f"{self.name}: unknown is {unknown!r:.60}, expected names of parameters, as in ('viscosity',)"
@@ -91,35 +88,6 @@ class PINN(TrainableSolver):
         if not isinstance(exact, bool):
             raise InputError(f"{self.name}: exact is {exact!r}, expected True or False")
         self.unknown, self.exact = tuple(unknown), exact
-        self.resolution = positive("resolution", resolution, 2)
-        self.case: Case | None = None
-        self.recipe: PINNRecipe | None = None
-        self.windows: list[Solved] = []
-        self.record: dict[str, Any] = {}
-        #: one record a step: step, phase, window, loss; now and then losses and weights by row, and what was found
-        self.history: list[dict[str, Any]] = []
-
-    # -- what it is ---------------------------------------------------------------------------------------------
-
-    @property
-    def fitted(self) -> bool:
-        return bool(self.windows)
-
-    @property
-    def problem(self) -> Problem | None:
-        return None if self.case is None else self.case.problem
-
-    @property
-    def training(self) -> dict[str, Any]:
-        return self.record
-
-    @property
-    def metrics(self) -> list[dict[str, Any]]:
-        return self.history
-
-    @property
-    def weights(self) -> int:
-        return sum(int(np.size(leaf)) for w in self.windows for leaf in jax.tree.leaves(w.fields.network))
 
     @property
     def found(self) -> dict[str, Any]:
@@ -139,17 +107,8 @@ class PINN(TrainableSolver):
 
         return at
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        found: dict[str, Any] = {
-            "architecture": self.architecture.to_json(), "unknown": list(self.unknown), "exact": self.exact,
-            "resolution": self.resolution,
-        }  # fmt: skip
-        return found | ({} if self.recipe is None else {"recipe": self.recipe.to_json()})
-
-    @property
-    def _double(self) -> bool:
-        return self.recipe is None or self.recipe.precision == "float64"
+    def _options(self) -> dict[str, Any]:
+        return {**super()._options(), "unknown": list(self.unknown), "exact": self.exact}
 
     def supports(self, problem: Problem) -> bool:
         return bool(problem.balances()) and problem.dimensions in (1, 2, 3)
@@ -175,35 +134,12 @@ class PINN(TrainableSolver):
                 begins, an unknown that is in no equation.
             TrainingError: a loss that is not finite.
         """
-        from sciml.training.recipe import Running
 
-        case = _one(self.name, data)
-        self.require(case)
-        recipe = _recipe_for(self.name, case, recipe)
-        running = Running() if running is None else running
-        callbacks = list(running.callbacks)
-        if running.progress:
-            from sciml.training.progress import ProgressDisplay
-
-            callbacks.append(ProgressDisplay(self.name))
-        began = time.perf_counter()
-        run = Run(recipe, callbacks)
-        with jax.enable_x64(recipe.precision == "float64"):
+        def prepare(case: Case, recipe: PINNRecipe) -> Any:
             parts = self._prepared(case, recipe, observations)
-            # what fails on the way leaves the windows that are done
-            self.case, self.recipe, self.windows, self.history = case, recipe, [], run.records
-            run.tell("on_start")
-            try:
-                self._train(case, recipe, run, *parts)
-            finally:
-                run.tell("on_end")
-        self.record = {
-            "recipe": recipe.to_json(), "seconds": time.perf_counter() - began, "steps": run.step,
-            "stopped": run.stopped, "loss": run.records[-1]["loss"] if run.records else float("nan"),
-        }  # fmt: skip
-        if running.folder is not None:
-            self.save(running.folder)
-        return self
+            return lambda run: self._train(case, recipe, run, *parts)
+
+        return self._fit(data, recipe, running, prepare)
 
     def _prepared(self, case: Case, recipe: PINNRecipe, observations: Any) -> tuple[Any, ...]:
         """Terms, unknowns, inputs, which of them are trained, observations."""
@@ -243,7 +179,7 @@ class PINN(TrainableSolver):
         for k in range(recipe.windows):
             span = (float(ends[k]), float(ends[k + 1]))
             here = _within(seen, span, k == 0 or steady)
-            window = Window(
+            window = window_of(
                 case, terms, network, recipe, span, start, given, unknowns, inputs, trained, self.exact, here
             )  # fmt: skip
             # what was learned of one window is where the next one begins
@@ -260,68 +196,8 @@ class PINN(TrainableSolver):
 
     # -- answers ------------------------------------------------------------------------------------------------
 
-    def require(self, case: Case) -> None:
-        super().require(case)
-
-    def _known(self, case: Case, times: np.ndarray | None) -> None:
-        if not self.windows:
-            raise InputError(f"{self.name}: has solved no case yet; call fit first")
-        if case != self.case:
-            raise InputError(
-                f"{self.name}: was trained on {self.case!r} alone, and cannot answer for {case!r}; fit it anew"
-            )
-        last = self.windows[-1].span[1]
-        if times is not None and times[-1] > last * (1 + 1e-9):
-            raise InputError(
-                f"times: {self.name} was trained until {last:g}, expected no later time, got {times[-1]:g}"
-            )
-
-    def grid(self, case: Case) -> Support:
-        """Where a case is answered: on the support that it comes with, else on a grid over its domain."""
-        if case.support is not None:
-            return case.support
-        size = np.array([b - a for a, b in case.geometry.extents])
-        shape = tuple(max(round(float(n)), 2) for n in (self.resolution * size / size.max())[::-1])
-        return Grid.uniform(case.geometry, shape, masked=True)
-
-    def _solve(self, case: Case, times: np.ndarray | None) -> xarray.Dataset:
-        return self._answer(case, times, self.grid(case))
-
-    def _at(self, case: Case, times: np.ndarray | None, points: np.ndarray) -> xarray.Dataset:
-        return self._answer(case, times, Points(points))
-
-    def portions(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[tuple[int, ...]]:
-        for case, asked in zip(cases, times, strict=True):
-            self._known(case, asked)
-        return super().portions(cases, times)
-
-    def _answer(self, case: Case, times: np.ndarray | None, support: Support) -> xarray.Dataset:
-        from sciml.data import solution
-
-        self._known(case, times)
-        values = self._frames(times, support, lambda w: w.fields)
-        names = [f.name for f in case.problem.fields]
-        fields = {n: values[..., k] if times is not None else values[0, ..., k] for k, n in enumerate(names)}
-        return solution(case, times, fields, support, solver=self.name, settings=self.settings)
-
-    @standard
-    def _frames(self, times: np.ndarray | None, support: Support, function: Any) -> np.ndarray:
-        """(T, *shape, F) values of functions of a point, by the window that a time belongs to."""
-        places = support.points().reshape(-1, support.dimensions)
-        asked = np.zeros(1) if times is None else times
-        owner = np.searchsorted([w.span[1] * (1 - 1e-12) for w in self.windows[:-1]], asked)
-        frames: list[Any] = [None] * len(asked)
-        with jax.enable_x64(self._double):
-            for k in np.unique(owner):
-                here = np.flatnonzero(owner == k)
-                f = function(self.windows[int(k)])
-                points = np.concatenate([
-                    np.tile(places, (len(here), 1)), np.repeat(asked[here], len(places))[:, None]
-                ], axis=1)  # fmt: skip
-                table = evaluated(f, points)
-                for i, frame in zip(here, table.reshape(len(here), *support.shape, -1), strict=True):
-                    frames[i] = frame
-        return np.stack(frames).astype(np.float64)
+    def _values(self, window: Solved, times: np.ndarray, places: np.ndarray) -> np.ndarray:
+        return at_points(window.fields, times, places)
 
     def residual_map(self, times: Any = None) -> xarray.Dataset:
         """What is left of every equation, over the size of its largest term, on the grid of answers.
@@ -339,8 +215,11 @@ class PINN(TrainableSolver):
         interior = Terms(self.case, start=False).interior
         support = self.grid(self.case)
 
-        def of(window: Solved) -> Any:
-            return lambda z: jnp.asarray(interior.scaled(window.fields, {"z": z}, window.parameters, window.inputs))
+        def of(window: Solved, times: np.ndarray, places: np.ndarray) -> np.ndarray:
+            def left(z: Any) -> Any:
+                return jnp.asarray(interior.scaled(window.fields, {"z": z}, window.parameters, window.inputs))
+
+            return at_points(left, times, places)
 
         values = self._frames(asked, support, of)
         dims = support.dims if asked is None else ("time", *support.dims)
@@ -384,29 +263,6 @@ class PINN(TrainableSolver):
                 found.windows = [Solved(*row) for row in rows]
         found.history = _files.history_of(directory)
         return found
-
-
-def _one(name: str, data: Any) -> Case:
-    """The case of an argument that is one, or a list of one."""
-    if isinstance(data, Case):
-        return data
-    if isinstance(data, list | tuple) and len(data) == 1 and isinstance(data[0], Case):
-        return data[0]
-    raise InputError(f"{name}: fit solves one case, got {type(data).__name__}; expected one such as Burgers().case()")
-
-
-def _recipe_for(name: str, case: Case, recipe: PINNRecipe | None) -> PINNRecipe:
-    if recipe is None:
-        recipe = PINNRecipe()
-    if not isinstance(recipe, PINNRecipe):
-        raise InputError(f"{name}: recipe is a {type(recipe).__name__}, expected a PINNRecipe")
-    if case.problem.steady and recipe.until is not None:
-        raise InputError(
-            f"{name}: {case.problem.name} is steady, expected a recipe without `until`, got {recipe.until:g}"
-        )
-    if not case.problem.steady and recipe.until is None:
-        raise InputError(f"{name}: {case.problem.name} changes in time, expected PINNRecipe(until=...), the last time")
-    return recipe
 
 
 def _within(seen: Any, span: tuple[float, float], first: bool) -> Any:

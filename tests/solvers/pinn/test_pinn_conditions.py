@@ -8,7 +8,7 @@ import pytest
 import sciml
 from sciml.solvers.pinn import Architecture, ByResidual, GradientNorms, PINNRecipe, RandomPoints, SobolPoints
 from sciml.solvers.pinn._terms import Terms
-from sciml.solvers.pinn._window import Window
+from sciml.solvers.pinn._window import window_of
 
 RANDOM = np.random.default_rng(1)
 
@@ -27,14 +27,14 @@ def window(case, until=0.7, exact=True, **recipe):
     start = {} if terms.beginning is None else terms.beginning.functions
     how = PINNRecipe(until=None if steady else until, **{"points": 64, "boundary_points": 16, **recipe})
     span = (0.0, 1.0 if steady else until)
-    return Window(case, terms, network, how, span, start, terms.beginning, {}, {}, (), exact, None)
+    return window_of(case, terms, network, how, span, start, terms.beginning, {}, {}, (), exact, None)
 
 
 def violated(case, w):
     """The greatest scaled residual of every condition at random weights."""
     fields, theta, _ = w.assembled(w.first)
     random, found = np.random.default_rng(2), {}
-    for term in w.terms_of.each()[1:]:
+    for term in Terms(case).each()[1:]:
         points = SobolPoints().inside(case.geometry, w.span, 32, random)
         if term.name in case.geometry.boundaries:
             points = SobolPoints().on(case.geometry.boundaries[term.name], w.span, 32, random)
