@@ -64,7 +64,7 @@ def transport(problem: Problem) -> Transport:
 
     Raises:
         InputError: more than one field or balance, more than one dimension, a steady problem, or a storage other than
-            the field times a number.
+            the field times a number, further derivatives in time.
     """
     name = problem.name
     balances = list(problem.balances().values())
@@ -79,6 +79,11 @@ def transport(problem: Problem) -> Transport:
     storage = slope(row, rate)
     if not isinstance(storage, Constant) or storage == ZERO:
         raise InputError(f"lagrangian PINN: {name} stores more than a number times {field}")
+    mixed = [e for e in leaves(row) if isinstance(e, Derivative) and e.alpha[-1] and e != rate]
+    if mixed:
+        raise InputError(
+            f"lagrangian PINN: {name} holds {mixed[0].alpha} derivatives, expected ∂t {field} alone in time"
+        )
     row = row / storage
 
     def still(leaf: Expression) -> Expression:

@@ -50,6 +50,18 @@ def test_the_transport_of_known_equations():
     assert value(law.speed) * 0.5 + value(law.rest) == pytest.approx(-(0.5**2) - 3.0 * -2.0 + 3.0)
 
 
+def test_other_derivatives_in_time_are_refused():
+    class Dispersive(Burgers):
+        """∂t (u − ν ∂xx u) + ∂x u²/2 = 0 holds ∂t ∂xx u."""
+
+        def equations(self, q, d, theta, x):
+            stored = q.u - theta.viscosity * d.div(d.grad(q.u))
+            return {"momentum": Balance(storage=stored, flux=d.vector(q.u**2 / 2))}
+
+    with pytest.raises(InputError, match=r"\(2, 1\) derivatives, expected ∂t u alone in time"):
+        transport(Dispersive())
+
+
 def test_derivatives_along_x_by_labels():
     """w(ξ) = sin X(ξ): derivatives along x are those of the sine, however labels are stretched."""
 
