@@ -10,6 +10,7 @@ method linearises exactly, and what a learned basis or a collocation point is pu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,11 +21,14 @@ from sciml.errors import InputError, suggest
 from sciml.expressions import (
     ZERO,
     Balance,
+    Choice,
     Constant,
     Coordinate,
     Expression,
     Field,
+    Function,
     Input,
+    Operation,
     Parameter,
     Partial,
     Rate,
@@ -278,3 +282,40 @@ def tangent(e: Expression, fields: Sequence[str], dimensions: int) -> dict[tuple
             if c != ZERO:
                 found[name, k] = c
     return found
+
+
+def magnitude(e: Expression, leaf: Callable[[Expression], float], together: Callable[[float, float], float]) -> float:
+    """How large an expression is where its parts have given sizes: products and powers are taken of sizes, the terms of
+    a sum never cancel. Bounded functions count as 1.
+
+    Args:
+        leaf: the size of a leaf or of a `Partial`, at least 0.
+        together: that of two terms: `max`, or their sum.
+    """
+
+    def of(node: Expression) -> float:
+        match node:
+            case Constant(value):
+                return abs(value)
+            case Operation("add" | "subtract", a, b):
+                return together(of(a), of(b))
+            case Operation("minimum" | "maximum", a, b) | Choice(_, a, b):
+                return max(of(a), of(b))
+            case Operation("multiply", a, b):
+                return of(a) * of(b)
+            case Operation("divide", a, b):
+                return of(a) / (of(b) or 1.0)
+            case Operation(_, a, b):  # a power
+                base, exponent = of(a), b.value if isinstance(b, Constant) else of(b)
+                return base**exponent if base else 0.0
+            case Function("abs", a):
+                return of(a)
+            case Function("sqrt", a):
+                return of(a) ** 0.5
+            case Function("exp", a):
+                return math.exp(min(of(a), 50.0))
+            case Function():
+                return 1.0
+        return leaf(node)
+
+    return of(e)

@@ -8,7 +8,7 @@ from _made import triangles
 from sciml import data
 from sciml.errors import InputError
 from sciml.problems import DataProblem
-from sciml.solvers import DynamicModes, Persistence, load
+from sciml.solvers import DynamicModes, load
 
 FAMILY = DataProblem("swing", ["a", "b"], ["phase"], 2)
 SHAPES = (lambda x, y: np.sin(3 * x), lambda x, y: x * y, lambda x, y: np.cos(2 * y - x))
@@ -87,4 +87,3 @@ def test_what_it_cannot_be_fitted_to():
         DynamicModes().fit(made(2, swinging, length=2), split=None)
     with pytest.raises(InputError, match="the training frames do not differ"):
         DynamicModes().fit(made(2, lambda t, phase: (0 * t,)), split=None)
-    assert Persistence().fit(made(2, swinging), split=None).fitted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +20,9 @@ from sciml.training.parts import Part
 class Decay(Part, family="decay"):
     """What multiplies the learning rate at each step."""
 
+    @abstractmethod
     def factors(self, steps: int) -> np.ndarray:
         """The factors of all steps."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from sciml import calculus
 from sciml.boundary import Series
 from sciml.calculus import Derivative, expanded, strong
 from sciml.derivatives.jax import backend
 from sciml.errors import InputError
 from sciml.expressions import (
-    Choice,
-    Constant,
     Coordinate,
     Expression,
     Field,
-    Function,
     Input,
-    Operation,
     Parameter,
     Time,
     evaluate,
@@ -185,33 +182,14 @@ def magnitude(case: Case, e: Expression) -> float:
     and times. 1 where that is nothing."""
     scales, d = case.scales, case.problem.dimensions
 
-    def of(node: Expression) -> float:
+    def leaf(node: Expression) -> float:
         match node:
-            case Constant(value):
-                return abs(value)
             case Parameter(name):
                 return abs(case.parameters[name])
             case Coordinate(axis):
                 return max(map(abs, case.geometry.extents[axis]))
             case Time():
                 return scales.time
-            case Operation("add" | "subtract" | "minimum" | "maximum", a, b):
-                return max(of(a), of(b))
-            case Operation("multiply", a, b):
-                return of(a) * of(b)
-            case Operation("divide", a, b):
-                return of(a) / (of(b) or 1.0)
-            case Operation("power", a, b):
-                below, above = of(a), b.value if isinstance(b, Constant) else of(b)
-                return below**above if below else 0.0
-            case Choice(_, a, b):
-                return max(of(a), of(b))
-            case Function("sqrt", a):
-                return of(a) ** 0.5
-            case Function("abs", a):
-                return of(a)
-            case Function():
-                return 1.0
         found = base(node, d)
         assert found is not None, node
         field, alpha = found
@@ -219,7 +197,7 @@ def magnitude(case: Case, e: Expression) -> float:
         return size / scales.length ** sum(alpha[:-1]) / scales.time ** alpha[-1]
 
     with np.errstate(all="ignore"):
-        found = float(of(e))
+        found = float(calculus.magnitude(e, leaf, max))
     return found if np.isfinite(found) and found > 0 else 1.0
 
 

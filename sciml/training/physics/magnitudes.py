@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
-from typing import Any
 
-from sciml.expressions import (
-    Balance,
-    Choice,
-    Constant,
-    Coordinate,
-    Expression,
-    Field,
-    Function,
-    Input,
-    Operation,
-    Parameter,
-    Partial,
-    Time,
-)
+from sciml.calculus import magnitude
+from sciml.expressions import Balance, Coordinate, Expression, Field, Input, Parameter, Partial, Time
 from sciml.problem import Case
 
 
@@ -42,37 +30,20 @@ def magnitudes(balance: Balance, case: Case, inputs: Mapping[str, float]) -> lis
 def _size(e: Expression, case: Case, inputs: Mapping[str, float]) -> float:
     scales = case.scales
 
-    def of(a: Any) -> float:
-        return _size(a, case, inputs)
+    def leaf(node: Expression) -> float:
+        match node:
+            case Parameter(name):
+                return abs(case.parameters[name])
+            case Field(name):
+                return scales.fields.get(name, 1.0)
+            case Input(name):
+                return inputs.get(name, 1.0)
+            case Coordinate():
+                return scales.length
+            case Time():
+                return scales.time
+            case Partial(argument, _):
+                return _size(argument, case, inputs) / scales.length
+        raise TypeError(f"unknown leaf {node!r}")
 
-    match e:
-        case Constant(value):
-            return abs(value)
-        case Parameter(name):
-            return abs(case.parameters[name])
-        case Field(name):
-            return scales.fields.get(name, 1.0)
-        case Input(name):
-            return inputs.get(name, 1.0)
-        case Coordinate():
-            return scales.length
-        case Time():
-            return scales.time
-        case Partial(argument, _):
-            return of(argument) / scales.length
-        case Operation("add" | "subtract", a, b):
-            return of(a) + of(b)
-        case Operation("multiply", a, b):
-            return of(a) * of(b)
-        case Operation("divide", a, b):
-            return of(a) / max(of(b), 1e-300)
-        case Operation("minimum" | "maximum", a, b) | Choice(_, a, b):
-            return max(of(a), of(b))
-        case Operation(_, a, b):
-            exponent = b.value if isinstance(b, Constant) else case.parameters.get(getattr(b, "name", ""), 1.0)
-            return of(a) ** exponent
-        case Function("abs" | "sqrt", a):
-            return of(a) if e.name == "abs" else of(a) ** 0.5
-        case Function("exp", a):
-            return 2.718281828459045 ** min(of(a), 50.0)
-    return 1.0  # sines, tanh, signs
+    return magnitude(e, leaf, operator.add)
