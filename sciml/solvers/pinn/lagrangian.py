@@ -169,10 +169,16 @@ class LagrangianPINN(EquationSolver):
     # -- answers ------------------------------------------------------------------------------------------------
 
     def _values(self, window: Carried, times: np.ndarray, places: np.ndarray) -> np.ndarray:
-        flow, found = window.fields, []
+        flow, found, crossed = window.fields, [], []
         for time in times.tolist():
-            label, wanted = labels(flow.place, float(flow.low[0]), float(flow.span[0]), time, places[:, 0])
+            label, wanted, apart = labels(flow.place, float(flow.low[0]), float(flow.span[0]), time, places[:, 0])
             found.append(_state_at(flow, label, wanted, time))
+            crossed += [] if apart else [time]
+        if crossed:
+            warnings.warn(
+                f"{self.name}: characteristics have crossed by time {min(crossed):g}: states from there on are not to "
+                "be relied on; more windows of time may help", stacklevel=2,
+            )  # fmt: skip
         return np.stack(found)[..., None]
 
     # -- files --------------------------------------------------------------------------------------------------
@@ -225,8 +231,9 @@ class LagrangianPINN(EquationSolver):
         return found
 
 
-def labels(place: Any, low: float, period: float, time: float, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The labels (N,) near those whose X is x (N,) at a time, and these places, a whole number of periods on.
+def labels(place: Any, low: float, period: float, time: float, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+    """The labels (N,) near those whose X is x (N,) at a time, these places, a whole number of periods on, and whether
+    no characteristics cross at that time.
 
     Args:
         place: X, a function of (ξ, t) that goes on by a period where ξ does.
@@ -234,14 +241,10 @@ def labels(place: Any, low: float, period: float, time: float, x: np.ndarray) ->
     line = low + period * np.arange(LABELS) / LABELS
     at = at_points(place, np.array([time]), line[:, None])[0]
     whole = np.append(at, at[0] + period)
-    if np.diff(whole).min() <= 0:
-        warnings.warn(
-            f"lagrangian PINN: characteristics cross at time {time:g}: the state there is not to be relied on; more "
-            "windows of time may help", stacklevel=6,
-        )  # fmt: skip
-        whole = np.maximum.accumulate(whole)
+    apart = bool(np.diff(whole).min() > 0)
+    whole = np.maximum.accumulate(whole)
     wanted = whole[0] + (x - whole[0]) % period
-    return np.interp(wanted, whole, np.append(line, low + period)), wanted
+    return np.interp(wanted, whole, np.append(line, low + period)), wanted, apart
 
 
 def _state_at(flow: Flow, label: np.ndarray, place: np.ndarray, time: float) -> np.ndarray:

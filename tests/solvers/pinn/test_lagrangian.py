@@ -1,6 +1,7 @@
 """Networks for characteristics: the transport of a balance, derivatives along x by labels, fast convection, diffusion
 that is diffusion in space."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +14,7 @@ from sciml.problems import Advection, Burgers, LidDrivenCavity, Poisson
 from sciml.solvers import LagrangianPINN, load
 from sciml.solvers.pinn import Adam, Architecture, LevenbergMarquardt, PINNRecipe
 from sciml.solvers.pinn._transport import Along, along_x, derivatives, transport
-from sciml.solvers.pinn.lagrangian import labels
+from sciml.solvers.pinn.lagrangian import Carried, labels
 from sciml.training import Running
 
 QUIET = Running(progress=False)
@@ -156,12 +157,22 @@ def test_labels_are_found_and_crossing_characteristics_are_told():
         return lambda z: z[0] + bend * jnp.sin(z[0]) + 7.0 * z[1]
 
     x = np.linspace(0, 6, 7)
-    label, wanted = labels(place(0.5), 0.0, 2 * np.pi, 0.4, x)
+    label, wanted, apart = labels(place(0.5), 0.0, 2 * np.pi, 0.4, x)
     np.testing.assert_allclose(label + 0.5 * np.sin(label) + 2.8, wanted, atol=1e-6)
     turns = (wanted - x) / (2 * np.pi)
     np.testing.assert_allclose(turns, np.rint(turns), atol=1e-12)
-    with pytest.warns(UserWarning, match=r"characteristics cross at time 0\.4"):
-        labels(place(1.5), 0.0, 2 * np.pi, 0.4, x)
+    assert apart and not labels(place(1.5), 0.0, 2 * np.pi, 0.4, x)[2]
+
+
+def test_crossing_is_told_once(fast):
+    """A displacement blown up until it folds."""
+    _, network = fast
+    flow = network.windows[0].fields
+    last = flow.network.displacement.out
+    rough = eqx.tree_at(lambda f: f.network.displacement.out.weight, flow, 1e3 * (1 + jnp.abs(last.weight)))
+    with pytest.warns(UserWarning, match=r"characteristics have crossed by time 0\.3") as seen:
+        network._values(Carried((0.0, 1.0), rough), np.array([0.3, 0.6, 0.9]), X[:, None])
+    assert len(seen) == 1
 
 
 def test_errors(fast):
