@@ -15,10 +15,8 @@ from benchmarks._cfdbench_figures import one_core
 from benchmarks._ledger import Ledger, source
 from benchmarks._operators_sets import SETS
 from benchmarks._runs import recipe, records
-from sciml import data, evaluate, load
-from sciml.solvers import DynamicModes
+from sciml import evaluate, load
 from sciml.training.checkpoint import replace_bytes
-from sciml.training.samples import open_data, table
 
 Rows = dict[str, dict[str, Any]]
 STEPS = 99  # of a rollout at most
@@ -128,27 +126,3 @@ def rows(ledger: Ledger, name: str, found: Rows) -> None:
             training_memory_gigabytes=None if r["memory"] is None else r["memory"] / 1e9, **(r["recipe"] or {}),
         )  # fmt: skip
         ledger.row(**{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in columns.items()})
-
-
-def steps_told(ledger: Ledger, name: str, path: Path) -> None:
-    """How much of the step to the next frame linear dynamics get right from one, two and three frames, on validation
-    cases: whether a frame tells what comes next."""
-    held = table(open_data(path)[0], "validation", None)
-    assert held.times is not None
-    dataset = open_data(path)[0]
-    for history in (1, 2, 3):
-        model = DynamicModes(history).fit(path)
-        missed = moved = 0.0
-        for i in range(len(held.cases)):
-            case, truth = data.case(dataset, int(held.number[i]))
-            for k in range(history - 1, len(held.times[i]) - 1):
-                answer = model.resume(
-                    case, truth.isel(time=slice(k + 1 - history, k + 1)), held.times[i][k + 1 : k + 2]
-                )
-                for group in SETS[name].groups:
-                    for f in group:
-                        now, then = truth[f].values[k].astype(float), truth[f].values[k + 1].astype(float)
-                        missed += float(((answer[f].values[0] - then) ** 2).sum())
-                        moved += float(((then - now) ** 2).sum())
-        ledger.row(section="steps", set=name, title=SETS[name].title, frames=history, modes=model.settings["rank"],
-                   error_of_a_step=math.sqrt(missed / moved))  # fmt: skip

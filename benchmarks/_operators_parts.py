@@ -8,7 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks import _operators_attention, _operators_elements, _operators_intervals, _operators_meshes
+from benchmarks import (
+    _operators_attention,
+    _operators_elements,
+    _operators_intervals,
+    _operators_meshes,
+    _operators_steps,
+)
 from benchmarks._ledger import Ledger
 from benchmarks._operators_rows import TRIALS
 from sciml import data, registry
@@ -106,6 +112,7 @@ def padding(ledger: Ledger, work: Any) -> None:
 
 PARTS = {
     "identities": identities,
+    "steps": _operators_steps.measure,
     "padding": padding,
     "attention": _operators_attention.measure,
     "elements": _operators_elements.measure,

@@ -4,8 +4,9 @@
         [--irregular FOLDER]
 
 Parts: `identities` (padded against unpadded), `attention` (cost from 1k to 256k points, linear against explicit),
-`elements` (orders of the finite elements), `table` (every operator on every set), `padding` (of batches), `meshes` (the
-same model on finer and coarser meshes), `intervals` (coverage of calibrated error bars).
+`elements` (orders of the finite elements), `table` (every operator on every set), `steps` (what a frame tells of the
+next one), `padding` (of batches), `meshes` (the same model on finer and coarser meshes), `intervals` (coverage of
+calibrated error bars).
 
 The table. Others' sets are read from `--irregular` (rows of these are left out where it is not there), two more are
 made by this package's finite elements. Each row tries three times, for a short while, how many samples and points a
@@ -20,7 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ import xarray as xr
 from benchmarks import _operators_checks, _operators_figures, _operators_parts, _operators_pictures
 from benchmarks._ledger import HERE, RESULTS, WORK, Ledger
 from benchmarks._operators_rows import TRIALS, Entry, Trial, rows_of
-from benchmarks._operators_sets import SETS
+from benchmarks._operators_sets import SETS, Set
 from benchmarks._runs import Runs, digest
 from sciml import data
 from sciml.cli._plan import Plan
@@ -46,18 +47,20 @@ from sciml.solvers import (
 )
 
 DOCS = HERE.parent / "docs"
-PARTS = ("identities", "attention", "elements", "table", "padding", "meshes", "intervals")
+PARTS = ("identities", "attention", "elements", "table", "steps", "padding", "meshes", "intervals")
 MINUTES = 2.4  # of training a row, on one core
 TUNING = 0.15  # of the minutes of a row, for each trial
 BEST = 3  # rows of each set that further seeds are for
-FLOORS: Mapping[str, Any] = {
-    "mean field": MeanField,
-    "persistence": Persistence,
-    "dynamic modes": DynamicModes,  # of as many frames as the set says
-    "nearest case": NearestCase,
-    "linear regression": LinearRegression,
-    "POD regression": PODRegression,
-    "interpolation": ParameterInterpolation,
+#: row -> what makes it for a set, None where it is no row of that
+FLOORS: Mapping[str, Callable[[Set], Any]] = {
+    "mean field": lambda kind: MeanField(),
+    "persistence": lambda kind: Persistence(),
+    "dynamic modes": lambda kind: DynamicModes(kind.history),
+    "nearest case": lambda kind: NearestCase(),
+    "linear regression": lambda kind: LinearRegression(),
+    "POD regression": lambda kind: PODRegression(),
+    "POD regression, linear in load": lambda kind: PODRegression(kind.linear_in) if kind.linear_in else None,
+    "interpolation": lambda kind: ParameterInterpolation(),
 }
 
 
@@ -94,12 +97,12 @@ class Work:
         as well, where it is not to be compared on them (`joined`)."""
         found, known = {}, data.open(path)
         known = _joined(known) if joined else known
-        makers = dict(FLOORS) | {"dynamic modes": lambda: DynamicModes(SETS[name].history)}
-        if SETS[name].linear_in:
-            makers["POD regression, linear in load"] = lambda: PODRegression(SETS[name].linear_in)
-        for row, kind in makers.items():
+        for row, make in FLOORS.items():
+            solver = make(SETS[name])
+            if solver is None:
+                continue
             try:
-                found[row] = kind().fit(known)
+                found[row] = solver.fit(known)
             except InputError as error:
                 print(f"{name}: {row}: left out: {error}", flush=True)
         return found
@@ -135,8 +138,6 @@ def table(given: argparse.Namespace) -> None:
         _operators_figures.rows(ledger, name, found)
         for row in sorted(set(chosen) - set(runs)):
             ledger.row(section="comparison", set=name, title=SETS[name].title, row=row, kind="diverged")
-        if not SETS[name].steady:
-            _operators_figures.steps_told(ledger, name, path)
         _operators_checks.check(ledger, name, found)
         ledger.write(dry=not _standard(given))
         folder = DOCS if _standard(given) else work.folder
