@@ -133,6 +133,7 @@ solvers = Registry(
         "nearest_case": "sciml.solvers.regression",
         "linear_regression": "sciml.solvers.regression",
         "pod_regression": "sciml.solvers.regression",
+        "dynamic_modes": "sciml.solvers.dynamic_modes",
         "persistence": "sciml.solvers.baselines",
         "mean_field": "sciml.solvers.baselines",
         "parameter_interpolation": "sciml.solvers.interpolation",
