@@ -33,7 +33,7 @@ def check(ledger: Ledger, name: str, found: Rows) -> None:
     note = f"{chosen}, chosen among all rows by its error on validation cases"
     if least != chosen:
         note += f"; least on the test {least} {figure(least):.3g}"
-    if learned == chosen:
+    if found[chosen]["kind"] != "untrained":
         floors = sorted((n for n in found if found[n]["kind"] == "untrained"), key=figure)
         note += f"; without training {', '.join(f'{n} {figure(n):.3g}' for n in floors[:2])}"
     else:
@@ -41,6 +41,8 @@ def check(ledger: Ledger, name: str, found: Rows) -> None:
     if name == "graetz":
         note += "; the nodes of the file do not move: they are the same in all cases, up to rounding"
     row = found[chosen]
+    if row["kind"] == "ensemble":
+        note += f"; single networks {figure(chosen.rsplit(',', 1)[0]):.3g}"
     if row["runs"] > 1:
         spread = extremes([v / over for v in row["each_run"]], f"{row['runs']} seeds, {SETS[name].title}")
     else:

@@ -16,6 +16,7 @@ from benchmarks._ledger import Ledger, source
 from benchmarks._operators_sets import SETS
 from benchmarks._runs import recipe, records
 from sciml import evaluate, load
+from sciml.solvers import Ensemble
 from sciml.training.checkpoint import replace_bytes
 
 Rows = dict[str, dict[str, Any]]
@@ -41,8 +42,10 @@ def figures(
         if kept["key"] == key:
             return kept["rows"]
     solvers: dict[str, Any] = {n: [load(p) for p in several] for n, several in runs.items()}
-    solvers |= {n: [solver] for n, solver in tested.items()}
-    choice = {n: solvers[n] for n in runs} | {n: [alone[n]] for n in tested}
+    several = {together(n, len(s)): [Ensemble(s)] for n, s in solvers.items() if len(s) > 1}
+    learned = {**solvers, **several}
+    solvers = learned | {n: [solver] for n, solver in tested.items()}
+    choice = learned | {n: [alone[n]] for n in tested}
     how: dict[str, Any] = {"steps": STEPS, "starts": ("0",), "baselines": False, "examples": 0, "progress": True}
     with one_core():
         made = evaluate(solvers, path, **how)
@@ -53,11 +56,22 @@ def figures(
     for entry in made.summary["rows"]:
         row = entry["name"]
         figure = _figures(made, entry, solvers.get(row), runs.get(row), groups)
-        figure["kind"] = "learned" if row in runs else "untrained"
+        if row in several:
+            figure["weights"] = sum(_weights(m) for m in several[row][0].members)
+        figure["kind"] = "ensemble" if row in several else "learned" if row in runs else "untrained"
         figure["validation"] = float(_of_cases(chosen, row, entry["runs"], groups).mean())
         found[row] = figure
     replace_bytes(place, json.dumps({"key": key, "rows": found}).encode())
     return found
+
+
+def together(row: str, count: int) -> str:
+    """The name of the row that is the mean of the answers of `count` trainings of another."""
+    return f"{row}, mean of {count}"
+
+
+def _weights(solver: Any) -> int:
+    return sum(p.numel() for p in solver.operator.parameters())
 
 
 def relative(square: np.ndarray, label: np.ndarray, groups: Sequence[Sequence[int]]) -> np.ndarray:
@@ -89,7 +103,7 @@ def _figures(made: Any, entry: dict[str, Any], solvers: Any, runs: list[Path] | 
         "median": float(np.median(of_cases.mean(0))), "worst": float(of_cases.max()),
         "first_step": float(first.mean()), "last_step": float(last.mean()), "steps_ahead": int(label.shape[1]),
         "milliseconds": 1e3 * entry["seconds_per_step"]["alone"],
-        "weights": None if runs is None else sum(p.numel() for p in solvers[0].operator.parameters()),
+        "weights": None if runs is None else _weights(solvers[0]),
         "steps": None if runs is None else float(np.mean([records(p)[-1]["step"] for p in runs])),
         "memory": None if runs is None else float(np.max([_memory(p) for p in runs])),
         "recipe": None if runs is None else recipe(runs[0]) | {"points": _points(runs[0])},

@@ -39,6 +39,7 @@ class Set:
         given: whether others have made it.
         history: frames that what goes from frame to frame is given: as many as tell the next one.
         linear_in: parameters in which its solutions are linear, and rows may be told so.
+        patience: by which the minutes of every row are multiplied.
     """
 
     make: Callable[[Path, Path | None, bool], None]
@@ -48,6 +49,7 @@ class Set:
     given: bool = True
     history: int = 1
     linear_in: tuple[str, ...] = ()
+    patience: float = 1.0
 
 
 def _parts(count: int, test: Any, every: int = 8) -> list[str]:
@@ -169,7 +171,7 @@ SETS = {
     "graetz": Set(graetz, "Graetz", (("T",),)),
     "back_step": Set(back_step, "back step, 20 cases", (("vx", "vy"), ("p",))),
     "unsteady_heat": Set(unsteady_heat, "unsteady heat", (("T",),), steady=False, history=2),
-    "afterburner": Set(afterburner, "afterburner", (("T",),), steady=False),
+    "afterburner": Set(afterburner, "afterburner", (("T",),), steady=False, patience=2.0),
     "heat_plate": Set(_own("heat_plate"), "heat in plates with holes", (("T",),), given=False),
     "elastic_plate": Set(_own("elastic_plate"), "plates with a hole under load", (("u", "v"),), given=False),
 }

@@ -7,18 +7,18 @@ from typing import Any
 from benchmarks import _physics_proof
 from benchmarks._ledger import Ledger
 from benchmarks._physics_cases import GIVEN, Given
+from benchmarks._physics_forward import BURGERS
 from benchmarks._physics_runs import Setting, Truth
-from sciml.solvers.pinn import Adam, Architecture, LevenbergMarquardt, PINNRecipe
+from sciml.solvers.pinn import Adam, Architecture, ByResidual, LevenbergMarquardt, PINNRecipe
 
 # -- settings ---------------------------------------------------------------------------------------------------
 
-UNSTEADY = Setting(
-    Architecture(width=30, depth=3),
-    lambda seed: PINNRecipe(until=1.0, phases=(Adam(1000), LevenbergMarquardt(300)), points=4000, seed=seed),
-)
+UNSTEADY = BURGERS["Levenberg-Marquardt"]
 STEADY = Setting(
-    Architecture(width=40, depth=4),
-    lambda seed: PINNRecipe(phases=(Adam(2000), LevenbergMarquardt(300)), points=4000, seed=seed),
+    Architecture(width=24, depth=3),
+    lambda seed: PINNRecipe(
+        phases=(Adam(1000), LevenbergMarquardt(200)), points=2500, resampling=ByResidual(every=20), seed=seed
+    ),
 )
 FLOW = {"velocity": ("u", "v"), "pressure": ("p",)}
 

@@ -19,47 +19,76 @@ from sciml.solvers import PseudoSpectral
 from sciml.solvers.pinn import (
     Adam,
     Architecture,
+    ByResidual,
     Factorised,
     Fourier,
+    Fresh,
     LevenbergMarquardt,
+    Minimiser,
     PINNRecipe,
+    RandomPoints,
+    Resampling,
     SelfScaledBroyden,
 )
 
 # -- settings ---------------------------------------------------------------------------------------------------
 
 SEEDS = 3
+FIRST_SEED = 1  # with seed 0 the settings below were found
+SMALL, LARGER = Architecture(width=20, depth=3), Architecture(width=24, depth=3)
+OFTEN, SELDOM = ByResidual(every=20), ByResidual(every=500)
+
+
+def recipe(*phases: Minimiser, points: int = 3000, resampling: Resampling | None = OFTEN, **more: Any) -> Any:
+    """Seed -> recipe, until time 1."""
+    return lambda seed: PINNRecipe(
+        until=1.0, phases=phases, points=points, resampling=resampling, seed=seed, **more
+    )  # fmt: skip
+
+
 BURGERS: Mapping[str, Setting] = {
-    "Adam, Levenberg-Marquardt": Setting(
-        Architecture(width=30, depth=3),
-        lambda seed: PINNRecipe(until=1.0, phases=(Adam(1000), LevenbergMarquardt(300)), points=4000, seed=seed),
-    ),
-    "Adam, self-scaled Broyden": Setting(
-        Architecture(width=30, depth=3),
-        lambda seed: PINNRecipe(until=1.0, phases=(Adam(1000), SelfScaledBroyden(5000)), points=4000, seed=seed),
-    ),
-    "Adam alone": Setting(
-        Architecture(width=30, depth=3),
-        lambda seed: PINNRecipe(until=1.0, phases=(Adam(20_000),), points=4000, seed=seed),
-    ),
+    "Levenberg-Marquardt": Setting(SMALL, recipe(Adam(500), LevenbergMarquardt(300))),
+    "Levenberg-Marquardt, larger": Setting(LARGER, recipe(Adam(500), LevenbergMarquardt(450), points=4000)),
+    "self-scaled Broyden": Setting(SMALL, recipe(Adam(500), SelfScaledBroyden(5000), resampling=SELDOM)),
+    "Adam alone": Setting(SMALL, recipe(Adam(20_000), resampling=SELDOM)),
 }
-ALLEN_CAHN = Setting(
-    Architecture(width=30, depth=4),
-    lambda seed: PINNRecipe(until=1.0, phases=(Adam(2000), LevenbergMarquardt(400)), points=5000, seed=seed),
-)
-ADVECTION = Setting(
-    Architecture(width=30, depth=3),
-    lambda seed: PINNRecipe(until=1.0, phases=(Adam(2000), LevenbergMarquardt(300)), points=5000, seed=seed),
+ACCURATE = "Levenberg-Marquardt, larger"  # the row that counts for the goals of accuracy
+ALLEN_CAHN = Setting(SMALL, recipe(Adam(500), LevenbergMarquardt(250)))
+#: windows of time for fast transport: the waves that pass in one are few
+ADVECTION: Callable[[float], Setting] = lambda speed: Setting(  # noqa: E731
+    SMALL, recipe(Adam(300), LevenbergMarquardt(60), points=2000, windows=round(speed / 10))
 )
 SPEEDS = (30.0, 50.0, 80.0)
-#: what is changed of the first setting of Burgers, one at a time
-CHANGES: Mapping[str, Callable[[Architecture], Architecture]] = {
-    "as it is": lambda a: a,
-    "gates": lambda a: replace(a, gates=True),
-    "Fourier features": lambda a: replace(a, features=Fourier()),
-    "factorised weights": lambda a: replace(a, weights=Factorised()),
-    "sine activation": lambda a: replace(a, activation="sin"),
-    "half the width": lambda a: replace(a, width=a.width // 2),
+
+
+def _recipe(setting: Setting, change: Callable[[PINNRecipe], PINNRecipe]) -> Setting:
+    return replace(setting, recipe=lambda seed: change(setting.recipe(seed)))
+
+
+#: what is changed of a setting of Burgers, one at a time
+NETWORKS: Mapping[str, Callable[[Setting], Setting]] = {
+    "gates": lambda s: replace(s, architecture=replace(s.architecture, gates=True)),
+    "Fourier features": lambda s: replace(s, architecture=replace(s.architecture, features=Fourier())),
+    "factorised weights": lambda s: replace(s, architecture=replace(s.architecture, weights=Factorised())),
+    "sine activation": lambda s: replace(s, architecture=replace(s.architecture, activation="sin")),
+}
+TRAINING: Mapping[str, Callable[[Setting], Setting]] = {
+    "half the width": lambda s: replace(s, architecture=replace(s.architecture, width=s.architecture.width // 2)),
+    "points that stay": lambda s: _recipe(s, lambda r: replace(r, resampling=None)),
+    "points drawn evenly, as often": lambda s: _recipe(s, lambda r: replace(r, resampling=Fresh(every=20))),
+    "random points for Sobol's": lambda s: _recipe(s, lambda r: replace(r, sampling=RandomPoints())),
+    "straight steps": lambda s: _recipe(
+        s, lambda r: replace(r, phases=(r.phases[0], replace(r.phases[1], accelerated=False)))
+    ),
+    "no Adam before": lambda s: _recipe(s, lambda r: replace(r, phases=r.phases[1:])),
+    "start as a penalty, balanced": lambda s: replace(s, options={"exact": False}),
+    "start as a penalty, weights equal": lambda s: _recipe(
+        replace(s, options={"exact": False}), lambda r: replace(r, balancing=None)
+    ),
+}
+CHANGES: Mapping[str, tuple[str, Mapping[str, Callable[[Setting], Setting]]]] = {
+    "Levenberg-Marquardt": ("Levenberg-Marquardt", {"as it is": lambda s: s, **NETWORKS, **TRAINING}),
+    "Adam alone": ("Adam alone", {"as it is": lambda s: s, **NETWORKS}),
 }
 CELLS = (1024, 2048)  # of the solver that stands beside
 THRESHOLDS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -105,7 +134,7 @@ def advection(speed: float) -> tuple[Case, Truth]:
 def measure_burgers(ledger: Ledger, work: Any) -> None:
     """Ours over seeds, DeepXDE's recipes, and seconds of one core to given errors."""
     case, truth = burgers()
-    seeds = range(work.seeds(SEEDS))
+    seeds = range(FIRST_SEED, FIRST_SEED + work.seeds(SEEDS))
     ledger.seeds(*seeds)
     ours = {
         row: [work.runs("burgers", case, work.setting(setting), truth, seed) for seed in seeds]
@@ -127,11 +156,11 @@ def measure_burgers(ledger: Ledger, work: Any) -> None:
             **_thresholds([curve]),
         )  # fmt: skip
     _classical(ledger, case, truth)
-    best = min(ours, key=lambda row: statistics.median(r["relative_l2"] for r in ours[row]))
-    errors = [r["relative_l2"] for r in ours[best]]
+    errors = [r["relative_l2"] for r in ours[ACCURATE]]
     spread = extremes(errors, f"{len(errors)} seeds")
     for goal in ("pinn_burgers_relative_l2", "pinn_burgers_relative_l2_far"):
-        ledger.check(goal, statistics.median(errors), best, spread=spread, note=f"{best}, against Cole-Hopf, float64")
+        note = f"{ACCURATE}, against Cole-Hopf, float64"
+        ledger.check(goal, statistics.median(errors), ACCURATE, spread=spread, note=note)
     if not peers:
         ledger.check("pinn_burgers_time_vs_deepxde", None, "DeepXDE was not there, see --deepxde")
         return
@@ -186,14 +215,14 @@ def measure_advection(ledger: Ledger, work: Any) -> None:
     for speed in SPEEDS:
         case, truth = advection(speed)
         goal = "pinn_advection_c80_relative_l2" if speed == 80 else None
-        _simple(ledger, work, "advection", f"advection, c = {speed:g}", case, truth, ADVECTION, goal)
+        _simple(ledger, work, "advection", f"advection, c = {speed:g}", case, truth, ADVECTION(speed), goal)
 
 
 def _simple(
     ledger: Ledger, work: Any, section: str, title: str, case: Case, truth: Truth, setting: Setting, goal: str | None
 ) -> None:
     """One case over seeds."""
-    seeds = range(work.seeds(SEEDS))
+    seeds = range(FIRST_SEED, FIRST_SEED + work.seeds(SEEDS))
     ledger.seeds(*seeds)
     runs = [work.runs(section, case, work.setting(setting), truth, seed) for seed in seeds]
     errors = [r["relative_l2"] for r in runs]
@@ -208,17 +237,13 @@ def _simple(
 def measure_ablation(ledger: Ledger, work: Any) -> None:
     """Burgers with one thing changed at a time."""
     case, truth = burgers()
-    base = next(iter(BURGERS.values()))
-    for row, change in CHANGES.items():
-        setting = work.setting(replace(base, architecture=change(base.architecture)))
-        run = work.runs("ablation", case, setting, truth, 0)
-        ledger.row(
-            section="ablation", changed=row, relative_l2=run["relative_l2"], seconds=run["seconds"],
-            weights=run["weights"], **_thresholds([run["curve"]]),
-        )  # fmt: skip
-    for row, setting in BURGERS.items():
-        run = work.runs("burgers", case, work.setting(setting), truth, 0)
-        ledger.row(
-            section="ablation", changed=f"minimisers: {row}", relative_l2=run["relative_l2"], seconds=run["seconds"],
-            weights=run["weights"], **_thresholds([run["curve"]]),
-        )  # fmt: skip
+    for minimiser, (base, changes) in CHANGES.items():
+        for row, change in changes.items():
+            # as it is, it is a run of the part `burgers`, and not trained again
+            name = "burgers" if row == "as it is" else "ablation"
+            run = work.runs(name, case, work.setting(change(BURGERS[base])), truth, FIRST_SEED)
+            ledger.row(
+                section="ablation", minimiser=minimiser, changed=row, relative_l2=run["relative_l2"],
+                seconds=run["seconds"], weights=run["weights"], **_thresholds([run["curve"]]),
+            )  # fmt: skip
+            ledger.seeds(FIRST_SEED)

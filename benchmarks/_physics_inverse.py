@@ -3,7 +3,8 @@
     ∂t u + λ u ∂x u = ν ∂xx u,   λ = 1, ν = 0.01/π
 
 10,000 values of the exact solution at random places and times, each with Gaussian noise of 1 % of their standard
-deviation. The network is told neither coefficient; where training begins is below.
+deviation. The network is told neither coefficient, but how u begins and that it is periodic; where training begins is
+below.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import numpy as np
 
 from benchmarks._ledger import Ledger, extremes
 from benchmarks._physics_cases import TwoCoefficients
-from benchmarks._physics_forward import burgers
+from benchmarks._physics_forward import SMALL, burgers, recipe
 from benchmarks._physics_runs import Setting
 from sciml import Case
-from sciml.solvers.pinn import Adam, Architecture, LevenbergMarquardt, PINNRecipe
+from sciml.solvers.pinn import Adam, LevenbergMarquardt
 
 # -- settings ---------------------------------------------------------------------------------------------------
 
@@ -27,9 +28,7 @@ VALUES = 10_000
 NOISE = 0.01
 FIRST: dict[str, Any] = {"convection": 2.0, "viscosity": 0.05 / np.pi}  # what training begins with
 SETTING = Setting(
-    Architecture(width=30, depth=3),
-    lambda seed: PINNRecipe(until=1.0, phases=(Adam(1000), LevenbergMarquardt(150)), points=4000, seed=seed),
-    {"unknown": ("convection", "viscosity")},
+    SMALL, recipe(Adam(500), LevenbergMarquardt(60), points=2000), {"unknown": ("convection", "viscosity")}
 )
 
 

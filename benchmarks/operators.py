@@ -86,7 +86,7 @@ class Work:
 
     def runs(self, name: str, path: Path) -> Runs[Entry, Trial]:
         def plan(entry: Entry, share: float, trial: Trial, seed: int) -> Plan:
-            return entry.plan(name, share * self.minutes, trial, seed)
+            return entry.plan(name, share * self.minutes * SETS[name].patience, trial, seed)
 
         dataset = data.open(path)
         content = digest(str(dataset["sha256"].values.tolist()), str(dataset["split"].values.tolist()))

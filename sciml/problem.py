@@ -516,7 +516,10 @@ def rebuild(attrs: Mapping[str, Any], options: Mapping[str, Any]) -> Problem:
             name, options = "data", json.loads(str(attrs["problem_json"]))
         except ValueError as error:
             raise InputError(f"problem: attribute 'problem_json' is not JSON ({error})") from None
-    family = registry.problems.get(name)
+    try:
+        family = registry.problems.get(name)
+    except InputError as error:
+        raise InputError(f"{error}; a problem of one's own needs @sciml.registry.problems.register({name!r})") from None
     try:
         return family(**options)
     except TypeError as error:
