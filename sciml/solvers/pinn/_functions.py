@@ -182,7 +182,7 @@ def trigonometric(values: np.ndarray, low: Sequence[float], high: Sequence[float
         sines.append(0.0 if edge else -factor * c.imag)
     if len(kept) > LARGEST:
         return None
-    pad = -len(kept) % PADDED if len(kept) > PADDED else 0
+    pad = -len(kept) % PADDED if len(kept) > 1 else 0  # many problems begin with a single wave
     waves = np.concatenate([np.array(kept, float).reshape(-1, d), np.zeros((pad, d))])
     return Trigonometric(
         waves, np.array(cosines + [0.0] * pad), np.array(sines + [0.0] * pad), np.array(low, float),

@@ -118,6 +118,7 @@ class Side(Term):
         self.parts, self.scales = parts, np.array(scales)
         self.evaluator = Evaluator(names, d, expressions)
         self.dimensions, self.case = d, case
+        self._parts: dict[tuple[str, ...], Side | None] = {}
 
     @property
     def inputs(self) -> set[str]:
@@ -143,7 +144,11 @@ class Side(Term):
     def without(self, exact: set[str], rows: Sequence[Row]) -> Side | None:
         """The conditions on fields that do not satisfy them anyway; None where none are left."""
         left = {n: c for n, c in zip(self.fields, self.conditions, strict=True) if n not in exact}
-        return Side(self.case, rows, self.boundary, left) if left else None
+        if tuple(left) == self.fields:
+            return self
+        if tuple(left) not in self._parts:  # the same object each time: programs are compiled for it
+            self._parts[tuple(left)] = Side(self.case, rows, self.boundary, left) if left else None
+        return self._parts[tuple(left)]
 
 
 class Around(Term):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from sciml.errors import InputError, suggest
@@ -37,6 +39,51 @@ def check(name: str, case: Case, terms: Terms, unknown: Sequence[str]) -> tuple[
                 f"{name}: unknown: {each!r} is in no equation of {case.problem.name}{suggest(each, known)}"
             )
     return tuple(n for n in unknown if n in parameters), tuple(n for n in unknown if n not in parameters)
+
+
+def refuse_elsewhere(name: str, case: Case, terms: Terms, unknown: Sequence[str], until: float | None) -> None:
+    """Unknown parameters that also enter the domain, a given value on its boundary or the beginning: there they keep
+    the first guess while the equations move on, and what is found is wrong.
+
+    Raises:
+        InputError: which parameter, and where.
+    """
+    specs = {s.name: s for s in case.problem.parameters}
+    for each in unknown:
+        other = _elsewhere(case, specs[each])
+        moved, where = Terms(other), ""
+        if other.geometry.extents != case.geometry.extents:
+            where = "the domain"
+        d, random = case.problem.dimensions, np.random.default_rng(0)
+        times = np.linspace(0.0, 1.0 if until is None else until, 64)
+        for side in terms.sides.values() if not where else ():
+            points = np.concatenate([side.boundary.sample(64, random), times[:, None]], axis=1)
+            if not _agree(side.columns(points), moved.sides[side.name].columns(points)):
+                where = f"what is given on {side.name!r}"
+                break
+        start, again = terms.start(), moved.start()
+        if not where and start is not None and again is not None:
+            box = np.array(case.geometry.extents, float)
+            points = np.concatenate([random.uniform(*box.T, (64, d)), np.zeros((64, 1))], axis=1)
+            where = "" if _agree(start.columns(points), again.columns(points)) else "how fields begin"
+        if where:
+            raise InputError(
+                f"{name}: unknown: {each!r} is in an equation, and in {where}, where it would keep its first guess; "
+                "expected a parameter of the equations alone"
+            )
+
+
+def _elsewhere(case: Case, spec: ParameterSpec) -> Case:
+    """The same case with a slightly different value of one parameter."""
+    value = case.parameters[spec.name]
+    step = 1e-3 * (abs(value) or 1.0)
+    step = -step if value + step > spec.maximum else step
+    return replace(case, parameters={**case.parameters, spec.name: value + step}, inputs=dict(case.inputs))
+
+
+def _agree(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
+    """To less than what a change of 1e-3 could make of a number, and more than rounding."""
+    return all(np.allclose(one[k], other[k], rtol=1e-9, atol=1e-12) for k in one)
 
 
 class Unknown(eqx.Module):
@@ -94,8 +141,6 @@ class FieldNetwork(eqx.Module):
 
 def input_network(case: Case, name: str, architecture: Architecture, key: Any) -> Any:
     """A fresh network for an unknown input; where the input is positive, its exponential."""
-    import numpy as np
-
     spec = next(s for s in case.problem.inputs if s.name == name)
     if spec.dims == ("time",):
         raise InputError(f"unknown: {name!r} is a series in time, expected an input over space")

@@ -18,8 +18,70 @@ from sciml.solvers.pinn._terms import Mean, Observations, Start, Term, Terms
 from sciml.solvers.pinn._unknowns import Unknown, values
 from sciml.solvers.pinn.recipe import PINNRecipe
 
+_NUMPY = (np.ndarray, np.generic)
 SOME = 512  # points of a kind, from which gradients are balanced
 MEANS = (8, 256)  # times, and points at each, of the mean of a field that floats
+
+
+class Assembly(eqx.Module):
+    """params -> fields, parameters of the equations and inputs. What differs from window to window is in arrays, so
+    that a program which is compiled for one serves all of them.
+
+    Args:
+        frame: the fields without their network: `frame.with_network(network)` are the fields.
+        network, trained: what of the networks of fields and unknown inputs is not trained.
+        given: the other inputs, functions of a point.
+    """
+
+    frame: Any
+    network: Any
+    given: dict[str, Any]
+    trained: dict[str, Any]
+    parameters: tuple[tuple[str, float], ...] = eqx.field(static=True)
+    unknowns: tuple[tuple[str, Unknown], ...] = eqx.field(static=True)
+
+    def __call__(self, params: Any) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+        fields = self.frame.with_network(eqx.combine(params["network"], self.network))
+        theta = {**dict(self.parameters), **values(dict(self.unknowns), params["unknown"])}
+        found = {n: eqx.combine(part, self.trained[n]) for n, part in params["inputs"].items()}
+        return fields, theta, {**self.given, **found}
+
+
+class Weighted(eqx.Module):
+    """(params, point) -> the rows of a term over their scales, times the weights of the point."""
+
+    term: Term = eqx.field(static=True)
+    assembly: Assembly
+
+    def __call__(self, params: Any, point: Any) -> Any:
+        return self.term.scaled(*_first(self.assembly(params), point)) * point["weight"]
+
+
+def _first(assembled: tuple[Any, ...], point: Any) -> tuple[Any, ...]:
+    fields, theta, inputs = assembled
+    return fields, point, theta, inputs
+
+
+def _losses(terms: tuple[Term, ...], assembly: Assembly, params: Any, blocks: tuple[Any, ...]) -> Any:
+    """½ mean r² of every row of the terms, over its scale and without weights."""
+    assembled = assembly(params)
+    found = []
+    for term, block in zip(terms, blocks, strict=True):
+        r = jax.vmap(lambda p, term=term: term.scaled(*_first(assembled, p)))(block)
+        found.append(0.5 * (r**2).mean(axis=0))
+    return jnp.concatenate(found)
+
+
+def _sizes(term: Term, assembly: Assembly, params: Any, block: Any) -> Any:
+    """‖r‖ at every point, weighted."""
+    assembled = assembly(params)
+    r = jax.vmap(lambda p: term.scaled(*_first(assembled, p)))(block)
+    return jnp.sqrt((r**2 * block["weight"] ** 2).sum(axis=1))
+
+
+losses_of = eqx.filter_jit(standard(_losses))
+slopes_of = eqx.filter_jit(standard(jax.jacrev(_losses, argnums=2)))
+sizes_of = eqx.filter_jit(standard(_sizes))
 
 
 class Window:
@@ -37,53 +99,24 @@ class Window:
         span: tuple[float, float], unknowns: Mapping[str, Unknown], inputs: Mapping[str, Any], trained: Sequence[str],
         observed: np.ndarray | None = None,
     ):  # fmt: skip
-        self.case, self.recipe, self.span, self.frame = case, recipe, span, frame
+        self.case, self.recipe, self.span = case, recipe, span
         self.unknowns, self.terms, self.observed = dict(unknowns), dict(terms), observed
-        self.network = network.partition()[1]
-        self.fixed_inputs = {n: f for n, f in inputs.items() if n not in trained}
         parts = {n: eqx.partition(inputs[n], eqx.is_inexact_array) for n in trained}
-        self.input_frames = {n: part[1] for n, part in parts.items()}
         self.first = {
             "network": network.partition()[0],
             "unknown": {n: jnp.asarray(u.start) for n, u in unknowns.items()},
             "inputs": {n: part[0] for n, part in parts.items()},
         }
+        self.assembled = Assembly(
+            frame, network.partition()[1], {n: f for n, f in inputs.items() if n not in trained},
+            {n: part[1] for n, part in parts.items()}, tuple(sorted(case.parameters.items())),
+            tuple(sorted(unknowns.items())),
+        )  # fmt: skip
+        #: the same, with all that a program is not compiled for as arrays of JAX
+        self.traced = jax.tree.map(lambda a: jnp.asarray(a) if isinstance(a, _NUMPY) else a, self.assembled)
         self.rows = [row for name in sorted(self.terms) for row in self.terms[name].rows]
         self.balance = np.ones(len(self.rows))
-        self.residuals = Pointwise({name: self._function(term) for name, term in self.terms.items()})
-        self._losses = eqx.filter_jit(standard(self.losses))
-        self._slopes = eqx.filter_jit(standard(jax.jacrev(self.losses)))
-        self._sizes = eqx.filter_jit(standard(self._size))
-
-    # -- functions of what is trained ---------------------------------------------------------------------------
-
-    def assembled(self, params: Any) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-        """Fields, parameters and inputs."""
-        fields = self.frame.with_network(eqx.combine(params["network"], self.network))
-        theta = {**self.case.parameters, **values(self.unknowns, params["unknown"])}
-        trained = {n: eqx.combine(part, self.input_frames[n]) for n, part in params["inputs"].items()}
-        return fields, theta, {**self.fixed_inputs, **trained}
-
-    def _function(self, term: Term) -> Any:
-        def at(params: Any, point: Any) -> Any:
-            return term.scaled(self.assembled(params)[0], point, *self.assembled(params)[1:]) * point["weight"]
-
-        return at
-
-    def losses(self, params: Any, blocks: Mapping[str, Any]) -> Any:
-        """½ mean r² of every row, over its scale and without weights, in the order of `rows`."""
-        fields, theta, inputs = self.assembled(params)
-        found = []
-        for name in sorted(self.terms):
-            term, block = self.terms[name], blocks[name]
-            r = jax.vmap(lambda p, term=term: term.scaled(fields, p, theta, inputs))(block)
-            found.append(0.5 * (r**2).mean(axis=0))
-        return jnp.concatenate(found)
-
-    def _size(self, params: Any, block: Any) -> Any:
-        fields, theta, inputs = self.assembled(params)
-        r = jax.vmap(lambda p: self.terms["interior"].scaled(fields, p, theta, inputs))(block)
-        return jnp.sqrt((r**2 * block["weight"] ** 2).sum(axis=1))
+        self.residuals = Pointwise({name: Weighted(term, self.traced) for name, term in self.terms.items()})
 
     # -- points -------------------------------------------------------------------------------------------------
 
@@ -146,12 +179,17 @@ class Window:
 
     def loss_of_rows(self, params: Any, blocks: Mapping[str, Any]) -> np.ndarray:
         """`losses` as numbers."""
-        return np.asarray(self._losses(params, dict(blocks)), np.float64)
+        return np.asarray(losses_of(*self._of(params, blocks)), np.float64)
+
+    def _of(self, params: Any, blocks: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Arguments of `losses_of` and `slopes_of`."""
+        names = sorted(self.terms)
+        return tuple(self.terms[n] for n in names), self.traced, params, tuple(blocks[n] for n in names)
 
     def gradient_norms(self, params: Any, blocks: Mapping[str, Any]) -> np.ndarray:
         """‖∇ ½ mean r²‖ of every row, over its scale and without weights."""
         some = {n: jax.tree.map(lambda a: a[:SOME], dict(b)) for n, b in blocks.items()}
-        slopes = jax.tree.leaves(self._slopes(params, some))
+        slopes = jax.tree.leaves(slopes_of(*self._of(params, some)))
         square = sum((np.asarray(s, np.float64) ** 2).reshape(len(self.rows), -1).sum(axis=1) for s in slopes)
         return np.sqrt(square)
 
@@ -169,7 +207,7 @@ class Window:
             **blocks["interior"],
             "weight": jnp.ones((len(blocks["interior"]["z"]), len(self.terms["interior"].rows))),
         }
-        square = np.asarray(self._sizes(params, plain)) ** 2 / 2
+        square = np.asarray(sizes_of(self.terms["interior"], self.traced, params, plain)) ** 2 / 2
         chunk = self._chunk(np.asarray(plain["z"]))
         losses = [square[chunk == k].mean() if (chunk == k).any() else 0.0 for k in range(self.recipe.causal.chunks)]
         return self.recipe.causal.weights(np.array(losses))
@@ -184,7 +222,7 @@ class Window:
         if how.looks:
             weight = np.sqrt(self.balance[[self.rows.index(n) for n in self.terms["interior"].rows]])
             block["weight"] = jnp.asarray(np.tile(weight, (len(trial), 1)), block["z"].dtype)
-            sizes = np.asarray(self._sizes(params, block), np.float64)
+            sizes = np.asarray(sizes_of(self.terms["interior"], self.traced, params, block), np.float64)
         chosen = how.choose(sizes, r.points, random)
         return {**blocks, "interior": self.block("interior", trial[chosen])}
 

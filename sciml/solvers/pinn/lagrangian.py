@@ -155,7 +155,7 @@ class LagrangianPINN(EquationSolver):
         for k in range(recipe.windows):
             span = (float(ends[k]), float(ends[k + 1]))
             low, high = np.array([box, span], float).T
-            frame = Flow(None, start, low, high - low, term.speed * (span[1] - span[0]), scale)
+            frame = Flow(None, start, low, high - low, np.asarray(term.speed * (span[1] - span[0])), scale)
             window = Window(case, {"interior": term}, frame, pair, recipe, span, {}, inputs, ())
             params = train(run, window, k, window.first if params is None else params, random)
             self.windows.append(Carried(span, window.assembled(params)[0]))

@@ -22,7 +22,7 @@ from sciml.solvers.pinn._inputs import given_inputs
 from sciml.solvers.pinn._observed import observed
 from sciml.solvers.pinn._terms import Terms
 from sciml.solvers.pinn._training import Handed, Run, evaluated, train
-from sciml.solvers.pinn._unknowns import Unknown, check, input_network
+from sciml.solvers.pinn._unknowns import Unknown, check, input_network, refuse_elsewhere
 from sciml.solvers.pinn._window import window_of
 from sciml.solvers.pinn.networks import Architecture
 from sciml.solvers.pinn.recipe import PINNRecipe
@@ -153,6 +153,7 @@ class PINN(EquationSolver):
             if not within.any():
                 raise InputError(f"observations: all of them are later than until = {recipe.until:g}")
             seen = seen[0][within], {n: v[within] for n, v in seen[1].items()}
+        refuse_elsewhere(self.name, case, terms, parameters, recipe.until)
         specs = {s.name: s for s in case.problem.parameters}
         unknowns = {n: Unknown.of(self.name, specs[n], case.parameters[n]) for n in parameters}
         needed = {n for term in terms.each() for n in term.inputs}

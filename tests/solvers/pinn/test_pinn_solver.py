@@ -178,6 +178,30 @@ def test_one_clear_line(build, message):
         pinn.fit(case, PINNRecipe(until=1.0), observations=seen or None, running=QUIET)
 
 
+def test_an_unknown_that_enters_more_than_equations_is_refused():
+    """It would keep its first guess where it is not trained."""
+
+    class Beginning(Wave):
+        def initial_state(self, case, grid):
+            return {"q": (1 + case.damping) * np.sin(np.pi * grid.points()[..., 0])}
+
+    class Given(Wave):
+        def geometry(self, case):
+            return Box((0.0,), (2.0,))
+
+        def boundary_conditions(self, case):
+            return {"x_min": {"q": Dirichlet(sciml.InTime(lambda t: np.exp(-case.damping * t)))}}
+
+    class Domain(Wave):
+        def geometry(self, case):
+            return Box((0.0,), (1.5 + case.damping,), (True,))
+
+    seen = {"points": np.zeros((3, 2)), "q": np.zeros(3)}
+    for problem, where in ((Beginning, "how fields begin"), (Given, "given on 'x_min'"), (Domain, "the domain")):
+        with pytest.raises(InputError, match=f"'damping' is in an equation, and in .*{where}"):
+            PINN(unknown=("damping",)).fit(problem().case(), PINNRecipe(until=1.0), observations=seen, running=QUIET)
+
+
 def test_what_a_problem_leaves_out():
     class NoCondition(Wave):
         def geometry(self, case):
