@@ -69,3 +69,17 @@ def test_pages_on_own_data_run_in_order(tmp_path, monkeypatch):
         exec(compile(source, "own_data.md", "exec"), scope)
     assert scope["model"].training["steps"] > 0 and (tmp_path / "plume.html").stat().st_size > 100_000
     assert np.isfinite(scope["answer"]["T"].values).all()
+
+
+def test_pages_on_physics_run_in_order(tmp_path, monkeypatch):
+    """As printed, one after the other, but for the number of steps."""
+    monkeypatch.chdir(tmp_path)
+    scope: dict = {}
+    for source in blocks("docs/physics.md"):
+        for long, short in (("Adam(500), LevenbergMarquardt(60)", "Adam(100), LevenbergMarquardt(20)"),):
+            source = source.replace(long, short)
+        exec(compile(source, "physics.md", "exec"), scope)
+    registry.problems._classes.pop("reactor", None)
+    assert (tmp_path / "reactor.png").stat().st_size > 10_000
+    assert abs(scope["gap"]).max() < 0.1  # hardly trained
+    assert abs(scope["pinn"].found["viscosity"] - 0.05) < 0.002

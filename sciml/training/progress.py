@@ -61,8 +61,10 @@ class ProgressDisplay(Callback):
         began, first = run.first
         pace = (run.step - first) / max(time.monotonic() - began, 1e-9)
         if self._bars is None:
-            left = f", {(run.total - run.step) / pace:.0f} s left" if pace else ""
-            text = f"{run.name}: step {run.step}/{run.total}, loss {loss}, validation {validation}{left}"
+            # the first step compiles, and says nothing about the others
+            left = f", {(run.total - run.step) / pace:.0f} s left" if pace and run.step - first > 1 else ""
+            known = "" if math.isnan(run.validation) else f", validation {validation}"
+            text = f"{run.name}: step {run.step}/{run.total}, loss {loss}{known}{left}"
             print(text, file=sys.stderr, flush=True)
             return
         now: dict[str, Any] = {"completed": run.step, "total": run.total}

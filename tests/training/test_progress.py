@@ -32,7 +32,7 @@ def run(display):
 def test_lines_where_there_is_no_terminal(capsys):
     run(ProgressDisplay("training X", seconds=0.0))
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "training X: step 2/4, loss –, validation –"
+    assert lines[0] == "training X: step 2/4, loss –"
     assert lines[-1] == "training X: step 4/4, loss 4.750e-01, validation 1.250e-01, 0 s left"
     run(ProgressDisplay("training X"))  # over before 15 seconds have gone by
     assert capsys.readouterr().err == ""
