@@ -23,6 +23,7 @@ from sciml import (
     FieldSpec,
     Flux,
     InSpace,
+    Neumann,
     ParameterSpec,
     PDEProblem,
     Samples,
@@ -149,7 +150,7 @@ class Step(SteadyFlow):
         inflow = InSpace(lambda points: 4 * points[:, 1] * (1 - points[:, 1]))
         found: dict[str, Any] = {b: _still() for b in case.geometry.boundaries}
         found["x_min"] = {"u": Dirichlet(inflow), "v": Dirichlet(0.0)}
-        found["x_max"] = {"v": Dirichlet(0.0), "p": Dirichlet(self.outlet)}
+        found["x_max"] = {"u": Neumann(0.0), "v": Dirichlet(0.0), "p": Dirichlet(self.outlet)}
         return found
 
 

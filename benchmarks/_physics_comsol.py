@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks import _physics_proof
 from benchmarks._ledger import Ledger
 from benchmarks._physics_cases import GIVEN, Given
-from benchmarks._physics_forward import BURGERS
+from benchmarks._physics_forward import BURGERS, FIRST_SEED
 from benchmarks._physics_runs import Setting, Truth
 from sciml.solvers.pinn import Adam, Architecture, ByResidual, LevenbergMarquardt, PINNRecipe
 
@@ -34,8 +34,8 @@ def measure(ledger: Ledger, work: Any) -> None:
         groups = FLOW if "p" in given.fields else None
         truth = Truth(given.points, given.fields, given.times, given.free)
         setting = work.setting(UNSTEADY if given.times is not None else STEADY)
-        run = work.runs(f"comsol {name}", given.case, setting, truth, 0, groups)
-        ledger.seeds(0)
+        run = work.runs(f"comsol {name}", given.case, setting, truth, FIRST_SEED, groups)
+        ledger.seeds(FIRST_SEED)
         errors = run["errors"]
         ledger.row(
             section="comsol", case=given.title, velocity_error=errors.get("velocity", errors.get("u")),

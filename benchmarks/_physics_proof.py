@@ -18,7 +18,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from benchmarks._physics_cases import GIVEN, Given
-from sciml import Case, Flux
+from sciml import Case, Flux, Neumann
 from sciml.calculus import Derivative, expanded, strong
 from sciml.derivatives.numpy import backend
 from sciml.expressions import Coordinate, Expression, Field, Parameter, evaluate
@@ -66,7 +66,7 @@ def value(e: Expression, case: Case, fields: list[str], at: np.ndarray, found: M
 
 def conditions(given: Given) -> dict[str, float]:
     """Largest deviation of the file from each condition, over the scale of the field; of a force from that of pressure,
-    its mean."""
+    and of a slope from that over the size of the domain, their mean."""
     case, fields = given.case, list(given.fields)
     values = np.stack([given.fields[n] for n in fields], axis=1)
     momentum = case.problem.balances()["momentum"].components()  # type: ignore[attr-defined]
@@ -90,6 +90,11 @@ def conditions(given: Given) -> dict[str, float]:
                 through = [value(expanded(f, 2), case, fields, at, near) for f in row]
                 gap = np.abs(sum(normal[:, k] * t for k, t in enumerate(through)) - target).mean()
                 scale = case.scales.fields["p"]
+            elif isinstance(law, Neumann):
+                near = derivatives(given.points, values, at)
+                slopes = np.stack([near[1, 0][:, fields.index(field)], near[0, 1][:, fields.index(field)]], axis=1)
+                gap = np.abs(np.sum(boundary.normal(at) * slopes, axis=1) - target).mean()
+                scale = case.scales.fields[field] / case.scales.length
             else:
                 gap = np.abs(values[on][inner][:, fields.index(field)] - target).max()
                 scale = case.scales.fields[field]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -88,7 +89,10 @@ class Runs:
         def train() -> dict[str, Any]:
             return _train(case, setting, recipe, truth, every, observations, solver)
 
-        settings = {"architecture": repr(setting.architecture), "recipe": repr(recipe), "seed": seed,
+        told = [truth.points, *truth.fields.values(), *(() if observations is None else observations.values())]
+        told += [] if truth.times is None else [truth.times]
+        settings = {"data": hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in told)).hexdigest()[:16],
+                    "architecture": repr(setting.architecture), "recipe": repr(recipe), "seed": seed,
                     "options": repr(dict(setting.options)), "solver": solver.__name__}  # fmt: skip
         return self.kept(train, name=name, case=case.to_attrs()["case_json"], **settings)
 
@@ -96,7 +100,8 @@ class Runs:
 class Watch(Callback):
     """The error on the way; what finding it costs does not count.
 
-    It asks for `run.fields()`, the function (x, y, .., t) -> (F,) as it is at this step.
+    It asks for `run.fields()`, the function (x, y, .., t) -> (F,) as it is at this step; where that is no function of
+    the place (characteristics), there is no curve.
     """
 
     def __init__(self, case: Case, truth: Truth, groups: Mapping[str, Sequence[str]]):
@@ -114,6 +119,8 @@ class Watch(Callback):
     def on_step(self, run: Any, record: Mapping[str, Any]) -> None:
         seconds = self.seconds()
         if "losses" not in record or seconds < self.next:  # the last step of a call has them
+            return
+        if not callable(run.fields()):
             return
         before = time.process_time()
         values = np.asarray(_values(run.fields(), self.z.reshape(-1, self.z.shape[-1])))
@@ -146,7 +153,7 @@ def _train(
         "errors": errors, "relative_l2": max(errors.values()), "seconds": seconds,
         "curve": [*watch.curve, (seconds, max(errors.values()))],
         "weights": network.weights, "steps": max((int(r["step"]) for r in network.metrics), default=0),
-        "found": {k: float(v) for k, v in network.found.items()},
+        "found": {k: float(v) for k, v in network.found.items()} if setting.options.get("unknown") else {},
     }  # fmt: skip
 
 

@@ -15,7 +15,8 @@ from sciml.errors import InputError, positive
 from sciml.problem import Case, Problem
 from sciml.solver import TrainableSolver
 from sciml.solvers._promotion import standard
-from sciml.solvers.pinn._training import Run, evaluated
+from sciml.solvers.pinn._functions import evaluated
+from sciml.solvers.pinn._training import Run
 from sciml.solvers.pinn.networks import Architecture
 from sciml.solvers.pinn.recipe import PINNRecipe
 from sciml.support import Grid, Points, Support

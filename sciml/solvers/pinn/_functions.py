@@ -234,3 +234,11 @@ def restored(settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     kind: Any = KINDS[settings["kind"]]
     given: dict[str, Any] = {k: tuple(v) for k, v in settings.items() if k != "kind"}
     return kind(**given, **arrays)
+
+
+def evaluated(function: Callable[[Any], Any], points: np.ndarray, chunk: int = 32768) -> np.ndarray:
+    """A function of a point at many."""
+    many = jax.jit(jax.vmap(function))
+    dtype = jnp.result_type(float)
+    parts = [np.asarray(many(jnp.asarray(points[k : k + chunk], dtype))) for k in range(0, len(points), chunk)]
+    return np.concatenate(parts)

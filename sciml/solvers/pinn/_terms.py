@@ -117,6 +117,8 @@ class Side(Term):
             scales.append(scale)
         self.parts, self.scales = parts, np.array(scales)
         self.evaluator = Evaluator(names, d, expressions)
+        #: fields that count here themselves, not by their slopes alone
+        self.anchors = {n for n, alphas in needed(expressions, d)[0].items() if (0,) * (d + 1) in alphas}
         self.dimensions, self.case = d, case
         self._parts: dict[tuple[str, ...], Side | None] = {}
 
@@ -330,11 +332,7 @@ class Terms:
         """Whether a field is only known up to a constant (in space)."""
         if name in self.rates or any(not any(a[:-1]) for a in held[name]):
             return False
-        for side in self.sides.values():
-            for field, condition in zip(side.fields, side.conditions, strict=True):
-                if field == name and condition.law is not None and condition.law[0] != 0:
-                    return False
-        return True
+        return all(name not in side.anchors for side in self.sides.values())
 
     def start(self) -> Start | None:
         return None if self.beginning is None else Start(self.case, self.beginning, self.rates)

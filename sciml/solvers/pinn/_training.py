@@ -13,7 +13,7 @@ import numpy as np
 from sciml.errors import TrainingError
 from sciml.problem import Case
 from sciml.solvers.pinn._adam import Adam
-from sciml.solvers.pinn._functions import Trigonometric, nodes, spline, through
+from sciml.solvers.pinn._functions import Trigonometric, evaluated, nodes, spline, through
 from sciml.solvers.pinn._unknowns import values
 from sciml.solvers.pinn._window import Window
 from sciml.solvers.pinn.minimisers import Minimiser
@@ -164,11 +164,3 @@ class Handed:
         """Values at points (N, D)."""
         padded = np.concatenate([points, np.zeros((len(points), 1))], axis=1)
         return evaluated(self.functions[name], padded)
-
-
-def evaluated(function: Callable[[Any], Any], points: np.ndarray, chunk: int = 32768) -> np.ndarray:
-    """A function of a point at many."""
-    many = jax.jit(jax.vmap(function))
-    dtype = jnp.result_type(float)
-    parts = [np.asarray(many(jnp.asarray(points[k : k + chunk], dtype))) for k in range(0, len(points), chunk)]
-    return np.concatenate(parts)

@@ -15,7 +15,8 @@ from jaxtyping import Array, Float
 
 from sciml.errors import InputError, suggest
 from sciml.problem import Case, ParameterSpec
-from sciml.solvers.pinn._inputs import Exponential
+from sciml.solvers.pinn._functions import evaluated
+from sciml.solvers.pinn._inputs import Exponential, given_inputs
 from sciml.solvers.pinn._rows import parameters_of
 from sciml.solvers.pinn._terms import Terms
 from sciml.solvers.pinn.networks import Architecture
@@ -55,17 +56,24 @@ def refuse_elsewhere(name: str, case: Case, terms: Terms, unknown: Sequence[str]
         if other.geometry.extents != case.geometry.extents:
             where = "the domain"
         d, random = case.problem.dimensions, np.random.default_rng(0)
+        box = np.array(case.geometry.extents, float)
+        some = np.concatenate([random.uniform(*box.T, (512, d)), np.zeros((512, 1))], axis=1)
+        if not where and not np.allclose(*(g.signed_distance(some[:, :d]) for g in (case.geometry, other.geometry))):
+            where = "the domain"
         times = np.linspace(0.0, 1.0 if until is None else until, 64)
         for side in terms.sides.values() if not where else ():
             points = np.concatenate([side.boundary.sample(64, random), times[:, None]], axis=1)
-            if not _agree(side.columns(points), moved.sides[side.name].columns(points)):
+            again = moved.sides[side.name]
+            if side.parts != again.parts or not _agree(side.columns(points), again.columns(points)):
                 where = f"what is given on {side.name!r}"
                 break
-        start, again = terms.start(), moved.start()
-        if not where and start is not None and again is not None:
-            box = np.array(case.geometry.extents, float)
-            points = np.concatenate([random.uniform(*box.T, (64, d)), np.zeros((64, 1))], axis=1)
-            where = "" if _agree(start.columns(points), again.columns(points)) else "how fields begin"
+        start, later = terms.start(), moved.start()
+        if not where and start is not None and later is not None:
+            where = "" if _agree(start.columns(some), later.columns(some)) else "how fields begin"
+        for spec in case.problem.inputs if not where else ():
+            if spec.name in terms.input_names and spec.name not in case.inputs and spec.default is not None:
+                one, two = (evaluated(given_inputs(c, [spec.name])[spec.name], some) for c in (case, other))
+                where = where or ("" if np.allclose(one, two, rtol=1e-9) else f"the default of {spec.name!r}")
         if where:
             raise InputError(
                 f"{name}: unknown: {each!r} is in an equation, and in {where}, where it would keep its first guess; "
@@ -127,27 +135,37 @@ class Unknown(eqx.Module):
 
 
 class FieldNetwork(eqx.Module):
-    """An unknown input over space: a network, times a size."""
+    """An unknown input over space: a first guess, and a network times a size."""
 
     network: Any
+    guess: Any
     low: Any
     span: Any
     size: float = eqx.field(static=True)
 
     def __call__(self, x: Float[Array, " coordinate"]) -> Float[Array, ""]:
         low, span = jnp.asarray(self.low, x.dtype), jnp.asarray(self.span, x.dtype)
-        return self.size * self.network(2 * (x[: low.shape[0]] - low) / span - 1)[0]
+        change = self.size * self.network(2 * (x[: low.shape[0]] - low) / span - 1)[0]
+        return change if self.guess is None else self.guess(x) + change
 
 
 def input_network(case: Case, name: str, architecture: Architecture, key: Any) -> Any:
-    """A fresh network for an unknown input; where the input is positive, its exponential."""
+    """A fresh network for an unknown input, beside what the case has of it (if anything); where the input is positive,
+    the exponential of a network beside its logarithm."""
     spec = next(s for s in case.problem.inputs if s.name == name)
     if spec.dims == ("time",):
         raise InputError(f"unknown: {name!r} is a series in time, expected an input over space")
     d = case.problem.dimensions
     low, high = np.array(case.geometry.extents, float).T
     network = architecture.build(d, 1, key, periodic=case.geometry.periodic)
-    found = FieldNetwork(network, low, high - low, 1.0)
+    guess, size = None, 1.0
+    if name in case.inputs or spec.default is not None:
+        guess = given_inputs(case, [name])[name]
+        guess = guess.exponent if spec.positive else guess
+        places = np.random.default_rng(0).uniform(low, high, (256, d))
+        values = evaluated(guess, np.concatenate([places, np.zeros((256, 1))], axis=1))
+        size = 1.0 if spec.positive else float(np.sqrt((values**2).mean())) or 1.0
+    found = FieldNetwork(network, guess, low, high - low, size)
     return Exponential(found) if spec.positive else found
 
 

@@ -188,7 +188,8 @@ class Window:
 
     def gradient_norms(self, params: Any, blocks: Mapping[str, Any]) -> np.ndarray:
         """‖∇ ½ mean r²‖ of every row, over its scale and without weights."""
-        some = {n: jax.tree.map(lambda a: a[:SOME], dict(b)) for n, b in blocks.items()}
+        # every so many: blocks may be in an order, such as observations frame by frame
+        some = {n: jax.tree.map(lambda a: a[:: -(-len(a) // SOME)], dict(b)) for n, b in blocks.items()}
         slopes = jax.tree.leaves(slopes_of(*self._of(params, some)))
         square = sum((np.asarray(s, np.float64) ** 2).reshape(len(self.rows), -1).sum(axis=1) for s in slopes)
         return np.sqrt(square)
@@ -197,7 +198,10 @@ class Window:
         """Update λ."""
         if self.recipe.balancing is not None and len(self.rows) > 1:
             norms = self.gradient_norms(params, blocks)
-            self.balance = self.recipe.balancing.weights(norms, None if fresh else self.balance)
+            pulls = norms > 1e-12 * norms.max()  # what holds already has no say in the mean, and keeps its weight
+            if pulls.any():
+                former = None if fresh else self.balance[pulls]
+                self.balance[pulls] = self.recipe.balancing.weights(norms[pulls], former)
 
     def causal(self, params: Any, blocks: Mapping[str, Any]) -> np.ndarray | None:
         """Weights of chunks of time; None where there are none."""

@@ -18,10 +18,11 @@ from sciml.solvers._promotion import standard
 from sciml.solvers.pinn import _files
 from sciml.solvers.pinn._conditions import Ansatz
 from sciml.solvers.pinn._equation_solver import EquationSolver, at_points
+from sciml.solvers.pinn._functions import evaluated
 from sciml.solvers.pinn._inputs import given_inputs
 from sciml.solvers.pinn._observed import observed
 from sciml.solvers.pinn._terms import Terms
-from sciml.solvers.pinn._training import Handed, Run, evaluated, train
+from sciml.solvers.pinn._training import Handed, Run, train
 from sciml.solvers.pinn._unknowns import Unknown, check, input_network, refuse_elsewhere
 from sciml.solvers.pinn._window import window_of
 from sciml.solvers.pinn.networks import Architecture
@@ -146,6 +147,11 @@ class PINN(EquationSolver):
         terms = Terms(case)
         parameters, trained = check(self.name, case, terms, self.unknown)
         seen = None if observations is None else observed(case, observations)
+        if self.unknown and recipe.windows > 1:
+            raise InputError(
+                f"{self.name}: unknown is {self.unknown}, expected one window of time, got {recipe.windows}: each "
+                "would find values of its own"
+            )
         if self.unknown and seen is None:
             raise InputError(f"{self.name}: unknown is {self.unknown}, expected observations to find it from")
         if seen is not None and not case.problem.steady:
