@@ -15,7 +15,7 @@ from benchmarks._cfdbench_figures import one_core
 from benchmarks._ledger import Ledger, source
 from benchmarks._operators_sets import SETS
 from benchmarks._runs import recipe, records
-from sciml import evaluate, load
+from sciml import data, evaluate, load
 from sciml.solvers import Ensemble
 from sciml.training.checkpoint import replace_bytes
 
@@ -46,7 +46,13 @@ def figures(
     learned = {**solvers, **several}
     solvers = learned | {n: [solver] for n, solver in tested.items()}
     choice = learned | {n: [alone[n]] for n in tested}
-    how: dict[str, Any] = {"steps": STEPS, "starts": ("0",), "baselines": False, "examples": 0, "progress": True}
+    how: dict[str, Any] = {
+        "steps": STEPS,
+        "starts": (_start(name, path),),
+        "baselines": False,
+        "examples": 0,
+        "progress": True,
+    }
     with one_core():
         made = evaluate(solvers, path, **how)
         chosen = evaluate(choice, path, split="validation", **how)
@@ -63,6 +69,12 @@ def figures(
         found[row] = figure
     replace_bytes(place, json.dumps({"key": key, "rows": found}).encode())
     return found
+
+
+def _start(name: str, path: Path) -> str:
+    """Where all rollouts start: at the first frame that has as many as rows are given, itself included."""
+    history = SETS[name].history
+    return "0" if history == 1 else f"{history - 1}/{data.open(path).sizes['time'] - 1}"
 
 
 def together(row: str, count: int) -> str:
@@ -99,7 +111,7 @@ def _figures(made: Any, entry: dict[str, Any], solvers: Any, runs: list[Path] | 
     first, last = (relative(square[:, :, k], label[:, k], groups) for k in (0, -1))
     return {
         "runs": count, "cases": of_cases.mean(0).tolist(), "relative_l2": float(of_cases.mean()),
-        "relative_l2_std": float(of_cases.mean(1).std()), "each_run": of_cases.mean(1).tolist(),
+        "relative_l2_std": float(of_cases.mean(1).std(ddof=1)) if count > 1 else 0.0, "each_run": of_cases.mean(1).tolist(),
         "median": float(np.median(of_cases.mean(0))), "worst": float(of_cases.max()),
         "first_step": float(first.mean()), "last_step": float(last.mean()), "steps_ahead": int(label.shape[1]),
         "milliseconds": 1e3 * entry["seconds_per_step"]["alone"],

@@ -100,7 +100,9 @@ ENTRIES = {
     "Transolver": Entry("transolver", ASKED),
     "Point Transformer": Entry("point_transformer", ASKED),
     "Galerkin Transformer": Entry("galerkin_transformer", ASKED),
-    "MeshGraphNet, 5 rounds of 32": Entry("meshgraphnet", ("afterburner",), SMALL, frames=True, whole=True),
+    "MeshGraphNet, 5 rounds of 32": Entry(
+        "meshgraphnet", ("afterburner", "elastic_plate"), SMALL, frames=True, whole=True
+    ),
     "PIORF, 5 rounds of 32": Entry("piorf", ("afterburner",), SMALL, frames=True, whole=True),
     "PIORF, random edges, 5 rounds of 32": Entry(
         "piorf", ("afterburner",), SMALL | {"rewiring": "random"}, frames=True, whole=True

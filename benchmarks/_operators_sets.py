@@ -170,7 +170,7 @@ SETS = {
     "elastic_block": Set(elastic_block, "elastic block", (("u1", "u2"),), linear_in=("load_1", "load_2", "load_3")),
     "graetz": Set(graetz, "Graetz", (("T",),)),
     "back_step": Set(back_step, "back step, 20 cases", (("vx", "vy"), ("p",))),
-    "unsteady_heat": Set(unsteady_heat, "unsteady heat", (("T",),), steady=False, history=2),
+    "unsteady_heat": Set(unsteady_heat, "unsteady heat", (("T",),), steady=False, history=3),
     "afterburner": Set(afterburner, "afterburner", (("T",),), steady=False, patience=2.0),
     "heat_plate": Set(_own("heat_plate"), "heat in plates with holes", (("T",),), given=False),
     "elastic_plate": Set(_own("elastic_plate"), "plates with a hole under load", (("u", "v"),), given=False),
