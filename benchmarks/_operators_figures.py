@@ -109,9 +109,10 @@ def _figures(made: Any, entry: dict[str, Any], solvers: Any, runs: list[Path] | 
     square, label = _squares(made, entry["name"], count)
     of_cases = _of_cases(made, entry["name"], count, groups)
     first, last = (relative(square[:, :, k], label[:, k], groups) for k in (0, -1))
+    deviation = float(of_cases.mean(1).std(ddof=1)) if count > 1 else 0.0
     return {
         "runs": count, "cases": of_cases.mean(0).tolist(), "relative_l2": float(of_cases.mean()),
-        "relative_l2_std": float(of_cases.mean(1).std(ddof=1)) if count > 1 else 0.0, "each_run": of_cases.mean(1).tolist(),
+        "relative_l2_std": deviation, "each_run": of_cases.mean(1).tolist(),
         "median": float(np.median(of_cases.mean(0))), "worst": float(of_cases.max()),
         "first_step": float(first.mean()), "last_step": float(last.mean()), "steps_ahead": int(label.shape[1]),
         "milliseconds": 1e3 * entry["seconds_per_step"]["alone"],

@@ -63,7 +63,9 @@ def _measure(ledger: Ledger, work: Any, name_of: str, fields: tuple[str, ...]) -
         return
     best = min(runs, key=lambda row: validation(runs[row]))
     told = ", ".join(f"{row} {value:.3g}" for row, value in lost.items())
-    note = f"{best}, which has the least validation loss; error on its own meshes {np.mean(errors[best]['own']):.3g}; all rows: {told}; {len(cases)} test cases"
+    own = np.mean(errors[best]["own"])
+    note = f"{best}, which has the least validation loss; error on its own meshes {own:.3g}; all rows: {told}"
+    note += f"; {len(cases)} test cases"
     ledger.check("accuracy_loss_on_4x_finer_or_coarser_mesh", lost[best], note, note=note)
 
 
