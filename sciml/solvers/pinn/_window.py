@@ -216,19 +216,25 @@ class Window:
         losses = [square[chunk == k].mean() if (chunk == k).any() else 0.0 for k in range(self.recipe.causal.chunks)]
         return self.recipe.causal.weights(np.array(losses))
 
-    def redrawn(self, params: Any, blocks: Mapping[str, Any], random: np.random.Generator) -> dict[str, Any]:
-        """The same with other points of the interior."""
+    def redrawn(
+        self, params: Any, blocks: Mapping[str, Any], random: np.random.Generator
+    ) -> tuple[dict[str, Any], float]:
+        """The same with other points of the interior; and the weighted loss with the candidates for these, which is
+        that at points that nothing was trained on (NaN where nobody looks at residuals)."""
         how, r = self.recipe.resampling, self.recipe
         assert how is not None
         trial = r.sampling.inside(self.case.geometry, self.span, how.candidates(r.points), random)
         block = self.block("interior", trial)
-        sizes = np.zeros(len(trial))
+        sizes, loss = np.zeros(len(trial)), np.nan
         if how.looks:
             weight = np.sqrt(self.balance[[self.rows.index(n) for n in self.terms["interior"].rows]])
             block["weight"] = jnp.asarray(np.tile(weight, (len(trial), 1)), block["z"].dtype)
             sizes = np.asarray(sizes_of(self.terms["interior"], self.traced, params, block), np.float64)
+            inner = np.array([row in self.terms["interior"].rows for row in self.rows])
+            rest = np.where(inner, 0.0, self.balance) @ self.loss_of_rows(params, blocks)
+            loss = float(rest + 0.5 * (sizes**2).mean())
         chosen = how.choose(sizes, r.points, random)
-        return {**blocks, "interior": self.block("interior", trial[chosen])}
+        return {**blocks, "interior": self.block("interior", trial[chosen])}, loss
 
 
 def window_of(

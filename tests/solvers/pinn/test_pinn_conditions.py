@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sciml
-from sciml.solvers.pinn import Architecture, ByResidual, GradientNorms, PINNRecipe, RandomPoints, SobolPoints
+from sciml.solvers.pinn import Architecture, ByResidual, Causal, GradientNorms, PINNRecipe, RandomPoints, SobolPoints
 from sciml.solvers.pinn._terms import Terms
 from sciml.solvers.pinn._window import window_of
 
@@ -157,3 +157,20 @@ def test_elliptic_rows_are_of_order_one():
     losses = w.loss_of_rows(w.first, blocks)
     assert np.isfinite(losses).all() and losses.max() < 1e4
     assert jnp.isfinite(w.residuals(w.first, w.weigh(blocks))).all()
+
+
+def test_causal_weights_are_those_of_a_loop():
+    """w_k = exp(−ε Σ_{j<k} L_j), L the means of ½ r² over chunks of time, at random weights."""
+    case = sciml.problems.Burgers().case()
+    w = window(case, until=0.5, causal=Causal(tolerance=3.0, chunks=4))
+    points = SobolPoints().inside(case.geometry, w.span, 200, np.random.default_rng(4))
+    blocks = {"interior": w.block("interior", points)}
+    found = w.causal(w.first, blocks)
+    fields, theta, _ = w.assembled(w.first)
+    r = jax.vmap(lambda p: w.terms["interior"].scaled(fields, p, theta, {}))(blocks["interior"])
+    total, expected = 0.0, []
+    for k in range(4):
+        expected.append(np.exp(-3.0 * total))
+        here = (points[:, 1] >= 0.125 * k) & (points[:, 1] < 0.125 * (k + 1))
+        total += float(np.mean(0.5 * np.asarray(r)[here, 0] ** 2))
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
