@@ -12,6 +12,7 @@ import numpy as np
 from sciml.arrays import plain, unmasked
 from sciml.boundary import Series
 from sciml.errors import InputError
+from sciml.geometry import AXES
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,10 @@ class InputSpec:
     positive: bool = False
     description: str = ""
     at: str = ""
+
+    def covers(self, dimensions: int) -> bool:
+        """Whether it is a coefficient or source with values all over the domain, on cells or at points of its own."""
+        return self.kind in ("coefficient", "source") and (bool(self.at) or self.dims == AXES[:dimensions][::-1])
 
     def checked(self, problem: str, value: Any) -> np.ndarray | Series:
         """`value` as this input: an array that cannot be written to, or a series.

@@ -308,3 +308,18 @@ class Periodic(Condition):
 
 
 Conditions = Mapping[str, Mapping[str, Condition]]  # boundary -> field -> condition
+
+
+def scattered(places: np.ndarray, values: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Linear interpolation of values at scattered places."""
+    from scipy.interpolate import LinearNDInterpolator
+    from scipy.spatial import QhullError
+
+    try:
+        found = LinearNDInterpolator(places, values)(points) if places.shape[1] > 1 else np.full(len(points), np.nan)
+    except QhullError:  # too few places, or all on a line
+        found = np.full(len(points), np.nan)
+    beyond = np.isnan(found)
+    if beyond.any():
+        found[beyond] = Samples(places, values)(points[beyond])
+    return found

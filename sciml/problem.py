@@ -22,7 +22,7 @@ from sciml._specs import InputSpec as InputSpec
 from sciml._specs import Invariant as Invariant
 from sciml._specs import ParameterSpec as ParameterSpec
 from sciml._specs import Scales as Scales
-from sciml.boundary import Condition, Conditions, Series
+from sciml.boundary import Condition, Conditions, Series, scattered
 from sciml.errors import InputError, suggest
 from sciml.expressions import Balance, Coordinates, Field, Input, Names, Operators, Parameter
 from sciml.geometry import Geometry
@@ -30,6 +30,8 @@ from sciml.support import Grid, Support
 from sciml.symmetry import Symmetry
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
+
     from sciml.problems.designs import Design
 
 
@@ -381,7 +383,7 @@ class Case:
 
     def input_on(self, name: str, grid: Any) -> np.ndarray:
         """A field input on a support: as given where shapes agree, else resampled to the nearest cell of a grid (which
-        keeps jumps sharp), else the problem's default."""
+        keeps jumps sharp); of a function given at points of its own see `scattered`; else the problem's default."""
         spec = next((s for s in self.problem.inputs if s.name == name), None)
         if spec is None:
             options = [s.name for s in self.problem.inputs]
@@ -389,6 +391,9 @@ class Case:
         if name in self.inputs:
             values = self.inputs[name]
             assert isinstance(values, np.ndarray)
+            if spec.at:
+                points = grid.points()
+                return self.input_between(name, points.reshape(-1, points.shape[-1])).reshape(points.shape[:-1])
             if values.shape == grid.shape:
                 return values
             if not isinstance(grid, Grid) or values.ndim != len(grid.shape):
@@ -403,6 +408,21 @@ class Case:
             raise InputError(f"{self.problem.name}: the case has no input {name!r}, and there is no default")
         coordinates = [grid.points()[..., a] for a in range(grid.dimensions)]
         return np.broadcast_to(np.asarray(spec.default(self.parameters, *coordinates), dtype=np.float64), grid.shape)
+
+    def input_between(self, name: str, points: Float[np.ndarray, "point dimension"]) -> Float[np.ndarray, " point"]:
+        """A function given at points of its own, anywhere; see `scattered`.
+
+        Raises:
+            InputError: its points are missing, or are not as many.
+        """
+        spec = next(s for s in self.problem.inputs if s.name == name)
+        values = np.asarray(self.inputs[name], dtype=np.float64)
+        if spec.at not in self.inputs:
+            raise InputError(f"{self.problem.name}: {name}: expected {spec.at} beside it")
+        places, expected = np.asarray(self.inputs[spec.at], dtype=np.float64), (len(values), points.shape[1])
+        if places.shape != expected:
+            raise InputError(f"{self.problem.name}: {spec.at}: expected {expected} coordinates, got {places.shape}")
+        return scattered(places, values, points)
 
     def to_attrs(self) -> dict[str, str]:
         """What names this case in a file: "problem" and "case_json"."""

@@ -52,11 +52,7 @@ class View:
             for n in self.names
             if f"{n}_tendency" in solution
         }
-        self.inputs = {
-            s.name: case.input_on(s.name, grid)
-            for s in case.problem.inputs
-            if s.kind in ("coefficient", "source") and len(s.dims) == grid.dimensions
-        }
+        self.inputs = {s.name: case.input_on(s.name, grid) for s in case.problem.inputs if s.covers(grid.dimensions)}
         self.quantities = {q.name: np.asarray(solution[q.name].values, dtype=np.float64)
                            for q in case.problem.quantities if q.name in solution}  # fmt: skip
         self.parts = parts_of(case, grid)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from sciml.boundary import Samples
 from sciml.errors import InputError
 from sciml.geometry import AXES
 from sciml.problem import Case
@@ -35,30 +34,10 @@ def given_at(case: Case, name: str, mesh: Mesh, points: np.ndarray) -> np.ndarra
             place.append(np.clip(((x - low) / (high - low) * n).astype(int), 0, n - 1))
         return values[tuple(place)]
     if spec.at:
-        if spec.at not in case.inputs:
-            raise InputError(f"{case.problem.name}: {name}: expected {spec.at} beside it")
-        places, expected = np.asarray(case.inputs[spec.at], dtype=np.float64), (len(values), points.shape[1])
-        if places.shape != expected:
-            raise InputError(f"{case.problem.name}: {spec.at}: expected {expected} coordinates, got {places.shape}")
-        return scattered(places, values, points)
+        return case.input_between(name, points)
     if values.shape == (mesh.size,):
         return mesh.sample(values, points)
     raise InputError(
         f"{case.problem.name}: {name} has shape {values.shape} over {spec.dims}; expected values over {axes}, at "
         f"points of their own, or at the {mesh.size} nodes of the mesh"
     )
-
-
-def scattered(places: np.ndarray, values: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Linear interpolation of values at scattered places."""
-    from scipy.interpolate import LinearNDInterpolator
-    from scipy.spatial import QhullError
-
-    try:
-        found = LinearNDInterpolator(places, values)(points) if places.shape[1] > 1 else np.full(len(points), np.nan)
-    except QhullError:  # too few places, or all on a line
-        found = np.full(len(points), np.nan)
-    beyond = np.isnan(found)
-    if beyond.any():
-        found[beyond] = Samples(places, values)(points[beyond])
-    return found

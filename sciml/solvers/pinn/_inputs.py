@@ -9,11 +9,10 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from sciml.boundary import Series
+from sciml.boundary import Series, scattered
 from sciml.errors import InputError, suggest
 from sciml.geometry import AXES
 from sciml.problem import Case, beginning
-from sciml.solvers._fe_inputs import scattered
 from sciml.solvers.pinn._functions import Spline, on_nodes, spline, through
 from sciml.support import Grid
 

@@ -241,8 +241,7 @@ class Equations:
             raise InputError(
                 f"balances: {name} needs {', '.join(missing)}, but the operator answers {', '.join(e.fields)}{offer}"
             )
-        inputs = [s.name for s in e.problem.inputs if s.kind in ("coefficient", "source")
-                  and len(s.dims) == e.problem.dimensions]  # fmt: skip
+        inputs = [s.name for s in e.problem.inputs if s.covers(e.problem.dimensions)]
         for needed in sorted(_named(balance, Input) - set(inputs)):
             raise InputError(f"balances: {name} needs the input {needed}, which is no field on the grid")
 

@@ -1,18 +1,14 @@
-"""Residuals of exact solutions are zero, and those of any functions agree with what else evaluates the equations."""
+"""Residuals of exact solutions are zero; for those of any functions see tests/integration/test_one_residual.py."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import sciml
-from sciml import registry
 from sciml.calculus import strong
-from sciml.derivatives import jax as provider
 from sciml.expressions import Field, Input
-from sciml.problem import PDEProblem
 from sciml.solvers.pinn import residuals
-from sciml.solvers.pinn._rows import Evaluator, needed
+from sciml.solvers.pinn._rows import needed
 
 RANDOM = np.random.default_rng(0)
 
@@ -81,53 +77,6 @@ def test_a_patch_of_an_elastic_plate():
     hole = points(case, "hole_0")
     normal = case.geometry.boundaries["hole_0"].normal(hole[:, :2])
     np.testing.assert_allclose(found["hole_0.u"](hole), -s * normal[:, 0], atol=1e-6 * s)
-
-
-# problems of this package, since other tests register theirs
-OURS = {
-    n: p for n in sorted(registry.problems.names()) if (p := registry.problems.get(n)).__module__.startswith("sciml.")
-}
-STATED = [n for n, p in OURS.items() if issubclass(p, PDEProblem)]
-
-
-@pytest.mark.parametrize("name", STATED)
-def test_three_ways_to_evaluate_every_problem(name):
-    """PINN rows, the pointwise provider and the strong form by nested differentiation, on the same random functions."""
-    case = registry.problems.get(name)().case()
-    problem, d = case.problem, case.problem.dimensions
-    balances = problem.balances()
-    assert balances
-    scale = case.scales
-    waves = RANDOM.normal(size=(len(problem.fields), d + 1)) / np.array([scale.length] * d + [scale.time])
-
-    def field(k):
-        size = scale.fields.get(problem.fields[k].name, 1.0)
-        return lambda z: size * (1.5 + jnp.sin(jnp.asarray(waves[k]) @ z + k))
-
-    fields = {f.name: field(k) for k, f in enumerate(problem.fields)}
-    rows = [row for b in balances.values() for row in strong(b)]
-    names = needed(rows, d)[1]
-    inputs = {n: (lambda z, k=k: 2.0 + jnp.cos(z[0] / scale.length + k)) for k, n in enumerate(sorted(names))}
-    at = points(case, "interior", 20, scale.time)
-    found = residuals(case, fields, inputs=inputs)
-    with jax.enable_x64(True):
-        flat = []
-        for label, balance in balances.items():
-            value = np.asarray(provider.residual(balance, fields, jnp.asarray(at), case.parameters, inputs))
-            flat += list(value.reshape(-1, len(at)))
-            assert any(n.split(".")[0] == label for n in found)
-        interior = [n for n in found if n.split(".")[0] in balances]
-        assert len(interior) == len(flat) == len(rows)
-        evaluator = Evaluator([f.name for f in problem.fields], d, rows)
-
-        def whole(z):
-            return jnp.stack([f(z) for f in fields.values()])
-
-        third = jax.vmap(lambda z: jnp.stack(evaluator(whole, z, case.parameters, inputs)[0]))(jnp.asarray(at))
-    for k, n in enumerate(interior):
-        size = np.abs(flat[k]).max()
-        np.testing.assert_allclose(found[n](at), flat[k], rtol=0, atol=1e-10 * size)
-        np.testing.assert_allclose(np.asarray(third)[:, k], flat[k], rtol=0, atol=1e-10 * size)
 
 
 def test_given_inputs_are_smooth_and_right():
