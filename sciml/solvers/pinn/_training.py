@@ -82,7 +82,6 @@ def _phase(
     data = window.weigh(blocks, window.causal(params, blocks))
     state, done = phase.init(window.residuals, params, data), 0
     name = type(phase).__name__
-    best: tuple[float, Any] = (math.inf, None)  # at points of which nothing was learned
     while done < phase.steps and not run.stopped:
         before = done
         params, state, records = phase.advance(window.residuals, params, state, data, count)
@@ -105,15 +104,11 @@ def _phase(
         due = {e for e, every in events.items() if done // every > before // every and done < phase.steps}
         if "resample" in due:
             blocks, loss = window.redrawn(params, blocks, random)
-            run.records[-1]["validation"] = loss
-            best = min(best, (loss, params), key=lambda b: b[0])
+            run.records[-1]["validation"] = loss  # at points that nothing was trained on
         if "balance" in due:
             window.rebalance(params, blocks, False)
         if due:
             data = window.weigh(blocks, window.causal(params, blocks))
-    # points that are drawn anew let the loss rise now and then; Adam alone changes weights of losses within a phase
-    if best[1] is not None and not isinstance(phase, Adam) and best[0] < window.redrawn(params, blocks, random)[1]:
-        params = best[1]
     return params, blocks
 
 
