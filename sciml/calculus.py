@@ -220,6 +220,56 @@ def strong(balance: Balance) -> tuple[Expression, ...]:
     return tuple(rows)
 
 
+def owners(balances: Iterable[Balance], fields: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """For each field the numbers of the rows, over the components of all balances, that may be its own balance: one
+    where that can be told.
+
+    It is the row that says so (`Balance.of`), else the one that stores the field and nothing else, else those that
+    store it. Of what no row stores it is the row without storage whose flux along every axis holds the derivative of
+    the field along that axis (in −ν(∇u + ∇uᵀ), row x for u), else the only row that is no other field's.
+
+    Raises:
+        InputError: `of` names what is no field, or not one field for each component.
+    """
+    said: list[str] = []
+    parts: list[tuple[Expression | None, tuple[Expression, ...], Expression]] = []
+    for balance in balances:
+        rows = balance.components()
+        named = [balance.of] if isinstance(balance.of, str) else list(balance.of)
+        if named and (len(named) != len(rows) or not set(named) <= set(fields)):
+            raise InputError(
+                f"balance: of is {balance.of!r}, expected one of {', '.join(fields)} for each of {len(rows)} components"
+            )
+        said += named or [""] * len(rows)
+        parts += rows
+    found = {name: _own(name, parts, said) for name in fields}
+    for name in fields:
+        others = {numbers[0] for n, numbers in found.items() if n != name and len(numbers) == 1}
+        left = tuple(k for k in range(len(parts)) if k not in others and said[k] in ("", name))
+        if not found[name] and len(left) == 1:
+            found[name] = left
+    return found
+
+
+def _own(
+    name: str, parts: Sequence[tuple[Expression | None, tuple[Expression, ...], Expression]], said: Sequence[str]
+) -> tuple[int, ...]:
+    field, free = Field(name), [k for k, n in enumerate(said) if not n]
+    if name in said:
+        return tuple(k for k, n in enumerate(said) if n == name)
+    storing = [k for k in free if parts[k][0] is not None and field in leaves(parts[k][0])]  # type: ignore[arg-type]
+    if storing:
+        return tuple([k for k in storing if parts[k][0] == field] or storing)
+
+    def along_itself(flux: tuple[Expression, ...]) -> bool:
+        d = len(flux)
+        return all(
+            Derivative(field, _raised((0,) * (d + 1), axis)) in leaves(expanded(f, d)) for axis, f in enumerate(flux)
+        )
+
+    return tuple(k for k in free if parts[k][0] is None and along_itself(parts[k][1]))
+
+
 @dataclass(frozen=True)
 class WeakRow:
     """One scalar balance under the integral: for every test function v
@@ -238,7 +288,8 @@ class WeakRow:
 
 
 def weak(balances: Iterable[Balance], fields: Sequence[str]) -> tuple[WeakRow, ...]:
-    """The weak form of balances, whose components belong to the fields in their order.
+    """The weak form of balances, in the order of the fields. Where it cannot be seen which component is the balance of
+    which field (`owners`), they belong to the fields in their order.
 
     Args:
         fields: names of the unknowns.
@@ -247,10 +298,13 @@ def weak(balances: Iterable[Balance], fields: Sequence[str]) -> tuple[WeakRow, .
         InputError: another number of components than fields, a derivative of more than first order in a flux or a
             source, or one in a storage.
     """
+    balances = list(balances)
     parts = [row for balance in balances for row in balance.components()]
     if len(parts) != len(fields):
         raise InputError(f"weak form: {len(parts)} balances for {len(fields)} fields ({', '.join(fields)})")
-    found = []
+    found, own = [], owners(balances, fields)
+    if sorted(k for numbers in own.values() for k in numbers) == list(range(len(parts))):
+        parts = [parts[own[name][0]] for name in fields] if all(map(len, own.values())) else parts
     for name, (storage, flux, source) in zip(fields, parts, strict=True):
         d = len(flux)
         row = WeakRow(

@@ -285,6 +285,8 @@ class Balance:
             that keeps the flux continuous where a coefficient jumps.
         unit: of the balance per volume, e.g. "N/m3".
         parts: optional names of components, e.g. ("x", "y").
+        of: the field whose balance it is, or one for each component; needed only where that cannot be seen
+            (`sciml.calculus.owners`).
     """
 
     flux: Any
@@ -292,6 +294,7 @@ class Balance:
     source: Any = 0.0
     face_rule: Mapping[str, str] = field(default_factory=dict)
     unit: str = ""
+    of: str | tuple[str, ...] = ()
 
     def components(self) -> list[tuple[Expression | None, tuple[Expression, ...], Expression]]:
         """The rows (storage, fluxes by axis, source) as scalar expressions."""

@@ -168,7 +168,7 @@ class Sobolev(Loss):
     ‖u‖_s² = ‖u‖_{s−1}² + ℓ² Σ_i ‖∂_i u‖_{s−1}². Spacing and periodicity are those of each case.
 
     Args:
-        order: s.
+        order: s, from -4 to 4.
         length: ℓ, in the unit of the axes: waves longer than 2πℓ count as they do in L².
         relative: False for ⟨‖e‖_s²⟩ / channels.
     """
@@ -180,6 +180,7 @@ class Sobolev(Loss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._range("order", -4, 4)
         self._range("length", above=0)
         self._range("floor", 0)
 

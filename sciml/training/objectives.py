@@ -182,9 +182,10 @@ class WithPhysics(Objective):
         implicit: θ, the share of the answer in a step.
         order: 2 or 4, of finite volumes.
         norm: s of the norm Σ_k ((1 + L²|k|²) / (1 + L²|k₁|²))^s |r̂_k|² in which residuals are measured, L being the
-            length scale of the case and k₁ the longest wave of its box; 0 for the mean square. A residual of second
-            order weighs errors by |k|⁴: a few short waves, at the jumps of a coefficient say, are all that it sees.
-            With s = −2 it counts errors of all lengths as they are, and steady balances can be learned without data.
+            length scale of the case and k₁ the longest wave of its box (between walls, of odd functions); 0 for the
+            mean square. A residual of second order weighs errors by |k|⁴: a few short waves, at the jumps of a
+            coefficient say, are all that it sees. With s = −2 it counts errors of all lengths as they are, and steady
+            balances can be learned without data.
 
     Source: Z. Li et al., Physics-informed neural operator for learning partial differential equations (2021).
     """
@@ -214,7 +215,8 @@ class WithPhysics(Objective):
 
         if self.objective is None and encoding.masked:
             raise InputError("objective: balances beside a body do not say what happens on it; expected data as well")
-        return Equations(encoding, self.balances, self.method, self.implicit, self.order, self.norm)
+        alone = self.objective is None
+        return Equations(encoding, self.balances, self.method, self.implicit, self.order, self.norm, alone)
 
     def __call__(self, predict: Predictor, batch: Batch, share: float) -> Tensor:
         import torch

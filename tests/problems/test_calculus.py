@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sciml import Balance
-from sciml.calculus import Derivative, differentiate, expanded, slope, strong, substituted, tangent, weak
+from sciml.calculus import Derivative, differentiate, expanded, owners, slope, strong, substituted, tangent, weak
 from sciml.derivatives import jax as jax_provider
 from sciml.derivatives import numpy as numpy_provider
 from sciml.derivatives import torch as torch_provider
@@ -231,3 +231,26 @@ def test_what_has_no_weak_form_is_refused():
         slope(Partial(U, 0), U)
     with pytest.raises(InputError, match="expected D"):
         Derivative(Parameter("k"), (1, 0))
+
+
+def test_which_balance_is_whose():
+    """Continuity holds u, but it is no balance of it: in any order of the balances."""
+    d, p, b = Operators(2), Field("p"), {}
+    gradient = d.grad(d.vector(U, V))
+    b["momentum"] = Balance(flux=p * d.identity() - 0.1 * (gradient + d.transpose(gradient)))
+    b["continuity"] = Balance(flux=d.vector(U, V))
+    names = ("u", "v", "p")
+    assert owners([b["momentum"], b["continuity"]], names) == {"u": (0,), "v": (1,), "p": (2,)}
+    assert owners([b["continuity"], b["momentum"]], names) == {"u": (1,), "v": (2,), "p": (0,)}
+    rows = weak([b["continuity"], b["momentum"]], names)
+    assert [r.field for r in rows] == list(names) and rows[2].flux == tuple(b["continuity"].flux)
+    stored = [Balance(storage=2.0 * U * V, flux=d.grad(V)), Balance(storage=U, flux=d.grad(U))]
+    assert owners(stored, ("u", "v")) == {"u": (1,), "v": (0,)}
+    crossed = d.grad(U + 2.0 * V), d.grad(3.0 * U + V)
+    assert owners([Balance(flux=f) for f in crossed], ("u", "v")) == {"u": (0, 1), "v": (0, 1)}
+    assert owners([Balance(flux=f, of=n) for f, n in zip(crossed, "vu", strict=True)], ("u", "v")) == {
+        "u": (1,), "v": (0,)
+    }  # fmt: skip
+    assert owners([Balance(flux=d.vector(U, U))], ("u",)) == {"u": (0,)}
+    with pytest.raises(InputError, match="of is 'w', expected one of u, v for each of 1 components"):
+        owners([Balance(flux=d.grad(U), of="w")], ("u", "v"))

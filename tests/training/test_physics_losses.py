@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
+from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,8 +16,12 @@ import xarray as xr
 from sciml import problems
 from sciml._audit.bodies import cut_cells, embedded
 from sciml._audit.view import View, fluid_cells
+from sciml.boundary import Dirichlet
+from sciml.calculus import strong
 from sciml.data import solution
 from sciml.errors import InputError
+from sciml.expressions import Coordinate
+from sciml.geometry import Box
 from sciml.operators import FNO
 from sciml.solvers import Surrogate
 from sciml.support import Grid
@@ -433,6 +440,89 @@ def test_norms_of_the_residual():
                 assert found[order, k] == pytest.approx(
                     ((1 + square) / (1 + longest)) ** order * found[0.0, k], rel=1e-9
                 )
+
+
+def test_the_longest_wave_of_a_torus_lies_along_its_longest_side():
+    """It counts as it does in the mean square; the shorter side's, and the diagonal one, count by their own k."""
+    case = problems.TaylorGreen().case()
+    grid = Grid.uniform(case.geometry, (12, 16))
+    e = encoding(case.on(grid), grid, Autoregressive())
+    found = Equations(e, norm=-1.0).supplied([case.on(grid)], np.array([[0.0, 1.0]])).groups[0]
+    weights = found.weights["continuity"][:, None]
+    lengths = [float(n.flatten()[0]) for n in found.lengths]
+    x, y = np.moveaxis(grid.unit(), -1, 0)
+    for stretch in (1.0, 2.0):
+        sides = [lengths[0], stretch * lengths[1]]  # by axis of the arrays
+        group = replace(found, lengths=tuple(torch.full_like(n, s) for n, s in zip(found.lengths, sides, strict=True)))
+        longest = 1 + (2 * np.pi / max(sides)) ** 2
+        for wave, k in ((np.sin(2 * np.pi * y), (1, 0)), (np.sin(2 * np.pi * x), (0, 1)),
+                        (np.sin(2 * np.pi * (x + y)), (1, 1))):  # fmt: skip
+            r = torch.from_numpy(wave)[None, None, None]
+            share = float(Equations(e, norm=-1.0).supplied([case.on(grid)], np.array([[0.0, 1.0]]))._square(
+                group, r, weights))  # fmt: skip
+            square = 1 + sum((2 * np.pi * n / side) ** 2 for n, side in zip(k, sides, strict=True))
+            assert share == pytest.approx(0.5 * longest / square, rel=1e-9)
+
+
+class Drift(problems.Advection):
+    """Advection on an interval with ends, where nothing is said."""
+
+    name = "drift_between_ends"
+    conditions: ClassVar[dict] = {}
+
+    def geometry(self, case):
+        return Box((0.0,), (1.0,))
+
+    def boundary_conditions(self, case):
+        return self.conditions
+
+
+class Fed(Drift):
+    conditions: ClassVar[dict] = {"x_min": {"u": Dirichlet(0.0)}}
+
+
+def test_without_data_conditions_have_to_determine_the_solution():
+    """As a PINN asks for: WithPhysics alone (which is what fine tuning is), and cases without solutions."""
+    from sciml.training.physics import Unlabelled
+
+    steps = np.array([[0.0, 0.1]])
+    for problem in (Drift(), Fed()):
+        case = problem.case()
+        grid = Grid.uniform(case.geometry, (16,))
+        here = case.on(grid)
+        e = encoding(here, grid, Autoregressive())
+        with_data = WithPhysics(Supervised()).equations(e)
+        alone = WithPhysics().equations(e)
+        with_data.supplied([here], steps)
+        if isinstance(problem, Fed):
+            alone.supplied([here], steps)
+            with_data.require(here)
+            continue
+        with pytest.raises(InputError, match="'u' is carried along x, but has no condition at either end"):
+            alone.supplied([here], steps)
+        with pytest.raises(InputError, match="'u' is carried along x, but has no condition at either end"):
+            Unlabelled([here], None, e, with_data)  # type: ignore[arg-type]
+
+
+def test_sizes_of_balances_are_those_of_the_rows_of_a_pinn():
+    """One function: the sum of terms here, the largest of them there; heat, with storage ρ and source s."""
+    from sciml._magnitudes import magnitude
+    from sciml.training.physics.magnitudes import magnitudes
+
+    case = CASES["heat_equation"][1]
+    (balance,) = case.problem.balances().values()
+    size = case.scales.fields["T"]
+    terms = size / case.scales.time, 0.3 * size / case.scales.length**2
+    assert magnitudes(balance, case, {}) == pytest.approx([sum(terms)], rel=1e-12)
+    (row,) = strong(balance)
+    assert magnitude(case, row) == pytest.approx(max(terms), rel=1e-12)
+    assert magnitude(case, row, operator.add) == pytest.approx(sum(terms), rel=1e-12)
+    x = Coordinate(0)
+    assert magnitude(case, x) == 0.7 and magnitude(case, x * 0.0) == 0.0
+    darcy = CASES["darcy"][0]
+    (balance,) = darcy.problem.balances().values()
+    rms = {n: float(np.sqrt(np.mean(np.square(darcy.inputs[n])))) for n in ("permeability",)}
+    assert magnitudes(balance, darcy, rms) == pytest.approx(magnitudes(balance, darcy, {}), rel=1e-12)
 
 
 def test_cases_without_solutions():

@@ -119,3 +119,9 @@ def test_periods_and_spacing_come_from_the_case(loss):
 def test_recipe_round_trip():
     recipe = Recipe(objective=Supervised(Sobolev(order=-0.5, length=0.1, relative=False)))
     assert Recipe.from_toml(recipe.to_toml()) == recipe and Recipe.from_json(recipe.to_json()) == recipe
+
+
+@pytest.mark.parametrize("order", [1e6, -4.5])
+def test_orders_that_no_number_holds_are_refused(order):
+    with pytest.raises(InputError, match="order: expected a number"):
+        Sobolev(order)

@@ -92,6 +92,9 @@ class EquationSolver(TrainableSolver):
         self.require(case)
         recipe = _recipe_for(self.name, case, recipe)
         running = Running() if running is None else running
+        if not isinstance(running, Running):
+            raise InputError(f"{self.name}: running is a {type(running).__name__}, expected a Running")
+        _refuse_absent(self.name, running)
         callbacks = list(running.callbacks)
         if running.progress:
             from sciml.training.progress import ProgressDisplay
@@ -101,13 +104,17 @@ class EquationSolver(TrainableSolver):
         run = Run(recipe, callbacks)
         with jax.enable_x64(recipe.precision == "float64"):
             train = prepare(case, recipe)
-            # what fails on the way leaves the windows that are done
+            former = self.case, self.recipe, self.windows, self.history
             self.case, self.recipe, self.windows, self.history = case, recipe, [], run.records
-            run.tell("on_start")
             try:
-                train(run)
-            finally:
-                run.tell("on_end")
+                run.tell("on_start")
+                try:
+                    train(run)
+                finally:
+                    run.tell("on_end")
+            except BaseException:  # what fails on the way leaves all as it was
+                self.case, self.recipe, self.windows, self.history = former
+                raise
         self.record = {
             "recipe": recipe.to_json(), "seconds": time.perf_counter() - began, "steps": run.step,
             "stopped": run.stopped, "loss": run.records[-1]["loss"] if run.records else float("nan"),
@@ -116,9 +123,19 @@ class EquationSolver(TrainableSolver):
             self.save(running.folder)
         return self
 
-    @abstractmethod
     def save(self, directory: str | Path) -> None:
-        """Write the run into `directory` (made if missing)."""
+        """Write weights.safetensors, config.json and metrics.jsonl into `directory` (made if missing), atomically.
+
+        Raises:
+            InputError: no case has been solved yet.
+        """
+        if not self.windows:
+            raise InputError(f"{self.name}: nothing to save yet; call fit first")
+        self._save(directory)
+
+    @abstractmethod
+    def _save(self, directory: str | Path) -> None:
+        """Write the run, which there is."""
 
     # -- answers ------------------------------------------------------------------------------------------------
 
@@ -197,6 +214,17 @@ def _one(name: str, data: Any) -> Case:
     if isinstance(data, list | tuple) and len(data) == 1 and isinstance(data[0], Case):
         return data[0]
     raise InputError(f"{name}: fit solves one case, got {type(data).__name__}; expected one such as Burgers().case()")
+
+
+def _refuse_absent(name: str, running: Any) -> None:
+    """What a `Running` may ask for, and these solvers do not have."""
+    asked = [f for f in ("resume", "checkpoint_seconds", "checkpoint_every", "forget")
+             if getattr(running, f) != getattr(type(running)(), f)]  # fmt: skip
+    if asked:
+        raise InputError(f"{name}: running: keeps no checkpoints and no blocks, expected no {asked[0]}")
+    here = jax.default_backend().replace("gpu", "cuda")
+    if running.device not in ("auto", here):
+        raise InputError(f"{name}: running: device is {running.device!r}, expected 'auto' (JAX runs on {here})")
 
 
 def _recipe_for(name: str, case: Case, recipe: PINNRecipe | None) -> PINNRecipe:

@@ -6,11 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from sciml import calculus
-from sciml.boundary import Series
-from sciml.calculus import Derivative, expanded, strong
+from sciml._magnitudes import magnitude
+from sciml.calculus import Derivative, expanded, owners, strong
 from sciml.derivatives.jax import backend
 from sciml.errors import InputError
 from sciml.expressions import (
@@ -64,26 +61,23 @@ def rows_of(case: Case) -> tuple[Row, ...]:
             if len(parts) > 1:
                 label = f"{name}.{AXES[k] if len(parts) <= 3 else k}"
             fluxes = tuple(expanded(f, problem.dimensions) for f in flux)
-            found.append(Row(label, residual, fluxes, storage, magnitude(case, residual)))
+            found.append(Row(label, residual, fluxes, storage, scale_of(case, residual)))
     if not found:
         raise InputError(f"{problem.name}: states no equations, expected a problem with balances")
     return tuple(found)
 
 
 def row_of_field(problem: Problem, rows: Sequence[Row], field: str) -> Row:
-    """The balance that stores a field: of which the normal flux through a `Flux` boundary is meant.
+    """The balance of a field: of which the normal flux through a `Flux` boundary is meant.
 
     Raises:
-        InputError: none does, or several.
+        InputError: none can be told, or several may be it.
     """
-    storing = [r for r in rows if r.storage is not None and Field(field) in leaves(r.storage)]
-    own = [r for r in storing if r.storage == Field(field)] or storing
+    own = owners(problem.balances().values(), [f.name for f in problem.fields])[field]
     if len(own) == 1:
-        return own[0]
-    names = [f.name for f in problem.fields]
-    if len(rows) == len(names):  # one for each, in their order
-        return rows[names.index(field)]
-    raise InputError(f"{problem.name}: Flux of {field!r}: expected one balance that stores it, found {len(own)}")
+        return rows[own[0]]
+    which = f"may be that of {', '.join(rows[k].name for k in own)}" if own else "is that of no balance"
+    raise InputError(f"{problem.name}: Flux of {field!r} {which}; say whose it is, as in Balance(..., of={field!r})")
 
 
 # -- what is needed ---------------------------------------------------------------------------------------------
@@ -177,38 +171,6 @@ def _input(inputs: Inputs, name: str) -> Callable[[Any], Any]:
 # -- scales -----------------------------------------------------------------------------------------------------
 
 
-def magnitude(case: Case, e: Expression) -> float:
-    """The size of the largest term of an expression, by the problem's scales: D^α q counts as its scale over lengths
-    and times. 1 where that is nothing."""
-    scales, d = case.scales, case.problem.dimensions
-
-    def leaf(node: Expression) -> float:
-        match node:
-            case Parameter(name):
-                return abs(case.parameters[name])
-            case Coordinate(axis):
-                return max(map(abs, case.geometry.extents[axis]))
-            case Time():
-                return scales.time
-        found = base(node, d)
-        assert found is not None, node
-        field, alpha = found
-        size = scales.fields.get(field.name, 1.0) if isinstance(field, Field) else _input_size(case, field)
-        return size / scales.length ** sum(alpha[:-1]) / scales.time ** alpha[-1]
-
-    with np.errstate(all="ignore"):
-        found = float(calculus.magnitude(e, leaf, max))
-    return found if np.isfinite(found) and found > 0 else 1.0
-
-
-def _input_size(case: Case, leaf: Any) -> float:
-    values = case.inputs.get(leaf.name)
-    if values is None:
-        spec = next(s for s in case.problem.inputs if s.name == leaf.name)
-        if spec.default is None:
-            return 1.0
-        lines = [np.linspace(*ends, 9) for ends in case.geometry.extents]
-        places = np.meshgrid(*lines, indexing="ij")
-        values = np.asarray(spec.default(case.parameters, *places), np.float64)
-    values = values.values if isinstance(values, Series) else values
-    return float(np.sqrt(np.mean(np.square(values))))
+def scale_of(case: Case, e: Expression) -> float:
+    """The size of the largest term of an expression; 1 where that is nothing."""
+    return magnitude(case, e) or 1.0

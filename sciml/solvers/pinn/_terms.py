@@ -14,14 +14,15 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from sciml.boundary import Condition, Flux, InSpace, InTime, Periodic, Samples, Series
+from sciml._well_posed import required_conditions
+from sciml.boundary import Condition, Flux, InSpace, InTime, Samples, Series
 from sciml.calculus import Derivative
-from sciml.errors import InputError, suggest
+from sciml.errors import InputError
 from sciml.expressions import ZERO, Expression, Field
 from sciml.geometry import SIDES, Boundary
 from sciml.problem import Case
 from sciml.solvers.pinn._inputs import Beginning
-from sciml.solvers.pinn._rows import Evaluator, Row, magnitude, needed, row_of_field, rows_of
+from sciml.solvers.pinn._rows import Evaluator, Row, needed, row_of_field, rows_of, scale_of
 
 Fields = Callable[[Any], Any]  # (x, y, .., t) -> (F,)
 Point = Mapping[str, Any]  # "z": (D + 1,), and the columns of a term
@@ -94,7 +95,7 @@ class Side(Term):
                 row = row_of_field(problem, rows, name)
                 laws = [(row.flux[axis], 1.0) for axis in range(d)]
                 value, slopes = None, laws
-                scale = max(magnitude(case, f) if f != ZERO else 0.0 for f in row.flux) or 1.0
+                scale = max(scale_of(case, f) if f != ZERO else 0.0 for f in row.flux) or 1.0
             else:
                 if condition.law is None:
                     raise InputError(f"{problem.name}: {boundary.name}: {name}: no residual for {condition!r:.60}")
@@ -282,7 +283,7 @@ class Terms:
         start: False where the start is given otherwise.
 
     Raises:
-        InputError: no equations, a boundary without a condition, a field that does not know how it begins.
+        InputError: no equations, conditions that determine no solution, a field that does not know how it begins.
     """
 
     def __init__(self, case: Case, start: bool = True):
@@ -298,35 +299,12 @@ class Terms:
         if missing:
             raise InputError(f"{problem.name}: no equation holds the field {missing[0]!r}")
         self.interior = Interior(case, self.rows)
-        self.sides = {b: Side(case, self.rows, case.geometry.boundaries[b], c) for b, c in self._conditions().items()}
+        self.sides = {
+            b: Side(case, self.rows, case.geometry.boundaries[b], c) for b, c in required_conditions(case).items()
+        }
         self.around = [Around(case, axis, self.orders) for axis, p in enumerate(case.geometry.periodic) if p]
         self.beginning = Beginning(case, self.rates) if self.rates and start else None
         self.floating = tuple(n for n in self.names if self._floats(n, held))
-
-    def _conditions(self) -> dict[str, dict[str, Condition]]:
-        case, name = self.case, self.case.problem.name
-        parts, given = case.geometry.boundaries, case.boundary_conditions
-        for boundary in given:
-            if boundary not in parts and not (boundary in SIDES and case.geometry.periodic[SIDES[boundary][0]]):
-                raise InputError(f"{name}: conditions on {boundary!r}, which is no boundary{suggest(boundary, parts)}")
-        found = {}
-        for boundary in parts:
-            conditions = dict(given.get(boundary, {}))
-            for field in [*conditions, *(n for n, order in self.orders.items() if order > 1)]:
-                if field not in self.names:
-                    known = suggest(field, self.names)
-                    raise InputError(f"{name}: a condition on {boundary!r} for {field!r}, which is no field{known}")
-                if field not in conditions:
-                    raise InputError(
-                        f"{name}: no condition for {field!r} on {boundary!r}, expected one such as Dirichlet"
-                    )
-                if isinstance(conditions[field], Periodic):
-                    raise InputError(
-                        f"{name}: {field!r} is Periodic on {boundary!r}, but the domain is not periodic there"
-                    )
-            if conditions:
-                found[boundary] = conditions
-        return found
 
     def _floats(self, name: str, held: Mapping[str, set[tuple[int, ...]]]) -> bool:
         """Whether a field is only known up to a constant (in space)."""

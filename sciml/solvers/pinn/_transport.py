@@ -38,7 +38,7 @@ from sciml.expressions import (
     rebuilt,
 )
 from sciml.problem import Case, Problem
-from sciml.solvers.pinn._rows import magnitude
+from sciml.solvers.pinn._rows import scale_of
 from sciml.solvers.pinn._terms import Term
 
 Scalar = Callable[[Any], Any]
@@ -135,8 +135,8 @@ class Along(Term):
         self.order = derivatives(law.rest, law.field)
         scales = case.scales
         rate = scales.fields.get(law.field, 1.0) / scales.time
-        self.speed = magnitude(case, law.speed) if law.speed != ZERO else scales.length / scales.time
-        self.scales = np.array([self.speed, max(rate, magnitude(case, law.rest)) if law.rest != ZERO else rate])
+        self.speed = scale_of(case, law.speed) if law.speed != ZERO else scales.length / scales.time
+        self.scales = np.array([self.speed, max(rate, scale_of(case, law.rest)) if law.rest != ZERO else rate])
 
     @property
     def inputs(self) -> set[str]:

@@ -119,16 +119,21 @@ class LagrangianPINN(EquationSolver):
         return True
 
     def fit(
-        self, data: Any, recipe: PINNRecipe | None = None, *, split: str | None = None, validation: str | None = None,
-        running: Any = None,
+        self, data: Any, recipe: PINNRecipe | None = None, *, observations: Any = None, split: str | None = None,
+        validation: str | None = None, running: Any = None,
     ) -> Self:  # fmt: skip
         """Solve a case; see `PINN.fit`.
 
+        Args:
+            observations: none; it has no unknowns.
+
         Raises:
-            InputError: more than one field in one dimension and time, sides that are not periodic, a beginning that
-                jumps.
+            InputError: observations, more than one field in one dimension and time, sides that are not periodic, a
+                beginning that jumps.
             TrainingError: a loss that is not finite.
         """
+        if observations is not None:
+            raise InputError(f"{self.name}: takes no observations; PINN(...).fit(case, observations=...) does")
 
         def prepare(case: Case, recipe: PINNRecipe) -> Any:
             if not all(case.geometry.periodic):
@@ -183,10 +188,8 @@ class LagrangianPINN(EquationSolver):
 
     # -- files --------------------------------------------------------------------------------------------------
 
-    def save(self, directory: str | Path) -> None:
-        """Write weights.safetensors, config.json and metrics.jsonl into `directory`."""
-        if self.case is None or self.recipe is None:
-            raise InputError(f"{self.name}: nothing to save yet; call fit first")
+    def _save(self, directory: str | Path) -> None:
+        assert self.case is not None
         weights, windows = _files.case_arrays(self.case), []
         for k, window in enumerate(self.windows):
             head, flow = f"window_{k}", window.fields

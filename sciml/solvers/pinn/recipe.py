@@ -151,5 +151,8 @@ class PINNRecipe(Settings):
         self._range("seed", 0, 2**63 - 1)
         if not self.phases or not any(p.steps for p in self.phases):
             raise InputError("phases: expected at least one minimiser with steps, such as Adam(2000)")
+        other = next((type(p).__name__ for p in self.phases if not isinstance(p, Adam)), None)
+        if self.precision == "float32" and other is not None:
+            raise InputError(f"precision: float32 is for Adam alone, expected float64 for the phase {other}")
         if self.windows > 1 and self.until is None:
             raise InputError("windows: expected `until`, the last time, beside more than one window")

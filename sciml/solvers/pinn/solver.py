@@ -82,9 +82,10 @@ class PINN(EquationSolver):
         resolution: int = 128,
     ):
         super().__init__(architecture, resolution)
-        if isinstance(unknown, str) or not all(isinstance(n, str) for n in unknown):
+        named = isinstance(unknown, Sequence) and not isinstance(unknown, str)
+        if not named or not all(isinstance(n, str) for n in unknown) or len(set(unknown)) < len(unknown):
             raise InputError(
-                f"{self.name}: unknown is {unknown!r:.60}, expected names of parameters, as in ('viscosity',)"
+                f"{self.name}: unknown is {unknown!r:.60}, expected different names of parameters, as in ('viscosity',)"
             )
         if not isinstance(exact, bool):
             raise InputError(f"{self.name}: exact is {exact!r}, expected True or False")
@@ -131,7 +132,7 @@ class PINN(EquationSolver):
             running: `sciml.Running`: callbacks and progress.
 
         Raises:
-            InputError: what cannot be trained: a boundary without a condition, a field that does not know how it
+            InputError: what cannot be trained: conditions that determine no solution, a field that does not know how it
                 begins, an unknown that is in no equation.
             TrainingError: a loss that is not finite.
         """
@@ -243,10 +244,7 @@ class PINN(EquationSolver):
 
     # -- files --------------------------------------------------------------------------------------------------
 
-    def save(self, directory: str | Path) -> None:
-        """Write weights.safetensors, config.json and metrics.jsonl into `directory`, atomically."""
-        if self.case is None or self.recipe is None:
-            raise InputError(f"{self.name}: nothing to save yet; call fit first")
+    def _save(self, directory: str | Path) -> None:
         _files.save(self, directory)
 
     @classmethod

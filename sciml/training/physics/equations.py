@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml._well_posed import required_conditions
 from sciml.derivatives import torch as on_tensors
 from sciml.errors import InputError, suggest
 from sciml.expressions import Balance, Field, Input, leaves
@@ -131,12 +132,15 @@ class Supplied:
         if order == 0:
             return (weights * r.square()).flatten(3).sum(-1)
         r = torch.where(weights > 0, r, torch.zeros((), dtype=r.dtype, device=r.device))
-        lengths, d = [], len(group.layout.grid.shape)
-        for i, (periodic, size) in enumerate(zip(reversed(group.layout.grid.periodic), group.lengths, strict=True)):
+        lengths, d, around = [], len(group.layout.grid.shape), tuple(reversed(group.layout.grid.periodic))
+        for i, (periodic, size) in enumerate(zip(around, group.lengths, strict=True)):
             if not periodic:
                 r = torch.cat([r, -r.flip(i - d)], i - d)
             lengths.append((size if periodic else 2 * size).expand(r.shape[0], -1, r.shape[2]).flatten())
-        longest = 1 + sum((2 * math.pi / length).square() for length in lengths)
+        waves = torch.stack([(2 * math.pi / length).square() for length in lengths])
+        # between walls no odd function is constant; a periodic axis is waved along only where there is no other
+        walls = [i for i, periodic in enumerate(around) if not periodic]
+        longest = 1 + (waves[walls].sum(0) if walls else waves.amin(0))
         square = spectral_square(r.flatten(0, 2)[:, None], order, lengths) / longest**order
         return square.reshape(r.shape[:3])
 
@@ -193,6 +197,8 @@ class Equations:
         implicit: the share θ of the new frame in a step: 1/2 for the trapezoidal rule, 1 for implicit Euler.
         order: 2 or 4, of interpolation and differences in finite volumes.
         norm: s of the norm in which residuals are measured; 0 for the mean square.
+        alone: whether no data say what happens where conditions do not: a case that leaves its boundary open is then
+            refused.
 
     Raises:
         InputError: values that live on no grid, a problem without equations, a balance that needs what the operator
@@ -201,9 +207,9 @@ class Equations:
 
     def __init__(
         self, encoding: Encoding, names: Sequence[str] = (), method: str = "finite_volume", implicit: float = 0.5,
-        order: int = 2, norm: float = 0.0,
+        order: int = 2, norm: float = 0.0, alone: bool = False,
     ):  # fmt: skip
-        self.e, self.implicit, self.order, self.norm = encoding, implicit, order, norm
+        self.e, self.implicit, self.order, self.norm, self.alone = encoding, implicit, order, norm, alone
         self.method = "spectral" if method == "spectral" else "finite_difference"
         problem, template = encoding.problem, encoding.template
         known = problem.balances()
@@ -245,6 +251,13 @@ class Equations:
         for needed in sorted(_named(balance, Input) - set(inputs)):
             raise InputError(f"balances: {name} needs the input {needed}, which is no field on the grid")
 
+    def require(self, case: Case) -> None:
+        """Raises:
+        InputError: the balances have no one solution under the conditions of a case: values beyond the boundary would
+            be carried on from inside.
+        """
+        required_conditions(case, self.balances.values())
+
     def terms(self, lattice: Any, balance: Balance) -> list[Tensor]:
         """div flux − source of each component: what the balance says where nothing changes."""
         return lattice.strong(balance) if self.method == "spectral" else lattice.finite_volume(balance)
@@ -271,6 +284,8 @@ class Equations:
         known = self._members.get(id(case))
         if known is not None and known.case is case:
             return known
+        if self.alone:
+            self.require(case)
         grid, problem = self.e.support(case), self.e.problem
         assert isinstance(grid, Grid)
         names = set().union(*(_named(b, Input) for b in self.balances.values()))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import operator
 from collections.abc import Mapping
 
-from sciml.calculus import magnitude
-from sciml.expressions import Balance, Coordinate, Expression, Field, Input, Parameter, Partial, Time
+from sciml._magnitudes import magnitude
+from sciml.expressions import Balance
 from sciml.problem import Case
 
 
@@ -19,31 +19,9 @@ def magnitudes(balance: Balance, case: Case, inputs: Mapping[str, float]) -> lis
     """
     scales, found = case.scales, []
     for storage, flux, source in balance.components():
-        terms = [_size(f, case, inputs) / scales.length for f in flux] + [_size(source, case, inputs)]
+        sizes = [magnitude(case, e, operator.add, inputs) for e in (*flux, source)]
+        total = sum(sizes[:-1]) / scales.length + sizes[-1]
         if storage is not None:
-            terms.append(_size(storage, case, inputs) / scales.time)
-        total = sum(terms)
+            total += magnitude(case, storage, operator.add, inputs) / scales.time
         found.append(total if total > 0 else 1.0)
     return found
-
-
-def _size(e: Expression, case: Case, inputs: Mapping[str, float]) -> float:
-    scales = case.scales
-
-    def leaf(node: Expression) -> float:
-        match node:
-            case Parameter(name):
-                return abs(case.parameters[name])
-            case Field(name):
-                return scales.fields.get(name, 1.0)
-            case Input(name):
-                return inputs.get(name, 1.0)
-            case Coordinate():
-                return scales.length
-            case Time():
-                return scales.time
-            case Partial(argument, _):
-                return _size(argument, case, inputs) / scales.length
-        raise TypeError(f"unknown leaf {node!r}")
-
-    return magnitude(e, leaf, operator.add)

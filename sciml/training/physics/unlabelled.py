@@ -37,6 +37,7 @@ class Unlabelled:
         for case in cases:
             if not isinstance(case, Case) or not case.problem.same(encoding.problem):
                 raise InputError(f"cases: expected cases of {encoding.problem.name}, got {case!r:.80}")
+            equations.require(case)
         self.cases, self.e, self.equations, self.seed = tuple(cases), encoding, equations, seed
         self.size = size
         self.supports = [encoding.support(c) for c in cases]

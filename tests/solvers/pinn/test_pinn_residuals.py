@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import sciml
+from sciml import Balance, Box, FieldSpec, Flux, PDEProblem, Scales
 from sciml.calculus import strong
 from sciml.expressions import Field, Input
 from sciml.solvers.pinn import residuals
@@ -122,3 +123,58 @@ def test_expressions_hold_what_they_say():
     assert fields == {"p": {(1, 0, 0), (0, 1, 0), (2, 0, 0), (0, 2, 0)}}
     assert inputs == {"permeability": {(0, 0, 0), (1, 0, 0), (0, 1, 0)}}
     assert Field("p") != Input("p")
+
+
+def test_the_flux_of_a_field_is_that_of_its_own_balance():
+    """In any order of the balances; and refused where several may be meant."""
+
+    class Flow(PDEProblem):
+        name, title, dimensions, steady = "flow_in_a_box", "Flow", 2, True
+        fields = (FieldSpec("u", "1"), FieldSpec("v", "1"), FieldSpec("p", "1"))
+
+        def geometry(self, case):
+            return Box((0.0, 0.0), (1.0, 1.0))
+
+        def boundary_conditions(self, case):
+            return {b: {"u": Flux(0.0), "v": Flux(0.0)} for b in case.geometry.boundaries}
+
+        def equations(self, q, d, theta, x):
+            gradient = d.grad(d.vector(q.u, q.v))
+            return {
+                "continuity": Balance(flux=d.vector(q.u, q.v)),
+                "momentum": Balance(flux=q.p * d.identity() - (gradient + d.transpose(gradient))),
+            }
+
+        def scales(self, case):
+            return Scales(1.0, 1.0, {"u": 1.0, "v": 1.0, "p": 1.0})
+
+    found = residuals(Flow().case(), lambda z: jnp.stack([z[0] ** 2, z[0] * z[1], 3.0 + z[1]]))
+    at = np.array([[1.0, 0.3, 0.0], [1.0, 0.8, 0.0]])
+    # σ·n = (p − 2 ∂x u, −(∂y u + ∂x v)) on x = 1
+    np.testing.assert_allclose(found["x_max.u"](at), 3.0 + at[:, 1] - 4.0, atol=1e-12)
+    np.testing.assert_allclose(found["x_max.v"](at), -at[:, 1], atol=1e-12)
+
+    class Crossed(Flow):
+        fields = (FieldSpec("u", "1"), FieldSpec("v", "1"))
+        of = ((), ())
+
+        def equations(self, q, d, theta, x):
+            return {
+                "a": Balance(flux=d.grad(q.u + 2.0 * q.v), of=self.of[0]),
+                "b": Balance(flux=d.grad(3.0 * q.u + q.v), of=self.of[1]),
+            }
+
+    def both(z):
+        return jnp.stack([z[0], 10.0 * z[0]])
+
+    with pytest.raises(
+        sciml.InputError, match=r"Flux of 'u' may be that of a, b; say whose it is, as in Balance\(.*'u'\)"
+    ):
+        residuals(Crossed().case(), both)
+
+    class Said(Crossed):
+        of = ("v", "u")
+
+    found = residuals(Said().case(), both)
+    np.testing.assert_allclose(found["x_max.u"](at), 13.0, atol=1e-12)
+    np.testing.assert_allclose(found["x_max.v"](at), 21.0, atol=1e-12)

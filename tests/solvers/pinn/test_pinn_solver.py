@@ -7,6 +7,7 @@ import pytest
 
 import sciml
 from sciml import Balance, Box, Dirichlet, FieldSpec, InputError, ParameterSpec, PDEProblem, Running, Scales
+from sciml.problems import Advection
 from sciml.solvers.pinn import (
     PINN,
     Adam,
@@ -14,6 +15,7 @@ from sciml.solvers.pinn import (
     ByResidual,
     Causal,
     GradientNorms,
+    LagrangianPINN,
     LevenbergMarquardt,
     PINNRecipe,
 )
@@ -217,6 +219,15 @@ def test_what_a_problem_leaves_out():
         def initial_state(self, case, grid):
             return {}
 
+    class NoEntrance(Wave):
+        def geometry(self, case):
+            return Box((0.0,), (2.0,))
+
+        def boundary_conditions(self, case):
+            return {}
+
+    with pytest.raises(InputError, match="'q' is carried along x, but has no condition at either end"):
+        PINN().fit(NoEntrance().case(), PINNRecipe(until=1.0), running=QUIET)
     with pytest.raises(InputError, match="no condition for 'q' on 'x_max', expected one such as Dirichlet"):
         PINN().fit(NoCondition().case(), PINNRecipe(until=1.0), running=QUIET)
     with pytest.raises(InputError, match="does not say how 'q' begins"):
@@ -232,7 +243,65 @@ def test_a_loss_that_is_not_finite_stops_it():
         PINN(SMALL).fit(Wave().case(), PINNRecipe(until=1.0, phases=(Adam(20, 1e200),), points=50), running=QUIET)
 
 
+@pytest.mark.parametrize("solver", [PINN, LagrangianPINN])
+def test_a_fit_that_fails_leaves_all_as_it_was(solver, tmp_path):
+    """Unfitted if it was so, and else with what it had learned, which can still be saved and read."""
+    case, quick = Advection().case(), PINNRecipe(until=0.1, phases=(Adam(2),), points=20)
+    bad = PINNRecipe(until=0.2, phases=(Adam(20, 1e200),), points=20)
+    network = solver(SMALL)
+    with pytest.raises(sciml.TrainingError):
+        network.fit(case, bad, running=QUIET)
+    assert not network.fitted and network.case is None and network.history == [] and network.record == {}
+    with pytest.raises(InputError, match="nothing to save yet; call fit first"):
+        network.save(tmp_path / "none")
+    network.fit(case, quick, running=QUIET)
+    before = network.solve(case, [0.1]).u.values
+    with pytest.raises(sciml.TrainingError):
+        network.fit(Advection().case(speed=2.0), bad, running=QUIET)
+    np.testing.assert_array_equal(network.solve(case, [0.1]).u.values, before)
+    network.save(tmp_path / "run")
+    back = sciml.load(tmp_path / "run")
+    assert back.case == case and back.recipe == quick and len(back.history) == 2
+    np.testing.assert_array_equal(back.solve(case, [0.1]).u.values, before)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: PINN(unknown=3), "unknown is 3, expected different names of parameters"),
+        (lambda: PINN(unknown=None), "unknown is None, expected different names"),
+        (lambda: PINN(unknown=("a", "a")), "expected different names"),
+        (lambda: PINN(exact=1), "exact is 1, expected True or False"),
+        (lambda: PINN(resolution=0), "resolution: expected a whole number ≥ 2, got 0"),
+        (lambda: PINN(architecture="x"), "architecture is 'x', expected an Architecture"),
+        (lambda: LagrangianPINN("x"), "architecture is 'x', expected an Architecture"),
+        (lambda: LagrangianPINN(resolution=2.5), "resolution: expected a whole number ≥ 2, got 2.5"),
+        (
+            lambda: LagrangianPINN().fit(Advection().case(), PINNRecipe(until=1.0), observations={}),
+            "lagrangian PINN: takes no observations",
+        ),
+        (lambda: PINNRecipe(precision="float32"), "float32 is for Adam alone, expected float64 for the phase Leven"),
+    ],
+)
+def test_arguments_that_cannot_be(build, message):
+    with pytest.raises(InputError, match=message):
+        build()
+
+
+@pytest.mark.parametrize("asked", [{"resume": True}, {"checkpoint_seconds": 1.0}, {"checkpoint_every": 5}])
+def test_what_running_asks_for_and_is_not_there(asked):
+    with pytest.raises(
+        InputError, match=f"running: keeps no checkpoints and no blocks, expected no {next(iter(asked))}"
+    ):
+        PINN(SMALL).fit(Wave().case(), PINNRecipe(until=1.0), running=Running(progress=False, **asked))
+    with pytest.raises(InputError, match="running: device is 'cuda:7', expected 'auto'"):
+        PINN(SMALL).fit(Wave().case(), PINNRecipe(until=1.0), running=Running(progress=False, device="cuda:7"))
+    with pytest.raises(InputError, match="running is a dict, expected a Running"):
+        PINN(SMALL).fit(Wave().case(), PINNRecipe(until=1.0), running=asked)
+
+
 def test_recipes_go_through_json():
+    assert PINNRecipe(until=1.0, phases=(Adam(3),), precision="float32").precision == "float32"
     recipe = PINNRecipe(
         until=2.0, phases=(Adam(10), LevenbergMarquardt(5)), resampling=ByResidual(50), causal=Causal(2.0)
     )
