@@ -56,9 +56,10 @@ def refuse_elsewhere(name: str, case: Case, terms: Terms, unknown: Sequence[str]
         if other.geometry.extents != case.geometry.extents:
             where = "the domain"
         d, random = case.problem.dimensions, np.random.default_rng(0)
-        box = np.array(case.geometry.extents, float)
-        some = np.concatenate([random.uniform(*box.T, (512, d)), np.zeros((512, 1))], axis=1)
-        if not where and not np.allclose(*(g.signed_distance(some[:, :d]) for g in (case.geometry, other.geometry))):
+        low, high = np.array(case.geometry.extents, float).T
+        some = np.concatenate([random.uniform(low, high, (512, d)), np.zeros((512, 1))], axis=1)
+        depths = [np.asarray(g.signed_distance(some[:, :d])) for g in (case.geometry, other.geometry)]
+        if not where and not np.allclose(depths[0], depths[1]):
             where = "the domain"
         times = np.linspace(0.0, 1.0 if until is None else until, 64)
         for side in terms.sides.values() if not where else ():
