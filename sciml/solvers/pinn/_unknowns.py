@@ -51,30 +51,7 @@ def refuse_elsewhere(name: str, case: Case, terms: Terms, unknown: Sequence[str]
     """
     specs = {s.name: s for s in case.problem.parameters}
     for each in unknown:
-        other = _elsewhere(case, specs[each])
-        moved, where = Terms(other), ""
-        if other.geometry.extents != case.geometry.extents:
-            where = "the domain"
-        d, random = case.problem.dimensions, np.random.default_rng(0)
-        low, high = np.array(case.geometry.extents, float).T
-        some = np.concatenate([random.uniform(low, high, (512, d)), np.zeros((512, 1))], axis=1)
-        depths = [np.asarray(g.signed_distance(some[:, :d])) for g in (case.geometry, other.geometry)]
-        if not where and not np.allclose(depths[0], depths[1]):
-            where = "the domain"
-        times = np.linspace(0.0, 1.0 if until is None else until, 64)
-        for side in terms.sides.values() if not where else ():
-            points = np.concatenate([side.boundary.sample(64, random), times[:, None]], axis=1)
-            again = moved.sides[side.name]
-            if side.parts != again.parts or not _agree(side.columns(points), again.columns(points)):
-                where = f"what is given on {side.name!r}"
-                break
-        start, later = terms.start(), moved.start()
-        if not where and start is not None and later is not None:
-            where = "" if _agree(start.columns(some), later.columns(some)) else "how fields begin"
-        for spec in case.problem.inputs if not where else ():
-            if spec.name in terms.input_names and spec.name not in case.inputs and spec.default is not None:
-                one, two = (evaluated(given_inputs(c, [spec.name])[spec.name], some) for c in (case, other))
-                where = where or ("" if np.allclose(one, two, rtol=1e-9) else f"the default of {spec.name!r}")
+        where = _differs(case, _moved(case, specs[each]), terms, 1.0 if until is None else until)
         if where:
             raise InputError(
                 f"{name}: unknown: {each!r} is in an equation, and in {where}, where it would keep its first guess; "
@@ -82,7 +59,36 @@ def refuse_elsewhere(name: str, case: Case, terms: Terms, unknown: Sequence[str]
             )
 
 
-def _elsewhere(case: Case, spec: ParameterSpec) -> Case:
+def _differs(case: Case, other: Case, terms: Terms, until: float) -> str:
+    """What but the equations is not the same in another case; "" for nothing."""
+    if other.geometry.extents != case.geometry.extents:
+        return "the domain"
+    moved, random, count = Terms(other), np.random.default_rng(0), 512
+    low, high = np.array(case.geometry.extents, float).T
+    places = random.uniform(low, high, (count, len(low)))
+    depths = [np.asarray(c.geometry.signed_distance(places)) for c in (case, other)]
+    if not _agree(depths[0], depths[1]):
+        return "the domain"
+    times = np.linspace(0.0, until, count)[:, None]
+    for side in terms.sides.values():
+        points, its = np.concatenate([side.boundary.sample(count, random), times], axis=1), moved.sides[side.name]
+        here, there = side.columns(points), its.columns(points)
+        if side.parts != its.parts or not all(_agree(here[k], there[k]) for k in here):
+            return f"what is given on {side.name!r}"
+    points = np.concatenate([places, 0 * times], axis=1)
+    start, its_start = terms.start(), moved.start()
+    if start is not None and its_start is not None:
+        if not _agree(start.columns(points)["given"], its_start.columns(points)["given"]):
+            return "how fields begin"
+    for spec in case.problem.inputs:
+        if spec.name in terms.input_names and spec.name not in case.inputs and spec.default is not None:
+            one, two = (evaluated(given_inputs(c, [spec.name])[spec.name], points) for c in (case, other))
+            if not _agree(one, two):
+                return f"the default of {spec.name!r}"
+    return ""
+
+
+def _moved(case: Case, spec: ParameterSpec) -> Case:
     """The same case with a slightly different value of one parameter."""
     value = case.parameters[spec.name]
     step = 1e-3 * (abs(value) or 1.0)
@@ -90,9 +96,10 @@ def _elsewhere(case: Case, spec: ParameterSpec) -> Case:
     return replace(case, parameters={**case.parameters, spec.name: value + step}, inputs=dict(case.inputs))
 
 
-def _agree(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
+def _agree(one: np.ndarray, other: np.ndarray) -> bool:
     """To less than what a change of 1e-3 could make of a number, and more than rounding."""
-    return all(np.allclose(one[k], other[k], rtol=1e-9, atol=1e-12) for k in one)
+    size = float(np.abs(one[np.isfinite(one)]).max(initial=0.0))  # nothing is infinitely far inside a periodic box
+    return np.allclose(one, other, rtol=1e-9, atol=1e-12 * size)
 
 
 class Unknown(eqx.Module):
