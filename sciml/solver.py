@@ -15,10 +15,16 @@ from sciml.arrays import clock, real
 from sciml.errors import InputError, SolverError
 from sciml.problem import Case, Problem
 from sciml.progress import Bar
-from sciml.support import Support
+from sciml.support import Grid, Support
 
 if TYPE_CHECKING:
     import xarray
+    from jaxtyping import Float, Shaped
+
+    from sciml.geometry import Geometry
+
+
+BEYOND = 1e-6  # of the longest extent: how far off the box around a domain points may lie, by rounding
 
 
 class Solver(ABC):
@@ -138,11 +144,19 @@ class Solver(ABC):
         """
         self.require(case)
         asked, places = check_times(case.problem, times), check_points(case, points)
+        if places is not None:
+            check_within(places, self._outside(case, places))
         found = self._together([case], [asked])[0] if places is None else self._at(case, asked, places)
         status = found.attrs["status"]
         if status != "ok":
             raise SolverError(status if status.startswith(self.name) else f"{self.name}: {status}")
         return found
+
+    def _outside(self, case: Case, points: np.ndarray) -> np.ndarray:
+        """(N,) which of the points lie beyond the box around the case's domain and its support; nothing lies beyond
+        the ends of a periodic axis, nor of a domain that nothing tells of."""
+        known = not case.problem.needs_extents or case.extents is not None
+        return beyond(points, case.geometry if known else None, case.support)
 
     def _at(self, case: Case, times: np.ndarray | None, points: np.ndarray) -> xarray.Dataset:
         """The solution at points: that on the solver's own support, interpolated."""
@@ -349,9 +363,47 @@ def check_points(case: Case, points: Any) -> np.ndarray | None:
         raise
     except (TypeError, ValueError):
         raise InputError(f"points: expected coordinates of shape (N, {d}), got {points!r:.80}") from None
-    if array.ndim != 2 or array.shape[1] != d or not np.isfinite(array).all():
+    if array.ndim != 2 or array.shape[1] != d:
         raise InputError(f"points: expected finite coordinates of shape (N, {d}), got shape {array.shape}")
+    if not len(array):
+        raise InputError("points: expected at least one point, got none")
+    wrong = ~np.isfinite(array).all(axis=1)
+    if wrong.any():
+        k = int(wrong.argmax())
+        raise InputError(f"points: expected finite coordinates, got {array[k].tolist()} in row {k}")
     return array
+
+
+def beyond(points: np.ndarray, geometry: Geometry | None, support: Support | None) -> np.ndarray:
+    """(N,) which of the points lie beyond the boxes around a geometry and a support; of loose nodes and meshes, whose
+    outermost nodes need not lie on the boundary, by more than about the distance of two of them."""
+    low, high = np.full(points.shape[1], np.inf), np.full(points.shape[1], -np.inf)
+    periodic = np.zeros(points.shape[1], bool)
+    for domain in (geometry, support):
+        if domain is None:
+            continue
+        a, b = np.array(domain.extents, dtype=np.float64).T
+        share = BEYOND
+        if isinstance(domain, Support) and not isinstance(domain, Grid):
+            share = max(BEYOND, domain.size ** (-1 / domain.dimensions))
+        slack = share * float((b - a).max())
+        low, high = np.minimum(low, a - slack), np.maximum(high, b + slack)
+        periodic |= np.array(domain.periodic, dtype=bool)
+    if geometry is None and support is None:
+        return np.zeros(len(points), bool)
+    return np.any(((points < low) | (points > high)) & ~periodic, axis=1)
+
+
+def check_within(points: Float[np.ndarray, "point dimension"], outside: Shaped[np.ndarray, " point"]) -> None:
+    """Refuse points of which some lie outside of the domain.
+
+    Raises:
+        InputError: names the first of them.
+    """
+    if outside.any():
+        k = int(np.argmax(outside))
+        place = ", ".join(f"{c:g}" for c in points[k])
+        raise InputError(f"points: point {k} at ({place}) lies outside of the domain")
 
 
 def times_for(cases: Sequence[Case], times: Any) -> list[np.ndarray | None]:

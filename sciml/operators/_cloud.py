@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sciml.contracts import CloudBatch, Function, Operator, Signature
 from sciml.errors import InputError, positive
-from sciml.operators._points import only, perceptron
+from sciml.operators._points import counted, finite, fitting, only, perceptron, tensors
 from sciml.operators.layers.attention import HeterogeneousAttention, Source, check_heads, shares
 
 
@@ -173,6 +173,7 @@ class CloudOperator(Operator):
     ) -> None:  # fmt: skip
         """Refuse tensors that do not fit, in one line that says which and why."""
         title = type(self).__name__
+        tensors(title, points=points, values=values, params=params, mask=mask, weights=weights)
         if points.ndim != 3 or points.shape[2] != self.dimensions or not points.is_floating_point():
             expected = f"floating-point (batch, point, {self.dimensions})"
             raise InputError(f"{title}: points: expected {expected}, got {points.dtype} {tuple(points.shape)}")
@@ -184,6 +185,8 @@ class CloudOperator(Operator):
         fitting(f"{title}: mask", mask, (batch, count), needed=False)
         fitting(f"{title}: weights", weights, (batch, count), needed=False)
         counted(title, points, mask, weights)
+        finite(f"{title}: values", values, mask)
+        finite(f"{title}: params", params)
         if len(functions) != len(self.functions):
             raise InputError(f"{title}: functions: expected {len(self.functions)} of them, got {len(functions)}")
         for i, (f, (channels, dimensions)) in enumerate(zip(functions, self.functions, strict=True)):
@@ -195,34 +198,7 @@ class CloudOperator(Operator):
             fitting(f"{name}.mask", f.mask, (batch, sensors), needed=False)
             fitting(f"{name}.weights", f.weights, (batch, sensors), needed=False)
             counted(name, f.points, f.mask, f.weights)
+            finite(f"{name}.values", f.values, f.mask)
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, {self.dimensions}, n_params={self.n_params}"
-
-
-def fitting(name: str, tensor: Tensor | None, shape: tuple[int, ...], *, needed: bool = True) -> None:
-    """Refuse a tensor of another shape, or None where one is needed: where its last axis is not 0."""
-    if tensor is None:
-        if needed and shape[-1]:
-            raise InputError(f"{name}: expected {shape}, got None")
-    elif tuple(tensor.shape) != shape:
-        raise InputError(f"{name}: expected {shape}, got {tuple(tensor.shape)}")
-
-
-def counted(name: str, points: Tensor, mask: Tensor | None, weights: Tensor | None) -> None:
-    """Refuse points that are no numbers, weights that are none, and samples in which no point counts: on the CPU, and
-    not in a program, for on other devices one would have to wait for the answer."""
-    if torch.compiler.is_compiling() or points.device.type != "cpu":
-        return
-    inside = torch.ones(points.shape[:2], dtype=torch.bool) if mask is None else mask > 0
-    wrong = (~torch.isfinite(points).all(-1) & inside).nonzero()
-    if len(wrong):
-        raise InputError(f"{name}: points: expected numbers, got nan or inf in point {wrong[0].tolist()}")
-    if weights is not None:
-        wrong = (~((weights >= 0) & (weights < math.inf)) & inside).nonzero()
-        if len(wrong):
-            raise InputError(f"{name}: weights: expected numbers ≥ 0, got others, first at point {wrong[0].tolist()}")
-        inside = inside & (weights > 0)
-    empty = (~inside.any(1)).nonzero()
-    if len(empty):
-        raise InputError(f"{name}: points: expected at least one that counts, got none in sample {int(empty[0])}")

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from sciml.contracts import GraphBatch, Operator, Signature
 from sciml.errors import InputError, positive, suggest
-from sciml.operators._points import ACTIVATIONS, activation_named, only, perceptron
+from sciml.operators._points import ACTIVATIONS, activation_named, finite, only, perceptron, tensors
 
 AGGREGATIONS = ("sum", "mean")
 
@@ -217,6 +217,9 @@ class GraphNetwork(Operator):
         """Refuse what does not fit, in one line that says which and why; numbers of nodes are looked at on CPUs only,
         where it costs nothing to."""
         title = type(self).__name__
+        tensors(
+            title, nodes=nodes, points=points, edges=edges, offsets=offsets, graph=graph, params=params, mask=mask
+        )  # fmt: skip
 
         def expect(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
             if tuple(value.shape) != shape:
@@ -252,3 +255,13 @@ class GraphNetwork(Operator):
             first = int(wrong.nonzero()[0])
             ends = edges[:, first].tolist()
             raise InputError(f"{title}: offsets: expected finite numbers, got {offsets[first].tolist()} at {ends}")
+        finite(f"{title}: nodes", nodes, mask)
+        finite(f"{title}: points", points, mask)
+        finite(f"{title}: params", params)
+        apart = graph.index_select(0, edges[0]) != graph.index_select(0, edges[1])
+        if alive is not None:
+            apart = apart & alive
+        if bool(apart.any()):
+            first, second = edges[:, int(apart.nonzero()[0])].tolist()
+            samples_of = f"{int(graph[first])} and {int(graph[second])}"
+            raise InputError(f"{title}: edges: {first} -> {second} joins samples {samples_of}, expected one sample")

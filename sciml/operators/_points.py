@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -95,8 +96,7 @@ class PointOperator(Operator):
     def given(self, params: Tensor | None, functions: tuple[Function, ...]) -> Tensor:
         """All that is given beside the points, (batch, n_params + Σ channels · sensors), in the weights' dtype."""
         parts = [] if params is None else [params]
-        for f in functions:
-            parts.append(only(f.values, None if f.mask is None else (f.mask > 0)[..., None]).flatten(1))
+        parts += [f.values.flatten(1) for f in functions]
         return torch.cat([p.to(self.dtype) for p in parts], dim=1)
 
     def check(
@@ -104,25 +104,85 @@ class PointOperator(Operator):
     ) -> None:
         """Refuse tensors whose shapes do not fit, in one line that says which and why."""
         title = type(self).__name__
+        tensors(title, points=points, params=params, mask=mask)
         if points.ndim != 3 or points.shape[2] != self.dimensions or not points.is_floating_point():
             expected = f"floating-point (batch, point, {self.dimensions})"
             raise InputError(f"{title}: points: expected {expected}, got {points.dtype} {tuple(points.shape)}")
-        batch = points.shape[0]
-        if params is None and self.n_params:
-            raise InputError(f"{title}: params: expected (batch, {self.n_params}), got None")
-        if params is not None and tuple(params.shape) != (batch, self.n_params):
-            raise InputError(f"{title}: params: expected ({batch}, {self.n_params}), got {tuple(params.shape)}")
+        batch, count = points.shape[:2]
+        if not count:
+            raise InputError(f"{title}: points: expected at least one, got none")
+        fitting(f"{title}: params", params, (batch, self.n_params))
+        fitting(f"{title}: mask", mask, (batch, count), needed=False)
         if len(functions) != len(self.functions):
             raise InputError(f"{title}: functions: expected {len(self.functions)} of them, got {len(functions)}")
         for i, (f, (channels, sensors)) in enumerate(zip(functions, self.functions, strict=True)):
-            if tuple(f.values.shape) != (batch, sensors, channels):
-                expected = (batch, sensors, channels)
-                raise InputError(f"{title}: functions[{i}].values: expected {expected}, got {tuple(f.values.shape)}")
-        if mask is not None and tuple(mask.shape) != tuple(points.shape[:2]):
-            raise InputError(f"{title}: mask: expected {tuple(points.shape[:2])}, got {tuple(mask.shape)}")
+            name = f"{title}: functions[{i}]"
+            fitting(f"{name}.values", f.values, (batch, sensors, channels))
+            fitting(f"{name}.mask", f.mask, (batch, sensors), needed=False)
+            if looked_at(f.values) and f.mask is not None and not bool((f.mask > 0).all()):
+                sensor = int((~(f.mask > 0)).nonzero()[0, 1])
+                raise InputError(f"{name}: sensor {sensor} is masked; expected values at all of the fixed sensors")
+            finite(f"{name}.values", f.values)
+        counted(title, points, mask, None)
+        finite(f"{title}: params", params)
 
     def extra_repr(self) -> str:
         return f"{self.out_channels}, {self.dimensions}, n_params={self.n_params}, functions={self.functions}"
+
+
+def tensors(title: str, **given: Any) -> None:
+    """Refuse what is no tensor, as an array of NumPy."""
+    for name, value in given.items():
+        if value is not None and not isinstance(value, Tensor):
+            raise InputError(f"{title}: {name}: expected a torch.Tensor, got {type(value).__name__}")
+
+
+def fitting(name: str, tensor: Tensor | None, shape: tuple[int, ...], *, needed: bool = True) -> None:
+    """Refuse a tensor of another shape, or None where one is needed: where its last axis is not 0."""
+    if tensor is None:
+        if needed and shape[-1]:
+            raise InputError(f"{name}: expected {shape}, got None")
+    elif tuple(tensor.shape) != shape:
+        raise InputError(f"{name}: expected {shape}, got {tuple(tensor.shape)}")
+
+
+def looked_at(tensor: Tensor) -> bool:
+    """Whether numbers are looked at: on the CPU, and not in a program, for on other devices one would have to wait for
+    the answer."""
+    return not torch.compiler.is_compiling() and tensor.device.type == "cpu"
+
+
+def finite(name: str, tensor: Tensor | None, mask: Tensor | None = None) -> None:
+    """Refuse nan and inf where the mask, of all axes but the last, is not 0; see `looked_at`.
+
+    The sum comes first: it is finite where all numbers are, but for sums that overflow, and needs no memory.
+    """
+    if tensor is None or not looked_at(tensor) or bool(torch.isfinite(tensor.detach().sum())):
+        return
+    wrong = ~torch.isfinite(tensor)
+    if mask is not None:
+        wrong &= (mask > 0)[..., None]
+    if bool(wrong.any()):
+        raise InputError(f"{name}: expected numbers, got nan or inf, first at {wrong.nonzero()[0].tolist()}")
+
+
+def counted(name: str, points: Tensor, mask: Tensor | None, weights: Tensor | None) -> None:
+    """Refuse points that are no numbers, weights that are none, and samples in which no point counts; see
+    `looked_at`."""
+    if not looked_at(points):
+        return
+    inside = torch.ones(points.shape[:2], dtype=torch.bool) if mask is None else mask > 0
+    wrong = (~torch.isfinite(points).all(-1) & inside).nonzero()
+    if len(wrong):
+        raise InputError(f"{name}: points: expected numbers, got nan or inf in point {wrong[0].tolist()}")
+    if weights is not None:
+        wrong = (~((weights >= 0) & (weights < math.inf)) & inside).nonzero()
+        if len(wrong):
+            raise InputError(f"{name}: weights: expected numbers ≥ 0, got others, first at point {wrong[0].tolist()}")
+        inside = inside & (weights > 0)
+    empty = (~inside.any(1)).nonzero()
+    if len(empty):
+        raise InputError(f"{name}: points: expected at least one that counts, got none in sample {int(empty[0])}")
 
 
 def only(values: Tensor, inside: Tensor | None) -> Tensor:

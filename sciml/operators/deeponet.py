@@ -99,7 +99,8 @@ class DeepONet(PointOperator):
         Args:
             points: (batch, point, dimensions).
             params: (batch, n_params), or None where n_params = 0.
-            functions: values (batch, sensors, channels) of every input function, always at the same sensors.
+            functions: values (batch, sensors, channels) of every input function, always at the same sensors
+                (where these lie does not go in).
             mask: (batch, point), 1 where a point is one. The others never matter, and the answer is 0 there.
 
         Returns:

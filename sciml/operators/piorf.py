@@ -95,7 +95,9 @@ class PIORF(GraphNetwork):
         if not is_number(share) or not 0 < share <= 1:
             raise InputError(f"share: expected a number above 0 and up to 1, got {share!r}")
         if rewiring != "none" and not self.in_channels:
-            raise InputError(f"rewiring: {rewiring!r} compares the fields at nodes, but none come in; take 'none'")
+            raise InputError(
+                "rewiring: piorf needs fields at the nodes, as problems in time have; for steady data use meshgraphnet"
+            )
         self.compared = None if compared is None else tuple(compared)
         for k in self.compared or ():
             if not is_whole(k) or not 0 <= k < self.in_channels:

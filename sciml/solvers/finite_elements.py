@@ -13,7 +13,7 @@ from sciml.errors import InputError, SolverError, is_number, is_whole
 from sciml.problem import Case, Problem, beginning
 from sciml.registry import solvers
 from sciml.solver import Start
-from sciml.solvers._fe_space import Space, made_mesh
+from sciml.solvers._fe_space import BESIDE, Space, made_mesh
 from sciml.solvers._fe_stepper import METHODS, Past, Steps, Theta
 from sciml.solvers._newton import Newton, check_factor
 from sciml.solvers._numerical import Begin, NumericalSolver, title
@@ -269,6 +269,12 @@ class FiniteElements(NumericalSolver):
         settings = {"solver": self.name, "settings": self.settings, "status": found["status"]}
         return solution(case, times, fields, support, **settings)
 
+    def _outside(self, case: Case, points: np.ndarray) -> np.ndarray:
+        """Which of the points lie neither in the domain nor within a tenth of a cell's side of it."""
+        mesh = self.space(case).mesh
+        side = np.linalg.norm(mesh.p[:, mesh.t[1]] - mesh.p[:, mesh.t[0]], axis=0).max()
+        return np.asarray(case.geometry.signed_distance(points)) < -BESIDE * side
+
     def _at(self, case: Case, times: np.ndarray | None, points: np.ndarray) -> xarray.Dataset:
         (found,) = self.run([case], [np.zeros(1) if times is None else times])
         space = self.space(case)
@@ -283,10 +289,11 @@ class FiniteElements(NumericalSolver):
         Raises:
             SolverError: the computation failed.
         """
-        from sciml.solver import check_points, check_times
+        from sciml.solver import check_points, check_times, check_within
 
         self.require(case)
         asked, places = check_times(case.problem, times), np.asarray(check_points(case, points))
+        check_within(places, self._outside(case, places))
         (found,) = self.run([case], [np.zeros(1) if asked is None else asked])
         if found["status"] != "ok":
             raise SolverError(found["status"])

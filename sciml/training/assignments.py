@@ -61,7 +61,8 @@ def _set(settings: Any, names: list[str], text: str, path: str, root: Settings) 
     full = join(path, here)
     known = hints(type(settings))
     if here not in known:
-        raise InputError(f"{full}: {type(settings).__name__} has no field {here!r}{_nearest(path, here, known, root)}")
+        tail = _nearest(path, here, known, root) + _otherwise(path, here, root)
+        raise InputError(f"{full}: {type(settings).__name__} has no field {here!r}{tail}")
     if further:
         child = getattr(settings, here)
         if not isinstance(child, Settings | tuple):
@@ -82,6 +83,21 @@ def _set(settings: Any, names: list[str], text: str, path: str, root: Settings) 
 def _nearest(path: str, name: str, known: Any, root: Settings) -> str:
     elsewhere = [p for p, _, _ in listing(root) if p.rpartition(".")[2] == name]
     return f"; did you mean {elsewhere[0]!r}?" if elsewhere and not path else suggest(name, known)
+
+
+def _otherwise(path: str, name: str, root: Settings) -> str:
+    """How to choose another kind of part, where the missing field is called as that kind is or is one of its fields:
+    `length=Minutes(...)` where `length.minutes` was asked for."""
+    holder: Any = root
+    *parents, last = path.split(".") if path else [""]
+    for step in parents:
+        holder = holder[int(step)] if isinstance(holder, tuple) else getattr(holder, step)
+    if not last or not isinstance(holder, Settings):
+        return ""
+    kinds = {n: k for home in families(hints(type(holder))[last]) for n, k in home.kinds().items()}
+    fit = [f"{path}={n}(...)" for n in kinds if n.lower() == name.lower()]
+    fit = fit or [f"{path}={n}({name}=...)" for n, k in kinds.items() if name in hints(k)]
+    return f"; for another kind set {' or '.join(fit)}" if fit else ""
 
 
 def parse(text: str, path: str) -> Any:

@@ -96,14 +96,14 @@ def test_a_sample_does_not_depend_on_its_batch_mates():
     assert torch.allclose(net(**batch.arguments())[1:2], alone, atol=1e-6)
 
 
-def test_masked_sensors_do_not_matter():
+def test_masked_sensors_are_refused():
     net, batch = make()
     a, b = batch.functions
     mask = torch.tensor([1, 1, 1, 0, 1]).expand(3, 5)
-    poisoned = a.values.clone()
-    poisoned[:, 3] = float("nan")
-    results = [net(batch.points, batch.params, (Function(v, a.points, mask), b)) for v in (a.values, poisoned)]
-    assert torch.equal(*results)
+    with pytest.raises(InputError, match=r"functions\[0\]: sensor 3 is masked; expected values at all of the fixed"):
+        net(batch.points, batch.params, (Function(a.values, a.points, mask), b))
+    whole = net(batch.points, batch.params, (Function(a.values, a.points, torch.ones(3, 5)), b))
+    assert torch.equal(whole, net(batch.points, batch.params, batch.functions))
 
 
 def test_gradients_types_and_storage(tmp_path):
@@ -163,13 +163,16 @@ def test_wrong_arguments_are_named():
             "a fixed number",
         ),
         (lambda: net(batch.points[0]), "points: expected"),
-        (lambda: net(batch.points), r"params: expected \(batch, 2\), got None"),
+        (lambda: net(batch.points), r"params: expected \(3, 2\), got None"),
         (lambda: net(batch.points, batch.params[:1], batch.functions), r"params: expected \(3, 2\)"),
         (lambda: net(batch.points, batch.params), "functions: expected 2 of them, got 0"),
         (
             lambda: net(batch.points, batch.params, batch.functions[::-1]),
             r"functions\[0\].values: expected \(3, 5, 2\)",
         ),
+        (lambda: net(batch.points[:, :0], batch.params, batch.functions), "points: expected at least one, got none"),
+        (lambda: net(batch.points / 0, batch.params, batch.functions), "points: expected numbers, got nan or inf"),
+        (lambda: net(batch.points, batch.params / 0, batch.functions), "params: expected numbers, got nan or inf"),
         (lambda: net(batch.points, batch.params, batch.functions, torch.ones(3, 6)), r"mask: expected \(3, 7\)"),
     ):
         with pytest.raises(InputError, match=message):

@@ -364,6 +364,9 @@ def test_wrong_arguments_are_named():
     far[0, 3] = 30
     broken = b.offsets.clone()
     broken[5, 0] = math.nan
+    halves = torch.zeros_like(b.graph)
+    halves[15:] = 1
+    two = {"graph": halves, "params": b.params.repeat(2, 1)}
     functions = Signature(1, 1, 2, functions=(FunctionSignature("inflow", 1, 1),))
     none = torch.zeros(0, 3, dtype=torch.float64)
     for call, message in (
@@ -375,7 +378,7 @@ def test_wrong_arguments_are_named():
         (lambda: PIORF(1, 1, rewiring="curvture"), "did you mean 'curvature'"),
         (lambda: PIORF(1, 1, share=0), "share: expected a number above 0 and up to 1, got 0"),
         (lambda: PIORF(2, 1, compared=[2]), "compared: expected numbers from 0 to 1, got 2"),
-        (lambda: PIORF(0, 1), "rewiring: 'curvature' compares the fields at nodes, but none come in; take 'none'"),
+        (lambda: PIORF(0, 1), "piorf needs fields at the nodes, .*; for steady data use meshgraphnet"),
         (lambda: PIORF(1, 1, 2, periodic=(True,)), "periodic: expected 2 values"),
         (lambda: make("piorf")(**given), r"PIORF: curvature: expected \(30,\), got None"),
         (lambda: net(**given | {"nodes": b.nodes[:, :2]}), r"nodes: expected floating-point \(node, 3\)"),
@@ -386,6 +389,9 @@ def test_wrong_arguments_are_named():
         (lambda: net(**given | {"offsets": b.offsets[1:]}), "offsets: expected"),
         (lambda: net(**given | {"offsets": broken}), r"offsets: expected finite numbers, got \[nan"),
         (lambda: net(**given | {"graph": b.graph + 1}), "graph: expected numbers from 0 to 0, got 1 to 1"),
+        (lambda: net(**given | {"nodes": b.nodes / 0}), r"nodes: expected numbers, got nan or inf, first at \["),
+        (lambda: net(**given | {"nodes": b.nodes.numpy()}), "nodes: expected a torch.Tensor, got ndarray"),
+        (lambda: net(**given | two), "joins samples (0 and 1|1 and 0), expected one sample"),
         (lambda: net(**given | {"params": None}), r"params: expected \(graph, 2\), got None"),
         (lambda: net(**given | {"mask": torch.ones(31)}), r"mask: expected \(30,\), got \(31,\)"),
     ):

@@ -575,3 +575,16 @@ def test_oriented_cells_turn_one_way():
     found = oriented(position, np.array([[0, 1, 2], [1, 2, 3]]), "triangle").cells["triangle"]
     sides = position[found[:, 1:]] - position[found[:, :1]]
     assert (np.linalg.det(sides) > 0).all()
+
+
+def test_points_outside_of_the_domain_are_refused():
+    from sciml.problems import Poisson
+
+    solver, case = FiniteElements(8), Poisson().case()
+    with pytest.raises(InputError, match=r"points: point 1 at \(1000, 0\) lies outside of the domain"):
+        solver.solve(case, points=[[0.5, 0.5], [1e3, 0.0]])
+    with pytest.raises(InputError, match="points: expected at least one point, got none"):
+        solver.solve(case, points=np.zeros((0, 2)))
+    with pytest.raises(InputError, match=r"points: expected finite coordinates, got \[nan, 0.0\] in row 1"):
+        solver.solve(case, points=[[0.0, 0.0], [np.nan, 0.0]])
+    assert solver.solve(case, points=[[1.0, 1.0]]).attrs["status"] == "ok"

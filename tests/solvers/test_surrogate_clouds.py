@@ -149,7 +149,7 @@ def test_cases_and_points_that_do_not_fit_are_told():
     solid = Points(np.random.default_rng(0).random((9, 3)))
     with pytest.raises(InputError, match="case: expected a support in 2 dimensions, as in training, got 3"):
         model.solve(STEADY.case(drive=1.0).on(solid))
-    with pytest.raises(InputError, match=r"points: expected positions .* got \(0, 2\)"):
+    with pytest.raises(InputError, match="points: expected at least one point, got none"):
         model.solve(case_of(PLATES[0]), points=np.zeros((0, 2)))
 
 

@@ -119,3 +119,9 @@ def test_it_trains_saves_and_answers(tmp_path):
 def test_grids_have_no_place_for_them():
     with pytest.raises(InputError, match="strength, wall have points of their own"):
         encoding_for(GridBatch).fit(table(pack([made(2, 0), made(3, 1)]), None), Steady())
+
+
+def test_fixed_sensors_say_that_they_lose_where_points_were():
+    data = table(pack([made(3, n) for n in range(3)]), None)
+    with pytest.warns(UserWarning, match="data: (strength|wall) lies at other points in some cases than in others"):
+        encoding_for(PointBatch).fit(data, Steady(), sensors=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from sciml.problem import Case, Problem, rebuild
 from sciml.solver import Start
 from sciml.support import Grid, Support
 from sciml.symmetry import Symmetry
-from sciml.training.encoding.functions import function_sensors, spread
+from sciml.training.encoding.functions import function_sensors, places_differ, spread
 from sciml.training.encoding.given import Given, collate
 from sciml.training.encoding.linear import about_units, linear_features, superposed
 from sciml.training.encoding.physical import Input, Physical
@@ -147,6 +148,14 @@ class Encoding(ABC):
         ):
             raise InputError(f"stepping: strides need a problem whose features tell the step, {problem.name}'s do not")
         functions = cls._functions(table.cases, problem)
+        if sensors is not None:
+            for name, at in function_inputs(problem).items():
+                if places_differ(table.cases, supports, name, at):
+                    warnings.warn(
+                        f"data: {name} lies at other points in some cases than in others; an operator with fixed "
+                        "sensors gets it at common ones and does not see where its points were",
+                        stacklevel=2,
+                    )
         feature = FeatureScaler.fit(known, np.concatenate(rows)) if known else FeatureScaler((), *[np.zeros(0)] * 4)
         feature = about_units(feature, np.concatenate(rows), linear)
         unit = [1.0 if step is None or step.kind == "physical" else c.scales.time for c in table.cases]

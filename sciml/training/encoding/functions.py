@@ -46,6 +46,12 @@ def function_sensors(
     return spread(points[np.unique(np.linspace(0, len(points) - 1, MOST).astype(int))], count)
 
 
+def places_differ(cases: Sequence[Case], supports: Sequence[Support], name: str, at: str) -> bool:
+    """Whether some case gives a function at other points, as shares of its support's extents, than the first does."""
+    first, *others = (shares(function_of(case, name, at)[1], s) for case, s in zip(cases, supports, strict=True))
+    return any(p.shape != first.shape or not np.allclose(p, first, rtol=0.0, atol=1e-6) for p in others)
+
+
 def at_sensors(
     values: Float[np.ndarray, " point"],
     points: Float[np.ndarray, "point dimension"],

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sciml.contracts import GridBatch, Signature
 from sciml.errors import InputError
 from sciml.problem import Case
-from sciml.support import Grid, Support
+from sciml.support import Grid, Mesh, Support
 from sciml.training.encoding._base import Encoding
 from sciml.training.encoding.given import Given
 from sciml.training.encoding.physical import Input, Physical, PhysicalGrid, asked, channels, listed
@@ -38,7 +38,9 @@ class GridEncoding(Encoding):
 
     def _grid(self, support: Support) -> Grid:
         if not isinstance(support, Grid):
-            raise InputError(f"data: values live on {support!r}, but the operator takes fields on a grid")
+            kind = "an unstructured mesh" if isinstance(support, Mesh) else "loose points"
+            where = f"{kind} of {support.size} nodes"
+            raise InputError(f"data: values live on {where}, but the operator takes fields on a grid")
         return support
 
     def place(self, case: Case, support: Support) -> dict[str, Any]:
