@@ -42,7 +42,7 @@ def check(ledger: Ledger, name: str, found: Rows) -> None:
         note += "; the nodes of the file do not move: they are the same in all cases, up to rounding"
     row = found[chosen]
     if row["kind"] == "ensemble":
-        note += f"; single networks {figure(chosen.rsplit(',', 1)[0]):.3g}"
+        note += f"; single networks {figure(row['single']):.3g}"
     if row["runs"] > 1:
         spread = extremes([v / over for v in row["each_run"]], f"{row['runs']} seeds, {SETS[name].title}")
     else:

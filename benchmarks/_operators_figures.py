@@ -63,6 +63,7 @@ def figures(
         row = entry["name"]
         figure = _figures(made, entry, solvers.get(row), runs.get(row), groups)
         if row in several:
+            figure["single"] = next(n for n in runs if together(n, len(runs[n])) == row)
             figure["weights"] = sum(_weights(m) for m in several[row][0].members)
         figure["kind"] = "ensemble" if row in several else "learned" if row in runs else "untrained"
         figure["validation"] = float(_of_cases(chosen, row, entry["runs"], groups).mean())

@@ -28,13 +28,13 @@ def measure(ledger: Ledger, work: Any) -> None:
         _measure(ledger, work, name, fields)
 
 
-def _measure(ledger: Ledger, work: Any, name_of: str, fields: tuple[str, ...]) -> None:
+def _measure(ledger: Ledger, work: Any, chosen: str, fields: tuple[str, ...]) -> None:
     """Errors at the nodes of each mesh against quadratic elements on the finest, over those on meshes like those of
     training."""
-    path = work.data(name_of)
+    path = work.data(chosen)
     assert path is not None
     sides = 16 if work.given.quick else SIDES
-    runs = work.runs(name_of, path).trained({n: rows_of(name_of)[n] for n in ROWS})
+    runs = work.runs(chosen, path).trained({n: rows_of(chosen)[n] for n in ROWS})
     held = table(open_data(path)[0], "test", None)
     cases = [replace(c, support=None) for c in held.cases[: 4 if work.given.quick else CASES]]
     exact = FiniteElements(2 * sides, order=2)
@@ -56,10 +56,10 @@ def _measure(ledger: Ledger, work: Any, name_of: str, fields: tuple[str, ...]) -
     for row, found in errors.items():
         means = {n: float(np.mean(v)) for n, v in found.items()}
         lost[row] = max(means["coarser"], means["finer"]) / means["own"] - 1
-        ledger.row(section="meshes", set=name_of, title=SETS[name_of].title, row=row, cases=len(cases), lost=lost[row],
+        ledger.row(section="meshes", set=chosen, title=SETS[chosen].title, row=row, cases=len(cases), lost=lost[row],
                    **{f"relative_l2_{n}": v for n, v in means.items()},
                    **{f"nodes_{n}": float(np.mean(nodes[n])) for n in meshes})  # fmt: skip
-    if name_of != GOAL:
+    if chosen != GOAL:
         return
     best = min(runs, key=lambda row: validation(runs[row]))
     told = ", ".join(f"{row} {value:.3g}" for row, value in lost.items())

@@ -54,11 +54,12 @@ BURGERS: Mapping[str, Setting] = {
 }
 ACCURATE = "Levenberg-Marquardt, larger"  # the row that counts for the goals of accuracy
 ALLEN_CAHN = Setting(SMALL, recipe(Adam(500), LevenbergMarquardt(250)))
-#: windows of time for fast transport: the waves that pass in one are few
-ADVECTION: Callable[[float], Setting] = lambda speed: Setting(  # noqa: E731
-    SMALL, recipe(Adam(300), LevenbergMarquardt(60), points=2000, windows=round(speed / 10))
-)
 SPEEDS = (30.0, 50.0, 80.0)
+
+
+def transported(speed: float) -> Setting:
+    """Windows of time for fast transport: the waves that pass in one are few."""
+    return Setting(SMALL, recipe(Adam(300), LevenbergMarquardt(60), points=2000, windows=round(speed / 10)))
 
 
 def _recipe(setting: Setting, change: Callable[[PINNRecipe], PINNRecipe]) -> Setting:
@@ -215,7 +216,7 @@ def measure_advection(ledger: Ledger, work: Any) -> None:
     for speed in SPEEDS:
         case, truth = advection(speed)
         goal = "pinn_advection_c80_relative_l2" if speed == 80 else None
-        _simple(ledger, work, "advection", f"advection, c = {speed:g}", case, truth, ADVECTION(speed), goal)
+        _simple(ledger, work, "advection", f"advection, c = {speed:g}", case, truth, transported(speed), goal)
 
 
 def _simple(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._ledger import Ledger, extremes
-from benchmarks._physics_forward import ADVECTION, FIRST_SEED, advection, recipe
+from benchmarks._physics_forward import FIRST_SEED, advection, recipe, transported
 from benchmarks._physics_runs import Setting, Truth
 from sciml import Case
 from sciml.problems import Burgers
@@ -37,7 +37,7 @@ def rows(speed: float | None) -> Mapping[str, tuple[Any, Setting]]:
     return {
         "PINN, Adam alone": (pinn.PINN, PLAIN),
         "Lagrangian PINN, Adam alone": (pinn.LagrangianPINN, PLAIN),
-        WINDOWS: (pinn.PINN, ADVECTION(speed)),
+        WINDOWS: (pinn.PINN, transported(speed)),
         **found,
     }
 

@@ -303,8 +303,9 @@ def weak(balances: Iterable[Balance], fields: Sequence[str]) -> tuple[WeakRow, .
     if len(parts) != len(fields):
         raise InputError(f"weak form: {len(parts)} balances for {len(fields)} fields ({', '.join(fields)})")
     found, own = [], owners(balances, fields)
-    if sorted(k for numbers in own.values() for k in numbers) == list(range(len(parts))):
-        parts = [parts[own[name][0]] for name in fields] if all(map(len, own.values())) else parts
+    told = [own[name][0] for name in fields if len(own[name]) == 1]
+    if sorted(told) == list(range(len(parts))):
+        parts = [parts[k] for k in told]
     for name, (storage, flux, source) in zip(fields, parts, strict=True):
         d = len(flux)
         row = WeakRow(

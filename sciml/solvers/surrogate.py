@@ -17,7 +17,7 @@ from sciml.arrays import clock
 from sciml.contracts import Operator
 from sciml.errors import InputError
 from sciml.problem import Case, Problem, beginning
-from sciml.solver import Restartable, Start, TrainableSolver, beyond
+from sciml.solver import Restartable, Start, TrainableSolver
 from sciml.solvers import _export, _saved
 from sciml.solvers._frames import labelled, start_of
 from sciml.solvers._numerical import title
@@ -352,8 +352,7 @@ class Surrogate(TrainableSolver, Restartable):
         return [self._labelled(s, t, f) for s, t, f in zip(starts, times, frames, strict=True)]
 
     def _outside(self, case: Case, points: np.ndarray) -> np.ndarray:
-        known = not case.problem.needs_extents or case.extents is not None
-        return beyond(points, case.geometry if known else None, self.encoding.support(case))
+        return super()._outside(case.on(self.encoding.support(case)), points)
 
     def _at(self, case: Case, times: np.ndarray | None, points: np.ndarray) -> xr.Dataset:
         return self._answer(self._placed(case, times), times, points)

@@ -81,7 +81,7 @@ def _of_dataset(case: Case, given: Any, known: list[str]) -> tuple[np.ndarray, d
     if not case.problem.steady and "time" not in given.variables:
         raise InputError(f"observations: {case.problem.name} changes in time, expected a coordinate 'time'")
     times = np.zeros(1)
-    if not case.problem.steady:
+    if frames or not case.problem.steady:
         times = np.atleast_1d(clock("observations", given["time"].values, case.problem.time_unit))
     points = np.concatenate([
         np.repeat(places[None], len(times), 0), np.broadcast_to(times[:, None, None], (len(times), len(places), 1))
