@@ -243,7 +243,13 @@ def test_an_operator_that_takes_data_with_other_options(cli, tmp_path):
         made.append(sciml.data.solution(problem.case(rate=rate), None, values, Points(nodes)))
     sciml.data.write(sciml.data.pack(made), tmp_path / "still.h5")
     words = ("train", tmp_path / "still.h5", "--operator", "piorf", "--out", tmp_path / "run", "--steps", 2)
-    cli(*words).refused("--operator piorf", "none come in", "operators that take these data", "meshgraphnet")
+    cli(*words).refused(
+        "--operator piorf",
+        "needs fields at the nodes",
+        "for steady data use",
+        "operators that take these data",
+        "meshgraphnet",
+    )
     plain = (*words, "--set", "operator.rewiring=none", "--set", "operator.width=8")
     cli(*plain, "--set", "stepping=Query()").refused("steady, expected Steady()")
     assert cli(*plain).code == 0
