@@ -40,7 +40,7 @@ def figures(work: Any, flow: str, runs: Mapping[str, list[Path]]) -> Rows:
         if kept["key"] == key:
             return kept["rows"]
     solvers: dict[str, Any] = {name: [load(p) for p in several] for name, several in runs.items()}
-    if flow != DEEPCFD and work.given.release is None:
+    if flow != DEEPCFD and work.given.release is None and not work.given.join:
         held = table(open_data(work.data(flow))[0], "test", work.fields(flow))
         solvers |= references.references(
             held.problem, held.support(0), held.cases, (Fraction(1, 8), *references.SHARES)
@@ -158,7 +158,18 @@ def over(found: Rows, name: str, still: str) -> float:
 
 
 def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]]) -> None:
-    """The rows of one flow, and its cases: what needs no training, the trained ones from the best on, the solvers."""
+    """The rows of one flow, and its cases."""
+    comparison(ledger, flow, found, manifest)
+    counts = {part: sum(m["split"] == part for m in manifest) for part in ("train", "validation", "test", "failed")}
+    ledger.row(section="cases", flow=flow, **counts)
+    for m in manifest:
+        ledger.row(section="manifest", flow=flow, **m)
+
+
+def comparison(
+    ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]], section: str = "comparison"
+) -> None:
+    """What needs no training, the trained ones from the best on, the solvers."""
     still = STILL[flow == DEEPCFD]
     kinds = ("baseline", "learned", "solver")
     subsets = np.array([m["subset"] for m in manifest if m["split"] == "test"])  # those that were evaluated
@@ -171,7 +182,7 @@ def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]])
         if r["nmse_per_frame"] and found[still]["nmse_per_frame"]:
             like = r["nmse_per_frame"]["u"] / found[still]["nmse_per_frame"]["u"]
         row: dict[str, Any] = dict(
-            section="comparison", flow=flow, row=name, kind=r["kind"], task=task, seeds=r["runs"], weights=r["weights"],
+            section=section, flow=flow, row=name, kind=r["kind"], task=task, seeds=r["runs"], weights=r["weights"],
             steps=r["steps"], **(r["recipe"] or {}), validation=r["validation"],
             one_step_nmse=None if r["query"] else r["one_step_nmse"],
             one_step_std=r["one_step_std"] if r["runs"] > 1 and not r["query"] else None,
@@ -189,12 +200,8 @@ def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]])
         )  # fmt: skip
         row = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
         ledger.row(**row)
-        if published is not None or (name in OWN and flow != DEEPCFD):
+        if section == "comparison" and (published is not None or (name in OWN and flow != DEEPCFD)):
             ledger.row(**row | {"section": "published"})
-    counts = {part: sum(m["split"] == part for m in manifest) for part in ("train", "validation", "test", "failed")}
-    ledger.row(section="cases", flow=flow, **counts)
-    for m in manifest:
-        ledger.row(section="manifest", flow=flow, **m)
 
 
 def of_cases(found: Rows, name: str, still: str, which: np.ndarray) -> float:

@@ -9,9 +9,10 @@ at once, for equally many minutes on one core, two rows at a time; before that e
 and learning rate for a fifth as long on the flow's own data, and keeps the one with the least validation loss. What is
 done is kept in benchmarks/work/cfdbench (or `--work`), so that an interrupted run goes on.
 
-`--seeds 3` trains the best three rows of each flow anew with other seeds. `--published-split` splits as the published
-code does with its seed 0. `--quick` tries all on very little. The ledger takes what the table's own settings give;
-with others figures are printed, and pictures stay beside the runs.
+`--row NAME ... --join` trains these rows alone and writes them beside the table, as a part of their own, where the data
+are those of the table to the bit. `--seeds 3` trains the best three rows of each flow anew with other seeds.
+`--published-split` splits as the published code does with its seed 0. `--quick` tries all on very little. The ledger
+takes what the table's own settings give; with others figures are printed, and pictures stay beside the runs.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from benchmarks import (
     _cfdbench_checks,
     _cfdbench_figures,
     _cfdbench_files,
+    _cfdbench_join,
     _cfdbench_pictures,
     _cfdbench_split,
     _cfdbench_twins,
@@ -146,6 +148,7 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, help="one part alone")
     parser.add_argument("--flow", nargs="+", choices=(*FLOWS, DEEPCFD), default=[*FLOWS, DEEPCFD])
     parser.add_argument("--row", nargs="+", choices=tuple(ENTRIES | STEADY), help="these rows alone")
+    parser.add_argument("--join", action="store_true", help="write the rows of --row beside the table")
     parser.add_argument("--subset", nargs="+", choices=SUBSETS, help="trained and tested on these alone")
     parser.add_argument("--fraction", type=float, default=SHARE, help="of each subset of the published design")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="of training a row, on one core")
@@ -160,6 +163,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.published_split and given.release is None and given.fraction != 1:
         parser.error("--published-split: of the whole design; give --release FOLDER or --fraction 1")
+    if given.join and (given.row is None or not _standard(given, rows=True)):
+        parser.error("--join: give --row NAME ..., and the table's own settings otherwise")
     for part in PARTS if given.part is None else (given.part,):
         {"data": make, "table": table, "files": files}[part](given)
 
@@ -193,7 +198,9 @@ def table(given: argparse.Namespace) -> None:
         chosen = {n: e for n, e in entries.items() if given.row is None or n in given.row}
         if not chosen:
             continue
-        ledger = Ledger("cfdbench", part=flow, threads=1)
+        if given.join:
+            _cfdbench_join.same(flow, work.manifest(flow))
+        ledger = Ledger("cfdbench", part=_cfdbench_join.part(flow) if given.join else flow, threads=1)
         runs = {n: [p] for n, p in work.trained(flow, chosen).items()}
         found[flow] = _cfdbench_figures.figures(work, flow, runs)
         if given.seeds > 1:
@@ -203,6 +210,10 @@ def table(given: argparse.Namespace) -> None:
                     runs[name].append(run)
             found[flow] = _cfdbench_figures.figures(work, flow, runs)
         ledger.seeds(*range(given.seeds))
+        if given.join:
+            _cfdbench_join.rows(ledger, flow, found[flow], work.manifest(flow))
+            ledger.write()
+            continue
         _cfdbench_figures.rows(ledger, flow, found[flow], work.manifest(flow))
         more = ""
         if flow != DEEPCFD:
@@ -217,6 +228,8 @@ def table(given: argparse.Namespace) -> None:
             every = [p for several in runs.values() for p in several]
             sciml.report(every, data=work.data(flow), out=work.runs / f"{flow}.html")
         print(f"{flow}: {(time.monotonic() - began) / 60:.1f} min so far", flush=True)
+    if given.join:
+        return
     ledger = Ledger("cfdbench", part="all flows", threads=1)
     _cfdbench_checks.across(ledger, found)
     everything = set(found) == {*FLOWS, DEEPCFD}
@@ -228,10 +241,10 @@ def table(given: argparse.Namespace) -> None:
         print(f"pictures: {folder}")
 
 
-def _standard(given: argparse.Namespace) -> bool:
-    """Whether these are the table's own settings, so that figures belong in the ledger."""
+def _standard(given: argparse.Namespace, rows: bool = False) -> bool:
+    """Whether these are the table's own settings, so that figures belong in the ledger; `rows`: of some rows, too."""
     usual = given.fraction == SHARE and given.minutes == MINUTES and given.release is None
-    usual = usual and given.row is None and given.subset is None
+    usual = usual and (rows or given.row is None) and given.subset is None
     return usual and not (given.quick or given.pressure or given.published_split or given.published_frames)
 
 
