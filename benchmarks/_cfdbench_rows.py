@@ -9,7 +9,7 @@ from typing import Any
 from sciml.cli._plan import Plan, surrogate_settings
 from sciml.training.augmentations import Mirror, Subsample
 from sciml.training.losses import Nmse
-from sciml.training.objectives import Supervised
+from sciml.training.objectives import Supervised, WithPhysics
 from sciml.training.optimisers import AdamW
 from sciml.training.recipe import Minutes, Recipe
 from sciml.training.schedules import OneCycle
@@ -121,6 +121,14 @@ ENTRIES = {
     "FNO, strides": Entry("fno", {"width": 24, "modes": (12, 12), "layers": 4, "padding": 0.1, "patch": 2}, strides=8),
     "U-Net, mirrored": Entry(
         "unet", {"width": 24, "patch": 2}, changes={"augmentations": (Mirror(),)}, flows=("cylinder",)
+    ),
+    "U-Net, continuity": Entry(
+        "unet", {"width": 24, "patch": 2},
+        changes={"objective": WithPhysics(Supervised(Nmse()), balances=("continuity",))},
+    ),
+    "FNO, continuity": Entry(
+        "fno", {"width": 24, "modes": (12, 12), "layers": 4, "padding": 0.1, "patch": 2},
+        changes={"objective": WithPhysics(Supervised(Nmse()), balances=("continuity",))},
     ),
     "FNO, mirrored": Entry(
         "fno", {"width": 24, "modes": (12, 12), "layers": 4, "padding": 0.1, "patch": 2},
