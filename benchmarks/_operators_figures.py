@@ -75,7 +75,12 @@ def figures(
 def _start(name: str, path: Path) -> str:
     """Where all rollouts start: at the first frame that has as many as rows are given, itself included."""
     history = SETS[name].history
-    return "0" if history == 1 else f"{history - 1}/{data.open(path).sizes['time'] - 1}"
+    if history == 1:
+        return "0"
+    frames = set(np.bincount(data.open(path)["frame_case"].values).tolist())
+    if len(frames) > 1:
+        raise ValueError(f"{name}: cases have {min(frames)} to {max(frames)} frames, so that one share is no one frame")
+    return f"{history - 1}/{frames.pop() - 1}"
 
 
 def together(row: str, count: int) -> str:
