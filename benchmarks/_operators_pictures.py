@@ -21,13 +21,20 @@ from sciml.training.samples import open_data
 from sciml.training.samples import table as cases_of
 
 
-def _look(name: str) -> tuple[str, str]:
-    """Colour and marker of a row: colours come round again with another marker."""
+def _look(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Colour and marker of a row: colours come round again with another marker. Means of several trainings are hollow,
+    a cross is not trained."""
     names = list(ENTRIES)
-    if name not in names:
-        return "#6b7280", "x"
+    name = row["row"].partition(", mean of ")[0]
+    if row["kind"] == "untrained" or name not in names:
+        return {"color": "#6b7280", "marker": "x"}
     k = names.index(name)
-    return _style.LEARNED[k % len(_style.LEARNED)], MARKERS[k // len(_style.LEARNED)]
+    hollow = {"markerfacecolor": "none"} if name != row["row"] else {}
+    return {
+        "color": _style.LEARNED[k % len(_style.LEARNED)],
+        "marker": MARKERS[k // len(_style.LEARNED)],
+        **hollow,
+    }
 
 
 @_style.style()
@@ -46,13 +53,12 @@ def overview(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
         own = [r for r in rows if r.get("set") == name and r["section"] == "comparison"]
         own = sorted((r for r in own if r.get("relative_l2")), key=lambda r: -r["relative_l2"])
         for k, r in enumerate(own):
-            colour, marker = _look(r["row"])
-            a.plot(r["relative_l2"], k, marker, color=colour, ms=7)
+            a.plot(r["relative_l2"], k, ms=7, ls="none", **_look(r))
         a.set_xscale("log")
         a.set_yticks(range(len(own)), [r["row"] for r in own], fontsize=8)
         ticks(a.xaxis, *a.get_xlim())
         a.set_title(SETS[name].title)
-        a.set_xlabel("relative L2 error on test cases (× without training)")
+        a.set_xlabel("relative L2 error (× not trained, hollow: mean of several)", fontsize=8)
     for a in axes[len(names) :]:
         a.set_axis_off()
     out.write_bytes(small(_style.png(figure)))
@@ -61,7 +67,7 @@ def overview(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
 @_style.style()
 def case(name: str, path: Path, found: Rows, runs: Mapping[str, list[Path]], out: Path) -> None:
     """The test case of middling error of the row that the validation chooses: truth, answer and difference on the mesh;
-    of a case in time the frame with the largest fields."""
+    of a case in time the frame with the largest fields in the second half of its rollout."""
     row = best(found, 1)[0]
     held = cases_of(open_data(path)[0], "test", None)
     errors = np.asarray(found[row]["cases"])
@@ -72,11 +78,14 @@ def case(name: str, path: Path, found: Rows, runs: Mapping[str, list[Path]], out
     if SETS[name].steady:
         answer = solver.solve(one)
     else:
-        times = truth["time"].values[: STEPS + 1]
-        size = sum((truth[f].values[1 : len(times)] ** 2).sum(-1) for group in SETS[name].groups for f in group)
-        shown = int(np.argmax(size))
-        answer = solver.resume(one, truth.isel(time=[0]), times[1:]).isel(time=shown)
-        truth, when = truth.isel(time=shown + 1), f", {shown + 1} steps on"
+        history = SETS[name].history
+        times = truth["time"].values[history - 1 : STEPS + history]
+        size = sum((truth[f].values[history : history + len(times) - 1] ** 2).sum(-1)
+                   for group in SETS[name].groups for f in group)  # fmt: skip
+        late = (len(times) - 1) // 2
+        shown = late + int(np.argmax(size[late:]))
+        answer = solver.resume(one, truth.isel(time=slice(history)), times[1:]).isel(time=shown)
+        truth, when = truth.isel(time=shown + history), f", {shown + 1} steps on"
     mesh = held.support(middle)
     assert isinstance(mesh, Mesh)
     position = mesh.points()
