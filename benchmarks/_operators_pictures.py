@@ -80,8 +80,8 @@ def case(name: str, path: Path, found: Rows, runs: Mapping[str, list[Path]], out
     else:
         history = SETS[name].history
         times = truth["time"].values[history - 1 : STEPS + history]
-        size = sum((truth[f].values[history : history + len(times) - 1] ** 2).sum(-1)
-                   for group in SETS[name].groups for f in group)  # fmt: skip
+        named = [f for group in SETS[name].groups for f in group]
+        size = np.sum([(truth[f].values[history : history + len(times) - 1] ** 2).sum(-1) for f in named], axis=0)
         late = (len(times) - 1) // 2
         shown = late + int(np.argmax(size[late:]))
         answer = solver.resume(one, truth.isel(time=slice(history)), times[1:]).isel(time=shown)
