@@ -29,12 +29,8 @@ def _look(row: Mapping[str, Any]) -> dict[str, Any]:
     if row["kind"] == "untrained" or name not in names:
         return {"color": "#6b7280", "marker": "x"}
     k = names.index(name)
-    hollow = {"markerfacecolor": "none"} if name != row["row"] else {}
-    return {
-        "color": _style.LEARNED[k % len(_style.LEARNED)],
-        "marker": MARKERS[k // len(_style.LEARNED)],
-        **hollow,
-    }
+    look = {"color": _style.LEARNED[k % len(_style.LEARNED)], "marker": MARKERS[k // len(_style.LEARNED)]}
+    return look | {"markerfacecolor": "none"} if row["kind"] == "ensemble" else look
 
 
 @_style.style()

@@ -148,7 +148,9 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, help="one part alone")
     parser.add_argument("--flow", nargs="+", choices=(*FLOWS, DEEPCFD), default=[*FLOWS, DEEPCFD])
     parser.add_argument("--row", nargs="+", choices=tuple(ENTRIES | STEADY), help="these rows alone")
-    parser.add_argument("--join", action="store_true", help="write the rows of --row beside the table")
+    parser.add_argument(
+        "--join", action="store_true", help="write --row beside the table, in place of what was joined before"
+    )
     parser.add_argument("--subset", nargs="+", choices=SUBSETS, help="trained and tested on these alone")
     parser.add_argument("--fraction", type=float, default=SHARE, help="of each subset of the published design")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="of training a row, on one core")
