@@ -65,6 +65,7 @@ def figures(
         if row in several:
             figure["single"] = next(n for n in runs if together(n, len(runs[n])) == row)
             figure["weights"] = sum(_weights(m) for m in several[row][0].members)
+        figure["members"] = len(several[row][0].members) if row in several else None
         figure["kind"] = "ensemble" if row in several else "learned" if row in runs else "untrained"
         figure["validation"] = float(_of_cases(chosen, row, entry["runs"], groups).mean())
         found[row] = figure
@@ -151,7 +152,8 @@ def rows(ledger: Ledger, name: str, found: Rows) -> None:
     for row in sorted(found, key=lambda n: found[n]["relative_l2"]):
         r = found[row]
         columns: dict[str, Any] = dict(
-            section="comparison", set=name, title=SETS[name].title, row=row, kind=r["kind"], seeds=r["runs"],
+            section="comparison", set=name, title=SETS[name].title, row=row, kind=r["kind"],
+            seeds=r["runs"] if r["members"] is None else r["members"],
             relative_l2=r["relative_l2"], relative_l2_std=r["relative_l2_std"] if r["runs"] > 1 else None,
             median=r["median"], worst=r["worst"], over_best_untrained=r["relative_l2"] / floor,
             steps_ahead=r["steps_ahead"], first_step=r["first_step"], last_step=r["last_step"], weights=r["weights"],

@@ -40,6 +40,7 @@ class Set:
         history: frames that what goes from frame to frame is given: as many as tell the next one.
         linear_in: parameters in which its solutions are linear, and rows may be told so.
         patience: by which the minutes of every row are multiplied.
+        seeds: that the best rows are trained with: several where a single training is too near the goal to tell.
     """
 
     make: Callable[[Path, Path | None, bool], None]
@@ -50,6 +51,7 @@ class Set:
     history: int = 1
     linear_in: tuple[str, ...] = ()
     patience: float = 1.0
+    seeds: int = 1
 
 
 def _parts(count: int, test: Any, every: int = 8) -> list[str]:
@@ -167,7 +169,9 @@ def _own(problem: str) -> Callable[[Path, Path | None, bool], None]:
 
 
 SETS = {
-    "elastic_block": Set(elastic_block, "elastic block", (("u1", "u2"),), linear_in=("load_1", "load_2", "load_3")),
+    "elastic_block": Set(
+        elastic_block, "elastic block", (("u1", "u2"),), linear_in=("load_1", "load_2", "load_3"), seeds=3
+    ),
     "graetz": Set(graetz, "Graetz", (("T",),)),
     "back_step": Set(back_step, "back step, 20 cases", (("vx", "vy"), ("p",))),
     "unsteady_heat": Set(unsteady_heat, "unsteady heat", (("T",),), steady=False, history=3),

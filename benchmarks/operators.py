@@ -1,6 +1,6 @@
 """Operators on any geometry: every operator on every set, and what their mathematics promises. Ledger `operators`.
 
-    python -m benchmarks.operators [--part table ...] [--set graetz ...] [--row FLARE ...] [--seeds 1]
+    python -m benchmarks.operators [--part table ...] [--set graetz ...] [--row FLARE ...] [--seeds N]
         [--irregular FOLDER]
 
 Parts: `identities` (padded against unpadded), `attention` (cost from 1k to 256k points, linear against explicit),
@@ -12,7 +12,8 @@ The table. Others' sets are read from `--irregular` (rows of these are left out 
 made by this package's finite elements. Each row tries three times, for a short while, how many samples and points a
 batch has and how fast it learns, and keeps what has the least validation loss; then all train for equally many minutes
 on one core, two at a time. What is done is kept in benchmarks/work/operators (or `--work`), so that an interrupted run
-goes on. `--seeds 3` trains the best three rows of each set anew with other seeds. `--quick` tries all on very little.
+goes on. The best three rows of the elastic block are trained with three seeds, for
+its goal is nearer than seeds are to each other; `--seeds N` does so of every set. `--quick` tries all on very little.
 The ledger takes what the table's own settings give.
 """
 
@@ -128,29 +129,32 @@ def table(given: argparse.Namespace) -> None:
         every, floors = work.runs(name, path), (work.floors(name, path), work.floors(name, path, joined=False))
         runs = {n: [p] for n, p in every.trained(chosen).items()}
         found = _operators_figures.figures(name, path, work.folder, runs, floors)
-        if given.seeds > 1:
+        seeds = SETS[name].seeds if given.seeds is None else given.seeds
+        if seeds > 1:
             best = _operators_figures.best(found, BEST)
-            for seed in range(1, given.seeds):
+            for seed in range(1, seeds):
                 for row, run in every.trained({n: chosen[n] for n in best}, seed).items():
                     runs[row].append(run)
             found = _operators_figures.figures(name, path, work.folder, runs, floors)
-        ledger.seeds(*range(given.seeds))
+        ledger.seeds(*range(seeds))
         _operators_figures.rows(ledger, name, found)
         for row in sorted(set(chosen) - set(runs)):
             ledger.row(section="comparison", set=name, title=SETS[name].title, row=row, kind="diverged")
         _operators_checks.check(ledger, name, found)
-        ledger.write(dry=not _standard(given))
-        folder = DOCS if _standard(given) else work.folder
+        standard = _standard(given, name)
+        ledger.write(dry=not standard)
+        folder = DOCS if standard else work.folder
         _operators_pictures.case(name, path, found, runs, folder / f"operators_{name}.png")
-        if _standard(given):
+        if standard:
             rows = json.loads((RESULTS / "operators.json").read_text())["rows"]
             _operators_pictures.overview(rows, DOCS / "operators.png")
         print(f"{name}: {(time.monotonic() - began) / 60:.1f} min so far", flush=True)
 
 
-def _standard(given: argparse.Namespace) -> bool:
-    """Whether these are the table's own settings, so that figures belong in the ledger."""
-    return given.minutes == MINUTES and given.row is None and not given.quick
+def _standard(given: argparse.Namespace, name: str) -> bool:
+    """Whether these are the table's own settings, so that figures belong in the ledger; more seeds do no harm."""
+    enough = given.seeds is None or given.seeds >= SETS[name].seeds
+    return enough and given.minutes == MINUTES and given.row is None and not given.quick
 
 
 def _part(name: str) -> Any:
@@ -170,7 +174,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="+", choices=tuple(SETS), default=tuple(SETS))
     parser.add_argument("--row", nargs="+", help="these rows of the table alone")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="of training a row, on one core")
-    parser.add_argument("--seeds", type=int, default=1, help="of the best three rows of each set")
+    parser.add_argument("--seeds", type=int, help="of the best three rows of each set (default: the set's own number)")
     parser.add_argument("--irregular", type=Path, help="folder of others' sets")
     parser.add_argument("--work", type=Path, default=WORK / "operators", help="where data and runs are kept")
     parser.add_argument("--quick", action="store_true", help="very little of all, nothing written")
