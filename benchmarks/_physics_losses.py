@@ -28,7 +28,8 @@ from sciml.training import AdamW, Cosine, Recipe, Running, Steps, Supervised, Wi
 
 LABELLED = (10, 50, None)
 SEEDS = 1
-WEIGHTS = (1.0,)
+ALONE = "balances alone"
+WEIGHTS = (0.1, 1.0, 10.0)  # of the residual beside the data
 FINE_TUNING = 100  # steps on each test case
 TUNED = 10  # test cases that are adapted to
 
@@ -85,9 +86,10 @@ def measure(ledger: Ledger, work: Any) -> None:
                     for seed in range(work.seeds(SEEDS))
                 ]  # fmt: skip
                 errors = [e["relative_l2"] for e in each]
+                with_solutions = 0 if name == ALONE else n
                 row = {
-                    "section": "losses", "problem": task.problem, "row": name, "cases_with_solutions": n,
-                    "cases_without": len(train) - n if unlabelled else 0,
+                    "section": "losses", "problem": task.problem, "row": name, "cases_with_solutions": with_solutions,
+                    "cases_without": len(train) - with_solutions if unlabelled or name == ALONE else 0,
                     "relative_l2": statistics.median(errors), "relative_l2_each": errors,
                     "train_s": statistics.median(e["train_s"] for e in each),
                 }  # fmt: skip
@@ -109,7 +111,7 @@ def _rows(task: Task, others: bool) -> list[tuple[str, WithPhysics | Supervised,
         if others:
             found.append((f"data and balances, weight {weight:g}, of all cases", objective, True))
     if not others:
-        found.append(("balances alone", WithPhysics(None, 1.0, norm=task.norm), False))
+        found.append((ALONE, WithPhysics(None, 1.0, norm=task.norm), False))
     return found
 
 
