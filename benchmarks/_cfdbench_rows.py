@@ -11,7 +11,7 @@ from sciml.training.augmentations import Mirror, Subsample
 from sciml.training.losses import Nmse
 from sciml.training.objectives import Supervised, WithPhysics
 from sciml.training.optimisers import AdamW
-from sciml.training.recipe import Minutes, Recipe
+from sciml.training.recipe import ProcessorMinutes, Recipe
 from sciml.training.schedules import OneCycle
 from sciml.training.stepping import Autoregressive, Query, Steady
 
@@ -80,7 +80,7 @@ class Entry:
     ) -> Plan:  # fmt: skip
         batch, rate = trial
         recipe = Recipe(
-            length=Minutes(minutes), batch=batch, objective=Supervised(Nmse()), optimiser=AdamW(lr=rate, average=0.99),
+            length=ProcessorMinutes(minutes), batch=batch, objective=Supervised(Nmse()), optimiser=AdamW(lr=rate, average=0.99),
             schedule=OneCycle(), seed=seed, validate_every=50, validation_items=48, keep="best",
             augmentations=(Subsample(POINTS),) if self.query else (),
         ).replace(**self.changes)  # fmt: skip
