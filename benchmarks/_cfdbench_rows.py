@@ -65,6 +65,7 @@ class Entry:
         strides: frames that a step may span in training.
         changes: of the recipe.
         flows: that it is a row of; all, where nothing is said.
+        whole: whether batches have a fourth of the samples: of what takes seconds for a frame of 4096 points.
     """
 
     operator: str
@@ -73,12 +74,14 @@ class Entry:
     strides: int = 1
     changes: Mapping[str, Any] = field(default_factory=dict)
     flows: tuple[str, ...] = tuple(FLOWS)
+    whole: bool = False
 
     def plan(
         self, minutes: float, trial: tuple[int, float], seed: int, fields: tuple[str, ...], steady: bool = False,
         subset: Sequence[str] | None = None,
     ) -> Plan:  # fmt: skip
         batch, rate = trial
+        batch = batch // 4 if self.whole else batch
         recipe = Recipe(
             length=ProcessorMinutes(minutes), batch=batch, objective=Supervised(Nmse()), optimiser=AdamW(lr=rate, average=0.99),
             schedule=OneCycle(), seed=seed, validate_every=50, validation_items=48, keep="best",
@@ -99,6 +102,9 @@ STEADY = {
     "Transformer": Entry("transformer"),
 }
 
+#: of graph operators: the usual 8 rounds of 64 channels make a step in the time
+SMALL = {"width": 32, "layers": 5}
+
 #: a new operator joins by one line; the most telling ones first
 ENTRIES = {
     "U-Net": Entry("unet", {"width": 24, "patch": 2}),
@@ -109,9 +115,9 @@ ENTRIES = {
     "ResNet": Entry("resnet"),
     "DeepONet": Entry("deeponet", {"width": 100, "basis": 100, "depth": 8}, query=True),
     "FFN": Entry("ffn", query=True),
-    "FLARE": Entry("flare"),
-    "MeshGraphNet": Entry("meshgraphnet"),
-    "PIORF": Entry("piorf"),
+    "FLARE, 1000 points": Entry("flare", changes={"augmentations": (Subsample(POINTS),)}),
+    "MeshGraphNet, 5 rounds of 32": Entry("meshgraphnet", SMALL, whole=True),
+    "PIORF, 5 rounds of 32": Entry("piorf", SMALL, whole=True),
     "Auto-DeepONet": Entry("auto_deeponet"),
     "Auto-EDeepONet": Entry("auto_edeeponet"),
     "Auto-FFN": Entry("auto_ffn"),
