@@ -83,8 +83,9 @@ class Entry:
         batch, rate = trial
         batch = batch // 4 if self.whole else batch
         recipe = Recipe(
-            length=ProcessorMinutes(minutes), batch=batch, objective=Supervised(Nmse()), optimiser=AdamW(lr=rate, average=0.99),
-            schedule=OneCycle(), seed=seed, validate_every=50, validation_items=48, keep="best",
+            length=ProcessorMinutes(minutes), batch=batch, objective=Supervised(Nmse()),
+            optimiser=AdamW(lr=rate, average=0.99), schedule=OneCycle(), seed=seed, validate_every=50,
+            validation_items=48, keep="best",
             augmentations=(Subsample(POINTS),) if self.query else (),
         ).replace(**self.changes)  # fmt: skip
         stepping = Steady() if steady else Query() if self.query else Autoregressive(strides=self.strides)
