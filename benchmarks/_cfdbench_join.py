@@ -9,28 +9,47 @@ from benchmarks._cfdbench_figures import Rows, comparison
 from benchmarks._ledger import RESULTS, Ledger
 
 SECTION = "joined"
+CLOSE = 1e-3  # relative, of the error of "nothing changes"
 
 
 def part(flow: str) -> str:
     return f"{flow}, joined"
 
 
-def same(flow: str, manifest: list[dict[str, Any]]) -> None:
-    """Refuse data that are not those of the table: another content, another split.
+def same(flow: str, manifest: list[dict[str, Any]]) -> list[str]:
+    """The cases whose values are not to the bit those of the table: solvers round otherwise on other machines.
 
     Raises:
-        SystemExit: says which case differs.
+        SystemExit: other cases, or another split.
     """
-    path = RESULTS / "cfdbench.json"
-    held = json.loads(path.read_text())["rows"] if path.exists() else []
-    table = {r["case"]: r for r in held if r.get("section") == "manifest" and r["flow"] == flow}
-    for case in sorted({m["case"] for m in manifest} | set(table)):
-        mine = next((m for m in manifest if m["case"] == case), {})
-        if any(mine.get(k) != table.get(case, {}).get(k) for k in ("sha256", "split")):
-            raise SystemExit(f"--join: case {case} of {flow} is not that of the table; run the whole table")
+    table = {r["case"]: r for r in _held("manifest", flow)}
+    mine = {m["case"]: m for m in manifest}
+    for case in sorted(set(mine) | set(table)):
+        if mine.get(case, {}).get("split") != table.get(case, {}).get("split"):
+            raise SystemExit(f"--join: case {case} of {flow} is not in the table, or in another split; run it all")
+    return [c for c in sorted(mine) if mine[c]["sha256"] != table[c]["sha256"]]
 
 
-def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]]) -> None:
-    """The trained ones, and that nothing changes, to be held against the table's own."""
+def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]], differ: list[str]) -> None:
+    """The trained ones, and that nothing changes, to be held against the table's own; how far its error is from that
+    in the table says how far data are that are not the same to the bit.
+
+    Raises:
+        SystemExit: further than `CLOSE`.
+    """
+    mine, (theirs,) = found["persistence"]["one_step_nmse"], [
+        r["one_step_nmse"] for r in _held("comparison", flow) if r["row"] == "persistence"
+    ]  # fmt: skip
+    gap = abs(mine / theirs - 1)
+    if gap > CLOSE:
+        raise SystemExit(f"--join: the data of {flow} are not those of the table: persistence errs {gap:.2g} otherwise")
     taken = {n: r for n, r in found.items() if r["kind"] == "learned" or n == "persistence"}
     comparison(ledger, flow, taken, manifest, SECTION)
+    ledger.row(section="joined data", flow=flow, cases=len(manifest), equal_to_the_bit=len(manifest) - len(differ),
+               persistence_difference=gap)  # fmt: skip
+
+
+def _held(section: str, flow: str) -> list[dict[str, Any]]:
+    path = RESULTS / "cfdbench.json"
+    held = json.loads(path.read_text())["rows"] if path.exists() else []
+    return [r for r in held if r.get("section") == section and r["flow"] == flow]

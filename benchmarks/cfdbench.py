@@ -9,8 +9,8 @@ at once, for equally many minutes on one core, two rows at a time; before that e
 and learning rate for a fifth as long on the flow's own data, and keeps the one with the least validation loss. What is
 done is kept in benchmarks/work/cfdbench (or `--work`), so that an interrupted run goes on.
 
-`--row NAME ... --join` trains these rows alone and writes them beside the table, as a part of their own, where the data
-are those of the table to the bit. `--seeds 3` trains the best three rows of each flow anew with other seeds.
+`--row NAME ... --join` trains these rows alone and writes them beside the table, as a part of their own, where cases and
+split are those of the table, and values too but for what solvers round otherwise on another machine. `--seeds 3` trains the best three rows of each flow anew with other seeds.
 `--published-split` splits as the published code does with its seed 0. `--quick` tries all on very little. The ledger
 takes what the table's own settings give; with others figures are printed, and pictures stay beside the runs.
 """
@@ -200,8 +200,7 @@ def table(given: argparse.Namespace) -> None:
         chosen = {n: e for n, e in entries.items() if given.row is None or n in given.row}
         if not chosen:
             continue
-        if given.join:
-            _cfdbench_join.same(flow, work.manifest(flow))
+        differ = _cfdbench_join.same(flow, work.manifest(flow)) if given.join else []
         ledger = Ledger("cfdbench", part=_cfdbench_join.part(flow) if given.join else flow, threads=1)
         runs = {n: [p] for n, p in work.trained(flow, chosen).items()}
         found[flow] = _cfdbench_figures.figures(work, flow, runs)
@@ -213,7 +212,7 @@ def table(given: argparse.Namespace) -> None:
             found[flow] = _cfdbench_figures.figures(work, flow, runs)
         ledger.seeds(*range(given.seeds))
         if given.join:
-            _cfdbench_join.rows(ledger, flow, found[flow], work.manifest(flow))
+            _cfdbench_join.rows(ledger, flow, found[flow], work.manifest(flow), differ)
             ledger.write()
             continue
         _cfdbench_figures.rows(ledger, flow, found[flow], work.manifest(flow))
