@@ -9,8 +9,9 @@ at once, for equally many minutes on one core, two rows at a time; before that e
 and learning rate for a fifth as long on the flow's own data, and keeps the one with the least validation loss. What is
 done is kept in benchmarks/work/cfdbench (or `--work`), so that an interrupted run goes on.
 
-`--row NAME ... --join` trains these rows alone and writes them beside the table, as a part of their own, where cases and
-split are those of the table, and values too but for what solvers round otherwise on another machine. `--seeds 3` trains the best three rows of each flow anew with other seeds.
+`--row NAME ... --join` trains these rows alone and writes them beside the table, as a part of their own, where cases
+and split are those of the table, and values too but for what solvers round otherwise on another machine. `--seeds 3`
+trains the best three rows of each flow anew with other seeds.
 `--published-split` splits as the published code does with its seed 0. `--quick` tries all on very little. The ledger
 takes what the table's own settings give; with others figures are printed, and pictures stay beside the runs.
 """
