@@ -7,7 +7,7 @@ WORKERS ?= 2
 
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test lint bench bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics docs readme clean
+.PHONY: demo test lint bench bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints docs readme clean
 
 demo: $(STAMP)
 	$(BIN)/sciml demo
@@ -21,7 +21,7 @@ lint: $(STAMP)
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics readme
+bench: bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints readme
 
 bench-speed: $(VENV)/.peers
 	$(BIN)/python -m benchmarks.speed
@@ -46,6 +46,10 @@ bench-operators: $(STAMP)
 # DEEPXDE names the Python of an environment that has DeepXDE, COMSOL a folder of PINNacle's files
 bench-physics: $(STAMP)
 	$(BIN)/python -m benchmarks.physics $(if $(DEEPXDE),--deepxde $(DEEPXDE)) $(if $(COMSOL),--comsol $(COMSOL))
+
+# EPOCHS of the neural processes
+bench-constraints: $(STAMP)
+	$(BIN)/python -m benchmarks.constraints $(if $(EPOCHS),--epochs $(EPOCHS))
 
 readme: $(STAMP)
 	$(BIN)/python -m benchmarks.readme

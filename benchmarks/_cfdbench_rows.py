@@ -8,6 +8,7 @@ from typing import Any
 
 from sciml.cli._plan import Plan, surrogate_settings
 from sciml.training.augmentations import Mirror, Subsample
+from sciml.training.laws import Constraint, DivergenceFree
 from sciml.training.losses import Nmse
 from sciml.training.objectives import Supervised, WithPhysics
 from sciml.training.optimisers import AdamW
@@ -65,6 +66,7 @@ class Entry:
         strides: frames that a step may span in training.
         changes: of the recipe.
         flows: that it is a row of; all, where nothing is said.
+        constraints: laws that answers obey.
         whole: whether batches have a fourth of the samples: of what takes seconds for a frame of 4096 points.
     """
 
@@ -74,6 +76,7 @@ class Entry:
     strides: int = 1
     changes: Mapping[str, Any] = field(default_factory=dict)
     flows: tuple[str, ...] = tuple(FLOWS)
+    constraints: tuple[Constraint, ...] = ()
     whole: bool = False
 
     def plan(
@@ -91,7 +94,8 @@ class Entry:
         stepping = Steady() if steady else Query() if self.query else Autoregressive(strides=self.strides)
         settings: Any = surrogate_settings()
         return Plan(self.operator, self.options, recipe, settings(
-            stepping=stepping, fields=fields, subset=None if subset is None else tuple(subset)))  # fmt: skip
+            stepping=stepping, fields=fields, subset=None if subset is None else tuple(subset),
+            constraints=self.constraints))  # fmt: skip
 
 
 #: a steady task: of what is given to what is wanted, one answer a case
@@ -136,6 +140,13 @@ ENTRIES = {
     "FNO, continuity": Entry(
         "fno", {"width": 24, "modes": (12, 12), "layers": 4, "padding": 0.1, "patch": 2},
         changes={"objective": WithPhysics(Supervised(Nmse()), balances=("continuity",))},
+    ),
+    "U-Net, divergence-free": Entry(
+        "unet", {"width": 24, "patch": 2}, constraints=(DivergenceFree(),), flows=("cavity", "cylinder")
+    ),
+    "FNO, divergence-free": Entry(
+        "fno", {"width": 24, "modes": (12, 12), "layers": 4, "padding": 0.1, "patch": 2},
+        constraints=(DivergenceFree(),), flows=("cavity", "cylinder"),
     ),
     "FNO, mirrored": Entry(
         "fno", {"width": 24, "modes": (12, 12), "layers": 4, "padding": 0.1, "patch": 2},

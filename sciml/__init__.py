@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from sciml.boundary import Dirichlet, Flux, InSpace, InTime, Neumann, Outflow, Periodic, Robin, Samples, Series
-from sciml.errors import FileFormatError, InputError, SolverError, TrainingError
+from sciml.errors import ConvergenceError, FileFormatError, InputError, SolverError, TrainingError
 from sciml.expressions import Balance
 from sciml.geometry import Box, Difference, Disc, Intersection, Polygon, Union
 from sciml.problem import (
@@ -29,7 +29,21 @@ from sciml.support import Grid, Mesh, Points, Support
 from sciml.symmetry import Symmetry
 
 if TYPE_CHECKING:
-    from sciml import cli, data, derivatives, meshes, metrics, operators, problems, reporting, solvers, training
+    from sciml import (
+        cli,
+        constraints,
+        data,
+        derivatives,
+        implicit,
+        meshes,
+        metrics,
+        operators,
+        problems,
+        processes,
+        reporting,
+        solvers,
+        training,
+    )
     from sciml._audit import audit
     from sciml.evaluation import evaluate
     from sciml.problems import DataProblem
@@ -40,7 +54,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
-    "cli", "data", "derivatives", "meshes", "metrics", "operators", "problems", "reporting", "solvers", "training",
+    "cli", "constraints", "data", "derivatives", "implicit", "meshes", "metrics", "operators", "problems", "processes",
+    "reporting", "solvers", "training",
 )  # fmt: skip
 _NAMES = {
     "audit": "sciml._audit",
@@ -60,6 +75,7 @@ __all__ = [
     "Balance",
     "Box",
     "Case",
+    "ConvergenceError",
     "DataProblem",
     "Difference",
     "Dirichlet",
@@ -107,14 +123,17 @@ __all__ = [
     "Window",
     "audit",
     "cli",
+    "constraints",
     "data",
     "derivatives",
     "evaluate",
+    "implicit",
     "load",
     "meshes",
     "metrics",
     "operators",
     "problems",
+    "processes",
     "report",
     "reporting",
     "solvers",

@@ -195,6 +195,19 @@ class Condition(ABC):
             return False
         return callable(value) or np.ndim(value) > 0
 
+    @property
+    def still(self) -> bool:
+        """Whether its value is known not to change in time."""
+        if isinstance(self.value, InSpace):
+            return self.value.factor is None
+        return isinstance(self.value, Samples) or not callable(self.value)
+
+    @property
+    def knots(self) -> np.ndarray:
+        """Times between which the value is known to change linearly; none where it does not change or nobody knows."""
+        value = self.value.factor if isinstance(self.value, InSpace) else self.value
+        return value.times if isinstance(value, Series) else np.zeros(0)
+
     def with_value(self, value: Any) -> Self:
         return replace(self, value=value)
 

@@ -25,6 +25,10 @@ class SolverError(RuntimeError):
     """A computation that failed although its input was admissible, for instance a state that became non-finite."""
 
 
+class ConvergenceError(SolverError):
+    """An iteration that found no solution, or a solution whose derivatives cannot be had; the message says which."""
+
+
 class TrainingError(RuntimeError):
     """Training that had to stop; the message names the step, the tensor and the last good checkpoint."""
 

@@ -95,6 +95,8 @@ class Problem(ABC):
     quantities: tuple[FieldSpec, ...] = ()
     steady: bool = False
     invariants: tuple[Invariant, ...] = ()
+    #: whether solutions jump, at steps that are carried along or at shocks, and nothing smooths them
+    jumps: bool = False
     time_unit: str = "s"
     length_unit: str = "m"
     #: whether a case has to say in which box it lives

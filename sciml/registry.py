@@ -123,6 +123,7 @@ solvers = Registry(
         "two_phase_flow": "sciml.solvers.two_phase",
         "openfoam": "sciml.solvers.openfoam",
         "pseudo_spectral": "sciml.solvers.pseudospectral",
+        "shock_capturing": "sciml.solvers.shock_capturing",
         "finite_volume": "sciml.solvers.finite_volume",
         "finite_elements": "sciml.solvers.finite_elements",
         "lagrangian_pinn": "sciml.solvers.pinn.lagrangian",

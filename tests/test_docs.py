@@ -83,3 +83,35 @@ def test_pages_on_physics_run_in_order(tmp_path, monkeypatch):
     assert (tmp_path / "reactor.png").stat().st_size > 10_000
     assert abs(scope["gap"]).max() < 0.1  # hardly trained
     assert abs(scope["pinn"].found["viscosity"] - 0.05) < 0.002
+
+
+def test_page_on_implicit_differentiation_runs():
+    """As printed; the slope against a central difference of the solver's own answers."""
+    scope: dict = {}
+    for source in blocks("docs/implicit.md"):
+        exec(compile(source, "implicit.md", "exec"), scope)
+    model, target = scope["energy"], scope["target"]
+    h = 1e-4
+    ends = [float(model(scope["torch"].tensor(0.05 + s * h, dtype=scope["torch"].float64))) for s in (1, -1)]
+    assert abs(float(scope["slope"]) / ((ends[0] - ends[1]) / (2 * h)) - 1) < 1e-5
+    assert abs(float(scope["found"].detach()) - 0.08) < 1e-8
+    assert abs(float(scope["change"]) * float(scope["slope_there"]) - 1) < 1e-6 and target.grad is not None
+
+
+def test_page_on_constraints_runs(tmp_path, monkeypatch):
+    """As printed, but for the number of cases and the minutes of training."""
+    (source,) = blocks("docs/constraints.md")
+    for long, short in (("cases=40, frames=11", "cases=6, frames=5, resolution=24, progress=False"),
+                        ("Minutes(2)", "Steps(5)"), ("Minutes, Recipe", "Recipe, Steps")):  # fmt: skip
+        assert long in source
+        source = source.replace(long, short)
+    monkeypatch.chdir(tmp_path)
+    scope: dict = {}
+    exec(compile(source, "constraints.md", "exec"), scope)
+    case, times = sciml.problems.LidDrivenCavity().case(lid_velocity=1.0), [0.1, 0.2, 0.5]
+
+    def relative(model):
+        return max(r.relative for r in sciml.audit(model.solve(case, times=times)).select("continuity"))
+
+    assert relative(scope["fno"]) < 1e-5 and relative(scope["afterwards"]) < 1e-5
+    assert relative(scope["plain"]) > 1e-2

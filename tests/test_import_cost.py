@@ -40,9 +40,14 @@ def test_import_is_light_and_fast():
     ("module", "forbidden"),
     [
         ("sciml.operators", ("jax", "xarray", "h5py", "matplotlib")),
+        ("sciml.constraints", ("jax", "xarray", "h5py", "matplotlib")),
+        ("sciml.processes", ("jax", "xarray", "h5py", "matplotlib")),
         ("sciml.data", ("torch", "jax", "matplotlib")),
         ("sciml.derivatives.numpy", ("torch", "jax", "xarray")),
         ("sciml.metrics", ("jax", "matplotlib")),
+        ("sciml.implicit", ("torch", "jax")),
+        ("sciml.implicit.torch", ("jax", "xarray", "matplotlib")),
+        ("sciml.implicit.jax", ("torch", "xarray", "matplotlib")),
         ("sciml.solvers", ("torch", "jax", "xarray", "matplotlib")),
         ("sciml.solvers.finite_volume", ("torch", "matplotlib")),
         ("sciml.solvers.pseudospectral", ("torch", "matplotlib")),
@@ -60,7 +65,21 @@ def test_public_names_resolve(name):
     assert name in dir(sciml)
 
 
-@pytest.mark.parametrize("package", ["problems", "operators", "solvers", "data", "metrics", "training", "derivatives"])
+@pytest.mark.parametrize(
+    "package",
+    [
+        "problems",
+        "operators",
+        "solvers",
+        "data",
+        "metrics",
+        "training",
+        "derivatives",
+        "implicit",
+        "constraints",
+        "processes",
+    ],
+)
 def test_public_names_of_sub_packages_resolve(package):
     module = importlib.import_module(f"sciml.{package}")
     names = [n for n in getattr(module, "__all__", dir(module)) if not n.startswith("_")]

@@ -24,6 +24,7 @@ GIVEN_BY_OPTIONS = ("out", "resume", "device", "callbacks", "progress")  # of `R
 @functools.cache
 def surrogate_settings() -> type[Settings]:
     """Fields: what `Surrogate` and its `fit` take beside operator, recipe and running."""
+    from sciml.training.laws import Constraint  # pyright: ignore
     from sciml.training.stepping import Stepping  # pyright: ignore
 
     words = tuple[str, ...] | None
@@ -32,6 +33,7 @@ def surrogate_settings() -> type[Settings]:
         [
             ("stepping", Stepping | None, None),
             ("fields", words, None),
+            ("constraints", tuple[Constraint, ...] | None, None),
             ("split", str, "train"),
             ("validation", str | None, "validation"),
             ("subset", words, None),
@@ -55,11 +57,14 @@ class Plan:
     surrogate: Settings | None = None
 
     def to_json(self) -> dict[str, Any]:
+        mine = None if self.surrogate is None else self.surrogate.to_json()
+        if mine is not None and mine["constraints"] is None:  # plans that say nothing keep their digests
+            del mine["constraints"]
         return {
             "operator": self.operator,
             "options": dict(self.options),
             "recipe": self.recipe.to_json(),
-            "surrogate": None if self.surrogate is None else self.surrogate.to_json(),
+            "surrogate": mine,
         }
 
     @classmethod
@@ -85,12 +90,15 @@ class Plan:
         from sciml.solvers import Surrogate
 
         mine: Any = surrogate_settings()() if self.surrogate is None else self.surrogate
-        options, stepping, fields = dict(self.options), mine.stepping, mine.fields
+        options, stepping, fields, constraints = dict(self.options), mine.stepping, mine.fields, mine.constraints
         if former is not None:
             self._agrees(former, fresh)
             options = former.options | options
             stepping, fields = stepping or former.encoding.stepping, fields or former.encoding.fields
-        surrogate: Any = Surrogate(self.operator, stepping=stepping, fields=fields, **options)
+            constraints = former.encoding.constraints if constraints is None else constraints
+        surrogate: Any = Surrogate(
+            self.operator, stepping=stepping, fields=fields, constraints=constraints or (), **options
+        )  # fmt: skip
         if former is not None and not fresh:
             surrogate.fitted_as = former.fitted_as
         surrogate.fit(
@@ -128,7 +136,7 @@ def options_of(operator: type[Operator]) -> dict[str, inspect.Parameter]:
 
 def read(base: Plan, operator: type[Operator], running: Running, texts: Sequence[str]) -> tuple[Plan, Running]:
     """A plan from another one and `PATH=VALUE` texts: `operator.width=48`, `running.memory_limit=1e9`,
-    `stepping=Query()`, `fields=u,v`, `split=train`, and all paths of the recipe.
+    `stepping=Query()`, `fields=u,v`, `constraints=DivergenceFree()`, `split=train`, and all paths of the recipe.
 
     Raises:
         InputError: a path that leads nowhere, or a value that does not fit.
@@ -151,7 +159,7 @@ def read(base: Plan, operator: type[Operator], running: Running, texts: Sequence
                 recipe = assign(recipe, [f"{path}={text}"])
             elif path in known:
                 raise InputError(f"{path}: no setting is called {path!r}; did you mean 'operator.{path}'?")
-            elif head in ("stepping", "fields", "split", "validation", "subset"):
+            elif head in hints(surrogate_settings()):
                 mine = assign(surrogate_settings()() if mine is None else mine, [f"{path}={text}"])
             else:
                 recipe = assign(recipe, [f"{path}={text}"])  # which says what is wrong with it

@@ -3,9 +3,12 @@
 from sciml.problems.advection import Advection as Advection
 from sciml.problems.allen_cahn import AllenCahn as AllenCahn
 from sciml.problems.burgers import Burgers as Burgers
+from sciml.problems.burgers_ramp import BurgersRamp as BurgersRamp
 from sciml.problems.cylinder_flow import CylinderFlow as CylinderFlow
 from sciml.problems.dam_flow import DamFlow as DamFlow
 from sciml.problems.darcy import Darcy as Darcy
+from sciml.problems.diffusion import Diffusion as Diffusion
+from sciml.problems.diffusion_sorption import DiffusionSorption as DiffusionSorption
 from sciml.problems.elastic_plate import ElasticPlate as ElasticPlate
 from sciml.problems.heat_equation import HeatEquation as HeatEquation
 from sciml.problems.heat_plate import HeatPlate as HeatPlate
@@ -13,10 +16,14 @@ from sciml.problems.lid_driven_cavity import LidDrivenCavity as LidDrivenCavity
 from sciml.problems.own_data import DataProblem as DataProblem
 from sciml.problems.own_data import Observed as Observed
 from sciml.problems.poisson import Poisson as Poisson
+from sciml.problems.porous_medium import PorousMedium as PorousMedium
+from sciml.problems.stefan import Stefan as Stefan
+from sciml.problems.step_transport import StepTransport as StepTransport
 from sciml.problems.taylor_green import TaylorGreen as TaylorGreen
 from sciml.problems.tube_flow import TubeFlow as TubeFlow
 
 __all__ = [
-    "Advection", "AllenCahn", "Burgers", "CylinderFlow", "DamFlow", "Darcy", "DataProblem", "ElasticPlate",
-    "HeatEquation", "HeatPlate", "LidDrivenCavity", "Observed", "Poisson", "TaylorGreen", "TubeFlow",
+    "Advection", "AllenCahn", "Burgers", "BurgersRamp", "CylinderFlow", "DamFlow", "Darcy", "DataProblem", "Diffusion",
+    "DiffusionSorption", "ElasticPlate", "HeatEquation", "HeatPlate", "LidDrivenCavity", "Observed", "Poisson",
+    "PorousMedium", "Stefan", "StepTransport", "TaylorGreen", "TubeFlow",
 ]  # fmt: skip

@@ -31,10 +31,11 @@ def run_of(surrogate: Any, model: str, path: str) -> Run:
     chosen = surrogate.settings
     operator = str(chosen.get("operator", surrogate.name))
     settings: dict[str, Any] = {"operator": operator}
-    settings |= flattened({k: chosen.get(k) for k in ("options", "stepping", "fields", "subset")})
+    settings |= flattened({k: chosen.get(k) for k in ("options", "stepping", "fields", "constraints", "subset")})
     settings |= flattened({"recipe": chosen.get("recipe") or {}})
-    outcome = {k: v for k, v in surrogate.training.items() if k not in ("operator", "options", "recipe", "subset")}
-    settings |= {f"training.{k}": v for k, v in outcome.items()}
+    said = ("operator", "options", "recipe", "subset", "constraints")
+    outcome = {k: v for k, v in surrogate.training.items() if k not in said}
+    settings |= flattened({"training": outcome})
     settings |= {k: chosen[k] for k in ("parameters", "weights") if k in chosen}
     settings = {k: v for k, v in settings.items() if v not in (None, "", {}, [])}
     seed = seed_of(surrogate)

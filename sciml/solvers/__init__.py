@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sciml.solvers.pinn import PINN, LagrangianPINN, PINNRecipe
     from sciml.solvers.pseudospectral import PseudoSpectral
     from sciml.solvers.regression import LinearRegression, NearestCase, PODRegression
+    from sciml.solvers.shock_capturing import ShockCapturing
     from sciml.solvers.surrogate import Surrogate, load
     from sciml.solvers.two_phase import TwoPhaseFlow
 
@@ -46,6 +47,7 @@ _HOMES = {
     "Persistence": "baselines",
     "PseudoSpectral": "pseudospectral",
     "Scores": "conformal",
+    "ShockCapturing": "shock_capturing",
     "Spread": "conformal",
     "Surrogate": "surrogate",
     "TwoPhaseFlow": "two_phase",
@@ -74,6 +76,7 @@ __all__ = [
     "Persistence",
     "PseudoSpectral",
     "Scores",
+    "ShockCapturing",
     "Spread",
     "Surrogate",
     "TwoPhaseFlow",

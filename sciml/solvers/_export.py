@@ -52,6 +52,11 @@ def export(fitted: Fitted, name: str, path: str | Path) -> dict[str, Any]:
 def _made(fitted: Fitted, name: str, suffix: str) -> tuple[dict[str, Any], bytes]:
     """(what the file says of itself, the file)."""
     e = fitted.encoding
+    if e.constraints:
+        names = ", ".join(type(c).__name__ for c in e.constraints)
+        raise InputError(
+            f"export: a file has no form for {names}; export surrogate.constrained(), which has no constraints"
+        )
     operator = copy.deepcopy(unwrapped(fitted.operator)).cpu().eval()
     module, inputs = e.physical(operator)
     failure: Exception | None = None

@@ -48,6 +48,10 @@ class NumericalSolver(Restartable):
             InputError: not in so many dimensions, or not on so few cells.
         """
 
+    def is_reference(self, problem: Problem) -> bool:
+        """Whether its answers are what others are held against, unless a solver named before it has them."""
+        return self.supports(problem)
+
     def answers(self, problem: Problem) -> tuple[str, ...]:
         """The names of what a solution can hold."""
         names = [f.name for f in problem.fields]

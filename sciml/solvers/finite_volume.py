@@ -283,8 +283,8 @@ class _Newton:
         self.key: Any = None
 
     def __call__(self, q: Any, data: Any, mass: float, factor: float, known: Any) -> Any:
-        q, last, fresh = np.array(q), math.inf, False
-        for _ in range(40):
+        q, last, fresh, stale = np.array(q), math.inf, False, 0
+        for _ in range(100):
             residual = np.asarray(self.volumes.residual(q, data, mass, factor, known))
             if not np.isfinite(residual).all():
                 raise SolverError("values are not finite; a smaller time_step or a finer resolution may help")
@@ -296,8 +296,10 @@ class _Newton:
             size = float(np.max(np.abs(change))) / max(float(np.max(np.abs(q))), self.scale)
             if size <= 1e-13 or (size <= 1e-9 and size >= 0.2 * last):
                 return jnp.asarray(q)
-            if size > 0.1 * last and not fresh:
-                self.key = None  # the factorisation is out of date
+            if size > 0.1 * last and (not fresh or stale > 2):
+                # The factorisation is out of date. Where that goes on, the equation has a kink (a front, a change of
+                # phase), and Newton's method proper, which follows each change of sides, is what converges.
+                self.key, stale = None, stale + 1
             fresh, last = False, size
         raise SolverError(
             f"Newton's iteration did not converge (last relative change {size:.1e}); "

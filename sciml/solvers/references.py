@@ -22,6 +22,7 @@ FEWEST = 4  # cells along an axis
 REFERENCES: list[tuple[str, str]] = [
     ("sciml.solvers.incompressible", "IncompressibleFlow"),
     ("sciml.solvers.two_phase", "TwoPhaseFlow"),
+    ("sciml.solvers.shock_capturing", "ShockCapturing"),
     ("sciml.solvers.finite_volume", "FiniteVolume"),
 ]
 #: the same for problems whose fields all live on nodes
@@ -43,7 +44,7 @@ def reference(problem: Problem, counts: Sequence[int], full: bool = False) -> Nu
             solver = cls.on(tuple(counts), "float64" if full else "float32", full)
         except InputError:  # not in so many dimensions, or not on so few cells
             continue
-        if solver.supports(problem):
+        if solver.is_reference(problem):
             return solver
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from sciml.errors import InputError
 from sciml.problem import Case, Problem, beginning
 from sciml.solver import Restartable, Start, TrainableSolver
 from sciml.solvers import _export, _saved
+from sciml.solvers._back import Back
 from sciml.solvers._frames import labelled, start_of
 from sciml.solvers._numerical import title
 from sciml.support import Points, Support
@@ -26,6 +28,7 @@ from sciml.training.checkpoint import digest, plain
 from sciml.training.devices import device as find_device
 from sciml.training.encoding import Encoding, Given
 from sciml.training.fitting import Fitted, fit_operator, operator_options
+from sciml.training.laws import Constraint
 from sciml.training.model import Model
 from sciml.training.objectives import WithPhysics
 from sciml.training.physics.adapting import adapted, check
@@ -48,6 +51,7 @@ class Surrogate(TrainableSolver, Restartable):
         stepping: `Steady`, `Autoregressive`, `Window` or `Query` of `sciml.training`; by default `Steady()` for steady
             problems and else what the operator is made for, most often `Autoregressive()`.
         fields: which fields to predict; by default the state fields (steady problems: all its fields).
+        constraints: laws of `sciml.training` that every answer obeys, in training too: `DivergenceFree()`, ...
         device: where it answers: "auto" (a GPU where there is one), "cpu", "cuda:1".
         options: further arguments of the operator.
     """
@@ -60,6 +64,7 @@ class Surrogate(TrainableSolver, Restartable):
         stepping: Stepping | None = None,
         *,
         fields: Sequence[str] | None = None,
+        constraints: Constraint | Sequence[Constraint] = (),
         device: str = "auto",
         **options: Any,
     ):
@@ -74,6 +79,7 @@ class Surrogate(TrainableSolver, Restartable):
             raise InputError(f"fields: expected names, got {fields!r}")
         self.options = operator_options(self.operator_class, options)
         self.stepping, self.fields = stepping, None if fields is None else tuple(fields)
+        self.constraints = _constraints(constraints)
         self.device = find_device(device)
         self.fitted_as: Fitted | None = None
 
@@ -140,6 +146,8 @@ class Surrogate(TrainableSolver, Restartable):
         if self.fitted_as is not None:
             f = self.fitted_as
             found |= {"stepping": f.encoding.stepping.to_json(), "fields": list(f.encoding.fields)}
+            if f.encoding.constraints:
+                found["constraints"] = [c.to_json() for c in f.encoding.constraints]
             found |= {"recipe": f.record.get("recipe"), "subset": f.record.get("subset")}
             found["parameters"] = self.weights
             found["weights"] = digest(_saved.unwrapped(f.operator).state_dict())[:16]
@@ -200,7 +208,7 @@ class Surrogate(TrainableSolver, Restartable):
             self.fitted_as = fit_operator(
                 self.operator_class, self.options, self.stepping, self.fields, data, recipe or Recipe(),
                 running, split=split, validation=validation, subset=subset, former=former,
-                cases=tuple(cases),
+                cases=tuple(cases), constraints=self.constraints,
             )  # fmt: skip
         self.to(self.device)
         if running.folder is not None:
@@ -247,10 +255,29 @@ class Surrogate(TrainableSolver, Restartable):
                 f.operator, f.encoding, self._placed(case, asked), asked, objective, steps=steps, lr=lr, anchor=anchor
             )
         found = type(self)(
-            self.operator_class, f.encoding.stepping, fields=f.encoding.fields, device=str(self.device), **self.options
-        )
+            self.operator_class, f.encoding.stepping, fields=f.encoding.fields, constraints=f.encoding.constraints,
+            device=str(self.device), **self.options,
+        )  # fmt: skip
         record = f.record | {"fine_tuned": told | {"objective": objective.to_json()}}
         found.fitted_as = Fitted(f.encoding, operator, f.recipe, record, list(f.metrics))
+        return found.to(found.device)
+
+    def constrained(self, *constraints: Constraint) -> Self:
+        """A copy whose answers obey these laws and no others; it was not trained with them.
+
+        Raises:
+            InputError: constraints that do not fit the operator or the problem.
+        """
+        f, held = self._ready(), _constraints(constraints)
+        encoding = f.encoding.held_to(held)
+        found = type(self)(
+            self.operator_class, encoding.stepping, fields=encoding.fields, constraints=held,
+            device=str(self.device), **self.options,
+        )  # fmt: skip
+        record = f.record | {"constrained": [c.to_json() for c in held]}
+        found.fitted_as = Fitted(
+            encoding, copy.deepcopy(_saved.unwrapped(f.operator)), f.recipe, record, list(f.metrics)
+        )
         return found.to(found.device)
 
     def to(self, device: str | torch.device) -> Self:
@@ -282,9 +309,9 @@ class Surrogate(TrainableSolver, Restartable):
             frames = torch.from_numpy(e.starts(starts)).to(self.device)
             given = e.given(cases, supports).to(self.device)
             if points is not None:
-                given, frames = e.at(given, frames, supports[0], points)
+                given, frames = self._asked_at(given, frames, starts[0], points)
                 present, supports = [supports[0].sample(present[0], points)], [Points(points)]
-        back = _Back(e, cases, supports, self.device, asked=None if points is None else given)
+        back = Back(e, cases, supports, self.device, asked=None if points is None else given)
         if e.stepping.queries:
             begins = [s.beginning[1] for s in starts]
             params = np.stack([e.params(c, np.array([t]))[0] for c, t in zip(cases, begins, strict=True)])
@@ -293,7 +320,7 @@ class Surrogate(TrainableSolver, Restartable):
             for j in range(times.shape[1]):
                 with torch.no_grad():
                     share = torch.from_numpy(shares[:, j].copy()).to(self.device)
-                    found = e.apply(f.operator, frames, given, fixed, share)
+                    found = model.answer(frames, given, fixed, share)
                 yield back(found)
             return
         index = np.stack([e.step.index(c, t, s.time) for c, t, s in zip(cases, times, starts, strict=True)])  # type: ignore[union-attr]
@@ -437,11 +464,28 @@ class Surrogate(TrainableSolver, Restartable):
         e, support, state = f.encoding, start.support, None
         given = e.given([start.case], [support]).to(self.device)
         if points is not None:
-            given, state = e.at(given, None, support, points)
+            given, state = self._asked_at(given, None, start, points)
             support = Points(points)
         params = torch.from_numpy(e.params(start.case, np.zeros(1))).to(self.device)
-        out = e.apply(f.operator, state, given, params, None)
-        return _Back(e, [start.case], [support], self.device, asked=None if points is None else given)(out)[0]
+        out = Model(f.operator, e).answer(state, given, params, None)
+        return Back(e, [start.case], [support], self.device, asked=None if points is None else given)(out)[0]
+
+    def _asked_at(
+        self, given: Given, frames: torch.Tensor | None, start: Start, points: np.ndarray
+    ) -> tuple[Given, torch.Tensor | None]:
+        """What the operator is given to answer at points, where laws of whole fields have no meaning."""
+        e = self.encoding
+        if given.laws is not None and not given.laws.pointwise:
+            names = ", ".join(type(c).__name__ for c in e.constraints if not c.pointwise)
+            raise InputError(f"points: {names} hold whole fields to a law; ask for the case's own support")
+        own = given.factor
+        given, frames = e.at(given, frames, start.support, points)
+        if own is None:
+            return given, frames
+        found = {n: v.to(own) for n, v in e.ansatz_at(start.case, points).items()}
+        if given.coords is not None and given.coords.shape[-1] > len(points):  # answered beside its own points
+            found = {n: torch.cat([getattr(given, n), v], -1) for n, v in found.items()}
+        return replace(given, **found), frames
 
     def _asked(self, start: Start, times: np.ndarray | None, points: np.ndarray | None) -> np.ndarray:
         """([time,] field, point): the operator itself asked at the points, all else seen on the case's own support."""
@@ -495,39 +539,19 @@ class Surrogate(TrainableSolver, Restartable):
             FileFormatError: a file that is missing, broken, or does not belong to the others.
         """
         kind, options, fitted = _saved.load(directory)
-        found = cls(kind, fitted.encoding.stepping, fields=fitted.encoding.fields, device=device, **options)
+        e = fitted.encoding
+        found = cls(kind, e.stepping, fields=e.fields, constraints=e.constraints, device=device, **options)
         found.fitted_as = fitted
         return found.to(found.device)
 
 
-class _Back:
-    """From normalised tensors (case, field, *) to physical arrays, one a case.
-
-    Args:
-        asked: what one case is given where its support is points that were asked for: the last of all, where points
-            else are the first. There is nothing where its mask rules one out.
-    """
-
-    def __init__(
-        self, e: Encoding, cases: Sequence[Case], supports: Sequence[Support], device: torch.device, *,
-        asked: Given | None = None,
-    ):  # fmt: skip
-        self.e, self.supports, self.asked = e, supports, asked is not None
-        multiplier, offset = e.factors(cases)
-        self.multiplier, self.offset = (t.to(device, e.torch_dtype) for t in (multiplier, offset))
-        self.inside = [s.inside for s in supports]
-        if asked is not None and asked.mask is not None:
-            self.inside = [asked.mask[0, 0, -supports[0].size :].cpu().numpy() > 0]
-
-    def __call__(self, values: torch.Tensor) -> list[np.ndarray]:
-        physical = torch.addcmul(self.offset, values.to(self.multiplier.dtype), self.multiplier).cpu().numpy()
-        found = []
-        for one, support, inside in zip(physical, self.supports, self.inside, strict=True):
-            if self.e.flat:
-                one = one[:, -support.size :] if self.asked else one[:, : support.size]
-                one = one.reshape(len(one), *support.shape)
-            found.append(one if inside is None else np.where(inside, one, np.zeros((), one.dtype)))
-        return found
+def _constraints(given: Constraint | Sequence[Constraint]) -> tuple[Constraint, ...]:
+    found = (given,) if isinstance(given, Constraint) else tuple(given)
+    for constraint in found:
+        if not isinstance(constraint, Constraint):
+            known = ", ".join(Constraint.kinds())
+            raise InputError(f"constraints: expected some of {known}, got {constraint!r:.80}")
+    return found
 
 
 def _warn(case: Case, doubts: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sciml.training.checkpoint import read_tensors, write_tensors
     from sciml.training.devices import device
     from sciml.training.ema import ExponentialMovingAverage
+    from sciml.training.laws import BoundaryValues, Bounds, ConservedTotal, Constraint, DivergenceFree
     from sciml.training.losses import H1, Loss, Mse, Nmse, On, RelativeL2, SampleNmse, Sobolev
     from sciml.training.normalisation import FeatureScaler, FieldScaler
     from sciml.training.objectives import Objective, Rollout, Supervised, WithPhysics
@@ -44,6 +45,7 @@ _HOMES = {
     "checkpoint": ("read_tensors", "write_tensors"),
     "devices": ("device",),
     "ema": ("ExponentialMovingAverage",),
+    "laws": ("BoundaryValues", "Bounds", "ConservedTotal", "Constraint", "DivergenceFree"),
     "losses": ("H1", "Loss", "Mse", "Nmse", "On", "RelativeL2", "SampleNmse", "Sobolev"),
     "normalisation": ("FeatureScaler", "FieldScaler"),
     "objectives": ("Objective", "Rollout", "Supervised", "WithPhysics"),
@@ -75,9 +77,14 @@ __all__ = [
     "AdamW",
     "Augmentation",
     "Autoregressive",
+    "BoundaryValues",
+    "Bounds",
     "Callback",
+    "ConservedTotal",
     "Constant",
+    "Constraint",
     "Cosine",
+    "DivergenceFree",
     "EarlyStopping",
     "Epochs",
     "ExponentialMovingAverage",

@@ -194,7 +194,10 @@ class Batch:
 
         whole = g.sensors is not None
         mine = {n: v for n in ("target", *(() if whole else ("state", "last"))) if (v := getattr(self, n)) is not None}
-        theirs = {n: v for n in ("coords", "mask", "weights", *(() if whole else ("static",)))
+        if g.laws is not None and not g.laws.pointwise:
+            raise InputError("augmentations: Subsample leaves points out, and a constraint holds whole fields to a law")
+        each = ("coords", "mask", "weights", "factor", "extension")
+        theirs = {n: v for n in (*each, *(() if whole else ("static",)))
                   if (v := getattr(g, n)) is not None}  # fmt: skip
         given = replace(g, **{name: few(v) for name, v in theirs.items()})
         return replace(self, given=given, **{name: few(v) for name, v in mine.items()})

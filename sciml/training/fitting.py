@@ -25,6 +25,7 @@ from sciml.training.callbacks import Callback, MetricsList, MetricsLog
 from sciml.training.checkpoint import plain, replace_bytes
 from sciml.training.devices import borrowed, peak_memory, to_float64, unwrapped
 from sciml.training.encoding import Encoding, encoding_for
+from sciml.training.laws.base import Constraint
 from sciml.training.model import Model
 from sciml.training.objectives import Objective, Supervised
 from sciml.training.physics import Unlabelled, WithEquations
@@ -80,13 +81,14 @@ def fit_operator(
     cls: type[Operator], options: Mapping[str, Any], stepping: Stepping | None, fields: Sequence[str] | None,
     data: Any, recipe: Recipe, running: Running, *, split: str | None = "train",
     validation: str | None = "validation", subset: Sequence[str] | str | None = None, former: Fitted | None = None,
-    cases: Sequence[Case] = (),
+    cases: Sequence[Case] = (), constraints: Sequence[Constraint] = (),
 ) -> Fitted:  # fmt: skip
     """Train an operator; see `Surrogate.fit`.
 
     Args:
         former: what was trained before: scales and weights to go on from.
         cases: without solutions, for an objective that holds answers to the problem's balances.
+        constraints: laws that answers obey.
     """
     if not isinstance(recipe, Recipe):
         raise InputError(f"recipe: expected a sciml.Recipe, got {type(recipe).__name__}")
@@ -112,7 +114,9 @@ def fit_operator(
     if not symmetries and any(isinstance(a, Mirror) for a in recipe.augmentations):
         raise InputError(f"augmentations: {train.problem.name} states no symmetry, so Mirror has nothing to do")
     dtype = "float64" if recipe.precision == "float64" else "float32"
-    encoding = _encoding(cls, stepping, train, dtype, symmetries, former)
+    encoding = _encoding(cls, stepping, train, dtype, symmetries, former, constraints)
+    if encoding.constraints and symmetries:
+        raise InputError("augmentations: Mirror does not know the laws of mirrored cases, expected no constraints")
     operator = _operator(cls, options, encoding, recipe, former)
     objective = recipe.objective or operator.objective() or Supervised()
     if not isinstance(objective, Objective):
@@ -145,6 +149,8 @@ def fit_operator(
         "threads": torch.get_num_threads(), "data_digest": _digest(encoding.to_json()),
         "continued": former is not None, "unlabelled": len(cases),
     }  # fmt: skip
+    if encoding.constraints:
+        record["constraints"] = [c.to_json() for c in encoding.constraints]
     log: Callback
     if running.folder is not None:
         _claim(running.folder, running.resume, record)
@@ -170,7 +176,7 @@ def fit_operator(
 
 def _encoding(
     cls: type[Operator], stepping: Stepping | None, train: CaseTable, dtype: str, symmetries: Any,
-    former: Fitted | None,
+    former: Fitted | None, constraints: Sequence[Constraint],
 ) -> Encoding:  # fmt: skip
     if former is not None:
         e = former.encoding
@@ -178,10 +184,10 @@ def _encoding(
             raise InputError(f"stepping: the model was trained with {e.stepping!r}; fresh=True begins anew")
         if dtype != e.dtype:
             raise InputError(f"precision: the model was trained in {e.dtype}; fresh=True begins anew")
-        return e
+        return e if tuple(constraints) == e.constraints else e.held_to(constraints)
     how = stepping or default_stepping(cls, train.problem.steady)
     kind = encoding_for(cls.takes)
-    return kind.fit(train, how, dtype=dtype, symmetries=symmetries, sensors=cls.sensors)
+    return kind.fit(train, how, dtype=dtype, symmetries=symmetries, sensors=cls.sensors, constraints=constraints)
 
 
 def _operator(
@@ -277,9 +283,17 @@ def _claim(folder: Path, resume: bool, record: dict[str, Any]) -> None:
         for name in ("operator", "options", "split", "subset", "cases", "frames"):
             if former.get(name) != json.loads(json.dumps(record[name])):
                 raise InputError(f"resume: {name} is {record[name]!r}, but {folder} was made with {former.get(name)!r}")
+        if former.get("constraints", []) != json.loads(json.dumps(record.get("constraints", []))):
+            raise InputError(f"resume: {folder} was made with constraints {_named(former)}, expected the same, "
+                             f"got {_named(record)}")  # fmt: skip
         if former.get("data_digest") != record["data_digest"]:
             raise InputError(f"resume: the training data are not those that {folder} was made with")
     replace_bytes(note, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
+
+
+def _named(record: Mapping[str, Any]) -> str:
+    """The constraints of a record in words."""
+    return ", ".join(str(c["kind"]) for c in record.get("constraints", [])) or "none"
 
 
 def _digest(content: Any) -> str:

@@ -21,10 +21,12 @@ class State:
     Args:
         frames: (batch, past, field, *) what the operator is applied to, or None.
         last: (batch, field, *) the frame from which the true increment counts, or None.
+        undisturbed: (batch, field, *) the latest of `frames` as it was, where an augmentation changed it.
     """
 
     frames: Tensor | None
     last: Tensor | None
+    undisturbed: Tensor | None = None
 
 
 class Model:
@@ -49,15 +51,32 @@ class Model:
         relative to each of them would ask for digits that matter to nobody."""
         return RelativeL2() if self.past == 0 else Nmse()
 
-    def _applied(self, frames: Tensor | None, given: Given, params: Tensor, time: Tensor | None) -> Tensor:
-        """(batch, ahead · field, *) normalised fields."""
+    def answer(
+        self, frames: Tensor | None, given: Given, params: Tensor, time: Tensor | None, before: Tensor | None = None
+    ) -> Tensor:
+        """(batch, ahead · field, *) normalised fields, as constraints have them.
+
+        Args:
+            before: (batch, field, *) the frame from which laws count; the latest of `frames` by default.
+        """
         out = self.e.apply(self.operator, frames, given, params, time)
-        if not self.residual or frames is None:
+        if given.factor is not None:
+            out = out * given.factor.repeat(1, self.ahead, *[1] * self.e.space)
+        if self.residual and frames is not None:
+            last = frames[:, -1]
+            if self.ahead > 1:
+                last = last.repeat(1, self.ahead, *[1] * self.e.space)
+            out = last + out.to(last.dtype) * self._unit
+            if given.factor is not None and given.extension is not None:  # on a boundary itself values are given
+                on, value = (v.repeat(1, self.ahead, *[1] * self.e.space) for v in (given.factor, given.extension))
+                out = torch.where(on == 0, value.to(out.dtype), out)
+        elif given.extension is not None:
+            out = out + given.extension.repeat(1, self.ahead, *[1] * self.e.space)
+        if given.laws is None:
             return out
-        last = frames[:, -1]
-        if self.ahead > 1:
-            last = last.repeat(1, self.ahead, *[1] * self.e.space)
-        return last + out.to(last.dtype) * self._unit
+        if before is None and frames is not None:
+            before = frames[:, -1]
+        return given.laws(out, before)
 
     def _shifted(self, frames: Tensor | None, new: Tensor) -> Tensor | None:
         """The latest `past` frames, with the new ones."""
@@ -70,11 +89,11 @@ class Model:
 
     def start(self, batch: Batch) -> State:
         state = batch.state
-        return State(state, None if state is None else state[:, -1] if batch.last is None else batch.last)
+        return State(state, None if state is None else state[:, -1] if batch.last is None else batch.last, batch.last)
 
     def __call__(self, state: State, batch: Batch, k: int) -> tuple[Tensor, State]:
         time = None if batch.time is None else batch.time[:, k]
-        new = self._applied(state.frames, batch.given, batch.params[:, k], time)
+        new = self.answer(state.frames, batch.given, batch.params[:, k], time, state.undisturbed)
         return new, State(self._shifted(state.frames, new), state.last)
 
     def compare(self, prediction: Tensor, state: State, target: Tensor, loss: Loss, on: On) -> Tensor:
@@ -101,6 +120,6 @@ class Model:
             params: function of the application's number -> (batch, feature).
         """
         for k in range(applications):
-            new = self._applied(frames, given, params(k), None)
+            new = self.answer(frames, given, params(k), None)
             frames = self._shifted(frames, new)
             yield from new.unflatten(1, (self.ahead, -1)).unbind(1)

@@ -61,12 +61,16 @@ EXCEPTIONS = {
     ("finite elements", "advection"): PERIODIC,
     ("finite elements", "allen_cahn"): PERIODIC,
     ("finite elements", "burgers"): PERIODIC,
+    ("finite elements", "diffusion"): PERIODIC,
     ("finite elements", "cylinder_flow"): SADDLE,
     ("finite elements", "dam_flow"): SADDLE,
     ("finite elements", "lid_driven_cavity"): SADDLE,
     ("finite elements", "taylor_green"): SADDLE,
     ("finite elements", "tube_flow"): SADDLE,
 }
+#: in characteristic times: rates by central differences are then off by some 1e-10 where a storage is no polynomial, as
+#: that of sorption, and by 1e-13 from rounding
+STEP = 1e-3
 #: parameters with which every term counts in waves as long as the domain
 SETTINGS: dict[str, dict[str, float]] = {
     "advection": {"speed": 0.7, "length": 1.5},
@@ -77,6 +81,8 @@ SETTINGS: dict[str, dict[str, float]] = {
     "heat_equation": {"diffusivity": 0.1, "length": 0.8},
     "heat_plate": {"conductivity": 0.2, "conductivity_slope": 0.2},
     "lid_driven_cavity": {"viscosity": 0.1, "width": 0.8},
+    "porous_medium": {"exponent": 1.0},  # quadrature is exact for polynomials
+    "stefan": {"threshold": 0.05},  # all of it warm: quadrature does not see kinks
     "taylor_green": {"viscosity": 0.1},
     "tube_flow": {"viscosity": 2.0, "air_viscosity": 0.5, "air_density": 20.0},
 }
@@ -317,11 +323,11 @@ def in_the_loss(m: Made, grid: Grid, method: str = "finite_volume") -> tuple[np.
     """(row, *shape) residuals within a training loss, and which of them are of control volumes.
 
     Steps that end in the same frame, one forwards and one backwards in time, with θ = 1: the mean of their rates is
-    that of the storage, exact for products of two fields.
+    that of the storage, exact for products of two fields, and as good as exact with so short a step.
     """
     case = m.on(grid).on(grid)
     e = encoding(case, grid, tuple(m.fields))
-    step = 0.1 * case.scales.time
+    step = STEP * case.scales.time
 
     def frame(shift: float) -> torch.Tensor:
         return torch.from_numpy(e.normalise(case, np.stack(list(m.values(grid, shift).values())), grid))
@@ -426,7 +432,7 @@ def test_finite_elements(name):
 
     found = system.outflow(state(m.time), m.time)
     if not m.problem.steady:
-        step = 0.1 * scales.time
+        step = STEP * scales.time
         later, sooner = (system.storage(state(m.time + s), m.time + s) for s in (step, -step))
         found = found + (later - sooner) / (2 * step)
     inside = np.ones(space.size, bool)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -23,6 +23,8 @@ from sciml.training.encoding.functions import function_sensors, places_differ, s
 from sciml.training.encoding.given import Given, collate
 from sciml.training.encoding.linear import about_units, linear_features, superposed
 from sciml.training.encoding.physical import Input, Physical
+from sciml.training.laws.base import Constraint, check, laws_of
+from sciml.training.laws.kept import Kept
 from sciml.training.normalisation import FeatureScaler, FieldScaler, magnitudes
 from sciml.training.samples import (
     CaseTable,
@@ -65,6 +67,7 @@ class Encoding(ABC):
         sensors: (sensor, D) positions as shares of the extents at which operators with fixed sensors see functions.
         linear: the features that tell the parameters in which answers are linear (`Steady(linear_in=...)`).
         function_sensors: (sensor, D) for each of `given_functions`, as `sensors`; () where operators take any points.
+        constraints: laws that answers obey.
     """
 
     problem: Problem
@@ -87,6 +90,7 @@ class Encoding(ABC):
     given_functions: FieldScaler = field(default_factory=lambda: _nothing())
     linear: tuple[str, ...] = ()
     function_sensors: tuple[np.ndarray, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
 
     #: whether fields are flattened to (field, point)
     flat: ClassVar[bool] = False
@@ -98,13 +102,14 @@ class Encoding(ABC):
     @classmethod
     def fit(
         cls, table: CaseTable, stepping: Stepping, *, dtype: str = "float32", symmetries: Sequence[Symmetry] = (),
-        sensors: int | None = None,
+        sensors: int | None = None, constraints: Sequence[Constraint] = (),
     ) -> Self:  # fmt: skip
         """From the training split alone, in two passes over its frames.
 
         Args:
             symmetries: those used as augmentations: their images count among the features of the training split.
             sensors: number of fixed sensors that the operator wants.
+            constraints: laws that answers obey.
         """
         problem = table.problem
         if not table.cases:
@@ -169,7 +174,16 @@ class Encoding(ABC):
             linear,
             () if sensors is None else tuple(
                 function_sensors(table.cases, supports, n, at, sensors) for n, at in function_inputs(problem).items()),
-        )  # fmt: skip
+        ).held_to(constraints)  # fmt: skip
+
+    def held_to(self, constraints: Sequence[Constraint]) -> Self:
+        """The same with these constraints in place of its own.
+
+        Raises:
+            InputError: constraints that do not fit the operator or the problem, or undo each other.
+        """
+        check(constraints, self)
+        return replace(self, constraints=tuple(constraints))
 
     @classmethod
     def _functions(cls, cases: Sequence[Case], problem: Problem) -> FieldScaler:
@@ -356,14 +370,50 @@ class Encoding(ABC):
         if not self.flat and len(shapes) > 1:
             raise InputError(f"cases: grids of {' and '.join(map(str, sorted(shapes)))} cells do not go into one batch")
         known: dict[int, tuple[Case, dict[str, Any]]] = {}
+        forms: dict[tuple[int, int], dict[str, Any]] = {}
         places = []
         for case, support in zip(cases, supports, strict=True):
             key = id(support)
             if key not in known or self.static.names or self.given_functions.names:
                 known[key] = (case, self.place(case, support))
-            places.append(known[key][1])
+            place = known[key][1]
+            if self.constraints:
+                pair = (id(case), key)
+                if pair not in forms:
+                    forms[pair] = self._ansatz(case, self._positions(support))
+                place = place | forms[pair]
+            places.append(place)
         self.agree(places, supports)
-        return collate(places, self.torch_dtype, max(sizes) if self.flat and len(sizes) > 1 else 0)
+        found = collate(places, self.torch_dtype, max(sizes) if self.flat and len(sizes) > 1 else 0)
+        if not self.constraints:
+            return found
+        return replace(found, laws=laws_of(self.constraints, self, cases, supports))
+
+    def _positions(self, support: Support) -> np.ndarray:
+        """(*space, D) physical positions in the layout of the operator's tensors."""
+        points = support.points()
+        return points.reshape(-1, support.dimensions) if self.flat else points.reshape(*support.shape, -1)
+
+    def _ansatz(self, case: Case, points: np.ndarray) -> dict[str, Any]:
+        """φ and g of normalised answers at points (*space, D), where a constraint says them:
+        q = m n + b with q = g + φ (m N + b) is n = (g − b (1 − φ))/m + φ N."""
+        found = [a for c in self.constraints if (a := c.ansatz(self, case, points)) is not None]
+        if not found:
+            return {}
+        factors, values = zip(*found, strict=True)
+        factor, value = np.prod(factors, 0), np.sum(values, 0)  # each changes fields of its own
+        multiplier, offset = (f.reshape(-1, *[1] * (factor.ndim - 1)) for f in self._factors(case))
+        extension = (value - offset * (1.0 - factor)) / multiplier
+        return {"factor": factor.astype(self.dtype), "extension": extension.astype(self.dtype)}
+
+    def ansatz_at(self, case: Case, points: np.ndarray) -> dict[str, Tensor]:
+        """`Given.factor` and `extension` of one case at points (N, D)."""
+        return {n: torch.from_numpy(v)[None] for n, v in self._ansatz(case, points).items()}
+
+    @cached_property
+    def kept(self) -> Kept:
+        """What constraints keep from case to case: factorisations, by what determines them."""
+        return Kept()
 
     def agree(self, places: list[dict[str, Any]], supports: Sequence[Support]) -> None:
         """Fill in what `place` leaves out of some cases and not of others."""
@@ -468,6 +518,7 @@ class Encoding(ABC):
         } | {
             key: value for key, value in (
                 ("linear", list(self.linear)), ("function_sensors", [a.tolist() for a in self.function_sensors]),
+                ("constraints", [c.to_json() for c in self.constraints]),
             ) if value
         }  # fmt: skip
 
@@ -495,6 +546,7 @@ class Encoding(ABC):
                 FieldScaler.from_json(c["functions"]),
                 tuple(map(str, c.get("linear", ()))),
                 tuple(np.array(a, dtype=float) for a in c.get("function_sensors", ())),
+                tuple(Constraint.from_json(a, "constraints") for a in c.get("constraints", ())),
             )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise FileFormatError(f"{where}: entry {error} is missing or cannot be used") from None

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sciml.training.laws.base import Laws
+
 
 @dataclass(frozen=True, eq=False)
 class Given:
@@ -29,6 +31,8 @@ class Given:
         edges: for each sample (2, edge) of its graph; one entry if all are the same.
         periodic: in the order of `lengths`.
         curvature: (batch, 1, N) of the graph at its nodes, for operators that ask for it.
+        factor, extension: (batch, field, *shape) φ and g of answers û = g + φ N that meet boundary values, normalised.
+        laws: that answers obey.
     """
 
     static: Tensor | None = None
@@ -42,6 +46,9 @@ class Given:
     edges: tuple[Tensor, ...] = ()
     periodic: tuple[bool, ...] = field(default=())
     curvature: Tensor | None = None
+    factor: Tensor | None = None
+    extension: Tensor | None = None
+    laws: Laws | None = None
 
     def to(self, device: Any) -> Given:
         return Given(**{f.name: _moved(getattr(self, f.name), device) for f in fields(self)})
@@ -65,7 +72,10 @@ class Given:
         functions = tuple(_trimmed(*f) for f in self.functions)
         if self.coords is None or self.axes is not None:  # a grid's cells are all there
             return replace(self, functions=functions)
-        each = {name: getattr(self, name) for name in ("static", "mask", "weights", "coords", "curvature")}
+        each = {
+            name: getattr(self, name)
+            for name in ("static", "mask", "weights", "coords", "curvature", "factor", "extension")
+        }
         short = {name: v[..., :points] for name, v in each.items() if v is not None}
         return replace(self, functions=functions, **short)
 
@@ -81,6 +91,8 @@ def _trimmed(values: Tensor, points: Tensor, mask: Tensor | None) -> tuple[Tenso
 def _moved(value: Any, device: Any) -> Any:
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)
+    if isinstance(value, Laws):
+        return value.to(device)
     if isinstance(value, tuple):
         return tuple(_moved(v, device) for v in value)
     return value
@@ -89,6 +101,8 @@ def _moved(value: Any, device: Any) -> Any:
 def _rows(value: Any, index: Tensor) -> Any:
     if isinstance(value, Tensor):
         return value if len(value) == 1 else value[index]
+    if isinstance(value, Laws):
+        return value.rows(index)
     if isinstance(value, tuple) and value and isinstance(value[0], Tensor | tuple):
         return tuple(_rows(v, index) for v in value)
     return value
@@ -97,6 +111,8 @@ def _rows(value: Any, index: Tensor) -> Any:
 def _repeated(value: Any, times: int) -> Any:
     if isinstance(value, Tensor):
         return value if len(value) == 1 else value.repeat_interleave(times, 0)
+    if isinstance(value, Laws):
+        return value.repeated(times)
     if isinstance(value, tuple) and value and isinstance(value[0], Tensor | tuple):
         return tuple(_repeated(v, times) for v in value)
     return value
@@ -160,7 +176,7 @@ def _padded(place: dict[str, Any], points: int) -> dict[str, Any]:
     found["mask"] = np.pad(np.ones((1, n)) if mask is None else mask, ((0, 0), (0, extra)))
     if extra:
         found["coords"] = np.concatenate([place["coords"], np.repeat(place["coords"][:, :1], extra, 1)], 1)
-        for name in ("static", "weights", "curvature"):
+        for name in ("static", "weights", "curvature", "factor", "extension"):
             if place.get(name) is not None:
                 found[name] = np.pad(place[name], ((0, 0), (0, extra)))
     return found

@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
+from sciml.training.layout import Layout
 from sciml.training.physics.equations import Equations, Supplied
-from sciml.training.physics.layout import Layout
 from sciml.training.physics.magnitudes import magnitudes
 from sciml.training.physics.unlabelled import Unlabelled, WithEquations
 

@@ -66,25 +66,25 @@ def adapted(
         with torch.no_grad():
             for k in range(len(params)):
                 all_.append(now)
-                now = model._shifted(now, model._applied(now, given, params[k : k + 1], None))
+                now = model._shifted(now, model.answer(now, given, params[k : k + 1], None))
         return torch.cat(all_)
 
     with torch.no_grad():
         beginning = before()
-        said = model._applied(beginning, given, params, None)
+        said = model.answer(beginning, given, params, None)
     optimiser, residuals = torch.optim.Adam(found.parameters(), lr=lr), []
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = lr * 0.5 * (1 + math.cos(math.pi * (step + 0.5) / steps))
         frames = before()
         optimiser.zero_grad(set_to_none=True)
-        answer = model._applied(frames, given, params, None)
+        answer = model.answer(frames, given, params, None)
         loss = supplied.mean_square(
             None if frames is None else frames[:, -1], answer.unflatten(1, (e.stepping.ahead, -1))
         )
         residuals.append(loss.detach())
         if anchor:
-            loss = loss + anchor * (model._applied(beginning, given, params, None) - said).square().mean()
+            loss = loss + anchor * (model.answer(beginning, given, params, None) - said).square().mean()
         loss.backward()
         optimiser.step()
     values = torch.stack(residuals).tolist()

@@ -20,8 +20,8 @@ from sciml.problem import Case
 from sciml.support import Grid
 from sciml.training.devices import move
 from sciml.training.encoding import Encoding
+from sciml.training.layout import Layout
 from sciml.training.norms import spectral_square
-from sciml.training.physics.layout import Layout
 from sciml.training.physics.magnitudes import magnitudes
 
 KEPT = 4096  # cases of which what does not change is kept

@@ -1,0 +1,68 @@
+"""Answers held to laws: how exactly, at what cost, and what becomes of their errors. Ledger `constraints`.
+
+    python -m benchmarks.constraints [--part flows ...] [--epochs 20] [--quick]
+
+Parts: `exact` (what is left of divergences and of affine sets, and what a projection costs), `implicit` (gradients of
+solutions against differences; memory), `flows` (rollouts of the CFDBench table's FNO and U-Net with and without a
+divergence), `experts` (solutions of an equation from learned bases: one solve, several, a penalty), `gpme` (an
+attentive neural process for the generalised porous medium equation, brought to its mass).
+
+The part `flows` reads the data and the trained rows that `python -m benchmarks.cfdbench --row FNO ... --join` keeps,
+and trains what is missing of them. All that is trained is kept in benchmarks/work, so that an interrupted run goes on;
+`--epochs 100` trains the neural processes a fifth as long as the published ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import time
+from pathlib import Path
+
+from benchmarks._ledger import WORK, Ledger
+
+#: part -> (module, function); each is imported when it is measured; the most telling ones first
+PARTS = {
+    "exact": ("_constraints_exact", "measure_exact"),
+    "implicit": ("_constraints_exact", "measure_implicit"),
+    "flows": ("_constraints_flows", "measure"),
+    "experts": ("_constraints_experts", "measure"),
+    "gpme": ("_constraints_gpme", "measure"),
+}
+EPOCHS = 20
+
+
+class Work:
+    """What the parts share, for one set of arguments."""
+
+    def __init__(self, given: argparse.Namespace):
+        self.given = given
+
+    def seeds(self, usual: int) -> int:
+        return 1 if self.given.quick else usual
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", nargs="+", choices=tuple(PARTS), default=tuple(PARTS), help="these parts alone")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of the neural processes")
+    parser.add_argument(
+        "--cfdbench", type=Path, default=WORK / "cfdbench", help="where data and rows of flows are kept"
+    )
+    parser.add_argument("--quick", action="store_true", help="very little of all, nothing written")
+    given = parser.parse_args()
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"  # before the parts import anything that reads them
+    for part in given.part:
+        began = time.monotonic()
+        ledger = Ledger("constraints", part=part, threads=1)
+        module, function = PARTS[part]
+        getattr(importlib.import_module(f"benchmarks.{module}"), function)(ledger, Work(given))
+        ledger.write(dry=given.quick)
+        print(f"{part}: {(time.monotonic() - began) / 60:.1f} min", flush=True)
+
+
+if __name__ == "__main__":
+    main()

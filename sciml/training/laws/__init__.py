@@ -1,0 +1,11 @@
+"""Laws that a surrogate's answers obey exactly, whatever the weights: `Surrogate(operator, constraints=(...))`."""
+
+from __future__ import annotations
+
+from sciml.training.laws.base import Constraint, Law, Laws
+from sciml.training.laws.boundary_values import BoundaryValues
+from sciml.training.laws.bounds import Bounds
+from sciml.training.laws.conserved import ConservedTotal
+from sciml.training.laws.divergence_free import DivergenceFree
+
+__all__ = ["BoundaryValues", "Bounds", "ConservedTotal", "Constraint", "DivergenceFree", "Law", "Laws"]
