@@ -292,7 +292,8 @@ def measure(ledger: Ledger, work: Any) -> None:
         work: its `given.quick` says whether very little of all is wanted.
     """
     quick = bool(work.given.quick)
-    setting = QUICK if quick else Setting(epochs=work.given.epochs)
+    epochs = work.given.epochs
+    setting = QUICK if quick else Setting(epochs=epochs, soft_epochs=max(1, epochs // 4))
     folder = WORK / "constraints" / ("quick" if quick else "gpme")
     ledger.seeds(SEED)
     defects, shares = [], []
