@@ -95,7 +95,7 @@ class Entry:
         settings: Any = surrogate_settings()
         return Plan(self.operator, self.options, recipe, settings(
             stepping=stepping, fields=fields, subset=None if subset is None else tuple(subset),
-            constraints=self.constraints))  # fmt: skip
+            constraints=self.constraints or None))  # fmt: skip
 
 
 #: a steady task: of what is given to what is wanted, one answer a case
