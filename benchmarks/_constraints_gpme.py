@@ -296,14 +296,11 @@ def measure(ledger: Ledger, work: Any) -> None:
     setting = QUICK if quick else Setting(epochs=epochs, soft_epochs=max(1, epochs // 4))
     folder = WORK / "constraints" / ("quick" if quick else "gpme")
     ledger.seeds(SEED)
-    defects, shares = [], []
     for name, family in FAMILIES.items():
         networks = trained(family, setting, folder)
         for value in family.tested:
             for dropout in (False, True):
                 found = evaluated(networks, family, value, setting, dropout)
-                defects.append(found["defect"])
-                shares.append(found["update_share"])
                 for row, scores in found["rows"].items():
                     published = PUBLISHED.get((name, value, row)) if dropout else None
                     more = networks.soft_epochs if row == "SoftC" else 0
@@ -314,7 +311,3 @@ def measure(ledger: Ledger, work: Any) -> None:
                         functions=setting.tests, draws=setting.draws, training_seconds=networks.seconds,
                         **scores, **beside,
                     )  # fmt: skip
-    note = f"largest relative error of mass over {len(defects)} sets of {setting.tests} functions, with every update"
-    ledger.check("conservation_defect_after_update", max(defects), note, note=note)
-    note = f"{setting.places} places, one pass of the network for {setting.tests} functions, the worst of {len(shares)}"
-    ledger.check("conservation_update_cost_share", max(shares), note, note=note)

@@ -2,10 +2,11 @@
 
     python -m benchmarks.constraints [--part flows ...] [--epochs 20] [--quick]
 
-Parts: `exact` (what is left of divergences and of affine sets, and what a projection costs), `implicit` (gradients of
-solutions against differences; memory), `flows` (rollouts of the CFDBench table's FNO and U-Net with and without a
-divergence), `experts` (solutions of an equation from learned bases: one solve, several, a penalty), `gpme` (an
-attentive neural process for the generalised porous medium equation, brought to its mass).
+Parts: `exact` (what is left of divergences and of affine sets, and what a projection costs), `conservation` (what an
+update leaves of known masses), `implicit` (gradients of solutions against differences; memory), `flows` (rollouts of
+the CFDBench table's FNO and U-Net with and without a divergence), `experts` (solutions of an equation from learned
+bases: one solve, several, a penalty), `gpme` (an attentive neural process for the generalised porous medium equation,
+brought to its mass).
 
 The part `flows` reads the data and the trained rows that `python -m benchmarks.cfdbench --row FNO ... --join` keeps,
 and trains what is missing of them. All that is trained is kept in benchmarks/work, so that an interrupted run goes on;
@@ -25,6 +26,7 @@ from benchmarks._ledger import WORK, Ledger
 #: part -> (module, function); each is imported when it is measured; the most telling ones first
 PARTS = {
     "exact": ("_constraints_exact", "measure_exact"),
+    "conservation": ("_constraints_conservation", "measure"),
     "implicit": ("_constraints_exact", "measure_implicit"),
     "flows": ("_constraints_flows", "measure"),
     "experts": ("_constraints_experts", "measure"),
