@@ -234,6 +234,7 @@ def measure_cost(ledger: Ledger, kept: Any, quick: bool) -> None:
                     ledger.check(
                         id,
                         statistics.median(ratios),
+                        "most of a step is the network; the solve itself counts about as many operations with four",
                         spread=spread,
                         note=f"whole steps with the network, {size}, seconds of the processor",
                     )
@@ -276,6 +277,7 @@ def measure(ledger: Ledger, work: Any) -> None:
             if row == MIXTURE:
                 ledger.check(
                     "moe_diffusion_sorption_relative_l2", statistics.mean(each),
+                    "nothing but the equations joins the experts; a single constraint errs less, see the rows",
                     spread=extremes(each, f"{len(each)} seeds"), note="mean over seeds, as published",
                 )  # fmt: skip
         measure_cost(ledger, kept, quick)

@@ -1,6 +1,6 @@
 """Answers held to laws: how exactly, at what cost, and what becomes of their errors. Ledger `constraints`.
 
-    python -m benchmarks.constraints [--part flows ...] [--epochs 20] [--quick]
+    python -m benchmarks.constraints [--part flows ...] [--epochs 8] [--quick]
 
 Parts: `exact` (what is left of divergences and of affine sets, and what a projection costs), `conservation` (what an
 update leaves of known masses), `implicit` (gradients of solutions against differences; memory), `flows` (rollouts of
@@ -32,7 +32,7 @@ PARTS = {
     "experts": ("_constraints_experts", "measure"),
     "gpme": ("_constraints_gpme", "measure"),
 }
-EPOCHS = 20
+EPOCHS = 8
 
 
 class Work:
