@@ -32,7 +32,7 @@ PARTS = {
     "experts": ("_constraints_experts", "measure"),
     "gpme": ("_constraints_gpme", "measure"),
 }
-EPOCHS = 8
+EPOCHS = 20
 
 
 class Work:
