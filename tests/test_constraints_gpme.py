@@ -27,21 +27,41 @@ def test_data_are_the_exact_solutions_with_times_spread_out(name):
         assert np.median(np.abs(exact - u[:, 0])) < 1e-6
 
 
-def test_training_goes_on_to_the_same_bits(tmp_path):
+@pytest.fixture
+def posed():
     family = gpme.FAMILIES["stefan"]
     values = np.linspace(0.55, 0.7, 6)
     random = np.random.default_rng(1)
-    data = (*family.functions(values, 3, random), *family.functions(values, 3, random))
-    masses = gpme._masses(family, values)
+    return (*family.functions(values, 3, random), *family.functions(values, 3, random)), gpme._masses(family, values)
 
-    def train(folder, *epochs):
-        for k in epochs:
-            torch.manual_seed(3)
-            net = AttentiveNeuralProcess(width=8, heads=2)
-            gpme._fit("ANP", net, data, masses, k, family, SETTING, folder)
-        return net.state_dict()
 
-    whole, parts = train(tmp_path / "a", 3), train(tmp_path / "b", 1, 3)
+def train(posed, folder, before, *epochs):
+    for k in epochs:
+        torch.manual_seed(3)
+        net = AttentiveNeuralProcess(width=8, heads=2)
+        gpme._fit("ANP", net, *posed, before, k, gpme.FAMILIES["stefan"], SETTING, folder)
+    return net.state_dict()
+
+
+def test_training_goes_on_to_the_same_bits(tmp_path, posed):
+    whole, parts = train(posed, tmp_path / "a", 0, 3), train(posed, tmp_path / "b", 0, 1, 3)
     assert all(torch.equal(whole[n], parts[n]) for n in whole)
-    again = train(tmp_path / "b", 3)  # nothing is left to do
+    again = train(posed, tmp_path / "b", 0, 3)  # nothing is left to do
     assert all(torch.equal(whole[n], again[n]) for n in whole)
+
+
+def test_the_last_epochs_go_on_to_the_same_bits(tmp_path, posed, monkeypatch):
+    """The rate falls over all of them, so that they are stopped here in another way."""
+    whole, write = train(posed, tmp_path / "a", 2, 3), gpme.write_tensors
+
+    def once(*arguments):
+        write(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gpme, "write_tensors", once)
+    with pytest.raises(KeyboardInterrupt):
+        train(posed, tmp_path / "b", 2, 3)
+    monkeypatch.undo()
+    parts = train(posed, tmp_path / "b", 2, 3)
+    assert all(torch.equal(whole[n], parts[n]) for n in whole)
+    assert not torch.equal(whole["answer.weight"], train(posed, tmp_path / "c", 0, 3)["answer.weight"])
