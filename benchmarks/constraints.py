@@ -1,6 +1,6 @@
 """Answers held to laws: how exactly, at what cost, and what becomes of their errors. Ledger `constraints`.
 
-    python -m benchmarks.constraints [--part flows ...] [--epochs 8] [--quick]
+    python -m benchmarks.constraints [--part flows ...] [--epochs 10] [--quick]
 
 Parts: `exact` (what is left of divergences and of affine sets, and what a projection costs), `conservation` (what an
 update leaves of known masses), `implicit` (gradients of solutions against differences; memory), `flows` (rollouts of
@@ -10,7 +10,7 @@ brought to its mass).
 
 The part `flows` reads the data and the trained rows that `python -m benchmarks.cfdbench --row FNO ... --join` keeps,
 and trains what is missing of them. All that is trained is kept in benchmarks/work, so that an interrupted run goes on;
-`--epochs 100` trains the neural processes a fifth as long as the published ones.
+`--epochs 20` trains the neural processes twice as long.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PARTS = {
     "experts": ("_constraints_experts", "measure"),
     "gpme": ("_constraints_gpme", "measure"),
 }
-EPOCHS = 20
+EPOCHS = 10
 
 
 class Work:
