@@ -18,25 +18,29 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sciml.constraints._rows import Rows
+
 STEPS = 200
 HALVINGS = 40
 CONVERGED = 1e-12  # of the size of what is given
 NEAR = 1e-6  # of the size of what is given, from where on
+ROUGH = 0.1  # of the right side, what may be left of a first step's equations
 UNBOUNDED = 1e12  # multipliers of this size belong to constraints that no point meets
 
 
 class Active(NamedTuple):
-    """What holds with equality: rows (batch, m), and bounds (batch, n) below and above."""
+    """What holds with equality: rows (batch, m), and bounds (batch, n) below and above; and the multipliers y."""
 
     rows: Tensor
     low: Tensor
     high: Tensor
+    multipliers: Tensor
 
 
 class Constraints(NamedTuple):
-    """M (m, n) with rows of length one, r (batch, m), l and h (batch, n); the first `equations` rows are equations."""
+    """Rows M (m, n) of length one, r (batch, m), l and h (batch, n); the first `equations` rows are equations."""
 
-    matrix: Tensor
+    rows: Rows
     right: Tensor
     low: Tensor
     high: Tensor
@@ -45,50 +49,69 @@ class Constraints(NamedTuple):
     def signed(self, y: Tensor) -> Tensor:
         """Multipliers of inequalities made not negative."""
         k = self.equations
-        return torch.cat([y[:, :k], y[:, k:].clamp(min=0)], dim=1)
+        return y if k == y.shape[1] else torch.cat([y[:, :k], y[:, k:].clamp(min=0)], dim=1)
 
     def point(self, z: Tensor, y: Tensor) -> Tensor:
-        return torch.clamp(z - y @ self.matrix, self.low, self.high)
+        return torch.clamp(z - self.rows.back(y), self.low, self.high)
 
-    def curvature(self, between: Tensor) -> Tensor:
-        """(batch, m, m) M F Mᵀ, F (batch, n) being where values are between their bounds; one matrix for all samples
-        where none is at a bound."""
-        if bool(between.all()):
-            return (self.matrix @ self.matrix.T).expand(len(between), -1, -1)
-        return (self.matrix * between.to(self.matrix.dtype)[:, None]) @ self.matrix.T
+    def slope(self, x: Tensor) -> Tensor:
+        """M x − r, which is ∇g at y where x is its point."""
+        return self.rows.along(x) - self.right
 
     def active(self, z: Tensor, y: Tensor) -> Active:
-        free = z - y @ self.matrix
+        free = z - self.rows.back(y)
         low = free <= self.low
         rows = torch.ones_like(y, dtype=torch.bool)
         rows[:, self.equations :] = y[:, self.equations :] > 0
-        return Active(rows, low, (free >= self.high) & ~low)
+        return Active(rows, low, (free >= self.high) & ~low, y)
+
+    def of(self, samples: Tensor) -> Constraints:
+        return self._replace(right=self.right[samples], low=self.low[samples], high=self.high[samples])
+
+
+class At(NamedTuple):
+    """Multipliers, their point, and ∇g there, of samples that still step."""
+
+    y: Tensor
+    x: Tensor
+    slope: Tensor
 
 
 def by_newton(z: Tensor, c: Constraints) -> Active:
-    """For any rows and bounds; where no point meets them the answer does not either."""
+    """For any rows and bounds; where no point meets them the answer does not either. Samples leave when they are done;
+    steps are solved for as exactly as the last one was useful."""
+    all_z, all_c, y = z, c, torch.zeros_like(c.right)
+    found = y.clone()
+    samples = torch.arange(len(z), device=z.device)
     size = torch.stack([z.abs().amax(-1), c.right.abs().amax(-1)]).amax(0).clamp(min=1e-300)[:, None]
-    y = torch.zeros_like(c.right)
     x = c.point(z, y)
+    at, last = At(y, x, c.slope(x)), torch.full_like(size, torch.inf)
     for _ in range(STEPS):
-        slope = x @ c.matrix.T - c.right
-        left = _left(y, slope, c)
-        going = (left > CONVERGED * size) & (y.abs().amax(-1, keepdim=True) < UNBOUNDED * size)
-        if not bool(going.any()):
-            break
-        # inequalities that are at zero and stay there
-        held = torch.zeros_like(y, dtype=torch.bool)
-        near = (left / 1e3).clamp(max=1e-6 * size)
-        held[:, c.equations :] = (y <= near)[:, c.equations :] & (slope <= 0)[:, c.equations :]
-        curvature = c.curvature((x > c.low) & (x < c.high))
-        moving = (~held).to(z.dtype)
-        curvature = curvature * moving[:, :, None] * moving[:, None, :]
-        # of singular ones the step is long along what has no curvature, which is where the dual rises without end
-        more = (1e-6 * (left / size).clamp(max=1.0)).clamp(min=1e-14)
-        curvature = curvature + torch.diag_embed(more * moving + (1 - moving))
-        step = torch.linalg.solve(curvature, (slope * moving)[..., None])[..., 0] + slope * (1 - moving)
-        y, x = _searched(z, y, x, step, slope, left, size, going, c)
-    return c.active(z, y)
+        left = _left(at.y, at.slope, c)
+        going = ((left > CONVERGED * size) & (at.y.abs().amax(-1, keepdim=True) < UNBOUNDED * size))[:, 0]
+        if not bool(going.all()):
+            found[samples[~going]] = at.y[~going]
+            samples, z, size, left, last = (t[going] for t in (samples, z, size, left, last))
+            c, at = c.of(going), At(*(t[going] for t in at))
+            if not len(samples):
+                break
+        goal = torch.maximum((left / last) ** 2, 0.1 * CONVERGED * size / left).clamp(max=ROUGH)
+        at, last = _searched(z, at, _step(at, left, size, goal, c), left, size, c), left
+    if len(samples):
+        found[samples] = at.y
+    return all_c.active(all_z, found)
+
+
+def _step(at: At, left: Tensor, size: Tensor, goal: Tensor, c: Constraints) -> Tensor:
+    # inequalities that are at zero and stay there
+    held = torch.zeros_like(at.y, dtype=torch.bool)
+    near = (left / 1e3).clamp(max=1e-6 * size)
+    held[:, c.equations :] = ((at.y <= near) & (at.slope <= 0))[:, c.equations :]
+    moving = (~held).to(at.y.dtype)
+    # of singular ones the step is long along what has no curvature, which is where the dual rises without end
+    more = (1e-6 * (left / size).clamp(max=1.0)).clamp(min=1e-14)
+    free = (at.x > c.low) & (at.x < c.high)
+    return c.rows.solved(free, moving, more, at.slope, goal) + at.slope * (1 - moving)
 
 
 def _left(y: Tensor, slope: Tensor, c: Constraints) -> Tensor:
@@ -96,39 +119,37 @@ def _left(y: Tensor, slope: Tensor, c: Constraints) -> Tensor:
     return (y - c.signed(y + slope)).abs().amax(-1, keepdim=True)
 
 
-def _searched(
-    z: Tensor, y: Tensor, x: Tensor, step: Tensor, slope: Tensor, left: Tensor, size: Tensor, going: Tensor,
-    c: Constraints,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+def _searched(z: Tensor, at: At, step: Tensor, left: Tensor, size: Tensor, c: Constraints) -> At:
     """The longest of step, step/2, step/4, ... by which the dual rises; near the maximum one that halves the rest is
     good as well, as the dual has no digits left there."""
 
-    def value(x: Tensor, y: Tensor) -> Tensor:
-        return 0.5 * ((x - z) ** 2).sum(-1, keepdim=True) + (y * (x @ c.matrix.T - c.right)).sum(-1, keepdim=True)
+    def value(at: At) -> Tensor:
+        return 0.5 * ((at.x - z) ** 2).sum(-1, keepdim=True) + (at.y * at.slope).sum(-1, keepdim=True)
 
-    before, share = value(x, y), torch.ones_like(left)
-    rounding = 1e-15 * (before.abs() + (y * c.right).abs().sum(-1, keepdim=True))
+    before, share = value(at), torch.ones_like(left)
+    rounding = 1e-15 * (before.abs() + (at.y * c.right).abs().sum(-1, keepdim=True))
+    new = at
     for _ in range(HALVINGS):
-        new_y = c.signed(y + share * step)
-        new_x = c.point(z, new_y)
-        new_slope = new_x @ c.matrix.T - c.right
-        along = (slope * (new_y - y)).sum(-1, keepdim=True)
+        y = c.signed(at.y + share * step)
+        x = c.point(z, y)
+        new = At(y, x, c.slope(x))
+        along = (at.slope * (y - at.y)).sum(-1, keepdim=True)
         # not so far beyond the maximum along the step that it falls half as steeply there: steps to and fro otherwise
-        rises = (value(new_x, new_y) >= before + 1e-4 * along - rounding) & (
-            (new_slope * (new_y - y)).sum(-1, keepdim=True) >= -0.5 * along - rounding
+        rises = (value(new) >= before + 1e-4 * along - rounding) & (
+            (new.slope * (y - at.y)).sum(-1, keepdim=True) >= -0.5 * along - rounding
         )
-        nearer = (_left(new_y, new_slope, c) <= 0.5 * left) & (left <= NEAR * size)
-        good = rises | nearer | ~going
+        nearer = (_left(y, new.slope, c) <= 0.5 * left) & (left <= NEAR * size)
+        good = rises | nearer
         if bool(good.all()):
             break
         share = torch.where(good, share, share / 2)
-    return torch.where(going, new_y, y), torch.where(going, new_x, x)
+    return new
 
 
 def by_root(z: Tensor, c: Constraints) -> Active:
     """For one equation: the root of a·clamp(z − λa, l, h) = b, which falls with λ and is straight between the values of
     λ at which a variable reaches a bound; these are sorted and halved."""
-    a = c.matrix[0]
+    a = c.rows.matrix[0]
     some = a != 0
     turns = torch.cat([((z - e) / a)[:, some] for e in (c.low, c.high)], dim=1)
     turns = torch.where(turns.isnan(), torch.inf, turns).sort(dim=1).values

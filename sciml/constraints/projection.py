@@ -1,8 +1,9 @@
 """The nearest x to z, in ‖x − z‖, with A x = b, C x ≤ d and l ≤ x ≤ h.
 
-Bounds alone are a clamp, equations alone one factorisation, one equation with bounds a root along a line; anything else
-takes Newton's method on the dual, see `sciml.constraints._active`. Each of the latter finds what holds with equality,
-rows K of M = [A; C] and bounds; with F the values that are between theirs the answer is
+Bounds alone are a clamp, equations alone one factorisation, one equation with bounds a root along a line, rows
+without common values one root each (`_separate`); anything else takes Newton's method on the dual (`_active`), whose
+steps are solved for by conjugate gradients where rows are many (`_rows`). Each of the latter finds what holds with
+equality, rows K of M = [A; C] and bounds; with F the values that are between theirs the answer is
 
     x_F = z_F − M_KFᵀ w,    M_KF M_KFᵀ w = M_K (z_F, bounds) − r_K,
 
@@ -26,10 +27,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sciml.constraints._active import Active, Constraints, by_newton, by_root
+from sciml.constraints._rows import Rows, Table
+from sciml.constraints._separate import by_rows
 from sciml.constraints.discrete import DiscreteProjection
 from sciml.errors import InputError, positive
 
 MET = 1e-9  # of their size, within which constraints are met after all
+EXACT = 1e-13  # of their size, what may be left of active rows without a graph
+REFINED = 1e-3  # of what is left after the last step, without a graph
+DIGITS = 1e-5  # of the largest length in a Cholesky factor, below which it is not used
 RANK = 1e-10  # of the longest row, below which a row depends on others
 
 
@@ -38,7 +44,7 @@ class Projection(nn.Module):
 
     Numbers are float64 inside; float32 goes out as it came in, with the rounding of float32. Derivatives are with
     respect to z, b, d, l and h, of any order. A sparse A alone stays sparse; with inequalities or bounds all rows
-    together make a dense matrix, and a solve of their number for each sample and step: for tens or hundreds of rows.
+    together make a dense matrix: for tens or hundreds of rows. With a graph M F Mᵀ is formed and inverted once a call.
 
     Args:
         size: n, values in a sample.
@@ -53,6 +59,9 @@ class Projection(nn.Module):
     _matrix: Tensor
     _scale: Tensor
     _inverse: Tensor
+    _single: Tensor | None
+    _squared: Tensor | None
+    _nearby: Tensor | None
 
     def __init__(
         self,
@@ -82,6 +91,11 @@ class Projection(nn.Module):
         scale = np.where(length > 0, 1 / np.where(length > 0, length, 1.0), 1.0)
         whole = whole * scale[:, None]
         self.register_buffer("_matrix", torch.from_numpy(whole), persistent=False)
+        found = Rows.of(self._matrix, self._boxed)
+        for name in ("single", "squared", "nearby"):
+            self.register_buffer(f"_{name}", getattr(found, name), persistent=False)
+        for name in Table._fields:
+            self.register_buffer(f"_{name}", found.table and getattr(found.table, name), persistent=False)
         self.register_buffer("_scale", torch.from_numpy(scale), persistent=False)
         if self._alone:
             self.register_buffer("_inverse", torch.from_numpy(np.linalg.pinv(whole).T.copy()), persistent=False)
@@ -181,17 +195,26 @@ class Projection(nn.Module):
             return torch.clamp(z, lower, upper).to(values.dtype)
         right = torch.cat([of_call("b", b, self.b), of_call("d", d, self.d)], dim=-1) * self._scale
         z, right, lower, upper = (t.reshape(-1, t.shape[-1]) for t in (z, right, lower, upper))
-        constraints = Constraints(self._matrix, right, lower, upper, self.counts[0])
+        rows = self._all_rows()
+        constraints = Constraints(rows, right, lower, upper, self.counts[0])
         with torch.no_grad():
-            fixed = Constraints(self._matrix, right.detach(), lower.detach(), upper.detach(), self.counts[0])
-            single = self.counts == (1, 0)
-            active = (by_root if single else by_newton)(z.detach(), fixed)
-        found = _exact(z, constraints, active)
+            fixed = Constraints(rows, right.detach(), lower.detach(), upper.detach(), self.counts[0])
+            one = self.counts == (1, 0)
+            search = by_root if one else by_newton if rows.table is None else by_rows
+            active = search(z.detach(), fixed)
+        graph = torch.is_grad_enabled() and any(t.requires_grad for t in (z, right, lower, upper))
+        found = _exact(z, constraints, active) if graph or not rows.iterative else _refined(z.detach(), fixed, active)
         self._met(found.detach(), fixed)
         return found.reshape(values.shape).to(values.dtype)
 
+    def _all_rows(self) -> Rows:
+        parts = [getattr(self, f"_{name}") for name in Table._fields]
+        return Rows(
+            self._matrix, self._single, self._squared, self._nearby, None if parts[0] is None else Table(*parts)
+        )
+
     def _met(self, x: Tensor, c: Constraints) -> None:
-        over = x @ c.matrix.T - c.right
+        over = c.slope(x)
         k = c.equations
         off = torch.cat([over[:, :k].abs(), over[:, k:].clamp(min=0)], dim=1)
         if bool(torch.isfinite(off).all()) and off.numel():
@@ -211,12 +234,44 @@ def _exact(z: Tensor, c: Constraints, active: Active) -> Tensor:
     free = ~(active.low | active.high)
     x = torch.where(active.low, c.low, torch.where(active.high, c.high, z))
     rows = active.rows.to(z.dtype)
-    with torch.no_grad():
-        part = c.curvature(free) * rows[:, :, None] * rows[:, None]
-        # a vertex has more active constraints than values between bounds
-        inverse = torch.linalg.pinv(part, hermitian=True, rtol=1e-13)
+    inverse = None if c.rows.table is not None else _inverse(c.rows.curvature(free), rows)
     for _ in range(2):  # the second time for rounding
-        w = (inverse @ ((x @ c.matrix.T - c.right) * rows)[..., None])[..., 0]
-        x = torch.where(free, x - w @ c.matrix, x)
+        over = c.slope(x) * rows
+        if inverse is None:
+            diagonal = c.rows.diagonal(free)
+            w = torch.where(diagonal > 0, over / torch.where(diagonal > 0, diagonal, 1.0), 0.0)
+        else:
+            w = (inverse @ over[..., None])[..., 0]
+        x = torch.where(free, x - c.rows.back(w), x)
     # an equality that was weakly active may leave a bound by a rounding
     return x + (torch.clamp(x, c.low, c.high) - x).detach()
+
+
+def _refined(z: Tensor, c: Constraints, active: Active) -> Tensor:
+    """The same x without a graph, from the multipliers that are known to a rounding or two."""
+    free = ~(active.low | active.high)
+    x = c.point(z, active.multipliers)
+    rows = active.rows.to(z.dtype)
+    more, goal = torch.zeros_like(rows[:, :1]), torch.full_like(rows[:, :1], REFINED)
+    w, met = c.rows.gradients(free, rows, more, c.slope(x), goal)
+    x = torch.clamp(torch.where(free, x - c.rows.back(w), x), c.low, c.high)
+    size = torch.maximum(x.abs().amax(-1), c.right.abs().amax(-1))
+    poor = ~met | ~((c.slope(x) * rows).abs().amax(-1) <= EXACT * size)
+    if bool(poor.any()):
+        x[poor] = _exact(z[poor], c.of(poor), Active(*(t[poor] for t in active)))
+    return x
+
+
+@torch.no_grad()
+def _inverse(curvature: Tensor, rows: Tensor) -> Tensor:
+    """(batch, m, m) of the part of active rows, zero elsewhere. A vertex has more active constraints than values
+    between bounds: without a Cholesky factor there, or with one of few digits, the pseudo-inverse."""
+    part = curvature * rows[:, :, None] * rows[:, None]
+    factor, failed = torch.linalg.cholesky_ex(part + torch.diag_embed(1 - rows))
+    lengths = factor.diagonal(dim1=1, dim2=2).nan_to_num(0.0)
+    poor = (failed != 0) | (lengths.amin(1) < DIGITS * lengths.amax(1))
+    eye = torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device)
+    inverse = torch.cholesky_inverse(torch.where(poor[:, None, None], eye, factor)) * rows[:, :, None] * rows[:, None]
+    if bool(poor.any()):
+        inverse[poor] = torch.linalg.pinv(part[poor], hermitian=True, rtol=1e-13)
+    return inverse
