@@ -144,30 +144,3 @@ def _searched(z: Tensor, at: At, step: Tensor, left: Tensor, size: Tensor, c: Co
             break
         share = torch.where(good, share, share / 2)
     return new
-
-
-def by_root(z: Tensor, c: Constraints) -> Active:
-    """For one equation: the root of a·clamp(z − λa, l, h) = b, which falls with λ and is straight between the values of
-    λ at which a variable reaches a bound; these are sorted and halved."""
-    a = c.rows.matrix[0]
-    some = a != 0
-    turns = torch.cat([((z - e) / a)[:, some] for e in (c.low, c.high)], dim=1)
-    turns = torch.where(turns.isnan(), torch.inf, turns).sort(dim=1).values
-    first = torch.zeros(len(z), 1, dtype=torch.int64, device=z.device)
-    last = torch.full_like(first, turns.shape[1])
-    while bool((first < last).any()):  # the first turn at which a·x ≤ b
-        middle = (first + last) // 2
-        here = turns.gather(1, middle.clamp(max=turns.shape[1] - 1))
-        beyond = torch.where(here.isfinite(), here, 0.0)
-        under = (c.point(z, beyond) @ a)[:, None] <= c.right
-        under = torch.where(here.isfinite(), under, here > 0)
-        going = first < last
-        last = torch.where(going & under, middle, last)
-        first = torch.where(going & ~under, middle + 1, first)
-    n = turns.shape[1]
-    below = torch.where(first > 0, turns.gather(1, (first - 1).clamp(min=0)), -torch.inf)
-    above = torch.where(first < n, turns.gather(1, first.clamp(max=n - 1)), torch.inf)
-    low, high = below.isfinite(), above.isfinite()
-    beside = torch.where(low, below + below.abs() + 1, torch.where(high, above - above.abs() - 1, 0.0))
-    y = torch.where(low & high, (below + above) / 2, beside)
-    return c.active(z, y)

@@ -1,8 +1,8 @@
 """The nearest x to z, in ‖x − z‖, with A x = b, C x ≤ d and l ≤ x ≤ h.
 
-Bounds alone are a clamp, equations alone one factorisation, one equation with bounds a root along a line, rows
-without common values one root each (`_separate`); anything else takes Newton's method on the dual (`_active`), whose
-steps are solved for by conjugate gradients where rows are many (`_rows`). Each of the latter finds what holds with
+Bounds alone are a clamp, equations alone one factorisation, rows without common values one root each (`_separate`);
+anything else takes Newton's method on the dual (`_active`), whose steps are solved for by conjugate gradients where
+rows are many (`_rows`). Each of the latter finds what holds with
 equality, rows K of M = [A; C] and bounds; with F the values that are between theirs the answer is
 
     x_F = z_F − M_KFᵀ w,    M_KF M_KFᵀ w = M_K (z_F, bounds) − r_K,
@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sciml.constraints._active import Active, Constraints, by_newton, by_root
+from sciml.constraints._active import Active, Constraints, by_newton
 from sciml.constraints._rows import Rows, Table
 from sciml.constraints._separate import by_rows
 from sciml.constraints.discrete import DiscreteProjection
@@ -199,9 +199,7 @@ class Projection(nn.Module):
         constraints = Constraints(rows, right, lower, upper, self.counts[0])
         with torch.no_grad():
             fixed = Constraints(rows, right.detach(), lower.detach(), upper.detach(), self.counts[0])
-            one = self.counts == (1, 0)
-            search = by_root if one else by_newton if rows.table is None else by_rows
-            active = search(z.detach(), fixed)
+            active = (by_newton if rows.table is None else by_rows)(z.detach(), fixed)
         graph = torch.is_grad_enabled() and any(t.requires_grad for t in (z, right, lower, upper))
         found = _exact(z, constraints, active) if graph or not rows.iterative else _refined(z.detach(), fixed, active)
         self._met(found.detach(), fixed)
