@@ -154,7 +154,10 @@ class Problem(ABC):
         Raises:
             InputError: there are none.
         """
-        raise InputError(f"{cls.name}: has no design of cases of its own; give cases to solve_many instead")
+        raise InputError(
+            f"{cls.name}: has no design of cases; expected a method design(), for instance with "
+            "sciml.problems.designs.Ranges, or give cases of your own to solve_many"
+        )
 
     @abstractmethod
     def scales(self, case: Case) -> Scales: ...
@@ -541,7 +544,7 @@ def rebuild(attrs: Mapping[str, Any], options: Mapping[str, Any]) -> Problem:
     try:
         family = registry.problems.get(name)
     except InputError as error:
-        raise InputError(f"{error}; a problem of one's own needs @sciml.registry.problems.register({name!r})") from None
+        raise InputError(f"{error}; one's own is imported first (sciml --import FILE.py)") from None
     try:
         return family(**options)
     except TypeError as error:

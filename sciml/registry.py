@@ -1,7 +1,8 @@
 """Names for classes: what a file or a command line may call by name.
 
 A name in a file is looked up here and nowhere else: a file can never cause a module to be imported. What is not part of
-the package is imported by whoever uses it, or named in the environment variable SCIML_PLUGINS.
+the package is imported by whoever uses it, named in the environment variable SCIML_PLUGINS (`sciml --import`), or, on
+the command line, offered by an installed package as an entry point of the group "sciml".
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -82,10 +84,12 @@ class Registry:
     def _load(self) -> None:
         importlib.import_module(self._home)
         plugins()
+        if _OFFERED["wanted"]:
+            entry_points()
 
 
 def plugins() -> None:
-    """Import the modules and files that the environment variable SCIML_PLUGINS names (`sciml --plugin`), separated as
+    """Import the modules and files that the environment variable SCIML_PLUGINS names (`sciml --import`), separated as
     in PATH, each once: they register classes of their own.
 
     Raises:
@@ -108,10 +112,42 @@ def plugins() -> None:
             spec.loader.exec_module(module)
         except Exception as error:
             _PLUGINS.discard(name)
-            raise InputError(f"plugin: {name} cannot be imported ({type(error).__name__}: {error})") from None
+            raise InputError(f"--import: {name} cannot be imported ({type(error).__name__}: {error})") from None
 
 
+def entry_points() -> tuple[str, ...]:
+    """Load what installed packages offer under the entry-point group "sciml", once: modules that register classes of
+    their own. One that cannot be loaded is named in a warning, and the others are loaded all the same.
+
+    Nothing but this call loads them, and nothing but the command line makes it unasked.
+
+    Returns:
+        The names of those that are loaded, sorted.
+    """
+    if not _OFFERED["loaded"]:
+        _OFFERED["loaded"] = True  # at once: what is imported may look names up itself
+        from importlib import metadata
+
+        for point in sorted(metadata.entry_points(group=GROUP), key=lambda p: (p.name, p.value)):
+            try:
+                point.load()
+                _NAMES.add(point.name)
+            except Exception as error:
+                source = f" of {point.dist.name}" if point.dist is not None else ""
+                text = f"entry point {point.name!r}{source} cannot be loaded ({type(error).__name__}: {error})"
+                warnings.warn(" ".join(text.split()), stacklevel=2)
+    return tuple(sorted(_NAMES))
+
+
+def want_entry_points() -> None:
+    """Have the first look-up of a name load the entry points."""
+    _OFFERED["wanted"] = True
+
+
+GROUP = "sciml"
 _PLUGINS: set[str] = set()
+_NAMES: set[str] = set()
+_OFFERED = {"wanted": False, "loaded": False}
 
 problems = Registry("problem", "sciml.problems")
 operators = Registry("operator", "sciml.operators")

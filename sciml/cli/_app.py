@@ -8,6 +8,7 @@ import typer
 
 from sciml.cli.bench import bench
 from sciml.cli.convert import export_, import_
+from sciml.cli.data import app as data
 from sciml.cli.demo import demo
 from sciml.cli.evaluate import evaluate
 from sciml.cli.generate import generate
@@ -39,20 +40,21 @@ def _version(value: bool) -> None:
 @app.callback()
 def root(
     show: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version and stop."),
-    plugin: Annotated[
+    own: Annotated[
         list[str] | None,
         typer.Option(
-            "--plugin", metavar="FILE.py", help="File or module with operators of one's own; may be repeated."
+            "--import", metavar="FILE.py", help="File or module with problems or operators of one's own; repeatable."
         ),
     ] = None,
 ) -> None:
     """Surrogates and solvers for PDEs: generate data, train, evaluate, report."""
-    if plugin:
+    from sciml.registry import plugins, want_entry_points
+
+    want_entry_points()
+    if own:
         import os
 
-        from sciml.registry import plugins
-
-        several = [os.path.abspath(p) if p.endswith(".py") else p for p in plugin]
+        several = [os.path.abspath(os.path.expanduser(p)) if p.endswith(".py") else p for p in own]
         os.environ["SCIML_PLUGINS"] = os.pathsep.join(filter(None, [os.environ.get("SCIML_PLUGINS"), *several]))
         plugins()
 
@@ -62,3 +64,4 @@ for _name, _command in (
     ("train", train), ("evaluate", evaluate), ("report", report), ("bench", bench),
 ):  # fmt: skip
     app.command(_name)(_command)
+app.add_typer(data, name="data")

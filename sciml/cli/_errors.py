@@ -59,6 +59,9 @@ def _usage(error: BaseException, given: Sequence[str]) -> str:
     message = str(getattr(error, "message", "") or error)
     if kind == "NoSuchOption":
         name = str(getattr(error, "option_name", ""))
+        if name == "--import":
+            command = where.removeprefix("sciml ")
+            return f"{where}: --import goes before the command: sciml --import FILE.py {command} ..."
         return f"{where}: no such option {name}{suggest(name, _options(context))}"
     unknown = re.search(r"No such command ['\"](.+?)['\"]", message)
     if unknown is not None:

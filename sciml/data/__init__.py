@@ -4,6 +4,7 @@
     pack, case   many solutions to one ragged data set, and back
     support      where the values of a case live
     open, write, validate, ShardWriter      files
+    select, merge, split                    data sets from data sets
     Windows, Loader                         random windows of frames, for training
     splits, importers, exporters, schema    sub-modules
 
@@ -24,6 +25,9 @@ _HOMES = {
     "support": "_support",
     "open": "_open",
     "validate": "_open",
+    "select": "_sets",
+    "merge": "_sets",
+    "split": "_sets",
     "write": "_write",
     "ShardWriter": "_shards",
     "Windows": "windows",
@@ -38,11 +42,14 @@ __all__ = [
     "concat",
     "exporters",
     "importers",
+    "merge",
     "open",
     "pack",
     "sampled",
     "schema",
+    "select",
     "solution",
+    "split",
     "splits",
     "support",
     "validate",
@@ -59,6 +66,9 @@ if TYPE_CHECKING:
     from sciml.data._pack import case as case
     from sciml.data._pack import concat as concat
     from sciml.data._pack import pack as pack
+    from sciml.data._sets import merge as merge
+    from sciml.data._sets import select as select
+    from sciml.data._sets import split as split
     from sciml.data._shards import ShardWriter as ShardWriter
     from sciml.data._solution import sampled as sampled
     from sciml.data._solution import solution as solution

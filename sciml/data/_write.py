@@ -10,7 +10,7 @@ import errno
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from sciml.arrays import cast, storable
 from sciml.data import _files, schema
 from sciml.data._pack import single
 from sciml.data._solution import VOLATILE
+from sciml.data.digest import BLOCK
 from sciml.errors import InputError
+from sciml.progress import Bar
 
 FRAME_BYTES = 4 << 20  # larger frames are split in space
 OBS_BYTES = 1 << 20
@@ -33,6 +35,7 @@ def write(
     *,
     compression: int | None = None,
     volatile: Mapping[str, Any] | None = None,
+    progress: bool = False,
 ) -> None:
     """Write a packed data set (or one solution, as a data set of one case) to `path`; ".zarr" makes a Zarr store.
 
@@ -43,6 +46,7 @@ def write(
     Args:
         compression: gzip level 1 to 9; None (default) stores values as they are, which reads fastest.
         volatile: facts for the side-car file, for instance the wall time.
+        progress: whether to show a bar.
 
     Raises:
         InputError: content that breaks the schema, or a place that cannot be written; nothing is left behind then.
@@ -64,8 +68,9 @@ def write(
 
         _zarr.write(packed, _prepare(packed), target)
     else:
-        with _files.replacing(target) as part:
-            _write_hdf5(packed, part, compression)
+        count = sum(-(-v.size * v.dtype.itemsize // BLOCK) for v in packed.variables.values())
+        with _files.replacing(target) as part, Bar("write", int(count), progress) as step:
+            _write_hdf5(packed, part, compression, step)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     _files.write_json(_files.side_car(target), {"written": now, **facts})
 
@@ -91,7 +96,7 @@ def _prepare(packed: Any) -> dict[str, tuple[tuple[str, ...], Any, dict[str, Any
     return found
 
 
-def _write_hdf5(packed: Any, part: Path, compression: int | None) -> None:
+def _write_hdf5(packed: Any, part: Path, compression: int | None, step: Callable[[], None] = lambda: None) -> None:
     import h5py
     from h5py import h5d, h5f, h5p, h5s, h5t
 
@@ -148,6 +153,7 @@ def _write_hdf5(packed: Any, part: Path, compression: int | None) -> None:
 
                 def put(start: int, block: np.ndarray, dset: Any = dset) -> None:
                     dset[start : start + len(block)] = block
+                    step()
 
                 digests.stream(name, data, put)
             elif math.prod(shape):
@@ -166,6 +172,7 @@ def _write_hdf5(packed: Any, part: Path, compression: int | None) -> None:
 
             def store(start: int, block: np.ndarray, offset: int = offset, row: int = row, chunk: Any = chunk) -> None:
                 _pwrite(fd, _chunked(block, chunk), offset + start * row)
+                step()
 
             if digests.covers(name, tuple(source.dims)) and source.dtype.kind not in "OUT":
                 digests.stream(name, source, store)

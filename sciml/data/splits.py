@@ -1,4 +1,10 @@
-"""Splits of a data set: by case, never by frame, so that no frame of a held-out case is ever trained on."""
+"""Splits of a data set: by case, never by frame, so that no frame of a held-out case is ever trained on.
+
+by_case, folds, published       which case goes where
+manifest, Manifest              which cases there are and where they go, to hold another data set against
+overlaps, oddities              cases that occur twice, and what else looks wrong
+content                         the one look at all values that these share
+"""
 
 from __future__ import annotations
 
@@ -8,6 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from sciml.data._content import Content as Content
+from sciml.data._content import content as content
+from sciml.data._manifest import Comparison as Comparison
+from sciml.data._manifest import Manifest as Manifest
+from sciml.data._manifest import manifest as manifest
+from sciml.data._odd import oddities as oddities
+from sciml.data._overlaps import Overlap as Overlap
+from sciml.data._overlaps import overlaps as overlaps
 from sciml.data.schema import SPLITS
 from sciml.errors import InputError, is_whole, suggest
 

@@ -46,9 +46,9 @@ class BurgersRamp(ConservationLaw):
     @classmethod
     def design(cls) -> Design:
         """a in [1, 4], times up to 1 s."""
-        from sciml.problems.designs.conservation import UniformDesign
+        from sciml.problems.designs.ranges import Ranges
 
-        return UniformDesign(cls(), "height", (1.0, 4.0), 1.0)
+        return Ranges(cls(), {"height": (1.0, 4.0)}, last=1.0)
 
     def scales(self, case: Case) -> Scales:
         return Scales(2.0, 1.0 / case.height, {"u": case.height}, velocity=case.height)

@@ -47,9 +47,9 @@ class Diffusion(ConservationLaw):
     @classmethod
     def design(cls) -> Design:
         """κ in [1, 5], times up to 1 s."""
-        from sciml.problems.designs.conservation import UniformDesign
+        from sciml.problems.designs.ranges import Ranges
 
-        return UniformDesign(cls(), "diffusivity", (1.0, 5.0), 1.0)
+        return Ranges(cls(), {"diffusivity": (1.0, 5.0)}, last=1.0)
 
     def scales(self, case: Case) -> Scales:
         return Scales(2 * math.pi, 1.0 / case.diffusivity, {"u": 1.0})

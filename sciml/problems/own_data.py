@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from sciml.problem import Case, FieldSpec, InputSpec, Invariant, ParameterSpec, 
 from sciml.problems._observe import Observed, observe
 from sciml.registry import problems
 from sciml.support import Support
+
+if TYPE_CHECKING:
+    from sciml.problems.designs import Design
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}\Z")  # what files take
 _TAKEN = ("time", "x", "y", "z", "mask", "node", "case", "obs", "frame", "row_size", "status", "split", "subset")
@@ -110,6 +113,10 @@ class DataProblem(Problem):
 
     def to_attrs(self) -> dict[str, str]:
         return {"problem": self.name, "problem_json": json.dumps(self.options, sort_keys=True)}
+
+    @classmethod
+    def design(cls) -> Design:
+        raise InputError("data: somebody's own data state no equation to solve; sciml import reads them from files")
 
     def same(self, other: Problem) -> bool:
         """Whether fields, parameters and dimensions agree; units, ranges and what was observed may differ."""

@@ -53,9 +53,9 @@ class PorousMedium(ConservationLaw):
     @classmethod
     def design(cls) -> Design:
         """m in [1, 6], times up to 1 s."""
-        from sciml.problems.designs.conservation import UniformDesign
+        from sciml.problems.designs.ranges import Ranges
 
-        return UniformDesign(cls(), "exponent", (1.0, 6.0), 1.0)
+        return Ranges(cls(), {"exponent": (1.0, 6.0)}, last=1.0)
 
     def scales(self, case: Case) -> Scales:
         return Scales(1.0, 1.0, {"u": case.exponent ** (1 / case.exponent)})

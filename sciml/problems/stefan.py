@@ -54,9 +54,9 @@ class Stefan(ConservationLaw):
     @classmethod
     def design(cls) -> Design:
         """u* in [0.55, 0.7], times up to 0.1 s."""
-        from sciml.problems.designs.conservation import UniformDesign
+        from sciml.problems.designs.ranges import Ranges
 
-        return UniformDesign(cls(), "threshold", (0.55, 0.7), 0.1)
+        return Ranges(cls(), {"threshold": (0.55, 0.7)}, last=0.1)
 
     def scales(self, case: Case) -> Scales:
         return Scales(1.0, 0.1 / case.diffusivity, {"u": 1.0})

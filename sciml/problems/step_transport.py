@@ -47,9 +47,9 @@ class StepTransport(ConservationLaw):
     @classmethod
     def design(cls) -> Design:
         """a in [1, 5], times up to 1 s."""
-        from sciml.problems.designs.conservation import UniformDesign
+        from sciml.problems.designs.ranges import Ranges
 
-        return UniformDesign(cls(), "speed", (1.0, 5.0), 1.0)
+        return Ranges(cls(), {"speed": (1.0, 5.0)}, last=1.0)
 
     def scales(self, case: Case) -> Scales:
         return Scales(1.0, 1.0 / case.speed, {"u": 1.0}, velocity=case.speed)

@@ -145,6 +145,11 @@ def load(directory: str | Path) -> tuple[type[Operator], dict[str, Any], Fitted]
         raise FileFormatError(f"{path}: holds {config['solver']!r}, expected a surrogate")
     try:
         kind: Any = registry.operators.get(str(config["operator"]))
+    except KeyError:
+        raise FileFormatError(f"{path}: entry 'operator' is missing or cannot be used") from None
+    except InputError as error:
+        raise FileFormatError(f"{path}: {error}; one's own is imported first (sciml --import FILE.py)") from None
+    try:
         named = encoding_named(str(config["encoding"]["kind"]), str(path))
         places, _ = read_tensors(folder / "support.safetensors")
         template, sensors = template_of({k: v.numpy() for k, v in places.items()}, str(folder / "support.safetensors"))

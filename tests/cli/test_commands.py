@@ -13,7 +13,7 @@ import pytest
 
 from .conftest import GRID, run
 
-COMMANDS = ("demo", "generate", "import", "export", "info", "train", "evaluate", "report", "bench")
+COMMANDS = ("demo", "generate", "import", "export", "info", "train", "evaluate", "report", "bench", "data")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -16,7 +16,7 @@ import safetensors.numpy
 import sciml
 from sciml.support import Points
 
-COMMANDS = ("demo", "generate", "import", "export", "info", "train", "evaluate", "report", "bench")
+COMMANDS = ("demo", "generate", "import", "export", "info", "train", "evaluate", "report", "bench", "data")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -154,10 +154,10 @@ def test_an_operator_from_a_file_of_ones_own(tmp_path: Path):
 
     words = ("train", "own.h5", "--operator", "pointwise", "--out", "run", "--steps", "2", "--device", "cpu")
     assert run(*words).returncode == 2
-    made = run("--plugin", "mine.py", *words)
+    made = run("--import", "mine.py", *words)
     assert made.returncode == 0, made.stderr
     assert "2 steps" in made.stdout + made.stderr
-    wrong = run("--plugin", "none.py", *words)
+    wrong = run("--import", "none.py", *words)
     assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1 and "none.py" in wrong.stderr
 
 

@@ -135,7 +135,7 @@ def test_fronts_thinner_than_two_cells_are_said_to_be_under_resolved():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"problem_name": "data"}, "data: has no design of cases"),
+        ({"problem_name": "data"}, "data: somebody's own data state no equation"),
         ({"problem_name": "cavty"}, "did you mean"),
         ({"subset": "bc,gee"}, "no subset is called 'gee'; did you mean 'geo'"),
         ({"subset": ""}, "no subset"),
