@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sciml.cli._plan import Plan, surrogate_settings
+from sciml.studies._plan import Plan, surrogate_settings
 from sciml.training.augmentations import Mirror, Subsample
 from sciml.training.laws import Constraint, DivergenceFree
 from sciml.training.losses import Nmse

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from benchmarks._operators_sets import SETS
-from sciml.cli._plan import Plan, surrogate_settings
+from sciml.studies._plan import Plan, surrogate_settings
 from sciml.training.augmentations import Noise, Subsample
 from sciml.training.losses import Nmse, RelativeL2
 from sciml.training.objectives import Supervised

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from sciml.cli._plan import Plan
-from sciml.cli._side_by_side import Run, train
 from sciml.errors import TrainingError
+from sciml.studies._plan import Plan
+from sciml.studies._side_by_side import Run, train
 
 TOGETHER = 2  # rows that learn at the same time, on a core each
 

@@ -55,9 +55,9 @@ from benchmarks._cfdbench_rows import (
 from benchmarks._ledger import HERE, WORK, Ledger
 from benchmarks._runs import TOGETHER, Runs, digest
 from sciml import data
-from sciml.cli._plan import Plan
 from sciml.data.importers import cfdbench
 from sciml.solvers import generate
+from sciml.studies._plan import Plan
 
 PARTS = ("data", "table", "files")
 DOCS = HERE.parent / "docs"

@@ -35,7 +35,6 @@ from benchmarks._operators_rows import TRIALS, Entry, Trial, rows_of
 from benchmarks._operators_sets import SETS, Set
 from benchmarks._runs import Runs, digest
 from sciml import data
-from sciml.cli._plan import Plan
 from sciml.errors import InputError
 from sciml.solvers import (
     DynamicModes,
@@ -46,6 +45,7 @@ from sciml.solvers import (
     Persistence,
     PODRegression,
 )
+from sciml.studies._plan import Plan
 
 DOCS = HERE.parent / "docs"
 PARTS = ("identities", "attention", "elements", "table", "steps", "padding", "meshes", "intervals")

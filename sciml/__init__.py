@@ -32,16 +32,20 @@ if TYPE_CHECKING:
     from sciml import (
         cli,
         constraints,
+        contracts,
         data,
         derivatives,
+        evaluation,
         implicit,
         meshes,
         metrics,
         operators,
         problems,
         processes,
+        registry,
         reporting,
         solvers,
+        studies,
         training,
     )
     from sciml._audit import audit
@@ -49,19 +53,21 @@ if TYPE_CHECKING:
     from sciml.problems import DataProblem
     from sciml.reporting import report
     from sciml.solvers import load
+    from sciml.studies import study
     from sciml.training import Autoregressive, Epochs, Minutes, Query, Recipe, Running, Steady, Steps, Window
 
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
-    "cli", "constraints", "data", "derivatives", "implicit", "meshes", "metrics", "operators", "problems", "processes",
-    "reporting", "solvers", "training",
+    "cli", "constraints", "contracts", "data", "derivatives", "evaluation", "implicit", "meshes", "metrics",
+    "operators", "problems", "processes", "registry", "reporting", "solvers", "studies", "training",
 )  # fmt: skip
 _NAMES = {
     "audit": "sciml._audit",
     "evaluate": "sciml.evaluation",
     "report": "sciml.reporting",
     "load": "sciml.solvers",
+    "study": "sciml.studies",
     "DataProblem": "sciml.problems",
 } | dict.fromkeys(
     (
@@ -124,9 +130,11 @@ __all__ = [
     "audit",
     "cli",
     "constraints",
+    "contracts",
     "data",
     "derivatives",
     "evaluate",
+    "evaluation",
     "implicit",
     "load",
     "meshes",
@@ -134,9 +142,12 @@ __all__ = [
     "operators",
     "problems",
     "processes",
+    "registry",
     "report",
     "reporting",
     "solvers",
+    "studies",
+    "study",
     "training",
 ]  # fmt: skip
 

@@ -7,6 +7,7 @@ and what was got. The command line turns them into one line and exit status 2.
 from __future__ import annotations
 
 import difflib
+import errno
 import math
 from collections.abc import Iterable
 from numbers import Integral, Real
@@ -60,3 +61,34 @@ def suggest(name: str, options: Iterable[str]) -> str:
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known: {', '.join(options)}" if options else ""
+
+
+def in_words(error: BaseException) -> tuple[int, str]:
+    """(exit status, one line) of an error that ended a command or a process: 2 for bad input, 1 for what failed."""
+    if isinstance(error, InputError):
+        return 2, _one_line(str(error))
+    if isinstance(error, SolverError | TrainingError):
+        return 1, _one_line(str(error))
+    if isinstance(error, OSError):
+        return 2, _one_line(_system(error))
+    if isinstance(error, MemoryError):
+        return 1, "out of memory; try a smaller batch size, resolution or number of cases"
+    where = "set SCIML_TRACEBACK=1 for where it happened"
+    return 1, _one_line(f"internal error, {type(error).__name__}: {error} ({where})")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _system(error: OSError) -> str:
+    name = error.filename if error.filename is not None else "a file"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{name}: no space left to write it; expected room on the disk"
+    if isinstance(error, FileNotFoundError):
+        return f"{name}: expected a file or folder, got nothing of that name"
+    if isinstance(error, PermissionError):
+        return f"{name}: permission denied; expected a file or folder that this user may use"
+    if isinstance(error, NotADirectoryError):
+        return f"{name}: a part of this path is a file, expected a folder"
+    return f"{name}: {error.strerror or error}"

@@ -11,6 +11,7 @@ import functools
 import gc
 import inspect
 import itertools
+import os
 import re
 import sys
 import threading
@@ -22,6 +23,7 @@ from typing import Any, get_type_hints
 from beartype import BeartypeConf, beartype
 from jaxtyping import TypeCheckError, jaxtyped
 
+os.environ.setdefault("SCIML_CACHE", "off")  # a test of today does not run what yesterday compiled
 PACKAGE = "sciml"
 SHAPED = re.compile(r"\b(Shaped|Float|Complex|Inexact|Int64|Integer|UInt8|Bool)\[")
 ONE = threading.RLock()  # Python 3.11 loses count of its recursion where two threads parse at once

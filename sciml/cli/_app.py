@@ -14,6 +14,7 @@ from sciml.cli.evaluate import evaluate
 from sciml.cli.generate import generate
 from sciml.cli.info import info
 from sciml.cli.report import report
+from sciml.cli.study import study
 from sciml.cli.train import train
 
 app = typer.Typer(
@@ -60,7 +61,7 @@ def root(
 
 
 for _name, _command in (
-    ("demo", demo), ("generate", generate), ("import", import_), ("export", export_), ("info", info),
+    ("demo", demo), ("study", study), ("generate", generate), ("import", import_), ("export", export_), ("info", info),
     ("train", train), ("evaluate", evaluate), ("report", report), ("bench", bench),
 ):  # fmt: skip
     app.command(_name)(_command)

@@ -35,6 +35,16 @@ def readable_file(argument: str, path: str | Path) -> Path:
     return target
 
 
+def readable(argument: str, path: str | Path) -> Path:
+    """Return `path` if it names a file with content or a folder."""
+    target = place(argument, path)
+    if target.is_dir():
+        return target
+    if not target.exists():
+        raise InputError(f"{argument}: {target} does not exist, expected a file or a folder{_neighbour(target)}")
+    return readable_file(argument, path)
+
+
 def readable_data(argument: str, path: str | Path) -> Path:
     """Return `path` if it may be a data set: a file with content, or a .zarr folder."""
     target = place(argument, path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sciml.cli._plan import Plan
+from sciml.studies._plan import Plan
 from sciml.training.augmentations import Mirror, Noise
 from sciml.training.losses import Nmse
 from sciml.training.objectives import Rollout

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Sequence
 
-from sciml.errors import InputError, SolverError, TrainingError, suggest
+from sciml.errors import in_words, suggest
 
 
 def explain(error: BaseException, given: Sequence[str] = ()) -> tuple[int, str]:
@@ -21,34 +20,12 @@ def explain(error: BaseException, given: Sequence[str] = ()) -> tuple[int, str]:
         return 0, ""
     if hasattr(error, "format_message"):
         return 2, _one_line(_usage(error, given))
-    if isinstance(error, InputError):
-        return 2, _one_line(f"sciml: {error}")
-    if isinstance(error, SolverError | TrainingError):
-        return 1, _one_line(f"sciml: {error}")
-    if isinstance(error, OSError):
-        return 2, _one_line(f"sciml: {_system(error)}")
-    if isinstance(error, MemoryError):
-        return 1, "sciml: out of memory; try a smaller batch size, resolution or number of cases"
-    return 1, _one_line(
-        f"sciml: internal error, {type(error).__name__}: {error} (set SCIML_TRACEBACK=1 for where it happened)"
-    )
+    status, line = in_words(error)
+    return status, f"sciml: {line}"
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _system(error: OSError) -> str:
-    name = error.filename if error.filename is not None else "a file"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"{name}: no space left to write it; expected room on the disk"
-    if isinstance(error, FileNotFoundError):
-        return f"{name}: expected a file or folder, got nothing of that name"
-    if isinstance(error, PermissionError):
-        return f"{name}: permission denied; expected a file or folder that this user may use"
-    if isinstance(error, NotADirectoryError):
-        return f"{name}: a part of this path is a file, expected a folder"
-    return f"{name}: {error.strerror or error}"
 
 
 def _usage(error: BaseException, given: Sequence[str]) -> str:

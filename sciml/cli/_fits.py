@@ -18,6 +18,7 @@ def explained(
         options: of the operator, as they were given; with others it may take the data.
     """
     from sciml import registry
+    from sciml.training.fits import refusal
     from sciml.training.samples import open_data, table
 
     try:
@@ -33,18 +34,3 @@ def explained(
     others = [n for n in registry.operators.names() if n != name and refusal(registry.operators.get(n), cases) is None]
     known = f"operators that take these data: {', '.join(others)}" if others else "no operator takes these data"
     return InputError(f"--operator {name}: {why}; {known}")
-
-
-def refusal(operator: Any, cases: Any, options: Mapping[str, Any] | None = None) -> str | None:
-    """Why an operator does not take these cases, by default with its default options; None where it does."""
-    from sciml.contracts import build
-    from sciml.training.encoding import encoding_for
-    from sciml.training.fitting import default_stepping
-
-    try:
-        how = default_stepping(operator, cases.problem.steady)
-        encoding = encoding_for(operator.takes).fit(cases, how, sensors=operator.sensors)
-        made = build(operator, encoding.signature(), options or {})
-    except InputError as error:
-        return str(error)
-    return None if any(p.requires_grad for p in made.parameters()) else "it has no weights to train"

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
 import typer
 
 from sciml.errors import InputError
@@ -10,40 +15,130 @@ PROGRAMS = ("onnx", "pt2")
 
 
 def import_(
-    layout: str = typer.Argument(..., metavar="FORMAT", help="Layout of the source: cfdbench, comsol or deepcfd."),
-    source: str = typer.Argument(..., metavar="SOURCE", help="Folder to read."),
-    out: str = typer.Option(..., "--out", metavar="FILE", help="Data set file to write."),
-    problem: str = typer.Option(None, "--problem", metavar="NAME", help="Only this problem of the source."),
-    time_step: float = typer.Option(
-        None, "--time-step", metavar="SECONDS", help="Time between frames, if unpublished."
+    words: list[str] = typer.Argument(  # noqa: B008
+        ..., metavar="[FORMAT] SOURCE", help="File or folder to read, and how (cfdbench, arrays, table, ...) if told."
     ),
+    out: str = typer.Option(None, "--out", metavar="FILE", help="Data set file to write."),
+    mapping: str = typer.Option(None, "--map", metavar="FILE.toml", help="What the source does not tell itself."),
+    explain: bool = typer.Option(
+        False, "--explain", help="Write nothing; print what SOURCE is, and a draft for --map, as TOML."
+    ),
+    problem: str = typer.Option(
+        None, "--problem", metavar="NAME", help="What the problem is called, or which one of the source is read."
+    ),
+    time_step: float = typer.Option(None, "--time-step", metavar="SECONDS", help="Time between frames, if not told."),
     first_time: float = typer.Option(None, "--first-time", metavar="SECONDS", help="Time of the first frame."),
     seed: int = typer.Option(0, "--seed", help="Seed of the split into training, validation and test cases."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace FILE if it exists."),
     as_json: bool = typer.Option(False, "--json", help="Print what was imported as JSON."),
 ) -> None:
-    """Read a published layout into one data set file."""
+    """Read files of any known layout into one data set file: sciml import SOURCE --out FILE.
+
+    Where SOURCE does not tell enough, `sciml import --explain SOURCE > map.toml` drafts what is to be told with --map.
+    """
     from sciml.cli import _arguments, _show
     from sciml.cli.generate import summary
     from sciml.data import importers
 
-    _arguments.choice("FORMAT", layout, importers.FORMATS)
+    layout, name = _words(words)
+    if layout is not None:
+        _arguments.choice("FORMAT", layout, importers.FORMATS)
     if seed < 0:
         raise InputError(f"--seed: expected a whole number >= 0, got {seed}")
-    folder = _arguments.readable_folder("SOURCE", source)
+    source = _arguments.readable("SOURCE", name)
+    if explain:
+        if out is not None:
+            raise InputError("--explain: writes nothing, so it takes no --out; its TOML goes to standard output")
+        found, toml = importers.draft(source, layout)
+        if as_json:
+            _show.print_json(asdict(found) | {"toml": toml})
+        else:
+            print(_remarks(found) + toml, end="")
+        return
+    if out is None:
+        raise InputError("--out is missing: the data set file to write; or --explain, to print what SOURCE is")
     target = _arguments.new_file("--out", out, overwrite)
-    given = {"problem": problem, "time_step": time_step, "first_time": first_time}
-    if layout != "cfdbench":
-        for name, value in given.items():
-            if value is not None:
-                raise InputError(f"--{name.replace('_', '-')}: {layout} takes none, got {value!r}")
-        given = {}
-    importers.get(layout).import_tree(folder, target, seed=seed, **given)
+    plan = _plan(mapping, problem, time_step, first_time)
+    with _Reading() as tell:
+        imported = importers.import_data(
+            source, target, layout=layout, plan=plan, seed=seed, overwrite=overwrite, tell=tell
+        )
     made = summary(target)
     if as_json:
-        _show.print_json(made)
-    else:
-        _show.note(f"{target}: {made['cases']} cases, {made['frames']} frames, {_show.size(made['bytes'])}")
+        _show.print_json(made | {"layout": imported.layout, "title": imported.title, "notes": list(imported.notes)})
+        return
+    _show.note(
+        f"{target}: {made['cases']} cases, {made['frames']} frames, {_show.size(made['bytes'])}, from {imported.title}"
+    )
+    for text in imported.notes:
+        _show.note(f"  {text}")
+
+
+def _words(words: list[str]) -> tuple[str | None, str]:
+    """FORMAT, None where it is to be found out, and SOURCE."""
+    from sciml.cli import _arguments
+    from sciml.data import importers
+
+    if len(words) > 2:
+        raise InputError(f"SOURCE: expected one file or folder, got {len(words)} words: {' '.join(words)!r:.80}")
+    if len(words) == 2:
+        return words[0], words[1]
+    if words[0] in importers.FORMATS and not _arguments.place("SOURCE", words[0]).exists():
+        raise InputError(f"SOURCE is missing: expected a file or folder to read behind {words[0]}")
+    return None, words[0]
+
+
+def _plan(mapping: str | None, problem: str | None, time_step: float | None, first_time: float | None) -> Any:
+    """What is told in a file, and beside it on the command line."""
+    from sciml.cli import _arguments
+    from sciml.data.importers import Plan
+
+    plan = Plan() if mapping is None else Plan.read(_arguments.readable_file("--map", mapping))
+    if problem is not None:
+        plan = replace(plan, problem=problem)
+    for option, key, value in (("--time-step", "step", time_step), ("--first-time", "first", first_time)):
+        if value is not None:
+            if not math.isfinite(value) or (key == "step" and value <= 0):
+                raise InputError(f"{option}: expected a number of seconds{' > 0' * (key == 'step')}, got {value}")
+            plan = replace(plan, time=replace(plan.time, **{key: value}))
+    return plan
+
+
+def _remarks(found: Any) -> str:
+    """What was recognised, as comments of TOML."""
+    lines = [f"{found.title} (layout {found.layout})"]
+    lines += [f"{name}: {_show_fact(value)}" for name, value in found.facts.items()]
+    if found.needs:
+        lines.append(f"to be told: {found.needs}")
+    return "".join("# " + line.replace("\n", " ") + "\n" for line in lines)
+
+
+def _show_fact(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {v}" for k, v in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+class _Reading:
+    """A bar over the cases that are read, once it is known how many there are."""
+
+    def __init__(self) -> None:
+        self.bar: Any = None
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        return self._tell
+
+    def _tell(self, done: int, of: int) -> None:
+        from sciml.progress import Bar
+
+        if self.bar is None:
+            self.bar = Bar("reading", of, True)
+            self.step = self.bar.__enter__()
+        self.step()
+
+    def __exit__(self, *error: Any) -> None:
+        if self.bar is not None:
+            self.bar.__exit__(*error)
 
 
 def export_(

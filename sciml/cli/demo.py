@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +59,15 @@ def run_demo(folder: Path, recipe: Mapping[str, Any] | None = None, overwrite: b
         recipe: as `sciml.cli._demo_recipe.RECIPE`, which is the default.
         overwrite: whether to do what is done already.
     """
+    from sciml.cli import _show
     from sciml.cli._demo_recipe import RECIPE
-    from sciml.cli._side_by_side import Run, train
-    from sciml.cli.train import remove_run
+    from sciml.studies._side_by_side import Run, train
+    from sciml.studies._stages import Stages, remove_run
 
     plan = dict(recipe or RECIPE)
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    stages = _Stages(folder, overwrite)
+    stages = Stages(folder / RECORD, overwrite, _show.note)
     data = folder / "cavity.h5"
     key: dict[str, Any] = {"data": plan["data"]}
     stages.run("data", key, [data], lambda: _generate(data, plan["data"]))
@@ -93,65 +94,6 @@ def run_demo(folder: Path, recipe: Mapping[str, Any] | None = None, overwrite: b
     return {"folder": str(folder), "seconds": time.monotonic() - began, "stages": stages.times, "results": content}
 
 
-class _Stages:
-    """Which stages are done with which settings, kept in the folder; prints what happens on standard error."""
-
-    def __init__(self, folder: Path, overwrite: bool):
-        self.path, self.overwrite = folder / RECORD, overwrite
-        self.fresh = overwrite
-        self.times: dict[str, dict[str, Any]] = {}
-        self.done: dict[str, Any] = {}
-        if self.path.exists():
-            try:
-                content = json.loads(self.path.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                content = None
-            self.done = content if isinstance(content, dict) else {}
-
-    def run(self, name: str, settings: Any, products: list[Path], work: Callable[[], None]) -> None:
-        if self.begin(name, settings, products):
-            began = time.monotonic()
-            work()
-            self.end(name, time.monotonic() - began)
-
-    def begin(self, name: str, settings: Any, products: list[Path]) -> bool:
-        """Whether there is anything to do; then what is left of an earlier one is gone or can be gone on with."""
-        from sciml.cli import _show
-        from sciml.data._solution import version
-
-        key = json.dumps({"settings": settings, "sciml": version()}, sort_keys=True)
-        before = self.done.get(name)
-        before = before if isinstance(before, dict) else None
-        same = before is not None and before.get("key") == key
-        complete = before is not None and before.get("complete") is True and all(p.exists() for p in products)
-        if before is not None and same and complete and not self.overwrite:
-            self.times[name] = {"seconds": float(before.get("seconds", 0.0)), "skipped": True}
-            _show.note(f"{name}: done before")
-            return False
-        # Settings that changed make what is there another stage's; what was cut short goes on.
-        self.fresh = self.overwrite or (before is not None and not same)
-        self.done[name] = {"key": key, "complete": False}
-        self._write()
-        _show.note(f"{name} ...")
-        for product in products:
-            if product.is_file() and (self.fresh or same):
-                product.unlink()
-        return True
-
-    def end(self, name: str, seconds: float) -> None:
-        from sciml.cli import _show
-
-        self.times[name] = {"seconds": seconds, "skipped": False}
-        self.done[name] |= {"complete": True, "seconds": seconds}
-        self._write()
-        _show.note(f"{name}: {seconds:.1f} s")
-
-    def _write(self) -> None:
-        from sciml.reporting._files import write_text
-
-        write_text(self.path, json.dumps(self.done, indent=1) + "\n")
-
-
 def _generate(out: Path, settings: Mapping[str, Any]) -> None:
     from sciml.solvers.generation import generate
 
@@ -165,9 +107,9 @@ def _report(runs: list[Path], data: Path, page: Path, results: Path, settings: M
     import dataclasses
 
     from sciml.cli import _show
-    from sciml.cli.evaluate import results as as_values
     from sciml.reporting import compare, write_page
     from sciml.reporting._files import write_text
+    from sciml.reporting.results import results as as_values
 
     study = compare([str(r) for r in runs], str(data), details=True, tell=_show.note, **settings)
     study = dataclasses.replace(study, command=f"sciml demo --out {page.parent}")

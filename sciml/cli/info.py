@@ -13,15 +13,20 @@ from sciml.errors import FileFormatError, InputError
 
 
 def info(
-    path: str = typer.Argument(..., metavar="FILE_OR_RUN", help="A data set file, or the folder of a trained run."),
+    path: str = typer.Argument(
+        ..., metavar="FILE_OR_RUN", help="A data set file, the folder of a trained run, or anybody's data."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print the facts as JSON."),
 ) -> None:
-    """Say what a data set file or a trained run is."""
-    from sciml.cli import _arguments, _show
+    """Say what a data set file, a trained run, or data of another layout are."""
+    from sciml.cli import _arguments, _foreign, _show
 
     target = _arguments.place("FILE_OR_RUN", path)
     if target.is_dir() and target.suffix != ".zarr":
-        content = describe_run(target)
+        run = (target / "config.json").is_file() or (target / "checkpoints").is_dir()
+        content = describe_run(target) if run else _foreign.describe(target)
+    elif _foreign.is_foreign(target):
+        content = _foreign.describe(target)
     else:
         if target.suffix != ".zarr":
             _arguments.readable_file("FILE_OR_RUN", target)
@@ -32,6 +37,8 @@ def info(
         _show.print_json(content)
     elif content["kind"] == "run":
         _print_run(content)
+    elif content["kind"] in ("foreign", "archive"):
+        _foreign.show(content)
     else:
         _print_data(content)
 
@@ -130,13 +137,10 @@ def describe_run(path: Path) -> dict[str, Any]:
 
     config_file = path / "config.json"
     if not config_file.is_file():
-        inside = sorted(p.name for p in path.iterdir())
         if (path / "checkpoints").is_dir():
             raise InputError(
                 f"{path}: the run is incomplete (checkpoints, but no config.json); go on with sciml train --resume"
             )
-        if any(p in inside for p in ("bc", "prop", "geo")) or (path / "cavity").is_dir():
-            raise InputError(f"{path}: looks like the published CFDBench layout; read it with sciml import cfdbench")
         raise InputError(f"{path}: expected a data set file or a run with config.json, got a folder without it")
     config = read_json(config_file)
     content: dict[str, Any] = {"kind": "run", "path": str(path), "bytes": _size(path), "config": config}

@@ -17,7 +17,7 @@ import typer
 from sciml.errors import InputError
 
 if TYPE_CHECKING:
-    from sciml.cli._plan import Plan
+    from sciml.studies._plan import Plan
 
 
 def train(
@@ -46,6 +46,7 @@ def train(
     """Train a surrogate on a data set file."""
     from sciml import registry
     from sciml.cli import _arguments, _plan, _show
+    from sciml.studies._stages import remove_run
     from sciml.training.recipe import Recipe, Running
 
     if resume and overwrite:
@@ -155,8 +156,8 @@ def _note_command(out: Path, file: Path, plan: Plan) -> None:
 
 def _begun(out: Path) -> Plan | None:
     """The plan of the run in a folder; None where it was not begun on the command line."""
-    from sciml.cli._plan import Plan
     from sciml.reporting.gather import COMMAND_FILE, command_record
+    from sciml.studies._plan import Plan
 
     content = command_record(out).get("plan")
     try:
@@ -169,22 +170,6 @@ def _forget(folder: Path, new: bool) -> None:
     """Remove the folder of a run that came to nothing: there is nothing to go on from."""
     if new and folder.is_dir() and not (folder / "checkpoints" / "last.safetensors").exists():
         shutil.rmtree(folder)
-
-
-def remove_run(folder: Path) -> None:
-    """Remove the files of a run, and nothing that no run writes: a mistyped folder must not cost its content."""
-    from sciml.reporting.gather import COMMAND_FILE
-
-    ours = {"config.json", "weights.safetensors", "support.safetensors", "metrics.jsonl", "run.json", "checkpoints"}
-    ours.add(COMMAND_FILE)
-    foreign = sorted(p.name for p in folder.iterdir() if p.name not in ours and not p.name.startswith("."))
-    if foreign:
-        raise InputError(f"--overwrite: {folder} also holds {foreign[0]!r}, which no run writes; remove it yourself")
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
 
 
 def _list_settings(rows: Iterator[tuple[str, str, str]], as_json: bool) -> None:

@@ -350,7 +350,9 @@ def case(dataset: xr.Dataset, i: int) -> tuple[Case, xr.Dataset]:
         raise InputError(f"case: number {i!r}, expected 0 to {count - 1}")
     solution = case_solution(dataset, int(i))
     found = _described(dataset, int(i), solution)
-    return found.on(support(dataset, int(i), found.geometry)), solution
+    # nodes say themselves where they are, and may be all that says where a case lives
+    geometry = None if "node_row_size" in dataset.variables else found.geometry
+    return found.on(support(dataset, int(i), geometry)), solution
 
 
 def _described(dataset: xr.Dataset, i: int, solution: xr.Dataset) -> Case:

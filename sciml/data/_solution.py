@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from sciml.support import Points, Support, kind_of, support_of
 VOLATILE = ("wall_time", "created", "host")  # root attributes that differ between equal runs: kept out of data files
 
 
+@functools.cache
 def version() -> str:
     try:
         return importlib.metadata.version("sciml")

@@ -98,6 +98,7 @@ def evaluate(
     examples: int = 1,
     progress: bool = False,
     statistics: Sequence[Statistic] = (),
+    every_frame: bool = True,
 ) -> Evaluation:
     """Compare solvers on held-out cases (see the module for the protocol).
 
@@ -111,6 +112,7 @@ def evaluate(
             (left out with a warning where that has no case); or such, fitted.
         examples: per subset, how many cases' rollouts from frame 0 to keep for pictures.
         statistics: what else to gather from the frames of every row and of the truth; see `Statistic`.
+        every_frame: whether to take one step from every frame, too; without it those figures are left out.
 
     Raises:
         InputError: no held-out case, a wrong argument, or a solver that does not fit the data.
@@ -146,7 +148,7 @@ def evaluate(
     for statistic in statistics:
         if not isinstance(statistic, Statistic):
             raise InputError(f"statistics: expected objects of sciml.evaluation.Statistic, got {statistic!r:.60}")
-    comparison = Comparison(held, rows, named, steps, examples, progress, statistics)
+    comparison = Comparison(held, rows, named, steps, examples, progress, statistics, every_frame)
     summary, errors, pictures = comparison.run()
     gathered = {s.name: s.result() for s in statistics}
     return Evaluation({"protocol": PROTOCOL, **summary, "statistics": gathered}, errors, pictures)

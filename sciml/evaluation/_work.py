@@ -52,6 +52,7 @@ class Comparison:
     Args:
         rows: name, kind and solvers (those of one row differ in their seed).
         starts: (name, share of a case's frames) of each start.
+        every_frame: whether one step is taken from every frame, too.
     """
 
     def __init__(
@@ -63,8 +64,9 @@ class Comparison:
         examples: int,
         progress: bool,
         statistics: Sequence[Statistic] = (),
+        every_frame: bool = True,
     ):
-        self.statistics = tuple(statistics)
+        self.statistics, self.every_frame = tuple(statistics), every_frame
         solvers = [s for row in rows for s in row.runs]
         every = int(np.lcm.reduce([s.every for s in solvers if isinstance(s, Restartable)] or [1]))
         self.held = Held(table, 1 if table.problem.steady else every)
@@ -150,7 +152,7 @@ class Comparison:
                 row.restarts = None if self.held.steady else all(self.restarts(s) for s in row.runs)
                 for b, solver in enumerate(row.runs):
                     if self.progress:
-                        print(f"evaluating {row.name}", flush=True)
+                        print(f"evaluating {row.name} ({a + 1} of {len(self.rows)})", flush=True)
                     self._measure(a, b, solver, pictures if b == 0 else [])
         for picture in pictures:
             for name, frames in picture["predictions"].items():
@@ -217,8 +219,8 @@ class Comparison:
 
     def _every_frame(self, solver: Solver) -> list[tuple[np.ndarray, np.ndarray]]:
         """(frame, field) mean square one-step errors and labels of each case; empty where every one would cost a
-        solve."""
-        if not self.restarts(solver):
+        solve, or nobody asks."""
+        if not self.every_frame or not self.restarts(solver):
             return []
         assert isinstance(solver, Restartable)
         held = self.held

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import contextvars
 import io
 import itertools
 import math
@@ -21,6 +22,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
@@ -61,19 +63,31 @@ _RC: Any = {
     "svg.hashsalt": "sciml",
     "figure.dpi": 96,
     "axes.formatter.useoffset": False,
+    "axes.titley": 1.0,  # no ticks above, so that there is nothing to look for a place above of
 }
 
 _serial = itertools.count(1)
+_styled = contextvars.ContextVar("styled", default=False)
 
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
     """Around, or as the decorator of, whatever draws: the settings of this module on top of Matplotlib's defaults, and
-    none of the user's own (LaTeX for all text, say, or another set of fonts), which are as before afterwards."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_RC)
+    none of the user's own (LaTeX for all text, say, or another set of fonts), which are as before afterwards.
+
+    Within another one it does nothing: to set all of Matplotlib's settings takes as long as some drawings do.
+    """
+    if _styled.get():
         yield
+        return
+    inside = _styled.set(True)
+    try:
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            matplotlib.rcParams.update(_RC)
+            yield
+    finally:
+        _styled.reset(inside)
 
 
 @dataclass(frozen=True)
@@ -130,7 +144,8 @@ def svg(made: Figure, label: str) -> str:
     """
     buffer = io.StringIO()
     with style():
-        made.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        # `savefig` draws twice, the first time for what nothing here makes use of
+        FigureCanvasSVG(made).print_svg(buffer, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
@@ -178,7 +193,7 @@ def label_lines(axes: Axes, ends: Sequence[tuple[float, float, str, str]], gap: 
     usable = [end for end in ends if _finite(end[0]) and _finite(end[1])]
     if not usable:
         return
-    figure_.draw_without_rendering()
+    _lay_out(figure_.get_figure(root=True), axes)
     scale = 72.0 / figure_.get_figure(root=True).dpi
     box = axes.get_window_extent()
     low, high = box.y0 * scale + 5, box.y1 * scale
@@ -202,7 +217,7 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str, str, bool
     """
     made = axes.figure.get_figure(root=True)
     assert made is not None
-    made.draw_without_rendering()
+    _lay_out(made, axes)
     pixels = made.dpi / 72.0
     dots = [axes.transData.transform((x, y)) for x, y, *_ in points]
     taken = [Bbox.from_bounds(a - 5 * pixels, b - 5 * pixels, 10 * pixels, 10 * pixels) for a, b in dots]
@@ -233,6 +248,14 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float, str, str, bool
         taken.append(best[2])
 
 
+def _lay_out(made: Figure, axes: Axes) -> None:
+    """Put axes where a drawing will, with their limits: all that is asked of them before they are drawn."""
+    engine = made.get_layout_engine()
+    if engine is not None:
+        engine.execute(made)
+    axes.get_xlim(), axes.get_ylim()  # as far as the data go
+
+
 def number(value: float) -> str:
     """Return an error as text with two significant digits, in powers of ten where it is small or large."""
     if not math.isfinite(value):
@@ -242,7 +265,12 @@ def number(value: float) -> str:
     if 1e-3 <= abs(value) < 1e3:
         return f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"
     mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa}·10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+    return f"{mantissa}·10{superscript(int(exponent))}"
+
+
+def superscript(exponent: int) -> str:
+    """Return a whole number as an exponent."""
+    return str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _spread(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:

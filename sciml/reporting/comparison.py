@@ -37,7 +37,8 @@ def compare(
         runs: a folder or a trained `Surrogate`, or several. Those that differ in their seed alone make one row.
         data: path of a data set, or an open one; default the one that the first run was trained on.
         split, steps: which cases are held out, and the length of rollouts.
-        reference: whether to run the reference solver where it supports the problem.
+        reference: whether to run the reference solver where it supports the problem, here and (`details`) against a
+            published table.
         details: whether to add sample fields, audits and the published benchmark, for a page.
         tell: called with one line before each longer part.
         progress: whether to show how far the evaluation is.
@@ -50,14 +51,16 @@ def compare(
     from sciml.data import support
     from sciml.solvers.references import references
     from sciml.support import Grid
-    from sciml.training.samples import open_data, table
+    from sciml.training.samples import at_hand, open_data, table
 
     say = tell or (lambda text: None)
+    say("loading runs and data")
     surrogates, paths = _load(runs, device)
     source = data if data is not None else gather.data_of(paths[0])
     if isinstance(source, str) and not source:
         raise InputError("data: the run does not say what it was trained on, expected the path of a data set")
     dataset, path = open_data(source)
+    dataset = at_hand(dataset)
     names = model_names(surrogates, paths)
     groups: dict[str, list[Any]] = {}
     for name, surrogate in zip(names, surrogates, strict=True):
@@ -86,7 +89,7 @@ def compare(
         settings=[("held-out split", split), *([] if problem.steady else length)],
         command=_command(paths, path), threads=_threads(), **parts,
     )  # fmt: skip
-    return _detailed(study, groups, dataset, problem, steps, every, say) if details else study
+    return _detailed(study, groups, dataset, problem, steps, every, reference, say) if details else study
 
 
 def _load(runs: Any, device: str) -> tuple[list[Any], list[str]]:
@@ -123,7 +126,7 @@ def _compared(
     say("evaluating all rows on held-out cases")
     solved = {**{name: [solver] for name, solver in solvers.items()}, **groups}
     with contextlib.redirect_stdout(sys.stderr) if progress else contextlib.nullcontext():  # answers alone go to stdout
-        found = evaluate(solved, dataset, split=split, steps=steps, examples=0, progress=progress)
+        found = evaluate(solved, dataset, split=split, steps=steps, examples=0, progress=progress, every_frame=False)
     errors = found.errors
     any_surrogate = next(iter(groups.values()))[0]
     held = table(dataset, split, any_surrogate.predicted)
@@ -187,8 +190,9 @@ def _more(summary: Mapping[str, Any], of_truth: Mapping[str, Any], last: str, cl
 
 
 def _detailed(
-    study: Study, groups: Mapping[str, list[Any]], dataset: Any, problem: Any, steps: int, every: int, say: Tell
-) -> Study:
+    study: Study, groups: Mapping[str, list[Any]], dataset: Any, problem: Any, steps: int, every: int, reference: bool,
+    say: Tell,
+) -> Study:  # fmt: skip
     import dataclasses
 
     bars = {}
@@ -206,7 +210,7 @@ def _detailed(
     samples = [
         gather.sample_of(dataset, study.rollout_case[i], study.rollout_subset[i], first, steps, every) for i in chosen
     ]
-    published = problem.published()
+    published = problem.published() if reference else ()
     benchmarks = []
     if published:
         from sciml.reporting.published import benchmarks as beside

@@ -6,6 +6,7 @@ several side by side where there is room.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from sciml.reporting._style import (
     label_points,
     number,
     style,
+    superscript,
     svg,
 )
 
@@ -222,6 +224,7 @@ def spectrum(lines: Sequence[Line], looks: Mapping[str, Look], title: str, xlabe
     axes.set_yscale("log")
     axes.set_ylim(max(floor / 2, peak * 1e-12), peak * 3)
     _quiet_log(axes.yaxis)
+    axes.xaxis.set_major_formatter(FuncFormatter(_decade))
     axes.xaxis.set_minor_formatter(NullFormatter())
     caption(axes, title, xlabel, ylabel)
     label_lines(axes, ends)
@@ -271,5 +274,11 @@ def figure_legend(axes) -> None:
 def _quiet_log(axis, count: int = 6) -> None:
     """Label whole decades only, at most about `count` of them."""
     axis.set_major_locator(LogLocator(base=10, numticks=count))
+    axis.set_major_formatter(FuncFormatter(_decade))  # Matplotlib's own sets formulas, which takes longer than to draw
     axis.set_minor_formatter(NullFormatter())
     axis.set_tick_params(which="minor", label1On=False)  # empty labels would be laid out all the same
+
+
+def _decade(value: float, _: int | None = None) -> str:
+    """A whole power of ten as text."""
+    return f"10{superscript(round(math.log10(value)))}" if value > 0 else ""

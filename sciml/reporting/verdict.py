@@ -57,7 +57,7 @@ def standing(study: Study, model: str, other: str, subset: str = ALL) -> Standin
     mean log ratio of the two errors lies below 0. "lost": both the other way round. "level": anything else; so are
     any two models on fewer than two cases.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     mine, theirs = study.each_case(model, subset), study.each_case(other, subset)
     kept = np.isfinite(mine) & np.isfinite(theirs) & (mine > 0) & (theirs > 0)
@@ -65,7 +65,7 @@ def standing(study: Study, model: str, other: str, subset: str = ALL) -> Standin
     ratio, n = np.log(mine[kept] / theirs[kept]), int(kept.sum())
     if n < 2:
         return "level"
-    half = float(t.ppf(0.975, n - 1)) * float(ratio.std(ddof=1)) / np.sqrt(n)
+    half = float(stdtrit(n - 1, 0.975)) * float(ratio.std(ddof=1)) / np.sqrt(n)
     if ahead and ratio.mean() + half < 0:
         return "won"
     return "lost" if not ahead and ratio.mean() - half > 0 else "level"

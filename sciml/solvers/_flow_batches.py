@@ -61,10 +61,19 @@ def batches(
     return found
 
 
-def stacked(prepared: Sequence[Prepared], times: Sequence[np.ndarray]) -> tuple[Any, Any, np.ndarray]:
-    """Parameters, inputs and times of alike cases with a leading axis whose length is a power of two, so that few
-    different functions are compiled; the last case stands in the places that are left."""
-    size = 2 ** math.ceil(math.log2(len(prepared)))
+def places(batch: Sequence[int], beside: Sequence[Sequence[int]] = ()) -> int:
+    """How many cases the compiled function of a batch takes: a power of two, so that few are compiled.
+
+    Args:
+        beside: the batches that run with it; one that is half the size of the largest takes the same function.
+    """
+    own, most = (2 ** math.ceil(math.log2(n)) for n in (len(batch), max(map(len, beside), default=len(batch))))
+    return most if 2 * own == most else own
+
+
+def stacked(prepared: Sequence[Prepared], times: Sequence[np.ndarray], size: int) -> tuple[Any, Any, np.ndarray]:
+    """Parameters, inputs and times of alike cases with a leading axis of length `size`; the last case stands in the
+    places that are left."""
     places = [*range(len(prepared)), *[len(prepared) - 1] * (size - len(prepared))]
     rows = [(prepared[i][0], {k: _padded(v) for k, v in prepared[i][1].items()}, times[i]) for i in places]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
@@ -75,12 +84,23 @@ def _knots(count: int) -> int:
     return 1 if count == 1 else max(16, 2 ** math.ceil(math.log2(count)))
 
 
-def _padded(value: Any) -> Any:
+def alike(prepared: Sequence[Prepared]) -> list[Prepared]:
+    """The same cases with as many knots for each wall, so that walls at a constant speed share a function with others:
+    worth it for a few steps of a few cases, which take less time than to compile."""
+    most: dict[str, int] = {}
+    for _, inputs in prepared:
+        for k, v in inputs.items():
+            if _flow_setup.in_time(k, v):
+                most[k] = max(most.get(k, 1), _knots(len(v[0])))
+    return [(p, {k: _padded(v, most.get(k)) for k, v in inputs.items()}) for p, inputs in prepared]
+
+
+def _padded(value: Any, count: int | None = None) -> Any:
     """A wall's (times, values) with a padded number of knots: the last value held on."""
     if not isinstance(value, tuple) or isinstance(value, Body):
         return value
     times, *values = value
-    extra = _knots(len(times)) - len(times)
+    extra = (count or _knots(len(times))) - len(times)
     times = np.append(times, times[-1] + np.arange(1, extra + 1))
     return times, *(np.concatenate([v, np.repeat(v[-1:], extra, axis=0)]) for v in values)
 

@@ -21,6 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from sciml.solvers import _kept  # noqa: F401
+
 State = Any  # any pytree of arrays
 
 

@@ -230,12 +230,14 @@ class IncompressibleFlow(GridSolver):
     ) -> list[dict[str, np.ndarray]]:
         """The bare arrays of many cases, as `simulate` names them; see `GridSolver.run`."""
         prepared, _, _ = self._prepared(cases, times, begins)
+        if begins is not None:
+            prepared = _flow_batches.alike(prepared)
         batches = self._batches(prepared, cases, times)
         found: dict[int, dict[str, np.ndarray]] = {}
 
         def one(batch: tuple[int, ...]) -> None:
             some = [prepared[i] for i in batch], [cases[i] for i in batch], [times[i] for i in batch]
-            found.update(zip(batch, self._batch(*some), strict=True))
+            found.update(zip(batch, self._batch(*some, _flow_batches.places(batch, batches)), strict=True))
 
         if len(batches) == 1:
             one(batches[0])
@@ -247,11 +249,13 @@ class IncompressibleFlow(GridSolver):
     def carried(self, case: Case) -> tuple[str, ...]:
         return ("u_face", "v_face")
 
-    def _batch(self, prepared: Any, cases: Sequence[Case], times: Sequence[np.ndarray]) -> list[dict[str, np.ndarray]]:
+    def _batch(
+        self, prepared: Any, cases: Sequence[Case], times: Sequence[np.ndarray], places: int
+    ) -> list[dict[str, np.ndarray]]:
         """Alike cases in one compiled loop."""
         late = [float(inputs.get("start", 0.0)) for _, inputs in prepared]
         elapsed = [since(start, asked, self.dtype) for start, asked in zip(late, times, strict=True)]
-        several = _flow_batches.stacked([_flow_setup.from_start(*p) for p in prepared], elapsed)
+        several = _flow_batches.stacked([_flow_setup.from_start(*p) for p in prepared], elapsed, places)
         with jax.enable_x64(self.dtype == "float64"):
             made = _compiled(self, *several, _flow_setup.ends_of(cases[0]))
             made = {k: np.asarray(v) for k, v in made.items()}
@@ -261,7 +265,8 @@ class IncompressibleFlow(GridSolver):
     def _together(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[xarray.Dataset]:
         # a portion is a batch already: taken apart again it would be two half ones
         work = self._prepared(cases, times)
-        return [self.label(c, t, f) for c, t, f in zip(cases, work[2], self._batch(*work), strict=True)]
+        found = self._batch(*work, _flow_batches.places(range(len(cases))))
+        return [self.label(c, t, f) for c, t, f in zip(cases, work[2], found, strict=True)]
 
     def begin(self, start: Start) -> Begin:
         given = self.given(start)

@@ -19,7 +19,7 @@ from sciml.contracts import Operator
 from sciml.errors import InputError
 from sciml.problem import Case, Problem, beginning
 from sciml.solver import Restartable, Start, TrainableSolver
-from sciml.solvers import _export, _saved
+from sciml.solvers import _saved
 from sciml.solvers._back import Back
 from sciml.solvers._frames import labelled, start_of
 from sciml.solvers._numerical import title
@@ -528,6 +528,8 @@ class Surrogate(TrainableSolver, Restartable):
             InputError: another suffix, a place that cannot be written, a package that is missing, an operator that
                 takes graphs or functions at any points, or computes what the format has no form for.
         """
+        from sciml.solvers import _export  # with torch's compiler, which takes seconds to load
+
         return _export.export(self._ready(), self.operator_name, path)
 
     @classmethod

@@ -30,7 +30,7 @@ from sciml.training.model import Model
 from sciml.training.objectives import Objective, Supervised
 from sciml.training.physics import Unlabelled, WithEquations
 from sciml.training.recipe import Recipe, Running
-from sciml.training.samples import CaseTable, open_data, table
+from sciml.training.samples import CaseTable, at_hand, open_data, table
 from sciml.training.stepping import Autoregressive, Query, Steady, Stepping
 from sciml.training.trainer import Trainer
 
@@ -95,6 +95,7 @@ def fit_operator(
     if not isinstance(running, Running):
         raise InputError(f"running: expected a sciml.Running, got {type(running).__name__}")
     dataset, path = open_data(data)
+    dataset = at_hand(dataset, running.memory_limit)
     train = table(dataset, split, fields if former is None else former.encoding.fields).select(subset)
     if not train.cases:
         raise InputError(f"split: no case of the data set is in split {split!r}" + (f", {subset}" if subset else ""))

@@ -48,8 +48,11 @@ class Model:
     @property
     def default_loss(self) -> Loss:
         """RelativeL2 for steady problems; Nmse in time: there increments die out towards a steady state, and an error
-        relative to each of them would ask for digits that matter to nobody."""
-        return RelativeL2() if self.past == 0 else Nmse()
+        relative to each of them would ask for digits that matter to nobody. Nor may a batch of nothing but such steps
+        do so, hence the floor, which is that of values of spread one."""
+        if self.past == 0:
+            return RelativeL2()
+        return Nmse(floor=0.1) if self.residual else Nmse()
 
     def answer(
         self, frames: Tensor | None, given: Given, params: Tensor, time: Tensor | None, before: Tensor | None = None

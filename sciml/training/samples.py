@@ -200,6 +200,11 @@ def open_data(data: Any) -> tuple[xr.Dataset, Path | None]:
     raise InputError(f"data: expected a path, a data set or solutions (xarray.Dataset), got {found}")
 
 
+def at_hand(dataset: xr.Dataset, limit: float = 5e8) -> xr.Dataset:
+    """The data set, in memory where all of it takes at most `limit` bytes: many small reads are slow."""
+    return dataset.load() if dataset.nbytes <= limit else dataset
+
+
 def table(
     dataset: xr.Dataset, split: str | None, fields: Sequence[str] | None = None, problem: Problem | None = None
 ) -> CaseTable:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from sciml import Recipe, Steps
-from sciml.cli._plan import Plan
 from sciml.cli.demo import run_demo
 from sciml.errors import InputError
+from sciml.studies._plan import Plan
 
 RECIPE: dict[str, Any] = {
     "data": {"cases": 24, "subset": ["bc", "ic"], "frames": 9, "resolution": 16, "profile": "resolved", "seed": 0},
@@ -142,8 +142,8 @@ def test_ledger_is_filled_from_the_results(made, tmp_path, monkeypatch):
 
 
 def test_a_run_that_fails_ends_the_others_and_says_why(made, tmp_path):
-    from sciml.cli._side_by_side import Run, train
     from sciml.errors import TrainingError
+    from sciml.studies._side_by_side import Run, train
 
     data = made[0] / "cavity.h5"
     long = Plan("fno", {"width": 8, "modes": (4, 4), "layers": 2}, Recipe(length=Steps(100000)))

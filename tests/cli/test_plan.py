@@ -10,8 +10,8 @@ import sciml
 from sciml import registry
 from sciml.cli import _plan
 from sciml.cli._demo_recipe import RECIPE
-from sciml.cli._plan import Plan
 from sciml.errors import InputError
+from sciml.studies._plan import Plan
 from sciml.training import AdamW, Mirror, Noise, Recipe, Rollout, Running
 
 FNO = registry.operators.get("fno")

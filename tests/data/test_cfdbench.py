@@ -273,7 +273,7 @@ def test_a_hostile_layout_text_cannot_leave_the_folder(tree, tmp_path):
 
 
 def test_formats_are_found_by_name():
-    assert importers.get("cfdbench").import_tree is import_tree
+    assert importers.cfdbench.import_tree is import_tree
     assert exporters.get("cfdbench").export_tree is export_tree
     with pytest.raises(InputError, match="did you mean 'cfdbench'"):
         importers.get("cfd_bench")

@@ -119,7 +119,7 @@ def test_a_folder_becomes_a_data_set(tmp_path):
     put(source, SWEEP, "lid_a2.dat")
     put(source, SWEEP.replace("8\n", "9\n"), "lid_a8.dat")
     told = {"lid_a2.dat": {"a": 2.0}, "lid_a8.dat": {"a": 8.0}}
-    path = importers.get("comsol").import_tree(source, tmp_path / "d.h5", name="lids", parameters=told)
+    path = importers.comsol.import_tree(source, tmp_path / "d.h5", name="lids", parameters=told)
     ds = data.open(path)
     assert ds.sizes["case"] == 4 and ds["u"].dtype == np.float64
     case, truth = data.case(ds, 3)

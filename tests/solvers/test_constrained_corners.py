@@ -12,12 +12,12 @@ from test_constrained_surrogates import N, advected, continuity, from_start, noi
 import sciml
 from sciml import data
 from sciml.boundary import Dirichlet, InSpace, Series
-from sciml.cli._plan import Plan, surrogate_settings
 from sciml.errors import InputError
 from sciml.operators import FLARE, FNO, DeepONet
 from sciml.problems import CylinderFlow, DamFlow, LidDrivenCavity, Poisson, TubeFlow
 from sciml.reporting.gather import run_of
 from sciml.solvers import Surrogate
+from sciml.studies._plan import Plan, surrogate_settings
 from sciml.support import Grid, Mesh
 from sciml.training import (
     BoundaryValues,

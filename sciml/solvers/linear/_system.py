@@ -15,6 +15,7 @@ import scipy.sparse
 from jaxtyping import Float
 
 from sciml.errors import InputError
+from sciml.solvers import _kept  # noqa: F401
 from sciml.solvers.linear._ends import End, Ends
 
 Scalar = Float[jax.Array, ""] | float

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from sciml.errors import InputError, positive
+from sciml.solvers import _kept  # noqa: F401
 from sciml.training.parts import Part, Settings
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {

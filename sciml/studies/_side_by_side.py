@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sciml.cli._plan import Plan
-from sciml.errors import TrainingError
+from sciml.errors import TrainingError, in_words
+from sciml.studies._plan import Plan
 from sciml.training.callbacks import Callback
 from sciml.training.progress import ProgressDisplay
 from sciml.training.recipe import Running
@@ -27,11 +27,12 @@ from sciml.training.recipe import Running
 
 @dataclass(frozen=True)
 class Run:
-    """What to train, on what and where."""
+    """What to train, on what, where to keep it, and on which device."""
 
     plan: Plan
     data: Path
     out: Path
+    device: str = "auto"
 
 
 class _Tell(Callback):
@@ -55,11 +56,14 @@ class _Tell(Callback):
         self._say(step=record["step"], total=trainer.total_steps, validation=record["validation"])
 
 
-def train(runs: Mapping[str, Run], threads: int | None = None) -> dict[str, float]:
+def train(
+    runs: Mapping[str, Run], threads: int | None = None, failed: dict[str, str] | None = None
+) -> dict[str, float]:
     """Train all, side by side; a run with checkpoints goes on from them.
 
     Args:
         threads: of each run; None shares the cores among them.
+        failed: where runs that fail are entered, with their words, while the others go on; None stops all of them.
 
     Returns:
         seconds of each.
@@ -93,12 +97,13 @@ def train(runs: Mapping[str, Run], threads: int | None = None) -> dict[str, floa
             seconds[name] = time.monotonic() - began
             if code:
                 failures[name] = said[-1].strip() if said else f"ended with status {code}"
-                for other in processes.values():
+                for other in processes.values() if failed is None else ():
                     other.terminate()
 
         try:
             for name, run in runs.items():
                 spec = {"plan": run.plan.to_json(), "data": str(run.data), "out": str(run.out), "threads": threads}
+                spec["device"] = run.device
                 processes[name] = subprocess.Popen(
                     [sys.executable, "-m", __name__, json.dumps(spec)],
                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -113,16 +118,16 @@ def train(runs: Mapping[str, Run], threads: int | None = None) -> dict[str, floa
             for process in processes.values():
                 if process.poll() is None:
                     process.terminate()
-    if failures:
+    if failed is not None:
+        failed.update(failures)
+    elif failures:
         name, text = next(iter(failures.items()))
-        raise TrainingError(f"{name}: {text.removeprefix('sciml: ')}")
+        raise TrainingError(f"{name}: {text}")
     return seconds
 
 
 def _main() -> int:
     """One run, in its own process."""
-    from sciml.cli._errors import explain
-
     try:
         spec = json.loads(sys.argv[1])
         import torch
@@ -130,12 +135,14 @@ def _main() -> int:
         torch.set_num_threads(spec["threads"])
         out = Path(spec["out"])
         resume = (out / "checkpoints").is_dir()
-        running = Running(out=out, resume=resume, progress=False, callbacks=(_Tell(),))
+        running = Running(out=out, resume=resume, device=spec["device"], progress=False, callbacks=(_Tell(),))
         Plan.from_json(spec["plan"]).train(spec["data"], running)
     except BaseException as error:
-        status, line = explain(error)
+        if isinstance(error, KeyboardInterrupt | BrokenPipeError):
+            return 130
+        status, line = in_words(error)
         print(line, file=sys.stderr)
-        return status or 1
+        return status
     return 0
 
 

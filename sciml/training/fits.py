@@ -1,0 +1,29 @@
+"""Whether an operator takes some data: tried, so that nothing here knows an operator by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sciml.contracts import Operator, build
+from sciml.errors import InputError
+from sciml.training.encoding import encoding_for
+from sciml.training.fitting import default_stepping
+from sciml.training.samples import CaseTable
+from sciml.training.stepping import Stepping
+
+
+def refusal(
+    operator: type[Operator],
+    cases: CaseTable,
+    options: Mapping[str, Any] | None = None,
+    stepping: Stepping | None = None,
+) -> str | None:
+    """Why an operator does not take these cases, by default with its default options; None where it does."""
+    try:
+        how = default_stepping(operator, cases.problem.steady) if stepping is None else stepping
+        encoding = encoding_for(operator.takes).fit(cases, how, sensors=operator.sensors)
+        made = build(operator, encoding.signature(), options or {})
+    except InputError as error:
+        return str(error)
+    return None if any(p.requires_grad for p in made.parameters()) else "it has no weights to train"
