@@ -253,7 +253,8 @@ def _lay_out(made: Figure, axes: Axes) -> None:
     engine = made.get_layout_engine()
     if engine is not None:
         engine.execute(made)
-    axes.get_xlim(), axes.get_ylim()  # as far as the data go
+    for limits in (axes.get_xlim, axes.get_ylim):  # as far as the data go
+        limits()
 
 
 def number(value: float) -> str:

@@ -48,7 +48,8 @@ def place() -> Path | None:
 
 def keep() -> Path | None:
     """Have JAX keep what it compiles, unless its user has set that himself; the folder, or None if it does not."""
-    if jax.config.jax_compilation_cache_dir is not None or not jax.config.jax_enable_compilation_cache:
+    config: Any = jax.config
+    if config.jax_compilation_cache_dir is not None or not config.jax_enable_compilation_cache:
         return None
     above = place()
     if above is None or importlib.util.find_spec("filelock") is None:  # JAX bounds a cache's size under its lock alone

@@ -170,7 +170,7 @@ def _of_mesh(found: Roles, left: dict[str, Stored]) -> None:
         s = left[name]
         named = low(name) in _names.POINTS or (low(name) == "x" and len(s.long) > 1 and s.long[-1] in (2, 3))
         if named and s.dtype.kind in "fiu" and len(s.long) in (1, 2, 3):
-            count = s.long[-2] if len(s.long) > 1 and s.long[-1] <= 3 else s.long[-1]
+            count = s.long[-2 if len(s.long) > 1 and s.long[-1] <= 3 else -1]
             if count in others and count > 3 and (len(s.long) > 1 or found.cells):
                 several.append((len(s.long), name, count))
     if not several:
@@ -262,7 +262,7 @@ def _of_cases(found: Roles, left: dict[str, Stored], single: bool) -> None:
         if not s.long and s.dtype.kind in "fiub":
             found.scalars[re.split(r"[:.]", name)[-1]] = left.pop(name)
         elif low(name) in _names.PARAMETERS and s.dtype.kind in "fiu" and len(s.shape) <= 2 and found.matrix is None:
-            rows = s.shape[0]
+            rows = s.shape[0] if s.shape else 1
             if len(s.shape) == 2 and s.shape[1] > MOST_PARAMETERS:
                 continue
             if s.size > MOST_PARAMETERS and (single or len(s.shape) == 1) and rows not in {
@@ -329,7 +329,7 @@ def _of_space(found: Roles, left: dict[str, Stored], placed: dict[str, Placed], 
         elif len(s.long) > 1 or not placed:
             found.unclear.setdefault(name, f"{name}, {'×'.join(map(str, s.long))}, fits no axes that are known")
         else:
-            found.unclear.setdefault(name, f"{name}, {s.long[0]} numbers, is not understood")
+            found.unclear.setdefault(name, f"{name}, {s.size} numbers, is not understood")
     _sorted_out(found, placed)
     if found.fields:
         blocking = [n for n, text in found.unclear.items() if "may run along" in text or "may be" in text]

@@ -161,7 +161,8 @@ def _drafted(
     parameters = {n: Taken(source=_reference(part, s)) for n, s in roles.vectors.items()}
     parameters |= {n: Taken(source=_reference(part, s)) for n, s in roles.scalars.items()}
     if roles.matrix is not None:
-        count = roles.matrix.shape[-1] if len(roles.matrix.shape) > 1 or part.single else 1
+        several = len(roles.matrix.shape) > 1 or part.single
+        count = ([1, *roles.matrix.shape])[-1] if several else 1
         names = roles.names if len(roles.names) == count else tuple(f"p{k + 1}" for k in range(count))
         for k, n in enumerate(names):
             parameters[_names.name(n, parameters)] = Taken(

@@ -363,7 +363,7 @@ class Stored:
             held = h5a.open(self._handle, b"DIMENSION_LIST")
             if held.shape != (self.ndim,) or held.get_storage_size() > MOST_ATTRIBUTE_BYTES:
                 self.tree.fail("has broken dimension scales", self.path)
-            scales = np.empty(held.shape, held.dtype)
+            scales: Any = np.empty(held.shape, held.dtype)
             held.read(scales, mtype=h5t.py_create(held.dtype))
             found = [_path(self.tree._file.id, s[0]) if s is not None and len(s) else "" for s in scales]
             return tuple(found) if any(found) else None

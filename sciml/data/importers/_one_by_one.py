@@ -211,7 +211,7 @@ class Read:
                 for p in these:
                     wanted = ("time", *dims) if made is fields and self.timed else dims
                     values = p.of_case(self._values(p.stored), i, wanted)
-                    made[p.name] = np.flip(values, [wanted.index(a) for a in turned]) if turned else values
+                    made[p.name] = np.flip(values, tuple(wanted.index(a) for a in turned)) if turned else values
             where, fields, inputs = self._inside(roles, i, where, fields, inputs, turned, dims)
             parameters = self._of_case(part, roles, i, start + i, count, label)
             yield Raw(
@@ -327,7 +327,7 @@ class Read:
         if p is None:
             return where, fields, inputs
         values = p.of_case(self._values(p.stored), i, dims) != 0
-        values = np.flip(values, [dims.index(a) for a in turned]) if turned else values
+        values = np.flip(values, tuple(dims.index(a) for a in turned)) if turned else values
         if roles.inside is None:
             roles.inside = _which(p, values, next(iter(fields.values())))
             side = "inside" if roles.inside else "outside"
@@ -385,10 +385,10 @@ def _grid(centres: list[np.ndarray], periodic: tuple[bool, ...], plan: Plan, axe
 
 def _columns(roles: Roles, part: Part) -> int:
     assert roles.matrix is not None
-    shape = roles.matrix.shape
+    shape = roles.matrix.shape or (1,)
     if len(shape) > 1:
         return shape[1] if not (part.single and shape[1] == 1) else shape[0]
-    return shape[0] if part.single or "case" not in roles.lengths else 1
+    return roles.matrix.size if part.single or "case" not in roles.lengths else 1
 
 
 def _count(roles: Roles) -> int:

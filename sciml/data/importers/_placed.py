@@ -62,7 +62,7 @@ class Placed:
         missing = tuple(i for i, a in enumerate(wanted) if a not in axes)
         found = np.expand_dims(found, missing) if missing else found
         if self.part:
-            found = found.real if self.part == "real" else found.imag
+            found = np.real(found) if self.part == "real" else np.imag(found)
         if found.dtype.kind in "biu":
             found = found.astype(np.float64 if found.dtype.itemsize > 2 else np.float32)
         elif found.dtype.kind == "f" and found.dtype.itemsize not in (4, 8):

@@ -197,7 +197,7 @@ def _member(
 
 def _fill(file: Any, values: np.ndarray, where: str) -> None:
     """Read so many bytes, in parts."""
-    room, at = memoryview(values.view(np.uint8)) if values.nbytes else memoryview(b""), 0
+    room, at = values.view(np.uint8).data if values.nbytes else memoryview(b""), 0
     while at < len(room):
         part = file.read(min(len(room) - at, 1 << 24))
         if not part:

@@ -188,7 +188,7 @@ def resolved(part: Part, plan: Plan, rows: int = 0) -> Roles:
     vectors, scalars = _parameters(plan, take)
     if points is not None:
         shape = points.long
-        lengths["node"] = shape[-2] if len(shape) > 1 and shape[-1] <= 3 else shape[-1]
+        lengths["node"] = shape[-2 if len(shape) > 1 and shape[-1] <= 3 else -1]
     if rows > 1 and not part.single and any(s.long[:1] == (rows,) for s in arrays.values() if len(s.long) > 1):
         lengths["case"] = rows
     order = plan.order
@@ -324,11 +324,11 @@ def _real(p: Placed, found: Roles) -> Placed:
     if p.stored.dtype.kind != "c":
         return p
     values = p.stored.load()
-    most, beside = float(np.abs(values.real).max(initial=0)), float(np.abs(values.imag).max(initial=0))
+    most, beside = (float(np.abs(part(values)).max(initial=0)) for part in (np.real, np.imag))
     if beside > NOISE * most:
         found.notes.append(f"{p.stored.name} is complex: real and imaginary part are two fields")
         return p
-    real = np.ascontiguousarray(values.real)
+    real = np.ascontiguousarray(np.real(values))
     found.notes.append(
         f"{p.stored.name} is stored as complex, its imaginary part is at most {beside:.1g} beside {most:.1g}: left out"
     )
