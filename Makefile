@@ -7,7 +7,7 @@ WORKERS ?= 2
 
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test lint bench bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints docs readme clean
+.PHONY: demo test lint bench bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints bench-own-data docs readme clean
 
 demo: $(STAMP)
 	$(BIN)/sciml demo
@@ -21,7 +21,7 @@ lint: $(STAMP)
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints readme
+bench: bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints bench-own-data readme
 
 bench-speed: $(VENV)/.peers
 	$(BIN)/python -m benchmarks.speed
@@ -50,6 +50,10 @@ bench-physics: $(STAMP)
 # EPOCHS of the neural processes
 bench-constraints: $(STAMP)
 	$(BIN)/python -m benchmarks.constraints $(if $(EPOCHS),--epochs $(EPOCHS))
+
+# DATA names a folder with others' data
+bench-own-data: $(STAMP)
+	$(BIN)/python -m benchmarks.own_data $(if $(DATA),--data $(DATA))
 
 readme: $(STAMP)
 	$(BIN)/python -m benchmarks.readme

@@ -44,7 +44,7 @@ SETS: dict[str, tuple[str, str, dict[str, Any], str, float | None]] = {
 def measure(ledger: Ledger, work: Any) -> None:
     """Rows, and a picture of the middle planes."""
     if work.data is None or not all((Path(work.data) / place).exists() for _, place, *_ in SETS.values()):
-        ledger.row(table="lawful", left_out="no folder with these data: --data")
+        ledger.row(section="lawful", left_out="no folder with these data: --data")
         return
     shown = {}
     names = ("soap film",) if work.quick else tuple(SETS)
@@ -55,16 +55,16 @@ def measure(ledger: Ledger, work: Any) -> None:
         lawful = enforce(found, still=walls)
         seconds = time.process_time() - began
         for change in lawful.changes:
-            ledger.row(table="lawful", data=name, walls_below_speed=walls, unit_of_divergence=unit, cpu_seconds=seconds,
+            ledger.row(section="lawful", data=name, walls_below_speed=walls, unit_of_divergence=unit, cpu_seconds=seconds,
                        **columns(change))  # fmt: skip
             print(f"{name}: divergence {change.divergence_before:.3g} -> {change.divergence_after:.2g} {unit}, moved "
                   f"by {change.change:.1%}, {seconds:.0f} s", flush=True)  # fmt: skip
         shown[name] = (title, found, lawful.data)
         if walls is not None:  # beside it: the whole box taken as fluid
-            ledger.row(table="lawful", data=name, walls_below_speed=None, unit_of_divergence=unit,
+            ledger.row(section="lawful", data=name, walls_below_speed=None, unit_of_divergence=unit,
                        **columns(enforce(found).changes[0]))  # fmt: skip
         for noise in NOISES:
-            ledger.row(table="lawful_noise", data=name, **noisy(lawful.data, noise, walls))
+            ledger.row(section="lawful_noise", data=name, **noisy(lawful.data, noise, walls))
     if not work.quick:
         ledger.seeds(0)
         picture(shown)
