@@ -257,7 +257,7 @@ class Ledger:
         kept = [[r for r in old.get(key, []) if r.get("part") not in (self.part, None)] for key in ("rows", "checks")]
         record = {
             "name": self.name,
-            "command": f"make bench-{self.name}",
+            "command": "make bench-" + self.name.replace("_", "-"),
             "commit": self._commit,
             "machine": self._machine,
             "versions": {**old.get("versions", {}), **self._versions},
