@@ -55,8 +55,10 @@ def measure(ledger: Ledger, work: Any) -> None:
         lawful = enforce(found, still=walls)
         seconds = time.process_time() - began
         for change in lawful.changes:
-            ledger.row(section="lawful", data=name, walls_below_speed=walls, unit_of_divergence=unit, cpu_seconds=seconds,
-                       **columns(change))  # fmt: skip
+            ledger.row(
+                section="lawful", data=name, walls_below_speed=walls, unit_of_divergence=unit, cpu_seconds=seconds,
+                **columns(change),
+            )  # fmt: skip
             print(f"{name}: divergence {change.divergence_before:.3g} -> {change.divergence_after:.2g} {unit}, moved "
                   f"by {change.change:.1%}, {seconds:.0f} s", flush=True)  # fmt: skip
         shown[name] = (title, found, lawful.data)
