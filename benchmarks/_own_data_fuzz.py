@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import _fuzz
+from benchmarks import _own_data_samples as more
 from benchmarks._fuzz import Pool, Watch, mutate_bytes
 from benchmarks._ledger import Ledger
 
@@ -187,6 +188,14 @@ SAMPLES: dict[str, tuple[str, Maker]] = {
     "pdebench": ("pdebench", _pdebench),
     "netcdf": ("netcdf", _netcdf),
     "netcdf3": ("netcdf", _netcdf3),
+    "vtk_series": ("vtk", more.vtk_series),
+    "vtk_mesh": ("vtk", more.vtk_mesh),
+    "openfoam": ("openfoam", more.openfoam),
+    "ensight": ("ensight", more.ensight),
+    "piv": ("piv", more.piv),
+    "davis": ("piv", more.davis),
+    "the_well": ("the_well", more.the_well),
+    "lagrangebench": ("lagrangebench", more.lagrangebench),
 }
 
 

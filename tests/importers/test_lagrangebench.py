@@ -12,7 +12,7 @@ from sciml import data
 from sciml.data import importers
 from sciml.errors import FileFormatError
 
-REAL = Path("/work/shared/data/particles")
+REAL = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "particles"
 ABOUT = {
     "dim": 2, "dx": 0.1, "dt": 0.01, "write_every": 5, "periodic_boundary_conditions": [True, False],
     "bounds": [[0.0, 1.0], [0.0, 2.0]], "viscosity": 0.01, "case": "TGV",

@@ -13,7 +13,7 @@ from sciml.data.importers._matlab import matlab_arrays, matlab_contents
 from sciml.data.importers._source import Source
 from sciml.errors import FileFormatError
 
-REAL = Path("/work/shared/data/one_d")
+REAL = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "one_d"
 HEAD = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: Mon Jan  1 00:00:00 2024 HDF5 schema 1.00 ."
 
 
