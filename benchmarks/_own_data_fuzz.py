@@ -285,9 +285,8 @@ def _link(path: Path, rng: np.random.Generator, others: list[Path], canary: Path
         return _member(path, rng, others, canary)
     target = canary.with_suffix(path.suffix if canary.with_suffix(path.suffix).exists() else ".npy")
     if rng.random() < 0.5:
-        path.unlink()
-    else:
         path = path.with_name(f"more_{path.name}")
+    path.unlink(missing_ok=True)
     how = rng.random()
     path.symlink_to(target if how < 0.6 else os.path.relpath(target, path.parent) if how < 0.8 else target.parent)
     return "link"
