@@ -243,8 +243,9 @@ def test_designs_beginnings_and_refusals(problem):
     request = Request(("random",), 3, "standard", (16,), 5, 7)
     cases, more = design.cases(request), design.cases(Request(("random",), 4, "standard", (16,), 5, 7))
     assert cases == more[:3] and len({c for c in cases}) == 3
-    low, high = design.span
-    assert all(low <= c.parameters[design.parameter] <= high for c in cases)
+    assert design.spans
+    for name, (low, high) in design.spans.items():
+        assert all(low <= c.parameters[name] <= high for c in cases)
     times = design.times(cases[0], request)
     assert times[0] == 0 and times[-1] == design.last and len(times) == 5
     case = cases[0]
