@@ -82,8 +82,8 @@ def test_all_values_at_bounds(by_way, way):
     held = a.any(0)
     project = by_way(way, 60, (a, a @ corner), None, -1.0, 1.0)
     x = project(given(60)).numpy()
-    np.testing.assert_allclose(x[:, held], np.broadcast_to(corner[held], x[:, held].shape), rtol=0, atol=1e-9)
-    assert np.abs(x @ a.T - a @ corner).max() < 1e-9
+    np.testing.assert_allclose(x[:, held], np.broadcast_to(corner[held], x[:, held].shape), rtol=0, atol=1e-12)
+    assert np.abs(x @ a.T - a @ corner).max() < 1e-12
 
 
 @pytest.mark.parametrize("way", WAYS)
