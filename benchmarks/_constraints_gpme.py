@@ -3,8 +3,7 @@
 Published (D. Hansen et al., ICML 2023): 10,000 functions, 500 epochs, batches of 250, Adam at 1e-4, which are 20,000
 steps; contexts and targets on a mesh of 10 times (one at random in each tenth) and 10 random places. Here are as many
 functions and numbers, but batches of 40 at 5e-4, which learn more in the same operations: with 20 epochs 5,000 steps,
-some 50 minutes of a core an equation (10 by default). On the way the loss
-of the porous medium jumps now and then, where a latent variance shrinks too fast.
+some 50 minutes of a core an equation (10 by default). On the way the loss of the porous medium jumps now and then.
 
 In the last fifth of the epochs the rate falls to nothing, twice from the same weights: once as before, which is the row
 "ANP", and once with the squared error of mass as a penalty, which is "SoftC", so that both have trained for as long.

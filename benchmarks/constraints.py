@@ -16,12 +16,11 @@ and trains what is missing of them. All that is trained is kept in benchmarks/wo
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
-import time
 from pathlib import Path
 
-from benchmarks._ledger import WORK, Ledger
+from benchmarks._ledger import WORK
+from benchmarks._parts import measured
 
 #: part -> (module, function); each is imported when it is measured; the most telling ones first
 PARTS = {
@@ -57,13 +56,7 @@ def main() -> None:
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # before the parts import anything that reads them
-    for part in given.part:
-        began = time.monotonic()
-        ledger = Ledger("constraints", part=part, threads=1)
-        module, function = PARTS[part]
-        getattr(importlib.import_module(f"benchmarks.{module}"), function)(ledger, Work(given))
-        ledger.write(dry=given.quick)
-        print(f"{part}: {(time.monotonic() - began) / 60:.1f} min", flush=True)
+    measured("constraints", PARTS, given.part, Work(given), dry=given.quick, threads=1)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,10 @@ named. Studies are kept in benchmarks/work/own_data, so that an interrupted run 
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
-import time
 from pathlib import Path
 
-from benchmarks._ledger import Ledger
+from benchmarks._parts import measured
 
 #: part -> (module, function); each is imported when it is measured; the most telling ones first
 PARTS = {
@@ -57,13 +55,7 @@ def main() -> None:
         given.data = Path(os.environ["SCIML_FOREIGN_DATA"])
     if given.data is not None and not given.data.is_dir():
         parser.error(f"--data: {given.data} is not a folder")
-    for part in given.part:
-        began = time.monotonic()
-        ledger = Ledger("own_data", part=part, threads=2)
-        module, function = PARTS[part]
-        getattr(importlib.import_module(f"benchmarks.{module}"), function)(ledger, Work(given))
-        ledger.write(dry=given.quick)
-        print(f"{part}: {(time.monotonic() - began) / 60:.1f} min", flush=True)
+    measured("own_data", PARTS, given.part, Work(given), dry=given.quick, threads=2)
 
 
 if __name__ == "__main__":

@@ -15,14 +15,13 @@ it is done, so that an interrupted run goes on. One core, float64; seconds are t
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
-import time
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from benchmarks._ledger import WORK, Ledger
+from benchmarks._ledger import WORK
+from benchmarks._parts import measured
 
 #: part -> (module, function); each is imported when it is measured
 PARTS = {
@@ -72,13 +71,8 @@ def main() -> None:
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # before the parts import anything that reads them
-    for part in given.part:
-        began = time.monotonic()
-        ledger = Ledger("physics", part=part, threads=1, packages=("equinox", "optax"))
-        module, function = PARTS[part]
-        getattr(importlib.import_module(f"benchmarks.{module}"), function)(ledger, Work(given))
-        ledger.write(dry=given.quick or given.seeds is not None or given.case is not None)
-        print(f"{part}: {(time.monotonic() - began) / 60:.1f} min", flush=True)
+    dry = given.quick or given.seeds is not None or given.case is not None
+    measured("physics", PARTS, given.part, Work(given), dry=dry, threads=1, packages=("equinox", "optax"))
 
 
 if __name__ == "__main__":

@@ -13,9 +13,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import select
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -23,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from sciml.data._files import absolute, import_paths
+from sciml.data._files import absolute
+from sciml.data._process import Helper
 from sciml.data._store import FileId, Stored
 from sciml.errors import FileFormatError, InputError
 
@@ -33,67 +32,17 @@ SECONDS_PER_GIGABYTE = 10.0  # ... and what its size adds
 
 crashes = 0  # how often HDF5 crashed or hung in a helper of this process: the fuzz benchmark counts them
 
-_COMMAND = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from sciml.data.probe import serve; "
-    "serve(int(sys.argv[2]))"
-)
 _lock = threading.Lock()
-_helper: _Helper | None = None
+_helper: Helper | None = None
 
 
-class _Helper:
-    """A running helper process and the pipes to it."""
-
-    def __init__(self) -> None:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("HDF5_")}
-        environment |= {"HDF5_PLUGIN_PRELOAD": "::", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        paths = json.dumps(import_paths())
-        self.owner = os.getpid()
-        self.process = subprocess.Popen(
-            [sys.executable, "-E", "-s", "-c", _COMMAND, paths, str(MEMORY)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            cwd="/",
-        )
-
-    def ask(self, path: str, seconds: float) -> tuple[dict[str, Any], list[bytes]]:
-        """One question and its answer: a JSON text and the binary tables that go with it."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(path).encode() + b"\n")
-        self.process.stdin.flush()
-        deadline = time.monotonic() + seconds
-        (length,) = struct.unpack("<Q", self._receive(8, deadline))
-        answer = json.loads(self._receive(length, deadline))
-        return answer, [self._receive(n, deadline) for n in answer.get("tables", ())]
-
-    def _receive(self, count: int, deadline: float) -> bytes:
-        assert self.process.stdout is not None
-        fd = self.process.stdout.fileno()
-        waiting = select.poll()  # not select.select, which is limited to 1024 open files
-        waiting.register(fd, select.POLLIN | select.POLLHUP)
-        parts, missing = [], count
-        while missing:
-            left = deadline - time.monotonic()
-            if left <= 0 or not waiting.poll(left * 1000):
-                raise TimeoutError
-            part = os.read(fd, min(missing, 1 << 20))
-            if not part:
-                raise EOFError
-            parts.append(part)
-            missing -= len(part)
-        return b"".join(parts)
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except OSError:
-                    pass
+def _asked(helper: Helper, path: str, seconds: float) -> tuple[dict[str, Any], list[bytes]]:
+    """One question and its answer: a JSON text and the binary tables that go with it."""
+    helper.send(path)
+    deadline = time.monotonic() + seconds
+    (length,) = struct.unpack("<Q", helper.receive(8, deadline))
+    answer = json.loads(helper.receive(length, deadline))
+    return answer, [helper.receive(n, deadline) for n in answer.get("tables", ())]
 
 
 def start() -> None:
@@ -102,10 +51,10 @@ def start() -> None:
         _ready()
 
 
-def _ready() -> _Helper:
+def _ready() -> Helper:
     global _helper
-    if _helper is None or _helper.owner != os.getpid() or _helper.process.poll() is not None:
-        _helper = _Helper()
+    if _helper is None or not _helper.usable:
+        _helper = Helper("sciml.data.probe", MEMORY)
     return _helper
 
 
@@ -165,7 +114,7 @@ def _ask(name: str, seconds: float) -> tuple[dict[str, Any], list[bytes]]:
         helper = _ready()
         answer: dict[str, Any] = {}
         try:
-            answer, tables = helper.ask(name, seconds)
+            answer, tables = _asked(helper, name, seconds)
             return answer, tables
         except (OSError, EOFError, TimeoutError, ValueError, struct.error) as error:
             hung = isinstance(error, TimeoutError)

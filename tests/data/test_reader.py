@@ -11,7 +11,7 @@ from _make import cavities
 
 from benchmarks._fuzz import Watch, _replace
 from sciml import data
-from sciml.data import probe
+from sciml.data import _process, probe
 from sciml.errors import FileFormatError, InputError
 
 
@@ -283,14 +283,14 @@ def fresh_helper():
 
 def test_a_crash_of_hdf5_is_one_clear_line_and_the_next_file_opens(path, monkeypatch, fresh_helper):
     with monkeypatch.context() as patch:
-        patch.setattr(probe, "_COMMAND", "import os; input(); os.kill(os.getpid(), 11)")
+        patch.setattr(_process, "_START", "import os; input(); os.kill(os.getpid(), 11)")
         refuse(path, r"the file is damaged: HDF5 crashed \(in a separate process\)")
     assert data.open(path).sizes["case"] == 3
 
 
 def test_a_hang_of_hdf5_is_ended(path, monkeypatch, fresh_helper):
     with monkeypatch.context() as patch:
-        patch.setattr(probe, "_COMMAND", "import time; time.sleep(1000)")
+        patch.setattr(_process, "_START", "import time; time.sleep(1000)")
         patch.setattr(probe, "SECONDS", 0.5)
         begin = time.monotonic()
         refuse(path, "HDF5 gave no answer in 0 s|in 1 s")
@@ -323,14 +323,14 @@ def test_an_interrupted_question_does_not_shift_the_answers(path, tmp_path, monk
     """Ctrl-C while the separate process is at work: the next file must not get this file's answer."""
     other = tmp_path / "b.h5"
     data.write(data.pack(cavities(2)), other)
-    receive = probe._Helper._receive
+    receive = probe.Helper.receive
 
     def interrupted(self, count, deadline):
         receive(self, count, deadline)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(probe._Helper, "_receive", interrupted)
+        patch.setattr(probe.Helper, "receive", interrupted)
         with pytest.raises(KeyboardInterrupt):
             data.open(path)
     assert data.open(other).sizes["case"] == 2

@@ -137,11 +137,11 @@ def test_a_reader_that_crashes_or_hangs_costs_its_source_alone(tmp_path, monkeyp
     assert importers.recognise(tmp_path) is not None
     assert _guarded._helper is not None
 
-    def killed(self, request, send=_guarded._Helper.send):
+    def killed(self, request, send=_guarded.Helper.send):
         send(self, {"do": "nothing", "source": 1})
         self.process.kill()
 
-    monkeypatch.setattr(_guarded._Helper, "send", killed)
+    monkeypatch.setattr(_guarded.Helper, "send", killed)
     with pytest.raises(FileFormatError, match="the reader crashed"):
         importers.recognise(tmp_path)
     monkeypatch.undo()

@@ -12,8 +12,6 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import select
-import subprocess
 import sys
 import threading
 import time
@@ -21,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sciml.data._files import import_paths
+from sciml.data._process import Helper
 from sciml.errors import FileFormatError, InputError
 
 MEMORY = 12 << 30  # bytes of address space that the helper may use
@@ -32,56 +30,8 @@ START = 120.0  # of a fresh helper, which imports what it needs
 crashes = 0  # how often a helper of this process crashed or hung: the fuzz benchmark counts them
 refusals = 0  # how often it wanted what it must not have
 
-_COMMAND = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from sciml.data.importers._guarded import serve; serve(int(sys.argv[2]))"
-)
 _lock = threading.Lock()
-_helper: _Helper | None = None
-
-
-class _Helper:
-    def __init__(self) -> None:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("HDF5_")}
-        environment |= {"HDF5_PLUGIN_PRELOAD": "::", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        self.owner = os.getpid()
-        self.process = subprocess.Popen(
-            [sys.executable, "-E", "-s", "-c", _COMMAND, json.dumps(import_paths()), str(MEMORY)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, cwd="/",
-        )  # fmt: skip
-        self.left, self.ready = b"", False
-
-    def send(self, request: dict[str, Any]) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(request).encode() + b"\n")
-        self.process.stdin.flush()
-
-    def line(self, seconds: float) -> dict[str, Any]:
-        """The next thing it says."""
-        assert self.process.stdout is not None
-        fd, deadline = self.process.stdout.fileno(), time.monotonic() + seconds
-        waiting = select.poll()
-        waiting.register(fd, select.POLLIN | select.POLLHUP)
-        while b"\n" not in self.left:
-            left = deadline - time.monotonic()
-            if left <= 0 or not waiting.poll(left * 1000):
-                raise TimeoutError
-            part = os.read(fd, 1 << 20)
-            if not part:
-                raise EOFError
-            self.left += part
-        line, _, self.left = self.left.partition(b"\n")
-        return json.loads(line)
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except OSError:
-                    pass
+_helper: Helper | None = None
 
 
 def stop() -> None:
@@ -117,13 +67,14 @@ def ask(request: dict[str, Any], tell: Callable[[int, int], None] | None = None,
     source = request["source"]
     seconds += SECONDS_PER_GIGABYTE * _size(source) / 1e9
     with _lock:
-        if _helper is None or _helper.owner != os.getpid() or _helper.process.poll() is not None:
-            _helper = _Helper()
+        if _helper is None or not _helper.usable:
+            _helper = Helper("sciml.data.importers._guarded", MEMORY)
         helper, answered = _helper, False
         try:
             helper.send(request)
             while True:
-                said = helper.line(seconds if helper.ready else max(seconds, START))
+                patience = seconds if helper.ready else max(seconds, START)
+                said = helper.line(time.monotonic() + patience)
                 if said["event"] in ("starting", "ready"):
                     helper.ready = said["event"] == "ready"
                     continue
