@@ -26,6 +26,8 @@ from sciml.training.fitting import Fitted, anew
 from sciml.training.recipe import Recipe
 
 SCHEMA = 2
+#: the arrays that runs of all kinds keep, each in a file of its name
+PARTS = ("weights", "support", "learned", "calibration")
 
 
 def folder_of(directory: str | Path) -> Path:
@@ -90,6 +92,7 @@ def write_parts(
     directory: str | Path, solver: str, content: Mapping[str, Any], parts: Mapping[str, Mapping[str, np.ndarray]]
 ) -> None:
     """Write config.json with `content`, and a file of arrays for each of `parts`."""
+    assert set(parts) <= set(PARTS), sorted(parts)
     folder, config = made(directory), {"schema": SCHEMA, "solver": solver, "sciml_version": version(), **content}
     for name, arrays in parts.items():
         tensors = {k: torch.tensor(np.asarray(v)) for k, v in arrays.items()}

@@ -89,9 +89,10 @@ class Stages:
 def remove_run(folder: Path) -> None:
     """Remove the files of a run, and nothing that no run writes: a mistyped folder must not cost its content."""
     from sciml.reporting.gather import COMMAND_FILE
+    from sciml.solvers._saved import PARTS
 
-    ours = {"config.json", "weights.safetensors", "support.safetensors", "metrics.jsonl", "run.json", "checkpoints"}
-    ours.add(COMMAND_FILE)
+    ours = {"config.json", "metrics.jsonl", "run.json", "checkpoints", COMMAND_FILE}
+    ours |= {f"{part}.safetensors" for part in PARTS}
     foreign = sorted(p.name for p in folder.iterdir() if p.name not in ours and not p.name.startswith("."))
     if foreign:
         raise InputError(f"overwrite: {folder} also holds {foreign[0]!r}, which no run writes; remove it yourself")

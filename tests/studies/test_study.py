@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from sciml.errors import InputError
 from sciml.studies._choosing import choose
 from sciml.studies._config import Config
 from sciml.studies._running import _linked
+from sciml.studies._stages import remove_run
 from sciml.training import Steps
 
 
@@ -66,6 +68,14 @@ def test_a_trajectory_from_file_to_page_and_again(one_wave: Path, tmp_path: Path
     assert "models.modes" in (out / "study.toml").read_text()
     # a travelling wave is two modes, of which the first frame of a piece alone does not tell the way it goes
     assert next(r for r in more.table if r["row"] == "dynamic modes")["error"] < 1e-2
+
+    # every file of every run is known as one, so that it can be made anew; what somebody else put there is not touched
+    (out / "runs/modes/config.json").unlink()
+    (out / "runs/fno/notes.txt").write_text("mine")
+    for run in ("modes", "fno"):
+        with pytest.raises(InputError, match="notes") if run == "fno" else contextlib.nullcontext():
+            remove_run(out / "runs" / run)
+    assert list((out / "runs/modes").iterdir()) == [] and (out / "runs/fno/weights.safetensors").exists()
 
 
 def test_regressions_find_what_is_exactly_theirs(plates: Path, tmp_path: Path):
