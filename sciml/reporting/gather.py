@@ -118,7 +118,7 @@ def data_facts(dataset: Any, name: str, split: str) -> list[tuple[str, str]]:
             unit = "" if unit == "–" else f" {unit}"
             facts.append((parameter.replace("_", " "), f"{values.min():.3g} to {values.max():.3g}{unit}"))
     for key in ("solver", "profile", "seed", "resolution"):
-        if key in dataset.attrs:
+        if str(dataset.attrs.get(key, "")).strip():
             facts.append((key, str(dataset.attrs[key]).replace("_", " ")))
     return facts
 

@@ -92,7 +92,7 @@ def comparison(study: Study) -> list[object]:
             f"NMSE of rollouts of {study.steps} steps.{starts} Lower is better; the best of each column is marked."
         )
         blocks.append(Table(head, rows, caption))
-    if study.more:
+    if any(study.more.values()):
         blocks.append(_more(study))
     if study.steps:
         look = styles(study)

@@ -32,7 +32,7 @@ def training(study: Study) -> list[object]:
         for model in study.surrogates:
             members = [study.rows[i] for i in study.members(model)]
             seconds = [r.training_seconds for r in members if np.isfinite(r.training_seconds)]
-            seeds = ", ".join(str(r.seed) for r in members if r.seed is not None) or str(len(members))
+            seeds = ", ".join(str(r.seed) for r in members if r.seed is not None) or "–"
             rows.append(("surrogate", [
                 Cell(model), Cell(seeds), Cell(f"{members[0].weights:,}" if members[0].weights else "–"),
                 Cell(milliseconds(float(np.mean(seconds))) if seconds else "–"), Cell(milliseconds(study.cost(model))),
