@@ -12,7 +12,7 @@ import numpy as np
 
 from sciml.errors import InputError
 from sciml.reporting import gather
-from sciml.reporting.names import model_names
+from sciml.reporting.names import model_names, unit_text
 from sciml.reporting.study import Row, Study
 
 Tell = Callable[[str], None]
@@ -83,8 +83,8 @@ def compare(
     study = Study(
         title=f"{problem.title}: {_listed(list(groups))} against what needs no training",
         data_name=name, fields=fields, facts=gather.data_facts(dataset, name, split), runs=runs_,
-        versions=gather.versions(), split=split, steady=problem.steady, time_unit=problem.time_unit,
-        length_unit=problem.length_unit, velocity=problem.velocity, phase=problem.phase,
+        versions=gather.versions(), split=split, steady=problem.steady, time_unit=unit_text(problem.time_unit),
+        length_unit=unit_text(problem.length_unit), velocity=problem.velocity, phase=problem.phase,
         equations=bool(problem.balances()), on_nodes=not isinstance(live, Grid),
         settings=[("held-out split", split), *([] if problem.steady else length)],
         command=_command(paths, path), threads=_threads(), **parts,
@@ -131,7 +131,7 @@ def _compared(
     any_surrogate = next(iter(groups.values()))[0]
     held = table(dataset, split, any_surrogate.predicted)
     rows, square, more = [], [], {}
-    clock = "T" if held.problem.scaled else held.problem.time_unit
+    clock = "T" if held.problem.scaled else unit_text(held.problem.time_unit)
     for index, summary in enumerate(found.summary["rows"]):
         model = str(summary["name"])
         kind = "surrogate" if model in groups else "reference" if model in solvers else "baseline"
@@ -175,7 +175,7 @@ def _more(summary: Mapping[str, Any], of_truth: Mapping[str, Any], last: str, cl
     lost = summary["correlation_time"]["all"]
     if lost["never"] == lost["never"]:
         never = 100 * lost["never"]
-        middle = "never lost" if np.isinf(lost["median"]) else f"{lost['median']:.2g} {clock}"
+        middle = "never lost" if np.isinf(lost["median"]) else f"{lost['median']:.2g} {clock}".strip()
         found["correlation stays above 0.9 for (median)"] = middle
         found["rollouts that keep it"] = f"{never:.0f} %"
     spectrum = [v for v in summary["spectrum_error"]["all"]["mean"] if v is not None]

@@ -178,7 +178,9 @@ def sample_of(
         notes.update(dict.fromkeys(remarks if not case.problem.balances() else ()))
 
     reference = _reference(case, support, times, steady)
-    known = next((p for s in surrogates.values() if (p := s.problem) is not None and p.same(case.problem)), None)
+    same = [p for s in surrogates.values() if (p := s.problem) is not None and p.same(case.problem)]
+    # what the training data keep is a fact about them: whoever noted it, all answers are held to it
+    known = next((p for p in same if p.observed is not None and p.observed.bounds), same[0] if same else None)
     if reference is not None:
         note(*reference)
     elif not moving:
@@ -189,7 +191,7 @@ def sample_of(
         if surrogate.gives_intervals:
             bands[model] = _half_widths(surrogate, case, solution, made, times, steady)
         if not moving:
-            note(model, _labelled(case, surrogate.problem, made, times, support, steady, stored))
+            note(model, _labelled(case, known or surrogate.problem, made, times, support, steady, stored))
     quantities = {
         q.name: (q.description or q.name, q.unit, np.asarray(solution[q.name].values, float))
         for q in case.problem.quantities

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sciml.reporting._style import DIVERGING, INK, LEARNED, SEQUENTIAL, caption, figure, style, svg
+from sciml.reporting.names import labelled
 from sciml.support import Grid, Mesh, Support
 
 GREY = "#d5d9de"  # where there is nothing to have a value
@@ -105,7 +106,7 @@ def field(
     # of a low panel the title would run into the colour bar, which is higher than a picture that is true to scale
     drawn_height = min(box.width * made.get_figwidth() * ratio, height) if not slender else height
     pad = 36 * (height - drawn_height) + 10 if height < 1.0 else None
-    caption(axes, title, f"{names[0]} ({length_unit})", f"{names[1]} ({length_unit})", pad=pad)
+    caption(axes, title, labelled(names[0], length_unit), labelled(names[1], length_unit), pad=pad)
     return svg(made, f"{title}, scale from {scale[0]:.3g} to {scale[1]:.3g} {unit}")
 
 

@@ -7,11 +7,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sciml._repr_html import pretty_unit
 from sciml.errors import is_number
 
 MOST = 3  # differences that still make a name
 FOLLOW = ("parameters", "data")  # follow from the rest, or are no words
 _MISSING = object()
+
+
+def unit_text(unit: str) -> str:
+    """Return a unit as people write it, "" for a number without one."""
+    shown = pretty_unit(unit)
+    return "" if shown == "–" else shown
+
+
+def labelled(name: str, unit: str) -> str:
+    """Return what stands at an axis: the name, and the unit in brackets if there is one."""
+    return f"{name} ({unit})" if unit else name
+
+
+def measured(value: float, unit: str) -> str:
+    """Return a number in a sentence, with its unit if there is one."""
+    return f"{value:.3g} {unit}".strip()
 
 
 def flattened(content: Any, path: str = "") -> dict[str, Any]:

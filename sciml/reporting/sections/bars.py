@@ -7,8 +7,9 @@ import numpy as np
 from sciml.reporting import curves, images
 from sciml.reporting._style import DIVERGING, number
 from sciml.reporting.blocks import Cell, Figures, Note, Table
+from sciml.reporting.names import labelled, unit_text
 from sciml.reporting.sections.accuracy import styles
-from sciml.reporting.sections.pictures import at_the_end, describe, labelled, unit_text
+from sciml.reporting.sections.pictures import at_the_end, describe
 from sciml.reporting.study import Sample, Study
 
 
@@ -114,7 +115,7 @@ def _picture(study: Study, sample: Sample, model: str, name: str, unit: str) -> 
     share = float((weights * (ratio <= 1 + 1e-5)).sum() / weights.sum())
     text = f"{name}: {_percent(share)} of the field lies in its band."
     if support.dimensions == 1:
-        place = f"x ({study.length_unit})"
+        place = labelled("x", study.length_unit)
         drawn = images.line_band(support, true, (model, made, half), name, place, labelled(name, unit))
         return Figures([drawn], text)
     low, high, colours = images.limits(images.inside(half, support), signed=False)

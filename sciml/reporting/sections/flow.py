@@ -13,8 +13,9 @@ from sciml.problem import Profile
 from sciml.reporting import curves
 from sciml.reporting._style import INK, Look, number
 from sciml.reporting.blocks import Cell, Figures, Note, Table, Tabs
+from sciml.reporting.names import labelled, unit_text
 from sciml.reporting.sections.accuracy import styles
-from sciml.reporting.sections.pictures import at_the_end, describe, labelled, unit_text
+from sciml.reporting.sections.pictures import at_the_end, describe
 from sciml.reporting.study import Sample, Study
 from sciml.support import Grid, Mesh, Points, Support
 
@@ -75,7 +76,7 @@ def _lines(study: Study, sample: Sample) -> list[str]:
         where, points = _line(sample.support, along, line.through)
         curves_ = [curves.Line(n, where, _on_line(f[name][-1], sample.support, points)) for n, f in sets.items()]
         value = labelled(name, unit_text(study.fields.get(name, "1")))
-        place = f"{'xy'[along]} ({study.length_unit})"
+        place = labelled("xy"[along], study.length_unit)
         words = (value, place) if upright else (place, value)
         items.append(curves.profile(curves_, look, line.title, *words, upright=upright))
     return items
@@ -96,8 +97,14 @@ def _phases(study: Study, sample: Sample) -> list[object]:
     ]  # fmt: skip
     meets = [curves.Line(who, *_contour(f[-1], grid)) for who, f in sets.items()]
     items = [
-        curves.profile(volumes, look, f"Area where {name} = 1", f"time ({study.time_unit})", f"area ({unit}²)"),
-        curves.profile(meets, look, f"Where {name} = 1/2{at_the_end(study)}", f"x ({unit})", f"y ({unit})"),
+        curves.profile(
+            volumes,
+            look,
+            f"Area where {name} = 1",
+            labelled("time", study.time_unit),
+            labelled("area", unit and f"{unit}²"),
+        ),
+        curves.profile(meets, look, f"Where {name} = 1/2{at_the_end(study)}", labelled("x", unit), labelled("y", unit)),
     ]
     return [Figures(items, f"Left: {name} summed over the domain. Right: where the fluids meet.")]
 
@@ -118,7 +125,7 @@ def _forces(study: Study, sample: Sample) -> list[object]:
     items = []
     for text, unit, values in sample.quantities.values():
         name = text.partition(":")[0]
-        words = f"time ({study.time_unit})", labelled(name, pretty_unit(unit))
+        words = labelled("time", study.time_unit), labelled(name, unit_text(unit))
         line = curves.Line("truth", sample.times, values)
         items.append(curves.profile([line], {"truth": _TRUTH}, f"{name.capitalize()} of the truth", *words))
     return [Figures(items)] if items else []
@@ -177,7 +184,7 @@ def spectra(study: Study) -> list[object]:
         name_of = "kinetic energy" if len(names) > 1 else f"energy of {names[0]}"
         unit = unit_text(study.fields.get(names[0], "1"))
         title = (sample.subset or sample.label) + ("" if study.steady else ", last step")
-        items.append(curves.spectrum(lines, look, title, f"wavenumber (rad/{study.length_unit})",
+        items.append(curves.spectrum(lines, look, title, f"wavenumber (rad/{study.length_unit})".replace("/)", ")"),
                                      labelled("E", _squared(unit) if unit else "")))  # fmt: skip
     if not items:
         return []

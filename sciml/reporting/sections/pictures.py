@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from sciml._repr_html import pretty_unit
 from sciml.derivatives import central
 from sciml.reporting import films, images
 from sciml.reporting._style import DIVERGING, INK, LEARNED, number
 from sciml.reporting.blocks import Figures, Film, Note, Tabs
+from sciml.reporting.names import labelled, measured, unit_text
 from sciml.reporting.study import ALL, Sample, Study
 from sciml.support import Grid, Points
-
-
-def unit_text(unit: str) -> str:
-    """Return a unit as people write it, "" for a number without one."""
-    shown = pretty_unit(unit)
-    return "" if shown == "–" else shown
-
-
-def labelled(name: str, unit: str) -> str:
-    """Return what stands at an axis: the name, and the unit in brackets if there is one."""
-    return f"{name} ({unit})" if unit else name
 
 
 def fields(study: Study) -> list[object]:
@@ -130,7 +119,7 @@ def _lines(
     study: Study, sample: Sample, model: str, name: str, unit: str, values: Values, caption: str
 ) -> list[Figures]:
     true, made, error = values
-    place = f"x ({study.length_unit})"
+    place = labelled("x", study.length_unit)
     return [Figures([
         images.line_field(sample.support, [("truth", true, INK), (model, made, LEARNED[0])], name, place,
                           labelled(name, unit)),
@@ -176,8 +165,8 @@ def _space(
     flat = Points(points[near, :2])
     items = [images.field(v[near], flat, s, f"{name}, {who}", unit, study.length_unit) for v, s, who in rows]
     caption += (
-        f" Drawn are the {int(near.sum())} of {len(points)} nodes with z from {low:.3g} to {high:.3g} "
-        f"{study.length_unit}; figures are over all nodes."
+        f" Drawn are the {int(near.sum())} of {len(points)} nodes with z from {low:.3g} to "
+        f"{measured(high, study.length_unit)}; figures are over all nodes."
     )
     return [Figures(items, caption)]
 
@@ -193,7 +182,7 @@ def describe(study: Study, sample: Sample) -> str:
     start = ""
     if not study.steady:
         first, last = sample.times[0], sample.times[-1]
-        start = f" Rollout of {len(sample.times) - 1} steps, from t = {first:.3g} to {last:.3g} {study.time_unit}."
+        start = f" Rollout of {len(sample.times) - 1} steps, from t = {first:.3g} to {measured(last, study.time_unit)}."
     label = sample.label + (f", subset {sample.subset}" if sample.subset else "")
     return f"{label}{': ' if values else ''}{values}.{start}"
 
@@ -215,7 +204,7 @@ def film(study: Study) -> list[object]:
     low, high, colours = images.limits(rows[0])
     bound = _bound(rows[2])
     scales = [(low, high, colours), (low, high, colours), (-bound, bound, DIVERGING)]
-    times = [f"step {i}, t = {t:.3g} {study.time_unit}" for i, t in enumerate(sample.times)]
+    times = [f"step {i}, t = {measured(t, study.time_unit)}" for i, t in enumerate(sample.times)]
     pictures = [films.strip(values, scale) for values, scale in zip(rows, scales, strict=True)]
     shown = unit_text(unit)
     width, height = rows[0].shape[2], rows[0].shape[1]
