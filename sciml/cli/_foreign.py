@@ -16,12 +16,15 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether a file is none of this package's own."""
-    if not path.is_file() or path.stat().st_size == 0 or path.suffix == ".zarr":
+    """Whether a file, or a folder of Zarr, is none of this package's own."""
+    if path.is_file():
+        if path.stat().st_size == 0 or path.suffix == ".zarr":
+            return False
+        with path.open("rb") as file:
+            if file.read(8) != _HDF5:
+                return path.suffix not in (".h5", ".hdf5", ".nc")
+    elif not path.is_dir():
         return False
-    with path.open("rb") as file:
-        if file.read(8) != _HDF5:
-            return path.suffix not in (".h5", ".hdf5", ".nc")
     try:
         import sciml.data
 
@@ -46,7 +49,11 @@ def describe(path: Path) -> dict[str, Any]:
     size = path.stat().st_size if path.is_file() else sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
     content: dict[str, Any] = {"path": str(path), "bytes": size}
     if found is None:
-        names = archived(path)
+        from sciml.data.importers._serving import WAYS
+        from sciml.data.importers._source import Source
+
+        kind = Source(path).signature() if path.is_file() else ""
+        names = None if kind in WAYS else archived(path)
         if names is None:
             importers.draft(path)  # says what it holds, and that no layout fits
             raise InputError(f"{path}: no known layout")

@@ -17,6 +17,7 @@ from sciml.training.samples import CaseTable, table
 BYTES = 1e9  # of values up to which all of them are read
 MOST = 48  # else: cases of which values are read, evenly chosen, and frames of each
 DECADES = 30.0  # ratio of most to least from which a parameter may be one that is told by its logarithm
+FAR = 1e3  # times the largest value of most cases, from which that of a case is said to be odd
 STILL = 1e-6  # NMSE of one step below which frames hardly differ
 
 
@@ -209,7 +210,7 @@ def _values(found: Look, cases: CaseTable) -> None:
     moved = size = 0.0
     seen: dict[str, int] = {}
     twins: list[tuple[int, int]] = []
-    still = []
+    still, reached = [], dict[int, np.ndarray]()
     all_of_it = cases.bytes() <= BYTES
     for i in _some(len(cases.cases), len(cases.cases) if all_of_it else MOST):
         number, length = int(cases.number[i]), int(cases.length[i])
@@ -225,6 +226,7 @@ def _values(found: Look, cases: CaseTable) -> None:
         flat = np.moveaxis(here, 1, 0).reshape(n, -1) if inside is None else np.moveaxis(here[..., inside], 1, 0)
         flat = flat.reshape(n, -1)
         low, high = np.minimum(low, flat.min(axis=1)), np.maximum(high, flat.max(axis=1))
+        reached[number] = np.abs(flat).max(axis=1)
         total, square, count = total + flat.sum(axis=1), square + (flat**2).sum(axis=1), count + flat.shape[1]
         if len(values) > 1:
             step = float((np.diff(values, axis=0) ** 2).sum())
@@ -245,6 +247,12 @@ def _values(found: Look, cases: CaseTable) -> None:
             "unit": units.get(name, "1"), "least": float(low[k]), "most": float(high[k]), "mean": float(mean[k]),
             "spread": float(spread[k]),
         }  # fmt: skip
+    for k, name in enumerate(cases.fields):
+        usual = float(np.median([r[k] for r in reached.values()]))
+        far = [number for number, r in reached.items() if r[k] > FAR * usual > 0]
+        if far:
+            most = max(float(reached[number][k]) for number in far)
+            found.odd.append(f"{name} reaches {most:.3g} in {_numbers(far)}, where {usual:.3g} is usual")
     if size > 0:
         found.changes = float(np.sqrt(moved / size))
     if still:

@@ -109,3 +109,15 @@ def test_cases_in_the_folder_of_the_problem_itself(cli, tmp_path):
         assert done.code == 0 and json.loads(done.out)["cases"] == 3, done.err
         with sciml.data.open(tmp_path / "dam.h5") as found:
             assert np.allclose(found["time"].values[:3], [0.2, 0.4, 0.6])
+
+
+def test_foreign_zarr_and_archives_that_are_documents_are_told_as_what_they_are(cli, tmp_path):
+    import xarray as xr
+
+    made = xr.Dataset({"T": (("time", "y", "x"), np.zeros((3, 4, 5)))}, {"time": [0.0, 1, 2], "x": np.arange(5.0)})
+    made.to_zarr(tmp_path / "a.zarr", zarr_format=2)
+    told = cli("info", tmp_path / "a.zarr")
+    assert told.code == 0 and "Zarr" in told.out and "sciml import" in told.out
+    with zipfile.ZipFile(tmp_path / "a.xlsx", "w") as file:
+        file.writestr("[Content_Types].xml", "<x/>")
+    cli("info", tmp_path / "a.xlsx").refused("save its sheets as CSV")

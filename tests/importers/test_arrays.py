@@ -109,7 +109,7 @@ def test_train_and_test_by_names_and_groups_by_numbers(tmp_path):
 
 
 def test_a_folder_a_case_with_shared_axes(tmp_path):
-    """Numbers in paths are offered by the draft; JSON and tables beside are parameters; splits by folders."""
+    """Numbers behind "=" in paths are read; JSON and tables beside are parameters; splits by folders."""
     for k in range(3):
         place = tmp_path / ("train" if k else "test") / f"Re={k + 1}00"
         place.mkdir(parents=True)
@@ -120,7 +120,7 @@ def test_a_folder_a_case_with_shared_axes(tmp_path):
     (tmp_path / "readme.md").write_text("hello")
     _, raws, notes = read(tmp_path)
     assert [r.split for r in raws] == ["test", "train", "train"]
-    assert [r.parameters for r in raws] == [{"nu": 1.0}, {"nu": 2.0}, {"nu": 3.0}]
+    assert [r.parameters for r in raws] == [{"nu": k, "Re": 100.0 * k} for k in (1.0, 2.0, 3.0)]
     assert raws[2].label == "train/Re=300" and raws[2].fields["u"].dtype == np.float32
     assert any("backwards" in n for n in notes) and any("readme.md" in n for n in notes)
     plan = draft(tmp_path)

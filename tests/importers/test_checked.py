@@ -130,3 +130,16 @@ def test_whole_numbers_become_real_ones_and_text_is_refused():
     assert found["T"].dtype == np.float64
     with pytest.raises(FileFormatError, match="case 3: T has type <U1, expected real numbers"):
         moving().solution(Raw({"T": np.full((3, 3, 4), "a")}, GRID, TIMES), 3)
+
+
+@pytest.mark.parametrize("mark", [-9999.0, 1e20, -32767.0])
+def test_numbers_that_stand_for_no_value_are_named(mark):
+    """What is 10 times beyond all other values and is such a number by habit; a value that belongs to others is not."""
+    checked, values = moving(), frames()
+    values[:, 1, 2] = mark
+    checked.solution(Raw({"T": values}, GRID, TIMES, label="a"), 0)
+    assert checked.notes() == [f"T is {mark:g} at some places, as if unknown there; if so, write NaN: a"]
+    checked, values = moving(), frames() * abs(mark)
+    values[:, 1, 2] = mark
+    checked.solution(Raw({"T": values}, GRID, TIMES, label="a"), 0)
+    assert checked.notes() == []

@@ -575,3 +575,74 @@ def test_stretched_grids_far_from_the_origin_stay_stretched(tmp_path):
     np.testing.assert_allclose(np.diff(read(tmp_path)[0][0]["x"]), np.diff(x), rtol=1e-6)
     with pytest.raises(InputError, match=r"steady: .* has fields at 2 times"):
         read(tmp_path, {"steady": True})
+
+
+def test_units_that_clash_from_file_to_file_are_refused(tmp_path):
+    """Fields, positions and times; what is written differently is no clash, and times of known units are turned."""
+
+    def file(name, seed, **units):
+        made = flow(seed, cases=False).drop_vars("bed")
+        if units.get("time") == "ms":
+            made = made.assign_coords(time=made["time"] * 1000.0)
+        for key, unit in units.items():
+            made[key].attrs["units"] = unit
+        made.to_netcdf(tmp_path / name)
+
+    file("a.nc", 0)
+    file("b.nc", 1, time="ms", u="m s-1", x="meter")
+    solutions, _, notes = read(tmp_path)
+    assert [s["time"].values.tolist() for s in solutions] == [[0.0, 2.0, 4.0, 6.0]] * 2
+    assert any("in 'ms' are turned into seconds" in n for n in notes)
+    for units, said in (
+        ({"temp": "degC"}, "c.nc: temp is in 'degC', but in 'K' in a.nc; bring"),
+        ({"x": "mm", "y": "mm"}, "c.nc: the position is in 'mm', but in 'm' in a.nc; bring"),
+        ({"time": ""}, "c.nc: the time is in 'no unit', but in 's' in a.nc; bring"),
+    ):
+        file("c.nc", 2, **units)
+        with pytest.raises(FileFormatError, match=said):
+            read(tmp_path)
+
+
+def test_numbered_groups_that_hold_the_same_are_cases(tmp_path):
+    """sim_0, sim_1, ...: what lies beside them is of all, attributes and single numbers are parameters."""
+    made = flow(cases=False)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"], file["y"] = made["x"].values, made["y"].values
+        for k in (0, 1, 2, 10):
+            group = file.create_group(f"sim_{k}")
+            group["u"], group["time"], group["mass"] = (k + 1) * made["u"].values, made["time"].values, 2.0 * k
+            group.attrs["rate"] = 0.5 * k
+    assert layout_of(tmp_path / "a.h5") == "netcdf" and not importers.recognise(tmp_path).needs
+    solutions, raws, notes = read(tmp_path)
+    assert [r.label for r in raws] == ["sim_0", "sim_1", "sim_2", "sim_10"]
+    assert [r.parameters for r in raws] == [{"rate": 0.5 * k, "mass": 2.0 * k} for k in (0, 1, 2, 10)]
+    assert "4 groups of a.h5 are a case each: sim_0 to sim_10" in notes
+    for k, s in zip((0, 1, 2, 10), solutions, strict=True):
+        np.testing.assert_array_equal(s["u"].values, (k + 1) * made["u"].values[:, ::-1])
+
+
+def test_a_leading_dimension_of_numbers_is_what_cases_differ_in(tmp_path):
+    """By dimensions of its own, or where lengths tell these; it is said, and a trailing one is not taken so."""
+    made = flow().drop_vars(["viscosity", "bed", "temp"]).rename(sample="rate").assign_coords(rate=[0.5, 0.2, 0.9])
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name in ("u", "x", "y", "time", "rate"):
+            file[name] = made[name].values
+    made.to_netcdf(tmp_path / "a.nc")
+    for path in (tmp_path / "a.h5", tmp_path / "a.nc"):
+        solutions, raws, notes = read(path)
+        assert [r.parameters for r in raws] == [{"rate": 0.5}, {"rate": 0.2}, {"rate": 0.9}]
+        np.testing.assert_array_equal(solutions[1]["u"].values, made["u"].values[1, :, ::-1])
+        assert any("dimension 'rate' comes first" in n for n in notes)
+    made.transpose("time", "y", "x", "rate").to_netcdf(tmp_path / "b.nc")
+    with pytest.raises(FileFormatError, match="no variable is understood as a field"):
+        read(tmp_path / "b.nc")
+
+
+def test_axes_in_different_units_are_named(tmp_path):
+    made = flow(cases=False)
+    made["y"].attrs["units"] = "mm"
+    made.to_netcdf(tmp_path / "a.nc")
+    assert "positions are in different units (m, mm): taken as numbers without one" in read(tmp_path)[2]
+    made["y"].attrs["units"] = "metre"
+    made.to_netcdf(tmp_path / "a.nc")
+    assert not any("different units" in n for n in read(tmp_path)[2])

@@ -84,3 +84,10 @@ def test_nodes_that_move_are_read_back_and_told(tmp_path):
     found = look(sciml.data.open(tmp_path / "swarm.h5"))
     assert found.places == "10 nodes in 2-D, loose, moving in time"
     assert found.frames == (7, 7) and found.points == 10
+
+
+def test_a_value_that_is_far_beyond_all_others_is_named():
+    solutions = steady([1.0, 1.5, 1.7, 2.0, 3.0])
+    solutions[3]["T"][4] = 1e12
+    (said,) = [text for text in look(sciml.data.pack(solutions)).odd if "is usual" in text]
+    assert said.startswith("T reaches 1e+12 in case 3, where ")

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sciml.data.importers import _names
+from sciml.data.importers._dates import seconds
 from sciml.data.importers._placed import SPACE, Placed, labellings, positions
-from sciml.data.importers._stored import Stored, little
+from sciml.data.importers._stored import LITTLE, Stored, little
 
 MOST_PARAMETERS = 256  # of a case
 
@@ -94,6 +95,9 @@ def roles(
             found.names = tuple(str(v) if isinstance(v, str) else v.decode("latin-1") for v in stored.load().tolist())
         elif stored.dtype.kind in "Mm" and low(name) in _names.TIMES:
             left[name] = stored
+        elif low(name) in _names.TIMES and (made := _times_of_text(stored)) is not None:
+            left[name] = made
+            found.notes.append(f"{name} holds text: read as {'numbers' if made.dtype.kind == 'f' else 'dates'}")
         elif stored.dtype.kind not in "biufc":
             found.notes.append(f"{name} is left out: text, expected numbers")
         else:
@@ -101,6 +105,8 @@ def roles(
     if pair:
         left = _paired(found, left)
     longest = {n for s in left.values() if len(s.long) > 1 for n in s.long}
+    if not longest and single:  # fields along a line
+        longest = {n for s in left.values() for n in s.long}
     placed = {n: Placed(n, left.pop(n), way) for n, way in (ways or {}).items() if n in left}
     _of_time(found, left, longest)
     _of_mesh(found, left)
@@ -108,6 +114,21 @@ def roles(
     _of_cases(found, left, single)
     _of_space(found, left, placed, single, pair)
     return found
+
+
+def _times_of_text(stored: Stored) -> Stored | None:
+    """Numbers or dates that are written as text; None of other text."""
+    if stored.dtype.kind not in "US" or len(stored.long) != 1 or stored.size > LITTLE:
+        return None
+    cells = [v if isinstance(v, str) else v.decode("latin-1") for v in stored.load().reshape(-1).tolist()]
+    try:
+        values = np.array(cells, dtype=np.float64)
+    except ValueError:
+        since = seconds(cells)
+        if since is None or not np.isfinite(since).all():
+            return None
+        values = np.round(since * 1e6).astype(np.int64).view("M8[us]")
+    return Stored(stored.name, stored.file, values.shape, values.dtype, lambda: values)
 
 
 # -- inputs and outputs of a map ---------------------------------------------------------------------------------
@@ -147,7 +168,7 @@ def _of_time(found: Roles, left: dict[str, Stored], lengths: set[int]) -> None:
     named.sort(key=lambda n: (not re.split(r"[:.]", n)[-1].islower(), _names.TIMES.index(low(n))))
     for name in named:
         values = little(left[name]) if left[name].dtype.kind not in "Mm" else np.zeros(2)
-        rises = values is not None and (np.diff(values.reshape(-1)) > 0).mean() > 0.5
+        rises = values is not None and (np.diff(values[np.isfinite(values)]) > 0).mean() > 0.5
         if values is not None and (rises or left[name].dtype.kind in "Mm"):
             found.times = left.pop(name)
             found.lengths["time"] = found.times.long[0]
@@ -274,7 +295,8 @@ def _of_cases(found: Roles, left: dict[str, Stored], single: bool) -> None:
                 found.lengths.setdefault("case", rows)
     if single:
         return
-    leading = {t.long[0] for t in left.values() if len(t.long) > 1 and t.dtype.kind in "fc"}
+    several = [t for t in left.values() if len(t.long) > 1]
+    leading = {t.long[0] for t in [t for t in several if t.dtype.kind in "fc"] or several}
     known = {found.lengths[a] for a in ("time", *SPACE) if a in found.lengths}
     for name in list(left):
         s = left[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,12 +25,28 @@ class Beside:
         by_label: label of a case -> name -> number.
         single: name -> number for all.
         notes: what was not understood.
+        origin: column or label -> the file that it is from.
     """
 
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     by_label: dict[str, dict[str, float]] = field(default_factory=dict)
     single: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    origin: dict[str, str] = field(default_factory=dict)
+
+    def fitting(self, labels: Sequence[str], count: int) -> tuple[Beside, list[str]]:
+        """What is of so many cases with these labels, and what of the rest is to be said."""
+        kept, said = {n: v for n, v in self.columns.items() if len(v) == count}, []
+        known = [label for label in labels if self._labelled(label)]
+        for file in dict.fromkeys(self.origin.values()):
+            mine = [n for n, v in self.columns.items() if self.origin.get(n) == file and n not in kept]
+            theirs = [n for n in self.by_label if self.origin.get(n) == file]
+            if mine and not (theirs and known):
+                rows = len(self.columns[mine[0]])
+                said.append(f"{file}: {', '.join(mine[:5])} of {rows} rows for {count} cases: left out")
+            elif theirs and not known and not any(self.origin.get(n) == file for n in kept):
+                said.append(f"{file}: {', '.join(theirs[:5])} are no cases: left out")
+        return replace(self, columns=kept, by_label=self.by_label if known else {}), said
 
     def of(self, label: str, number: int, count: int) -> dict[str, float]:
         """Parameters of a case by its label, or by its number where rows are as many as cases."""
@@ -68,14 +84,14 @@ def beside(source: Source, names: Sequence[str]) -> Beside:
     for name in names:
         folder = name.rpartition("/")[0]
         content = _content(source, name, found)
-        if content is None:
-            continue
-        if folder:
-            numbers, _ = _numbers(content)
+        if content is not None:
+            numbers = _numbers(content)[0] if folder else {}
             if numbers:
                 found.by_label.setdefault(folder, {}).update(numbers)
-                continue
-        _enter(content, name, found)
+            else:
+                _enter(content, name, found)
+        for key in (*found.columns, *found.by_label):
+            found.origin.setdefault(key, name)
     return found
 
 

@@ -12,6 +12,9 @@ from sciml.errors import FileFormatError, InputError
 from sciml.problem import Problem
 from sciml.support import Grid, Mesh, Points, Support
 
+MARKS = (-99.0, -999.0, -9999.0, -99999.0, -999999.0, -999.9, -9999.9, -32768.0, -32767.0, 999.0, 9999.0, 99999.0,
+         1e20, 1e30, 1e35, 1e36, 9.969209968386869e36, -1e20, -1e30, -1e34, -1.7976931348623157e308,
+         1.7976931348623157e308, 3.4028234663852886e38, -3.4028234663852886e38)  # fmt: skip
 REGULAR = 1e-4  # of a time step, within which steps count as equal
 TURNED = {"triangle": [0, 2, 1], "quadrilateral": [0, 3, 2, 1]}
 
@@ -124,6 +127,15 @@ class Checked:
 
     # -- values that are not numbers --------------------------------------------------------------------------------
 
+    def _marked(self, name: str, values: np.ndarray, label: str) -> None:
+        """Numbers that others write where there is no value, far from all that are values."""
+        finite = values[np.isfinite(values)]
+        for mark in (float(finite.min()), float(finite.max())) if finite.size else ():
+            if any(abs(mark - m) <= 1e-6 * abs(m) for m in MARKS):
+                rest = finite[finite != mark]
+                if rest.size and 10 * float(np.abs(rest).max()) < abs(mark):
+                    self.say(f"{name} is {mark:g} at some places, as if unknown there; if so, write NaN", label)
+
     def _finite(self, raw: Raw, label: str) -> Raw:
         """Places of a grid, or nodes, that never have values do not belong to the domain; frames at the end that have
         none were not reached."""
@@ -133,6 +145,8 @@ class Checked:
             if values.dtype.kind != "f":
                 raise FileFormatError(f"{label}: {name} has type {values.dtype}, expected real numbers")
         raw = replace(raw, fields=fields)
+        for name, values in fields.items():
+            self._marked(name, values, label)
         if not any(not np.isfinite(v).all() for v in fields.values()):
             return raw
         if raw.times is not None:

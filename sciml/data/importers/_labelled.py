@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from sciml.data._decoded import Coding, coding_of
+from sciml.data.importers._source import natural
 from sciml.errors import FileFormatError
 
 MOST_VARIABLES = 5000
+FRAMES = ("step", "frame", "time", "t", "timestep", "snapshot", "level", "layer", "block", "zone", "part")
 MOST_BYTES = 8 << 30  # that are read at once
 NEVER_WRITTEN = 9.969209968386869e36  # what NetCDF fills floating point with where nobody says otherwise
 
@@ -99,6 +102,7 @@ class Labelled:
         variables: by name.
         attrs: plain values.
         left: what is not looked at, name -> why.
+        groups: attributes of groups, path -> plain values.
     """
 
     label: str
@@ -106,6 +110,32 @@ class Labelled:
     variables: Mapping[str, Variable]
     attrs: Mapping[str, Any] = field(default_factory=dict)
     left: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def cases(self) -> list[str]:
+        """Groups that hold a case each: they are numbered and hold the same variables, fields among them."""
+        held: dict[str, list[tuple[str, int]]] = {}
+        for name, v in self.variables.items():
+            group, _, rest = name.partition("/")
+            if rest:
+                held.setdefault(group, []).append((rest, len(v.dims)))
+        stems = {re.sub(r"\d+\Z", "", g).strip("_- ").lower() for g in held}
+        numbered = all(re.search(r"\d\Z", g) for g in held) and len(stems) == 1 and not stems & {*FRAMES, ""}
+        alike = len({tuple(sorted(v)) for v in held.values()}) == 1
+        fields = any(n > 1 for v in held.values() for _, n in v)
+        return sorted(held, key=natural) if len(held) > 1 and numbered and alike and fields else []
+
+    def within(self, group: str) -> Labelled:
+        """What a group holds, and what lies beside all groups."""
+        of_all = {n: v for n, v in self.variables.items() if "/" not in n}
+        own = {
+            n.partition("/")[2]: replace(v, name=n.partition("/")[2], label=f"{v.label}: {group}")
+            for n, v in self.variables.items() if n.startswith(f"{group}/")
+        }  # fmt: skip
+        left = {n: why for n, why in self.left.items() if "/" not in n or n.startswith(f"{group}/")}
+        attrs = {**self.attrs, **self.groups.get(group, {})}
+        return Labelled(f"{self.label}: {group}", self.kind, of_all | own, attrs, left)
 
     @property
     def sizes(self) -> dict[str, int]:

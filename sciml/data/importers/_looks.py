@@ -13,6 +13,7 @@ from sciml.data.importers import _ugrid
 from sciml.data.importers._labelled import Labelled, Variable
 from sciml.data.importers._mapping import Plan, Taken
 from sciml.data.importers._roles import SPACE, coordinate, not_fields, of_name, of_variable, roles
+from sciml.data.importers._units import plain
 from sciml.errors import FileFormatError, InputError, suggest
 
 MOST_COMPONENTS = 32
@@ -49,7 +50,7 @@ class Look:
         fields, inputs, parameters: by name.
         coordinates: axis -> variable; curved: axis -> variable over two axes.
         mesh: of the nodes.
-        length_unit: of positions along all axes, "" where these differ or say nothing.
+        length_unit: of positions along all axes, "" where these differ or say nothing; position_units: all of them.
         left: variable -> why it is not read.
     """
 
@@ -65,6 +66,7 @@ class Look:
     mesh: _ugrid.Topology | None = None
     timed: bool = False
     length_unit: str = ""
+    position_units: list[str] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -113,7 +115,8 @@ def look(file: Labelled, plan: Plan) -> Look:
     straight = {a: n for a, n in found.coordinates.items() if a in SPACE}
     used = found.mesh.places if found.mesh else found.curved or straight
     units = {"degrees" if "degree" in (u := file.variables[n].unit) else u for n in used.values()}
-    found.length_unit = units.pop() if len(units) == 1 else ""
+    found.position_units = sorted({plain(u): u for u in units if u}.values())
+    found.length_unit = units.pop() if len({plain(u) for u in units}) == 1 else ""
     for name in found.space:
         if name != "node" and name in found.coordinates:
             found.left.pop(found.coordinates[name], None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from sciml.problems.own_data import _NAME, _TAKEN
@@ -101,3 +101,13 @@ def told_in(path: str) -> dict[str, float]:
                                     "trajectory", "example", "simulation", "id", "no", "n", "b", "e"):  # fmt: skip
                 found[word] = float(number)
     return found
+
+
+def told_by_sign(paths: Sequence[str]) -> dict[str, str]:
+    """Words that all paths follow by "=" and a number, which differs between them; each is its own value."""
+    numbers = [told_in(p) for p in paths]
+    common = [w for w in numbers[0] if all(w in n for n in numbers)] if len(paths) > 1 else []
+    return {
+        w: w for w in common
+        if len({n[w] for n in numbers}) > 1 and all(re.search(rf"(?<![^\W_]){re.escape(w)}\s*=", p) for p in paths)
+    }  # fmt: skip

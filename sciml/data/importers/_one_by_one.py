@@ -57,6 +57,12 @@ class Read:
         parts = list(all_parts(self.found.bundles, self.plan, []))
         single = all(p.single for p in parts)
         count = len(parts) if single else sum(_count(r) for _, r in self._resolved(parts))
+        if not self.plan.parameters:
+            labels = [*(p.label for p in parts), *map(str, range(count))]
+            self.near, lost = self.near.fitting(labels, count)
+            for text in lost:
+                note(self.notes, text)
+        self.paths = {} if self.plan.parameters or not single else _names.told_by_sign([p.path for p in parts])
         self.parameters = self._parameters(self.first, count)
         problem = self._problem()
         cases = chain.from_iterable(
@@ -94,6 +100,11 @@ class Read:
         axes = ("node",) if self.nodal else ("z", "y", "x")[-d:]
         length = next((c.unit for c in plan.coordinates.values() if c.unit), "") or "1"
         problem = plan.problem or _names.problem(self.source)
+        dated = first.times is not None and first.times.dtype.kind in "Mm"
+        if dated:
+            note(
+                self.notes, f"times of {first.times.name!r} are turned into seconds, dates from the first of a case on"
+            )
         specs: list[ParameterSpec] = []
         for name, unit in self.parameters:
             specs.append(ParameterSpec(name, unit, 0.0))
@@ -104,7 +115,8 @@ class Read:
             periodic = flags(plan, "xyz"[:d], periodic)
         return DataProblem(
             problem, [FieldSpec(p.name, p.unit or "1", where) for p in first.fields], specs, d,
-            steady=not self.timed, title=plan.title, time_unit=plan.time.unit or "1", length_unit=length,
+            steady=not self.timed, title=plan.title, time_unit=plan.time.unit or ("s" if dated else "1"),
+            length_unit=length,
             inputs=[InputSpec(p.name, p.unit or "1", p.kind, axes) for p in first.inputs], periodic=periodic,
         )  # fmt: skip
 
@@ -126,7 +138,10 @@ class Read:
         self._made = [_names.name(n, names[:k]) for k, n in enumerate(names)]
         near = [n for n in self.near.names(count) if _names.name(n) not in self._made]
         self._near = {_names.name(n): n for n in near}
-        return [(n, "1") for n in (*self._made, *self._near)]
+        self.paths = {w: n for w in self.paths if (n := _names.name(w)) not in self._made and n not in self._near}
+        if self.paths:
+            note(self.notes, f"numbers in the names of files are parameters: {', '.join(self.paths)}")
+        return [(n, "1") for n in (*self._made, *self._near, *self.paths.values())]
 
     def _of_case(self, part: Part, roles: Roles, i: int, number: int, count: int, label: str) -> dict[str, float]:
         near = self.near.of(label, number, count) | (self.near.of(part.label, number, count) if part.label else {})
@@ -146,7 +161,8 @@ class Read:
                 if key not in near:
                     raise FileFormatError(f"{label}: no value of {key!r} beside the arrays")
                 made[name] = near[key]
-            return made
+            numbers = _names.told_in(part.path) if self.paths else {}
+            return made | {name: numbers[word] for word, name in self.paths.items()}
         return {n: self._told(n, roles, part, i, near, label) for n in self.plan.parameters}
 
     def _told(self, name: str, roles: Roles, part: Part, i: int, near: Mapping[str, float], label: str) -> float:

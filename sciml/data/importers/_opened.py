@@ -37,7 +37,9 @@ def _of_tree(tree: Tree) -> Labelled:
     found: dict[str, Variable] = {}
     left: dict[str, str] = {}
     bare: dict[str, Stored] = {}
+    groups: dict[str, dict[str, Any]] = {}
     for group in tree.walk():
+        groups[group.path] = _single(group.attrs)
         left |= {f"{group.path}/{n}".lstrip("/"): why for n, why in group.others.items()}
         for name in group.variables:
             stored = tree[f"{group.path}/{name}"]
@@ -56,7 +58,7 @@ def _of_tree(tree: Tree) -> Labelled:
     for path, stored in bare.items():
         found[path] = _variable(tree, stored, _made_up(stored, named))
     order = [n for g in tree.walk() for n in (f"{g.path}/{v}".lstrip("/") for v in g.variables) if n in found]
-    return Labelled(tree.label, "HDF5", {n: found[n] for n in order}, _single(tree.attrs), left)
+    return Labelled(tree.label, "HDF5", {n: found[n] for n in order}, _single(tree.attrs), left, groups)
 
 
 def _short(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from sciml.data.importers._clocks import Clock, clock
+from sciml.data.importers._clocks import Clock, clock, factor
 from sciml.data.importers._gridded import same_shape
 from sciml.data.importers._labelled import Labelled
 from sciml.data.importers._looks import Look, look, values, word
@@ -17,6 +18,7 @@ from sciml.data.importers._mapping import Plan
 from sciml.data.importers._opened import open_labelled
 from sciml.data.importers._source import Source
 from sciml.data.importers._stores import stores
+from sciml.data.importers._units import agree
 from sciml.errors import FileFormatError, InputError, is_number
 
 ENDINGS = ("*.nc", "*.nc3", "*.nc4", "*.cdf", "*.netcdf", "*.h5", "*.hdf5", "*.he5", "*.hdf")
@@ -28,6 +30,7 @@ class Part:
 
     Args:
         names: of files.
+        group: within the file, which is the case; "" where all of it is.
         numbers: among the attributes of the file.
     """
 
@@ -37,6 +40,7 @@ class Part:
     numbers: dict[str, float] = field(default_factory=dict)
     scalars: dict[str, float] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
+    group: str = ""
 
     @property
     def name(self) -> str:
@@ -44,6 +48,8 @@ class Part:
 
     @property
     def stem(self) -> str:
+        if self.group:
+            return self.group
         return (self.name or self.look.label).rsplit("/", 1)[-1].rsplit(".", 1)[0]
 
 
@@ -60,12 +66,12 @@ def file_names(source: Source) -> list[str]:
 
 
 @contextmanager
-def opened(source: Source, names: Sequence[str]) -> Iterator[Labelled]:
-    """One file, or several as if they were one."""
+def opened(source: Source, names: Sequence[str], group: str = "") -> Iterator[Labelled]:
+    """One file, or a group of it, or several files as if they were one."""
     with ExitStack() as stack:
         files = [stack.enter_context(open_labelled(source, n)) for n in names]
         if len(files) == 1:
-            yield files[0]
+            yield files[0].within(group) if group else files[0]
             return
         variables = {k: v for f in reversed(files) for k, v in f.variables.items()}
         yield Labelled(files[0].label, files[0].kind, variables, files[0].attrs, files[0].left)
@@ -85,9 +91,10 @@ def parts_of(source: Source, plan: Plan, notes: list[str]) -> list[Part]:
         notes.append("files hold different variables over the same dimensions: read as one")
         groups = [tuple(names)]
     parts = []
-    for group in groups:
-        with opened(source, group) as file:
-            part = Part(group, look(file, plan))
+    inside = [(g, case) for g in groups for case in _groups(source, g, plan, notes)]
+    for group, case in inside:
+        with opened(source, group, case) as file:
+            part = Part(group, look(file, plan), group=case)
             part.clock = _clock(file, part.look, plan)
             part.numbers = {word(k): float(v) for k, v in file.attrs.items() if is_number(v)}
             for key, entry in list(part.look.parameters.items()):
@@ -102,10 +109,42 @@ def parts_of(source: Source, plan: Plan, notes: list[str]) -> list[Part]:
         "axes": lambda p: p.look.space, "parameters": lambda p: tuple(sorted(p.look.parameters)),
     }  # fmt: skip
     for what, of in agreed.items():
-        same_shape({p.name or str(source.root): of(p) for p in parts}, what)
+        same_shape({_where(p, source): of(p) for p in parts}, what)
     if parts[0].look.space != ("node",):
-        same_shape({p.name: {a: p.look.lengths[a] for a in p.look.space} for p in parts}, "the grid")
+        same_shape({_where(p, source): {a: p.look.lengths[a] for a in p.look.space} for p in parts}, "the grid")
+    turned = any(p.clock is not None and p.clock.said for p in parts)
+    agree({_where(p, source): _units(p, plan, turned) for p in parts})
     return parts
+
+
+def _where(part: Part, source: Source) -> str:
+    return (part.name or str(source.root)) + (f": {part.group}" if part.group else "")
+
+
+def _units(part: Part, plan: Plan, turned: bool) -> dict[str, str]:
+    """What is measured -> unit; times in the unit that they are turned into, if those of any file are turned."""
+    entries = {**part.look.fields, **part.look.inputs, **part.look.parameters}
+    found = {n: e.unit for n, e in entries.items()}
+    if not any(c.unit for c in plan.coordinates.values()):
+        found["the position"] = part.look.length_unit
+    if part.clock is not None:
+        since = re.match(r"\s*(\w+)\s+since\s", part.clock.unit, re.IGNORECASE)
+        known = factor(since[1] if since else part.clock.unit)
+        found["the time"] = "s" if known is not None else part.clock.unit or ("no unit" if turned else "")
+    return found
+
+
+def _groups(source: Source, names: Sequence[str], plan: Plan, notes: list[str]) -> list[str]:
+    """Groups of a file that are cases; "" for all of it. A plan that names variables in groups goes by these."""
+    told = [t.source or n for p in (plan.fields, plan.inputs) for n, t in p.items()]
+    if len(names) > 1 or any("/" in t for t in told):
+        return [""]
+    with opened(source, names) as file:
+        cases = file.cases
+    if cases:
+        where = f" of {names[0]}" if names[0] else ""
+        notes.append(f"{len(cases)} groups{where} are a case each: {cases[0]} to {cases[-1]}")
+    return cases or [""]
 
 
 def _one_field_each(source: Source, names: Sequence[str], plan: Plan) -> bool:

@@ -78,7 +78,21 @@ def roles(file: Labelled, plan: Plan) -> dict[str, str]:
         sure = [d for d in same if d in told]
         if sure and len(same) > len(sure):
             found |= {d: "" for d in same if d not in sure}
+    if led := leading(file, found):
+        found[led] = "case"
     return found
+
+
+def leading(file: Labelled, axes: Mapping[str, str]) -> str:
+    """The one dimension that is not understood, if it has numbers of its own and comes first in fields: what cases
+    differ in; "" where there is none, or cases have a dimension already."""
+    unknown = [d for d, a in axes.items() if not a]
+    if len(unknown) != 1 or "case" in axes.values():
+        return ""
+    dim = unknown[0]
+    own = any(n.rsplit("/", 1)[-1] == dim and v.dims == (dim,) and v.is_number for n, v in file.variables.items())
+    fields = [v.dims for v in file.variables.values() if dim in v.dims and {axes[d] for d in v.dims} & {*SPACE, "node"}]
+    return dim if own and fields and all(d[0] == dim for d in fields) else ""
 
 
 def _told(file: Labelled, plan: Plan) -> dict[str, str]:

@@ -420,7 +420,7 @@ def _cases(
             if type(places[-1].support) is not type(place.support) or places[-1].support.shape != place.support.shape:
                 raise FileFormatError(
                     f"{other}: {places[-1].support!r}, but {name} has {place.support!r}: the number of places changes "
-                    'from frame to frame; frames = "cases" takes each file as a case'
+                    'from frame to frame; [options] frames = "cases" in a plan takes each file as a case'
                 )
         values = {
             c.name: np.stack([p.take(c.of(getattr(s, on), f)) for p, (_, f, s) in zip(places, frames, strict=True)])

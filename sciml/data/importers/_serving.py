@@ -54,7 +54,7 @@ def answer(request: dict[str, Any], step: Step) -> Any:
         raise InputError(f"{source.root}: {found.title}: {found.needs}")
     folder = Path(request["folder"])
     if isinstance(layout, Whole):
-        notes = layout.write(source, plan, folder / "whole.h5", int(request["seed"]))
+        notes = [*layout.write(source, plan, folder / "whole.h5", int(request["seed"])), *source.left]
         return {"layout": layout.name, "title": found.title, "whole": True, "notes": notes}
     assert isinstance(layout, Cases)
     return {"layout": layout.name, "title": found.title, "whole": False} | _written(layout, source, plan, folder, step)
@@ -87,6 +87,8 @@ def chosen(source: Source, name: str) -> tuple[Layout, Recognised]:
 
 def _unknown(source: Source) -> str:
     """What can be said of a source that no layout takes."""
+    if not source.names and source.left:
+        return source.left[0]
     if not source.names:
         return "the folder is empty, or holds hidden files alone"
     archives = [n for n in source.names if source.signature(n) in UNPACK]
@@ -96,6 +98,9 @@ def _unknown(source: Source) -> str:
         return f"{archives[0]} is a {kind} archive; unpack it ({UNPACK[kind].format(name)}) and give the folder"
     if source.size(source.names[0] if source.is_folder else "") == 0 and len(source.names) == 1:
         return "the file is empty"
+    for n in source.names[:500]:
+        if way := WAYS.get(source.signature(n)):
+            return f"{n} is {way.format(n.rpartition('/')[2].rpartition('.')[0])}"
     kinds: dict[str, int] = {}
     for n in source.names[:500]:
         kind = source.signature(n) or (f"*.{n.rsplit('.', 1)[-1]}" if "." in n.rsplit("/", 1)[-1] else "no ending")
@@ -107,6 +112,18 @@ def _unknown(source: Source) -> str:
     )
 
 
+WAYS = {
+    "Office": "a document of an office program (Excel?); save its sheets as CSV",
+    "OpenDocument": "a document of an office program; save its sheets as CSV",
+    "PyTorch": "PyTorch's, a pickle, which is not read; np.save('{}.npy', tensor.numpy()) for each tensor",
+    "pickle": "a pickle, which is not read; np.save('{}.npy', array) for each array",
+    "Parquet": "Parquet, which is not read; pandas.read_parquet(file).to_csv('{}.csv', index=False)",
+    "Arrow": "Arrow, which is not read; pandas.read_feather(file).to_csv('{}.csv', index=False)",
+    "SQLite": "a database (SQLite), which is not read; export its table as CSV",
+    "GRIB": "GRIB, which is not read; cdo -f nc4 copy file {}.nc, or xarray with cfgrib",
+    "FITS": "FITS, which is not read; np.save('{}.npy', astropy.io.fits.getdata(file))",
+    "Gmsh": "a mesh of Gmsh, which is not read; meshio convert file {}.vtu",
+}  # fmt: skip
 UNPACK = {
     "zip": "unzip {}", "tar": "tar xf {}", "gzip": "tar xzf {} or gunzip", "bzip2": "tar xjf {} or bunzip2",
     "xz": "tar xJf {} or unxz", "7-zip": "7z x {}",
@@ -149,7 +166,7 @@ def _written(layout: Cases, source: Source, plan: Plan, folder: Path, step: Step
     flush()
     if not splits:
         raise FileFormatError(f"{source.root}: {layout.title}: holds no case")
-    notes = [*reading.notes, *checked.notes()]
+    notes = [*source.left, *reading.notes, *checked.notes()]
     if repeats:
         shown = ", ".join(f"{b} is {a}" for a, b in repeats[:5]) + (" ..." if len(repeats) > 5 else "")
         notes.append(f"{len(repeats)} cases repeat others ({shown}); repeats are kept in one part of a split")

@@ -17,10 +17,17 @@ MOST_TEXT = 1 << 31
 #: how a file of each kind begins
 SIGNATURES = {
     b"\x89HDF\r\n\x1a\n": "HDF5", b"CDF\x01": "NetCDF-3", b"CDF\x02": "NetCDF-3", b"CDF\x05": "NetCDF-3",
-    b"PK\x03\x04": "zip", b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"7z\xbc\xaf'\x1c": "7-zip",
+    b"PK\x03\x04": "zip", b"PAR1": "Parquet", b"ARROW1": "Arrow", b"SQLite format 3": "SQLite", b"GRIB": "GRIB",
+    b"SIMPLE  =": "FITS", b"$MeshFormat": "Gmsh", b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz",
+    b"7z\xbc\xaf'\x1c": "7-zip",
     b"\x93NUMPY": "NumPy array", b"MATLAB 5.0": "MATLAB 5", b"MATLAB 7.3": "MATLAB 7.3", b"<?xml": "XML",
     b"<VTKFile": "VTK XML", b"# vtk DataFile": "legacy VTK", b"\x80\x02": "pickle", b"\x80\x03": "pickle",
     b"\x80\x04": "pickle", b"\x80\x05": "pickle", b"%PDF": "PDF", b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG",
+}  # fmt: skip
+#: what zip archives hold that are files of their own kind, by a name among their first
+IN_ZIP = {
+    b"[Content_Types].xml": "Office", b"xl/workbook": "Office", b"opendocument": "OpenDocument",
+    b"/data.pkl": "PyTorch",
 }  # fmt: skip
 
 
@@ -36,6 +43,7 @@ class Source:
 
     def __init__(self, path: str | os.PathLike[str]):
         self.root = Path(_files.absolute(path, "source"))
+        self.left: list[str] = []  # what is to be said of its folders, once their names are known
         if not self.root.exists():
             raise InputError(f"{self.root}: no such file or folder")
         self.is_folder = self.root.is_dir()
@@ -51,14 +59,20 @@ class Source:
         if not self.is_folder:
             return (self.root.name,)
         found: list[str] = []
+        left: list[str] = []
         for folder, folders, files in os.walk(self.root, followlinks=False):
             here = os.path.relpath(folder, self.root)
             depth = 0 if here == "." else here.count(os.sep) + 1
-            folders[:] = sorted(f for f in folders if not f.startswith(".")) if depth < DEEPEST else []
+            shown = sorted(f for f in folders if not f.startswith("."))
+            linked = [f for f in shown if os.path.islink(os.path.join(folder, f))]
+            left += [f"{os.path.join(here, f)}/".removeprefix("./") for f in (linked if depth < DEEPEST else shown)]
+            folders[:] = [f for f in shown if f not in linked] if depth < DEEPEST else []
             prefix = "" if here == "." else here.replace(os.sep, "/") + "/"
             found += [prefix + f for f in files if not f.startswith(".")]
             if len(found) > MOST_FILES:
                 raise InputError(f"{self.root}: more than {MOST_FILES} files, expected a folder of one data set")
+        if left:
+            self.left.append(f"{len(left)} folders that are links, or too deep, are left out: {', '.join(left[:4])}")
         return tuple(sorted(found, key=natural))
 
     def matching(self, *patterns: str) -> list[str]:
@@ -85,6 +99,8 @@ class Source:
         if not name:
             return self.root
         path, root = self.root / name, os.path.realpath(self.root)
+        if path.is_symlink() and not path.exists():
+            raise InputError(f"{path}: a link to what is not there; remove it, or put the file itself there")
         if os.path.commonpath([os.path.realpath(path), root]) != root:
             raise InputError(f"{path}: leads out of the folder {self.root}; put the file itself there")
         return path
@@ -136,9 +152,11 @@ class Source:
 
     def signature(self, name: str = "") -> str:
         """What kind of file it is by its first bytes, "" where these say nothing."""
-        start = self.head(name, 600)
+        start = self.head(name, 4096)
         if start[257:262] == b"ustar":
             return "tar"
+        if start.startswith(b"PK\x03\x04"):
+            return next((kind for mark, kind in IN_ZIP.items() if mark in start), "zip")
         return next((kind for mark, kind in SIGNATURES.items() if start.startswith(mark)), "")
 
 

@@ -11,48 +11,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from sciml.data.importers import _names
 from sciml.data.importers._array_roles import low
+from sciml.data.importers._bundles import FRAMES
+from sciml.data.importers._column_roles import Use, is_time, rows_of, use_of
+from sciml.data.importers._dates import seconds
 from sciml.data.importers._gridded import flags, note
 from sciml.data.importers._layout import Cases, Raw, Reading, Recognised
 from sciml.data.importers._mapping import Along, Plan, Taken
 from sciml.data.importers._source import Source
 from sciml.data.importers._text import Columns, columns
-from sciml.errors import FileFormatError, InputError, suggest
+from sciml.data.importers._units import agree
+from sciml.errors import FileFormatError, InputError
 from sciml.problem import FieldSpec, ParameterSpec
 from sciml.problems.own_data import DataProblem
 from sciml.support import Grid, Points
 
 ENDINGS = ("*.csv", "*.tsv", "*.txt", "*.dat", "*.asc", "*.tab", "*.xy")
 LOOK = 1 << 16  # bytes by which a file is recognised
-CASES = ("case", "case_id", "caseid", "run", "sample", "sim", "simulation", "id", "trajectory", "experiment", "group")
-FRAMES = ("frame", "t", "time", "step", "snapshot", "timestep")
 FULL = 0.5  # share of the places of a grid that must have values for it to be one
 MOST_COMPARED = 300  # files whose places are compared before any is read
 SAME = 1e-6  # of the extent, within which positions are equal
-
-
-@dataclass
-class Use:
-    """What columns are.
-
-    Args:
-        axes: axis -> column of positions; time, case: columns or "".
-        fields: name -> column; parameters: name -> column.
-        needs: what is missing.
-    """
-
-    axes: dict[str, str] = field(default_factory=dict)
-    time: str = ""
-    case: str = ""
-    fields: dict[str, str] = field(default_factory=dict)
-    parameters: dict[str, str] = field(default_factory=dict)
-    needs: str = ""
 
 
 class Tables(Cases):
@@ -73,7 +57,7 @@ class Tables(Cases):
         table = _head(source, files[0])
         if table is None:
             return None
-        use = _use(table, Plan())
+        use = use_of(table, Plan(), _cut(source, files[0], table))
         facts: dict[str, Any] = {"files": len(files)} if len(files) > 1 else {}
         facts["columns"] = [f"{n} [{u}]" if u else n for n, u in zip(table.names, table.units, strict=True)][:40]
         if table.remarks:
@@ -90,7 +74,7 @@ class Tables(Cases):
         table = _head(source, files[0]) if files else None
         if table is None:
             return Plan(layout=self.name), {}
-        use, remarks = _use(table, Plan()), {}
+        use, remarks = use_of(table, Plan(), _cut(source, files[0], table)), {}
         if use.needs:
             remarks["layout"] = f"missing: {use.needs}"
         units = dict(zip(table.names, table.units, strict=True))
@@ -121,7 +105,7 @@ class Tables(Cases):
             if getattr(plan, name):
                 raise InputError(f"{'axes' if name == 'order' else name}: {self.name} takes none")
         first = _table(source, files[0])
-        use = _use(first, plan)
+        use = use_of(first, plan, plan.option("files", str, "") == "times" or plan.option("points", bool, False))
         if use.needs:
             raise FileFormatError(f"{source.path(files[0])}: {use.needs}")
         notes: list[str] = []
@@ -130,6 +114,11 @@ class Tables(Cases):
                 if len(use.fields) > 1:
                     use.parameters[n] = use.fields.pop(n)
                     notes.append(f"column {use.parameters[n]!r} has one value a case: read as a parameter")
+        if not plan.parameters and not use.case and plan.option("files", str, "") != "times":
+            told = [n for n in _names.told_by_sign(files) if _names.name(n) not in use.fields]
+            if told:
+                notes.append(f"numbers in the names of files are parameters: {', '.join(told)}")
+                plan = replace(plan, parameters={_names.name(n): Taken(source=f"path:{n}") for n in told})
         left = [n for n in source.names if n not in files]
         if left:
             shown = ", ".join(left[:4]) + (" ..." if len(left) > 4 else "")
@@ -141,7 +130,21 @@ class Tables(Cases):
         for a, c in use.axes.items():
             if not plan.coordinates and low(c)[:1] != a and not low(c).startswith(("points", "pos", "coord")):
                 notes.append(f"positions along {a} are those of column {c!r}")
-        framed = _framed(files, plan)
+        if use.time in first.dates:
+            notes.append(f"dates of {use.time!r} are turned into seconds from the first of a case on")
+        elif use.time and not plan.time.source and not is_time(use.time, units[use.time]):
+            notes.append(f"times are those of column {use.time!r}, by its unit {units[use.time]}")
+        if use.case and use.case in use.parameters.values() and not plan.option("case", str, ""):
+            notes.append(f"cases are told apart by column {use.case!r}, which is read as a parameter, too")
+        agree({f"{source.path(files[0])}: column {c!r}": {"the position": units[c]}
+               for c in use.axes.values() if not any(a.unit for a in plan.coordinates.values())})  # fmt: skip
+        remarks = [r for r in first.remarks if re.search(r"\w\s*[=:]\s*[-+.\d]", r)]
+        if remarks:
+            notes.append(f"comments are not read: {remarks[0]:.60}" + (" ..." if len(remarks) > 1 else ""))
+        framed = _framed(files, plan, bool(use.time or use.case))
+        if framed is not None and not plan.option("files", str, ""):
+            notes.append("files are frames of one case, at times that are the numbers in their names: [options] "
+                         'files = "cases" in a plan takes a case each')  # fmt: skip
         timed = bool(use.time) or framed is not None
         if plan.steady is not None and plan.steady == timed:
             raise InputError(f"steady: {str(plan.steady).lower()}, but there {'are' if timed else 'are no'} times")
@@ -166,7 +169,7 @@ class Tables(Cases):
         )  # fmt: skip
         count = 1 if framed is not None else len(files)
         if use.case and framed is None:
-            count = sum(len(list(_rows(_table(source, f), use, f))) for f in files)
+            count = sum(len(list(rows_of(_table(source, f), use, f))) for f in files)
         return Reading(problem, count, self._cases(source, plan, files, use, regular, framed, notes), notes)
 
     def _cases(
@@ -175,8 +178,15 @@ class Tables(Cases):
     ) -> Iterator[Raw]:  # fmt: skip
         builder = _Builder(plan, use, regular, notes)
         frames: list[Raw] = []
+        written: dict[tuple[str, ...], str] = {}
+        used = [c for c in (*use.axes.values(), *use.fields.values(), *use.parameters.values(), use.time) if c]
         for file in files:
             table = _table(source, file)
+            by_name = dict(zip(table.names, table.units, strict=True))
+            units = tuple(by_name.get(c, "") for c in used)
+            if units not in written:
+                written[units] = str(source.path(file))
+                agree({f: {f"column {c!r}": unit for c, unit in zip(used, u, strict=True)} for u, f in written.items()})
             for text in table.notes:
                 note(notes, text)
             lacking = [c for c in (*use.axes.values(), *use.fields.values(), use.time, use.case,
@@ -186,7 +196,7 @@ class Tables(Cases):
                     f"{source.path(file)}: no column {lacking[0]!r}, which {files[0]} has, only "
                     f"{', '.join(table.names[:12])}"
                 )
-            for label, rows in _rows(table, use, file):
+            for label, rows in rows_of(table, use, file):
                 raw = builder.case(table, rows, label, file)
                 if framed is None:
                     yield raw
@@ -234,13 +244,18 @@ def _head(source: Source, name: str) -> Columns | None:
     """The table by the beginning of its file; None where that is none."""
     try:
         if source.size(name) <= LOOK:
-            return columns(source.text(name), str(source.path(name)), 200)
+            return _dated(columns(source.text(name), str(source.path(name)), 200))
         text = source.head(name, LOOK)
         lines = text.decode("utf-8-sig" if b"\xef\xbb\xbf" == text[:3] else "latin-1").splitlines()[:-1]
-        return columns("\n".join(lines), str(source.path(name)), 200)
+        return _dated(columns("\n".join(lines), str(source.path(name)), 200))
     except FileFormatError as error:
         line = re.search(r": line (\d+)", str(error))
         return None if line is None or _words(source.head(name, LOOK)) else _short(source, name, int(line[1]))
+
+
+def _cut(source: Source, name: str, table: Columns) -> bool:
+    """Whether a table that was read by its beginning goes on, so that places may come back."""
+    return len(table.values) >= 200 or source.size(name) > LOOK
 
 
 def _words(text: bytes) -> bool:
@@ -260,113 +275,39 @@ def _short(source: Source, name: str, line: int) -> Columns | None:
 
 
 def _table(source: Source, name: str) -> Columns:
-    return columns(source.text(name), str(source.path(name)))
+    return _dated(columns(source.text(name), str(source.path(name))))
 
 
-def _framed(files: list[str], plan: Plan) -> np.ndarray | None:
-    """Times of files, where a file is a frame."""
+def _dated(table: Columns) -> Columns:
+    """Columns of dates as seconds."""
+    made = {k: s for k, cells in table.texts.items() if (s := seconds(cells)) is not None}
+    if not made:
+        return table
+    values = table.values.copy()
+    for k, found in made.items():
+        values[:, k] = found
+    units = tuple("s" if k in made else u for k, u in enumerate(table.units))
+    texts = {k: cells for k, cells in table.texts.items() if k not in made}
+    dates = tuple(table.names[k] for k in made)
+    return replace(table, values=values, units=units, texts=texts, dates=dates)
+
+
+def _framed(files: list[str], plan: Plan, told_apart: bool) -> np.ndarray | None:
+    """Times of files, where a file is a frame: as told, or where each is called one and has its own number."""
     told = str(plan.option("files", str, ""))
     if told not in ("", "cases", "times"):
         raise InputError(f'options.files: expected "cases" or "times", got {told!r:.40}')
-    if told == "times":
+    ends = [re.search(r"([A-Za-z]+)[_\-.=]?(\d+(?:\.\d+)?)\.\w+\Z", f) for f in files]
+    called = len(files) > 1 and len({f.rpartition("/")[0] for f in files}) == 1 and all(
+        e is not None and e[1].lower() in FRAMES for e in ends
+    )  # fmt: skip
+    numbers = [float(e[2]) for e in ends if e is not None]
+    called = called and bool((np.diff(numbers) > 0).all())
+    if told == "times" or (not told and called and not told_apart):
         if plan.time.step is not None:
             return (plan.time.first or 0.0) + plan.time.step * np.arange(len(files))
-        return np.arange(len(files), dtype=np.float64)
+        return np.array(numbers) if called else np.arange(len(files), dtype=np.float64)
     return None
-
-
-# -- columns -----------------------------------------------------------------------------------------------------
-
-
-def _use(table: Columns, plan: Plan) -> Use:
-    """What each column is, as a plan says or by its name."""
-    use = Use()
-    free = [n for k, n in enumerate(table.names) if k not in table.texts]
-
-    def take(reference: str, where: str) -> str:
-        if reference not in table.names:
-            raise InputError(f"{where}: no column is called {reference!r:.60}{suggest(reference, table.names)}")
-        if reference in free:
-            free.remove(reference)
-        return reference
-
-    for a, along in plan.coordinates.items():
-        if a not in ("x", "y", "z"):
-            raise InputError(f"coordinates: expected x, y or z, got {a!r:.40}")
-        use.axes[a] = take(along.source or a, f"coordinates.{a}.from")
-    if plan.time.source:
-        use.time = take(plan.time.source, "time.from")
-    told = str(plan.option("case", str, ""))
-    if told:
-        use.case = take(told, "options.case")
-    for n, t in plan.parameters.items():
-        if t.source and not t.source.startswith("path:"):
-            use.parameters[n] = take(t.source, f"parameters.{n}.from")
-    for n, t in plan.fields.items():
-        use.fields[n] = take(t.source or n, f"fields.{n}.from")
-    if not plan.coordinates:
-        for a in "xyz":
-            match = next((n for n in free if _is_axis(low(n), a)), None)
-            if match is not None and table.headed:
-                use.axes[a] = match
-                free.remove(match)
-        if len(use.axes) > 1:  # a plane in space
-            for a in [a for a, c in use.axes.items() if np.ptp(table.column(c)) == 0]:
-                use.axes.pop(a)
-        if use.axes and "xyz"[: len(use.axes)] != "".join(sorted(use.axes)):
-            use.axes = {a: use.axes[b] for a, b in zip("xyz", sorted(use.axes), strict=False)}
-    if not use.time and table.headed:
-        units = dict(zip(table.names, table.units, strict=True))
-        use.time = next((n for n in free if _is_time(n, units[n])), "")
-        if use.time:
-            free.remove(use.time)
-    texts = [table.names[k] for k in table.texts]
-    if not use.case and table.headed:
-        use.case = next((n for n in (*free, *texts) if low(n) in CASES), "")
-        if use.case in free:
-            free.remove(use.case)
-    if not plan.fields:
-        for n in free:
-            use.fields[_names.name(n, use.fields)] = n
-    use.axes = dict(sorted(use.axes.items()))
-    if not use.axes:
-        what = "a series over time, without positions; it is no field" if use.time and table.headed else (
-            "which columns are positions is not told" if table.headed else "columns without a heading"
-        )  # fmt: skip
-        use.needs = f"{what}: {', '.join(table.names[:10])}"
-    elif not use.fields:
-        use.needs = f"positions alone ({', '.join(use.axes.values())}), no column of values"
-    return use
-
-
-def _is_time(name: str, unit: str) -> bool:
-    """T may be a temperature."""
-    if name.strip() == "T" and unit.lower() not in ("s", "ms", "us", "µs", "ns", "min", "h", "sec", "seconds"):
-        return False
-    return low(name) in ("frame", *_names.TIMES)
-
-
-def _is_axis(word: str, axis: str) -> bool:
-    return word in _names.AXES[axis] or word in (f"{axis}_mm", f"{axis}_m", f"{axis}+",
-                                                 f"{axis}_position", f"{axis}_pos",
-                                                 f"points_{'xyz'.index(axis)}", f"pos_{axis}",
-                                                 f"coord_{axis}", f"position_{axis}") or bool(
-        re.fullmatch(rf"{axis}\s*/\s*\w+", word)
-    )  # fmt: skip
-
-
-def _rows(table: Columns, use: Use, file: str) -> Iterator[tuple[str, np.ndarray]]:
-    """The rows of each case of a file."""
-    if not use.case:
-        yield file, np.arange(len(table.values))
-        return
-    k = table.names.index(use.case)
-    values: Any = np.array(table.texts[k]) if k in table.texts else table.values[:, k]
-    if k not in table.texts and not np.isfinite(values).all():
-        raise FileFormatError(f"{file}: column {use.case!r} is missing in row {int(np.argmin(np.isfinite(values)))}")
-    names, first, which = np.unique(values, return_index=True, return_inverse=True)
-    for place in np.argsort(first, kind="stable"):
-        yield f"{use.case} {names[place]}", np.flatnonzero(which.reshape(-1) == place)
 
 
 # -- places ------------------------------------------------------------------------------------------------------
@@ -391,7 +332,7 @@ def _even(centres: np.ndarray) -> np.ndarray:
 
 def _constant(table: Columns, use: Use) -> list[str]:
     """Fields that have one value in each of several cases: parameters."""
-    rows = [r for _, r in _rows(table, use, "")]
+    rows = [r for _, r in rows_of(table, use, "")]
     if len(rows) < 2:
         return []
     return [n for n, c in use.fields.items() if all(np.ptp(table.column(c)[r]) == 0 for r in rows)]
@@ -399,7 +340,7 @@ def _constant(table: Columns, use: Use) -> list[str]:
 
 def _regular(table: Columns, use: Use) -> bool:
     """Whether the places of the first case and frame fill a grid."""
-    rows = next(iter(_rows(table, use, "")))[1]
+    rows = next(iter(rows_of(table, use, "")))[1]
     if use.time:
         t = table.column(use.time)[rows]
         rows = rows[t == t[0]]
@@ -446,7 +387,7 @@ class _Builder:
             if not np.isfinite(t).all():
                 raise FileFormatError(f"{label}: {int((~np.isfinite(t)).sum())} rows have no time")
             times, frame = np.unique(t, return_inverse=True)
-            frame = frame.reshape(-1)
+            times, frame = times - times[0] if use.time in table.dates else times, frame.reshape(-1)
         if not len(rows):
             raise FileFormatError(f"{label}: no rows with positions")
         values = {n: table.column(c)[rows] for n, c in use.fields.items()}

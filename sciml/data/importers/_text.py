@@ -35,6 +35,7 @@ class Columns:
         headed: whether there is a heading.
         remarks: lines of comments.
         notes: what was assumed.
+        dates: names of columns that were dates, and are seconds.
     """
 
     names: tuple[str, ...]
@@ -44,6 +45,7 @@ class Columns:
     headed: bool = True
     remarks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
 
     def column(self, name: str) -> np.ndarray:
         return self.values[:, self.names.index(name)]

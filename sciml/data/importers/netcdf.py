@@ -22,13 +22,14 @@ from sciml.data.importers._mapping import Along, Plan, Taken
 from sciml.data.importers._opened import open_labelled
 from sciml.data.importers._parts import Part, file_names, joined_in_time, opened, parts_of
 from sciml.data.importers._places import axes_of, support_of
+from sciml.data.importers._roles import of_name
 from sciml.data.importers._source import Source
 from sciml.errors import FileFormatError, InputError
 
 if TYPE_CHECKING:
     from sciml.problems.own_data import DataProblem
 
-MOST_GROUPS = 50
+MOST_GROUPS, MOST_NUMBERED = 50, 1000
 SPLITS = {"train": "train", "valid": "validation", "val": "validation", "validation": "validation", "test": "test"}
 
 
@@ -51,7 +52,8 @@ class NetCDF(Cases):
         try:
             if _many_groups(source, names[0]):
                 return None
-            with open_labelled(source, names[0]) as file:
+            with open_labelled(source, names[0]) as whole:
+                file = whole.within(whole.cases[0]) if whole.cases else whole
                 if "schema_version" in file.attrs and "problem" in file.attrs:
                     needs = "this is a data set of this package already; use it as it is"
                     return Recognised(self.name, "a data set of this package", {}, 2, needs)
@@ -68,7 +70,8 @@ class NetCDF(Cases):
 
     def draft(self, source: Source) -> tuple[Plan, Mapping[str, str]]:
         names = file_names(source)
-        with open_labelled(source, names[0]) as file:
+        with open_labelled(source, names[0]) as whole:
+            file = whole.within(whole.cases[0]) if whole.cases else whole
             try:
                 found = look(file, Plan())
             except FileFormatError as error:
@@ -103,6 +106,9 @@ class NetCDF(Cases):
         count = pieces * sum(g[0].look.cases for g in groups)
         if count == 1 and first.look.timed:
             notes.append("there is one case, and none to test on: options.pieces = 5 cuts it into five in time")
+        told = plan.order or plan.option("dimensions", dict, {})
+        for dim in [d for d, a in first.look.axes.items() if a == "case" and not of_name(d) and not told]:
+            notes.append(f"dimension {dim.lstrip('?')!r} comes first, neither space nor time: taken as that of cases")
         for p in parts:
             for name, why in p.look.left.items():
                 note(notes, f"left out {name!r}: {why}")
@@ -120,7 +126,7 @@ class NetCDF(Cases):
                 label = label if len(groups) > 1 or part.look.cases > 1 else part.stem
                 raws = []
                 for p in group:
-                    with opened(source, p.names) as file:
+                    with opened(source, p.names, p.group) as file:
                         raws.append(_raw(file, p, n, plan, problem, step, notes))
                 raw = raws[0]
                 if len(raws) > 1:
@@ -141,7 +147,9 @@ def _many_groups(source: Source, name: str) -> bool:
     if source.path(name).is_dir() or not is_tree(source, name):
         return False
     with open_tree(source, name) as tree:
-        return len(tree.root.groups) > MOST_GROUPS
+        groups = tree.root.groups
+        numbered = len({g.rstrip("0123456789") for g in groups}) == 1 and groups[0][:1].isalpha() if groups else False
+        return len(groups) > (MOST_NUMBERED if numbered else MOST_GROUPS)
 
 
 def _problem(parts: Sequence[Part], plan: Plan, notes: list[str], joined: bool) -> tuple[DataProblem, list[str]]:
@@ -191,10 +199,16 @@ def _units(parts: Sequence[Part], plan: Plan, axes: str, notes: list[str]) -> tu
     length = told.pop() if len(told) == 1 else first.look.length_unit
     if length.startswith("degree"):
         notes.append("longitudes and latitudes are taken as plain coordinates, in degrees")
-    if first.clock is not None and first.clock.said:
-        notes.append(first.clock.said)
+    units = first.look.position_units
+    if not told and len(units) > 1:
+        notes.append(f"positions are in different units ({', '.join(units)}): taken as numbers without one")
+    said: dict[str, str] = {}  # by unit: epochs may differ from file to file
+    for p in parts:
+        if p.clock is not None and p.clock.said:
+            said.setdefault(p.clock.unit.split(" since ")[0], p.clock.said)
+    notes.extend(said.values())
     unit = plan.time.unit or "s"
-    if first.clock is not None and not first.clock.said:
+    if first.clock is not None and not said:
         unit = plan.time.unit or first.clock.unit or "1"
     return length or "1", unit
 

@@ -118,7 +118,8 @@ class VTK(Cases):
                     f'{len(members)} files {key} are taken as a case each; frames = "times" takes them as frames'
                 )
             elif len(members) > 1 and not told and not cases:
-                text = f'{len(members)} files {key} are taken as frames of one case; frames = "cases" takes a case each'
+                text = f"{len(members)} files {key.lstrip('/')} are taken as frames of one case; "
+                text += '[options] frames = "cases" in a plan takes a case each'
                 notes.extend([text] * (len(found) < 5))
             folder = key.rpartition("/")[0]
             subset = folder.split("/")[0]
