@@ -1,7 +1,7 @@
 """Anybody's data: what is read, from a folder to a report, what damaged files do, and how long a report takes.
 Ledger `own_data`.
 
-    python -m benchmarks.own_data [--part studies ...] [--data FOLDER] [--minutes 4] [--files 10000] [--quick]
+    python -m benchmarks.own_data [--part studies ...] [--data FOLDER] [--minutes 3] [--files 10000] [--quick]
 
 Parts: `studies` (`sciml study` on data of others: which layouts are read, what the pages say), `fuzz` (damaged files of
 every layout), `report` (seconds of a page about 40 cases), `lawful` (measured velocities brought to zero divergence).
@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", nargs="+", choices=tuple(PARTS), default=tuple(PARTS), help="these parts alone")
     parser.add_argument("--data", type=Path, default=None, help="folder with others' data")
-    parser.add_argument("--minutes", type=float, default=4.0, help="of training, a study")
+    parser.add_argument("--minutes", type=float, default=3.0, help="of training, a study")
     parser.add_argument("--files", type=int, default=10_000, help="damaged files")
     parser.add_argument("--quick", action="store_true", help="very little of all, nothing written")
     given = parser.parse_args()

@@ -173,16 +173,23 @@ def _accuracy(study: Study, model: str, found: dict[Standing, list[tuple[str, st
         clauses.append(f"does not in {_listed([f'{s} (where {b} is better)' for s, b in lost])}")
     elif lost:
         named = sorted({b for _, b in lost})
-        where = f" in {_listed([s for s, _ in lost])}" if level else ""
+        where = f"in {_listed([s for s, _ in lost])} " if level else ""
         need = "needs" if len(named) == 1 else "need"
-        clauses.append(f"has a larger error{over} than {_listed(named)}, which {need} no training{where}")
+        clauses.append(f"{where}has a larger error{over} than {_listed(named)}, which {need} no training,")
     if level:
-        told = []
+        told, single = [], []
         for subset, bar in level:
-            n = len(study.each_case(model, subset))
-            of = "one case" if n == 1 else f"{n} cases"
-            told.append(f"{bar} on the {of}" + ("" if everywhere else f" of {subset}"))
-        clauses.append(f"cannot be told apart from {_listed(told)}")
+            n, of = len(study.each_case(model, subset)), "" if everywhere else f" of {subset}"
+            if n > 1:
+                told.append(f"{bar} on the {n} cases{of}")
+            else:
+                ratio = study.score(model, subset) / study.score(bar, subset)
+                size = f"{times(ratio)} larger" if ratio >= 1 else f"{times(1 / ratio)} smaller"
+                single.append(f"{size} than {bar}'s on that{of}")
+        if told:
+            clauses.append(f"cannot be told apart from {_listed(told)}")
+        if single:
+            clauses.append(f"was tried on one case, which decides nothing: its error is {_listed(single)}")
     return (clauses[0] if len(clauses) == 1 else ", ".join(clauses[:-1]) + " and " + clauses[-1]) + "."
 
 

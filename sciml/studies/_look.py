@@ -44,6 +44,7 @@ class Look:
         logarithmic: parameters that are positive, span decades and are spread evenly by their logarithms, although the
             problem does not say so.
         imported: whether the data set was made by an import, which always has a split.
+        split_source: "made" by the import, "brought" by what was imported, "brought for some" cases; "" if unknown.
         odd: what looks wrong or will limit what can be learned, a line each.
     """
 
@@ -68,6 +69,7 @@ class Look:
     changes: float | None = None
     logarithmic: list[str] = field(default_factory=list)
     imported: bool = False
+    split_source: str = ""
     unusable: list[int] = field(default_factory=list)
     odd: list[str] = field(default_factory=list)
 
@@ -136,13 +138,14 @@ def look(dataset: Any) -> Look:
         max(int(np.prod(s)) for s in cases.shapes), problem.length_unit, problem.time_unit,
     )  # fmt: skip
     found.imported = "imported" in dataset.attrs
+    found.split_source = str(dataset.attrs.get("split_source", ""))
     found.inputs = [s.name for s in problem.inputs if not s.name.endswith("_times")]
     if "split" in dataset.variables:
         names = schema.flag_names(dataset["split"])
         found.splits = {str(n): int((names == n).sum()) for n in dict.fromkeys(names.tolist())}
     _parameters(found, cases)
     _times(found, cases)
-    _values(found, cases)
+    _values(found, cases, schema.flag_names(dataset["split"]) if "split" in dataset.variables else None)
     _odd(found, cases)
     return found
 
@@ -203,8 +206,8 @@ def _times(found: Look, cases: CaseTable) -> None:
     found.equal_steps = bool(np.ptp(every) <= 1e-3 * every.mean())
 
 
-def _values(found: Look, cases: CaseTable) -> None:
-    """Ranges, spreads and the change of a step, over some of the cases."""
+def _values(found: Look, cases: CaseTable, parts: np.ndarray | None) -> None:
+    """Ranges, spreads and the change of a step, over some of the cases; `parts` says which split each case is in."""
     n = len(cases.fields)
     low, high, total, square, count = np.full(n, np.inf), np.full(n, -np.inf), np.zeros(n), np.zeros(n), 0
     moved = size = 0.0
@@ -259,7 +262,11 @@ def _values(found: Look, cases: CaseTable) -> None:
         found.odd.append(f"nothing changes in time in {_numbers(still)}")
     if twins:
         (a, b), n = twins[0], len(twins)
-        found.odd.append(f"cases {a} and {b} hold the same values" + (f", as do {n - 1} more pairs" if n > 1 else ""))
+        apart = sum(parts[one] != parts[other] for one, other in twins) if parts is not None else 0
+        told = f"cases {a} and {b} hold the same values" + (f", as do {n - 1} more pairs" if n > 1 else "")
+        if apart:
+            told += f"; {apart} of {n} such pairs lie in two parts of the split: that test asks what was trained on"
+        found.odd.append(told)
 
 
 def _odd(found: Look, cases: CaseTable) -> None:

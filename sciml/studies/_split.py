@@ -215,7 +215,10 @@ def suited(look: Look) -> tuple[Split | None, list[str]]:
     if look.splits.get("train") and look.splits.get("test") and (enough or not look.imported):
         told = "is the one that the data bring"
         if look.imported:
-            told = "was made at the import, by case, unless the source has one"
+            told = {
+                "made": "was made at the import, by case", "brought": "is the one that the source brings",
+                "brought for some": "is partly the source's; of the other cases it was made at the import",
+            }.get(look.split_source, "was made at the import, by case, unless the source has one")  # fmt: skip
         return AsGiven(), [f"The split {told}.", *_by_case(usable)]
     if look.steady:
         if usable < LEAST:
@@ -235,6 +238,8 @@ def suited(look: Look) -> tuple[Split | None, list[str]]:
             if usable == 1 else
             f"There are only {what}, too few to hold whole ones out: of each the first part in time is trained on, the "
             "rest is the test.",
+            *(["The split that the source brings is not used: it has too few trajectories to hold whole ones out."]
+              if look.split_source == "brought" and len(look.splits) > 1 else []),
         ]  # fmt: skip
     return None, _too_few(look, usable)
 

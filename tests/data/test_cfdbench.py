@@ -51,6 +51,23 @@ def refuse(tree, message, **how):
     return str(caught.value)
 
 
+def test_cases_that_repeat_others_stay_in_one_part_of_the_split(tree, tmp_path):
+    """Here every case is one and the same flow: a test on any of them would ask what was trained on."""
+    first = next(p for p in sorted(tree.rglob("u.npy")))
+    for path in tree.rglob("u.npy"):
+        for name in ("u.npy", "v.npy", "case.json"):
+            if path != first:
+                shutil.copyfile(first.with_name(name), path.with_name(name))
+    with pytest.warns(UserWarning, match="repeat others"):
+        import_tree(tree, tmp_path / "a.h5")
+    found = data.open(tmp_path / "a.h5")
+    names = {}
+    for k in range(found.sizes["case"]):
+        values = data.case(found, k)[1]["u"].values.tobytes()
+        names.setdefault(values, set()).add(int(found["split"][k]))
+    assert all(len(parts) == 1 for parts in names.values()) and found.attrs["split_source"] == "made"
+
+
 def test_a_round_trip_gives_the_same_bytes(tree, tmp_path):
     import_tree(tree, tmp_path / "a.h5")
     assert data.validate(tmp_path / "a.h5")["cases"] == 5

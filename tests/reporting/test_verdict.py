@@ -98,6 +98,10 @@ def test_few_cases_do_not_decide():
     assert tone == "mixed" and sentence.startswith("Not shown to be worth its training: s cannot be told apart from b")
     assert "on the 2 cases" in sentence
     assert standing(of([0.001], [1.0]), "s", "b") == "level"
+    sentence, tone = verdict(of([2.0], [0.5]))
+    assert tone == "mixed" and sentence.endswith(
+        "s was tried on one case, which decides nothing: its error is 4.0× larger than b's on that."
+    )
     assert standing(of([0.010, 0.011], [0.10, 0.11]), "s", "b") == "won"
     assert standing(of([0.10, 0.11], [0.010, 0.011]), "s", "b") == "lost"
     # a mean that one case decides against all others tells nothing

@@ -126,13 +126,15 @@ def _joined(folder: Any, found: Mapping[str, Any], target: str, seed: int) -> in
 
     parts = [_open.open(folder / f"group_{k:06d}.h5") for k in range(found["groups"])]
     split = list(found["splits"])
+    source = "brought" if all(split) else "brought for some" if any(split) else "made"
     if not all(split):  # the source has none, or not for all
         made = splits.by_case(found["subsets"], FRACTIONS, seed)
         split = [s or str(m) for s, m in zip(split, made, strict=True)] if any(split) else made.tolist()
     for first, again in found["repeats"]:
         split[again] = split[first]
     try:
-        _write.write(_pack.concat(parts, split, dict(found["attrs"]) | {"split_seed": int(seed)}), target)
+        attrs = dict(found["attrs"]) | {"split_seed": int(seed), "split_source": source}
+        _write.write(_pack.concat(parts, split, attrs), target)
     finally:
         for part in parts:
             part.close()

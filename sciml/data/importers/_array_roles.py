@@ -205,7 +205,7 @@ def _of_mesh(found: Roles, left: dict[str, Stored]) -> None:
         if other != name:
             left.pop(other)
             found.notes.append(f"{other} is left out: positions are those of {name}" + (
-                ", which differ from case to case" if len(found.points.long) == 3 and n == count else ""
+                ", which are given case by case" if len(found.points.long) == 3 and n == count else ""
             ))  # fmt: skip
 
 

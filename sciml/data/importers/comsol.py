@@ -220,7 +220,8 @@ def import_tree(
         raise InputError(f"parameters: {lost[0]!r} is not one of the files")
     parts = [part for p in paths for part in solutions(read(p), name, **told.get(p.name, {}))]
     split = splits.by_case(["all"] * len(parts), fractions, seed)
-    write(pack(parts, split, dtype=None, attrs={"imported": "comsol", "split_seed": int(seed)}), out)
+    attrs = {"imported": "comsol", "split_seed": int(seed), "split_source": "made"}
+    write(pack(parts, split, dtype=None, attrs=attrs), out)
     return Path(_files.given(out, "out"))
 
 

@@ -50,7 +50,8 @@ def import_tree(
         raise FileFormatError(f"{where}: shape {wanted.shape}, but {at.name} has {given.shape}")
     cases = ((f"case{k:04d}", _turned(given[k]), _turned(wanted[k])) for k in range(len(given)))
     split = splits.by_case(["all"] * len(given), fractions, seed)
-    packed = _deepcfd.packed(cases, size, split, {"imported": "deepcfd", "split_seed": int(seed)})
+    attrs = {"imported": "deepcfd", "split_seed": int(seed), "split_source": "made"}
+    packed = _deepcfd.packed(cases, size, split, attrs)
     write(packed, out)
     return Path(_files.given(out, "out"))
 

@@ -37,13 +37,13 @@ def comparison(study: Study) -> list[object]:
     if study.steady:
         text.append(
             "Mean field is the mean of the training cases; interpolation is a smooth interpolant of them over their "
-            "parameters and input fields, the bar that a surrogate must beat to be worth its training."
+            "parameters, input fields and beginnings, the bar that a surrogate must beat to be worth its training."
         )
     else:
         text.append(
             "Persistence repeats the last state; mean field is the mean of the training cases at the same step; "
-            "interpolation is a smooth interpolant of the training cases in parameter space, the bar that a surrogate "
-            "must beat to be worth its training."
+            "interpolation is a smooth interpolant of the training cases over what tells them apart (parameters, input "
+            "fields, how they begin), the bar that a surrogate must beat to be worth its training."
         )
     if reference:
         text.append("The reference solver runs on coarser grids than the truth's.")

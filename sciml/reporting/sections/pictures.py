@@ -20,7 +20,8 @@ def fields(study: Study) -> list[object]:
     tabs = [(_tab(sample, shown), _fields_of(study, sample)) for sample in shown]
     model = study.best or next(iter(shown[0].predictions))
     lead = Note(f"Held-out cases: truth, prediction of {model} and error{at_the_end(study)}.{_how(shown[0])}")
-    return [lead, Tabs(tabs)] if len(tabs) > 1 else [lead, *tabs[0][1]]
+    lead_in = [lead, *_at_rest(study)]
+    return [*lead_in, Tabs(tabs)] if len(tabs) > 1 else [*lead_in, *tabs[0][1]]
 
 
 def _how(sample: Sample) -> str:
@@ -44,6 +45,14 @@ def _how(sample: Sample) -> str:
     return (
         " All are on one scale, and the error is shown once more on a scale of its own, symmetric about zero." + where
     )
+
+
+def _at_rest(study: Study) -> list[object]:
+    """What a rollout does to nodes that move."""
+    if not any(s.moving for s in study.samples):
+        return []
+    text = "Nodes move in these data; in a rollout they stay where they are at its start. Values belong to the nodes."
+    return [Note(text, quiet=True)]
 
 
 def _tab(sample: Sample, all_of_them: list[Sample]) -> str:
