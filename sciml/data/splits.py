@@ -1,6 +1,7 @@
 """Splits of a data set: by case, never by frame, so that no frame of a held-out case is ever trained on.
 
 by_case, folds, published       which case goes where
+together                        cases of equal content, in one part of a split
 manifest, Manifest              which cases there are and where they go, to hold another data set against
 overlaps, oddities              cases that occur twice, and what else looks wrong
 content                         the one look at all values that these share
@@ -9,7 +10,7 @@ content                         the one look at all values that these share
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,30 @@ def by_case(subsets: Sequence[str], fractions: Sequence[float] = (0.8, 0.1, 0.1)
         result[order[: held[0]]] = SPLITS[1]
         result[order[held[0] : held[0] + held[1]]] = SPLITS[2]
     return result
+
+
+def together(split: Sequence[str], content: Sequence[Hashable]) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """A split in which cases of equal content are in one part, that of the first of them.
+
+    Args:
+        split: name of the part of each case, (C,).
+        content: what cases hold, a digest for instance, (C,).
+
+    Returns:
+        (C,) names, and (first case, case that repeats it) of all repeats.
+    """
+    names, first = np.asarray([str(s) for s in split], dtype="<U10"), dict[Hashable, int]()
+    repeats = [(first[key], k) for k, key in enumerate(content) if first.setdefault(key, k) != k]
+    for a, b in repeats:
+        names[b] = names[a]
+    return names, repeats
+
+
+def repeated(repeats: Sequence[tuple[int, int]]) -> str:
+    """What is to be said of cases that repeat others."""
+    shown = ", ".join(f"{b} is {a}" for a, b in repeats[:5]) + (" ..." if len(repeats) > 5 else "")
+    what = "case repeats another" if len(repeats) == 1 else "cases repeat others"
+    return f"{len(repeats)} {what} ({shown}); repeats are kept in one part of a split"
 
 
 def folds(subsets: Sequence[str], k: int, seed: int = 0) -> dict[str, np.ndarray]:

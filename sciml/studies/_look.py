@@ -145,7 +145,7 @@ def look(dataset: Any) -> Look:
         found.splits = {str(n): int((names == n).sum()) for n in dict.fromkeys(names.tolist())}
     _parameters(found, cases)
     _times(found, cases)
-    _values(found, cases, schema.flag_names(dataset["split"]) if "split" in dataset.variables else None)
+    _values(found, cases, None if "split" not in dataset.variables else schema.flag_names(dataset["split"]))
     _odd(found, cases)
     return found
 
@@ -207,7 +207,7 @@ def _times(found: Look, cases: CaseTable) -> None:
 
 
 def _values(found: Look, cases: CaseTable, parts: np.ndarray | None) -> None:
-    """Ranges, spreads and the change of a step, over some of the cases; `parts` says which split each case is in."""
+    """Ranges, spreads and the change of a step, over some of the cases."""
     n = len(cases.fields)
     low, high, total, square, count = np.full(n, np.inf), np.full(n, -np.inf), np.zeros(n), np.zeros(n), 0
     moved = size = 0.0
@@ -261,12 +261,26 @@ def _values(found: Look, cases: CaseTable, parts: np.ndarray | None) -> None:
     if still:
         found.odd.append(f"nothing changes in time in {_numbers(still)}")
     if twins:
-        (a, b), n = twins[0], len(twins)
-        apart = sum(parts[one] != parts[other] for one, other in twins) if parts is not None else 0
-        told = f"cases {a} and {b} hold the same values" + (f", as do {n - 1} more pairs" if n > 1 else "")
-        if apart:
-            told += f"; {apart} of {n} such pairs lie in two parts of the split: that test asks what was trained on"
-        found.odd.append(told)
+        found.odd += _twins(twins, parts)
+
+
+def _twins(twins: list[tuple[int, int]], parts: np.ndarray | None) -> list[str]:
+    """What is to be said of cases that hold the same values; first of those that lie on both sides of a split."""
+    apart = [(a, b) for a, b in twins if parts is not None and parts[a] != parts[b]]
+
+    def more(n: int) -> str:
+        return "" if n == 1 else f", as {'does 1 more pair' if n == 2 else f'do {n - 1} more pairs'}"
+
+    found = []
+    if apart and parts is not None:
+        (a, b), n = apart[0], len(apart)
+        found.append(f"cases {a} ({parts[a]}) and {b} ({parts[b]}) hold the same values in two parts of the split, a "
+                     f"fault of it: the test flatters what was trained on them{more(n)}")  # fmt: skip
+    rest = [t for t in twins if t not in apart]
+    if rest:
+        (a, b), n = rest[0], len(rest)
+        found.append(f"cases {a} and {b} hold the same values{more(n)}")
+    return found
 
 
 def _odd(found: Look, cases: CaseTable) -> None:

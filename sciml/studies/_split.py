@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -80,7 +81,9 @@ class ByCase(Split):
         subsets = schema.flag_names(dataset["subset"]) if "subset" in dataset.variables else np.full(len(good), "all")
         names = np.full(len(good), "unused", dtype="<U10")
         names[good] = splits.by_case(subsets[good].tolist(), self.fractions, seed)
-        return _with(dataset, names), []
+        content = [_content(dataset, i) if good[i] else i for i in range(len(good))]
+        names, repeats = splits.together(names.tolist(), content)
+        return _with(dataset, names), [f"{splits.repeated(repeats)}."] if repeats else []
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,16 @@ class InTime(Split):
             (name, a, b + 1) if name == "train" and k + 1 < pieces and found[k + 1][0] == "train" else (name, a, b)
             for k, (name, a, b) in enumerate(found)
         ]
+
+
+def _content(dataset: Any, number: int) -> str:
+    """A digest of the fields of a case and of what is known of it."""
+    case, solution = _data.case(dataset, number)
+    found = hashlib.sha256(repr(sorted(case.parameters.items())).encode())
+    for name in sorted({*(f.name for f in case.problem.fields), *(s.name for s in case.problem.inputs), *"xyz"}):
+        if name in solution.variables:
+            found.update(name.encode() + np.ascontiguousarray(solution[name].values).tobytes())
+    return found.hexdigest()
 
 
 def _without_class(case: Case, solution: Any) -> tuple[Case, Any]:

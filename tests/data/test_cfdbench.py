@@ -342,3 +342,25 @@ def test_a_case_without_an_answer_is_left_out_and_the_others_keep_their_numbers(
     with pytest.warns(UserWarning, match=r"case 0 \(.*\) has no frames: left out"):
         target = export_tree(shorter, tmp_path / "out")
     assert sorted(p.name for p in (target / "geo").iterdir()) == ["case0001", "case0002"]
+
+
+def test_cases_that_hold_the_same_are_in_one_part(tmp_path):
+    keys = {"vel_top": 1.0, "density": 1.0, "viscosity": 0.1, "height": 1.0, "width": 1.0}
+    names = [f"{subset}/case{k:04d}" for subset in ("bc", "prop") for k in range(4)]
+    tree = make(tmp_path / "tree", "cavity", [(n, keys | {"vel_top": 1.0 + i}, (3, 4, 4)) for i, n in enumerate(names)])
+    for i, n in enumerate(names):
+        np.save(tree / "cavity" / n / "u.npy", np.full((3, 4, 4), i, "f4"))
+    names = data.schema.flag_names
+    import_tree(tree, tmp_path / "a.h5")
+    with data.open(tmp_path / "a.h5") as made:
+        before = names(made["split"]).tolist()
+    assert before[4] != before[7] or before[4] != before[5]
+    other = next(k for k in (5, 6, 7) if before[k] != before[4])
+    shutil.rmtree(tree / "cavity" / f"prop/case{other - 4:04d}")
+    shutil.copytree(tree / "cavity/prop/case0000", tree / "cavity" / f"prop/case{other - 4:04d}")
+    with pytest.warns(UserWarning, match=f"1 case repeats another \\({other} is 4\\)"):
+        import_tree(tree, tmp_path / "b.h5")
+    with data.open(tmp_path / "b.h5") as made:
+        after = names(made["split"]).tolist()
+    assert after[other] == after[4] == before[4]
+    assert [s for k, s in enumerate(after) if k != other] == [s for k, s in enumerate(before) if k != other]

@@ -132,6 +132,7 @@ UNPACK = {
 
 def _written(layout: Cases, source: Source, plan: Plan, folder: Path, step: Step) -> dict[str, Any]:
     """Cases in files of groups, and what their file as a whole needs to know."""
+    from sciml.data import splits as splits_
     from sciml.data._pack import pack
     from sciml.data._write import write
 
@@ -168,8 +169,7 @@ def _written(layout: Cases, source: Source, plan: Plan, folder: Path, step: Step
         raise FileFormatError(f"{source.root}: {layout.title}: holds no case")
     notes = [*source.left, *reading.notes, *checked.notes()]
     if repeats:
-        shown = ", ".join(f"{b} is {a}" for a, b in repeats[:5]) + (" ..." if len(repeats) > 5 else "")
-        notes.append(f"{len(repeats)} cases repeat others ({shown}); repeats are kept in one part of a split")
+        notes.append(splits_.repeated(repeats))
     return {
         "groups": number, "splits": splits, "subsets": subsets, "repeats": repeats, "notes": notes,
         "attrs": {"imported": layout.name} | dict(reading.attrs),

@@ -82,7 +82,8 @@ def import_tree(
     Values keep their type, `case.json` is kept as it is in `source_json`, and the headers of the arrays in
     `source_layout`: `sciml.data.exporters.cfdbench.export_tree` gives the same bytes back. Cases are numbered by
     subset (alphabetically), then by folder number; cases that lie in the problem's folder itself are of subset "all".
-    Splits are by case, stratified by subset. A warning names folders that are not understood and left out.
+    Splits are by case, stratified by subset; cases that hold the same are in one part. A warning names those, and
+    folders that are not understood and left out.
 
     Args:
         source: the folder that holds problem folders, or one problem folder.
@@ -119,31 +120,26 @@ def import_tree(
     for part in parts:
         for name in ("u", "v"):
             part[name] = part[name].astype(widest)
-    split = splits.by_case([subset for subset, _ in folders], fractions, seed)
-    again = _repeats(parts)
-    for k, first in again.items():  # the same flow on both sides of a split would be a test of memory
-        split[k] = split[first]
-    if again:
-        told = ", ".join(f"{folders[b][1].name} is {folders[a][1].name}" for b, a in list(again.items())[:5])
-        text = f"{root}: {len(again)} cases repeat others ({told}); repeats are kept in one part of a split"
-        warnings.warn(text, stacklevel=2)
+    split, repeats = splits.together(
+        splits.by_case([subset for subset, _ in folders], fractions, seed), [_content(part) for part in parts]
+    )
+    if repeats:
+        warnings.warn(splits.repeated(repeats), stacklevel=2)
     packed = concat(parts, split, {"imported": "cfdbench", "split_seed": int(seed), "split_source": "made"})
     write(packed, out)
     return Path(_files.given(out, "out"))
 
 
-def _repeats(parts: Sequence[xr.Dataset]) -> dict[int, int]:
-    """The cases whose velocities are those of an earlier one, to the bit: number -> that one's."""
-    seen: dict[bytes, int] = {}
-    found = {}
-    for k, part in enumerate(parts):
-        digest = hashlib.sha256()
-        for name in ("u", "v"):
-            digest.update(np.ascontiguousarray(part[name].values))
-        first = seen.setdefault(digest.digest(), k)
-        if first != k:
-            found[k] = first
-    return found
+def _content(part: Any) -> str:
+    """A digest of the fields of a case and of its parameters, extents and times, read a few frames at a time."""
+    found = hashlib.sha256()
+    for name in sorted(n for n in part.variables if part[n].dtype.kind == "f"):
+        values = part[name]
+        found.update(f"{name}|{values.shape}".encode())
+        step = max((64 << 20) // max(8 * math.prod(values.shape[1:]), 1), 1)
+        for at in range(0, values.shape[0], step):
+            found.update(np.ascontiguousarray(values[at : at + step].values, dtype=np.float64).tobytes())
+    return found.hexdigest()
 
 
 def _find(root: Path, problem: str | None) -> tuple[Layout, list[tuple[str, Path]]]:

@@ -14,8 +14,11 @@ Source: COMSOL Multiphysics Reference Manual, "Data", file format "Spreadsheet".
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,7 +202,7 @@ def import_tree(
         out: the file to write.
         name: of the problem.
         parameters: file name -> parameters that the file does not tell.
-        fractions, seed: of the split by case.
+        fractions, seed: of the split by case; cases that hold the same are in one part, and a warning names them.
 
     Raises:
         InputError: files that are not there, or do not go together.
@@ -219,10 +222,24 @@ def import_tree(
     if lost:
         raise InputError(f"parameters: {lost[0]!r} is not one of the files")
     parts = [part for p in paths for part in solutions(read(p), name, **told.get(p.name, {}))]
-    split = splits.by_case(["all"] * len(parts), fractions, seed)
+    split, repeats = splits.together(
+        splits.by_case(["all"] * len(parts), fractions, seed), [_content(p) for p in parts]
+    )
+    if repeats:
+        warnings.warn(splits.repeated(repeats), stacklevel=2)
     attrs = {"imported": "comsol", "split_seed": int(seed), "split_source": "made"}
     write(pack(parts, split, dtype=None, attrs=attrs), out)
     return Path(_files.given(out, "out"))
+
+
+def _content(solution: Any) -> str:
+    """A digest of all values of a solution and of the parameters of its case."""
+    told = json.loads(solution.attrs.get("case_json", "{}")).get("parameters", {})
+    found = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    for name in sorted(map(str, solution.variables)):
+        if (values := solution[name].values).dtype.kind in "fiub":
+            found.update(f"{name}|{values.shape}".encode() + np.ascontiguousarray(values).tobytes())
+    return found.hexdigest()
 
 
 def _text(content: bytes) -> str:

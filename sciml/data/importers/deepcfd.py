@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +34,7 @@ def import_tree(
         source: the folder that holds both.
         out: the file to write.
         size: (length, height) of the channel in m, which the arrays do not tell; None for the cell as unit of length.
-        fractions, seed: of the split.
+        fractions, seed: of the split by case; cases that hold the same are in one part, and a warning names them.
 
     Raises:
         InputError: files that are not there.
@@ -49,7 +51,10 @@ def import_tree(
     if given.shape != wanted.shape:
         raise FileFormatError(f"{where}: shape {wanted.shape}, but {at.name} has {given.shape}")
     cases = ((f"case{k:04d}", _turned(given[k]), _turned(wanted[k])) for k in range(len(given)))
-    split = splits.by_case(["all"] * len(given), fractions, seed)
+    content = [hashlib.sha256(given[k].tobytes() + wanted[k].tobytes()).digest() for k in range(len(given))]
+    split, repeats = splits.together(splits.by_case(["all"] * len(given), fractions, seed), content)
+    if repeats:
+        warnings.warn(splits.repeated(repeats), stacklevel=2)
     attrs = {"imported": "deepcfd", "split_seed": int(seed), "split_source": "made"}
     packed = _deepcfd.packed(cases, size, split, attrs)
     write(packed, out)
