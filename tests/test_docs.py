@@ -104,6 +104,11 @@ def contributing(scope: dict[str, Any], folder: Path) -> None:
     assert np.abs(residual).max() < 1e-6  # the rate is a difference of second order in `step`
 
 
+def linear(scope: dict[str, Any], folder: Path) -> None:
+    assert scope["info"].converged and scope["info"].residual < 1e-6
+    assert scope["answer"].attrs["status"] == "ok"
+
+
 def equation(scope: dict[str, Any], folder: Path) -> None:
     assert abs(scope["order"] - 2) < 0.1
     rows = {row["name"]: row for row in scope["found"].summary["rows"]}
@@ -266,6 +271,7 @@ PAGES: dict[str, Page] = {
     ),
     "docs/implicit.md": Page(holds=implicit),
     "docs/index.md": Page((("resolution=64", "resolution=32"),), holds=index),
+    "docs/linear.md": Page(holds=linear),
     "docs/operator.md": Page(
         (
             ("cases=60, frames=11", "cases=12, frames=6, progress=False"),

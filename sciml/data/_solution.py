@@ -18,7 +18,8 @@ from sciml.errors import InputError, suggest
 from sciml.problem import Case
 from sciml.support import Points, Support, kind_of, support_of
 
-VOLATILE = ("wall_time", "created", "host")  # root attributes that differ between equal runs: kept out of data files
+# root attributes that differ between equal runs: kept out of data files
+VOLATILE = ("wall_time", "created", "host", "setup_seconds", "solve_seconds")
 
 
 @functools.cache

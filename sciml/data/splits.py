@@ -62,7 +62,9 @@ def by_case(subsets: Sequence[str], fractions: Sequence[float] = (0.8, 0.1, 0.1)
     return result
 
 
-def together(split: Sequence[str], content: Sequence[Hashable]) -> tuple[np.ndarray, list[tuple[int, int]]]:
+def together(
+    split: Sequence[str] | np.ndarray, content: Sequence[Hashable]
+) -> tuple[np.ndarray, list[tuple[int, int]]]:
     """A split in which cases of equal content are in one part, that of the first of them.
 
     Args:

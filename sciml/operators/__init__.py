@@ -11,6 +11,7 @@ from sciml.operators.auto_deeponet import AutoDeepONet
 from sciml.operators.auto_deeponetcnn import AutoDeepONetCNN
 from sciml.operators.auto_edeeponet import AutoEDeepONet
 from sciml.operators.auto_ffn import AutoFFN
+from sciml.operators.convergent_graph import ConvergentGraph
 from sciml.operators.deeponet import DeepONet
 from sciml.operators.ffn import FFN
 from sciml.operators.flare import FLARE
@@ -43,6 +44,7 @@ __all__ = [
     "AutoDeepONetCNN",
     "AutoEDeepONet",
     "AutoFFN",
+    "ConvergentGraph",
     "DeepONet",
     "GalerkinTransformer",
     "Identity",

@@ -100,6 +100,7 @@ class GraphNetwork(Operator):
         aggregation: "sum" or "mean" of the messages that arrive.
         positions: whether `points` go into the nodes. They tell walls and corners of a fixed domain apart; without them
             nothing but offsets is seen, and an answer is the same wherever the sample lies.
+        edge_channels: numbers that every edge brings along beside its offset.
     """
 
     takes: ClassVar = GraphBatch
@@ -117,13 +118,14 @@ class GraphNetwork(Operator):
         activation: str,
         aggregation: str,
         positions: bool,
+        edge_channels: int = 0,
     ):
         super().__init__()
         self.in_channels = positive("in_channels", in_channels, 0)
         self.out_channels = positive("out_channels", out_channels)
         self.dimensions, self.n_params = positive("dimensions", dimensions), positive("n_params", n_params, 0)
         self.width, self.layers = positive("width", width), positive("layers", layers)
-        self.depth = positive("depth", depth, 2)
+        self.depth, self.edge_channels = positive("depth", depth, 2), positive("edge_channels", edge_channels, 0)
         self.activation = activation_named(activation)
         if aggregation not in AGGREGATIONS:
             known = suggest(str(aggregation), AGGREGATIONS)
@@ -132,7 +134,7 @@ class GraphNetwork(Operator):
         hidden = [self.width] * (self.depth - 1)
         given = self.in_channels + self.n_params + self.positions * self.dimensions + 1
         self.node_encoder = normed([given, *hidden, self.width], activation)
-        self.edge_encoder = normed([self.dimensions + 1, *hidden, self.width], activation)
+        self.edge_encoder = normed([self.dimensions + 1 + self.edge_channels, *hidden, self.width], activation)
         self.blocks = nn.ModuleList(
             Messages(self.width, self.depth, activation, aggregation == "mean") for _ in range(self.layers)
         )
@@ -187,6 +189,18 @@ class GraphNetwork(Operator):
         mask: Tensor | None, spacing: Tensor,
     ) -> Tensor:  # fmt: skip
         """The answer on a graph that is built; see `forward` of the operators for all but `spacing`, (node,)."""
+        hidden, _ = self.encoded(nodes, points, edges, offsets, graph, params, mask, spacing)
+        return only(self.decoder(hidden), None if mask is None else (mask > 0)[:, None])
+
+    def encoded(
+        self, nodes: Tensor, points: Tensor, edges: Tensor, offsets: Tensor, graph: Tensor, params: Tensor | None,
+        mask: Tensor | None, spacing: Tensor, features: Tensor | None = None,
+    ) -> tuple[Float[Tensor, "node width"], Float[Tensor, "edge width"]]:  # fmt: skip
+        """What nodes and edges hold after all rounds of messages.
+
+        Args:
+            features: (edge, edge_channels), what edges bring along; None where that is nothing.
+        """
         dtype = spacing.dtype
         inside = None if mask is None else (mask > 0)[:, None]
         alive = self.alive(edges, mask)
@@ -198,11 +212,14 @@ class GraphNetwork(Operator):
         hidden = self.node_encoder(torch.cat(parts, dim=1))
         ways = only(offsets.to(dtype), None if alive is None else alive[:, None])
         ways = ways / spacing.index_select(0, edges[1])[:, None]
-        links = self.edge_encoder(torch.cat((ways, torch.linalg.vector_norm(ways, dim=1, keepdim=True)), dim=1))
+        told = [ways, torch.linalg.vector_norm(ways, dim=1, keepdim=True)]
+        if features is not None:
+            told.append(only(features.to(dtype), None if alive is None else alive[:, None]))
+        links = self.edge_encoder(torch.cat(told, dim=1))
         target = edges[1] if alive is None else torch.where(alive, edges[1], graph.shape[0])
         for block in self.blocks:
             hidden, links = self.through(block, hidden, links, edges, target)
-        return only(self.decoder(hidden), inside)
+        return hidden, links
 
     def check(
         self,

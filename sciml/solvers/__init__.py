@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sciml.solvers.generation import generate
     from sciml.solvers.incompressible import IncompressibleFlow
     from sciml.solvers.interpolation import ParameterInterpolation
+    from sciml.solvers.linear.steady import SteadyLinear
     from sciml.solvers.openfoam import OpenFOAM
     from sciml.solvers.pinn import PINN, LagrangianPINN, PINNRecipe
     from sciml.solvers.pseudospectral import PseudoSpectral
@@ -49,6 +50,7 @@ _HOMES = {
     "Scores": "conformal",
     "ShockCapturing": "shock_capturing",
     "Spread": "conformal",
+    "SteadyLinear": "linear.steady",
     "Surrogate": "surrogate",
     "TwoPhaseFlow": "two_phase",
     "generate": "generation",
@@ -78,6 +80,7 @@ __all__ = [
     "Scores",
     "ShockCapturing",
     "Spread",
+    "SteadyLinear",
     "Surrogate",
     "TwoPhaseFlow",
     "generate",

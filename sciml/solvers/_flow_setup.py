@@ -20,7 +20,8 @@ from sciml.solvers._flow_stepper import Flow
 from sciml.solvers._numerical import Begin
 from sciml.solvers._side_values import values_in_time, wall_points
 from sciml.solvers._staggered import Layout, Walls, unknowns
-from sciml.solvers.linear import End, Ends, LinearSolver, LinearSystem
+from sciml.solvers.linear import End, Ends, GridSystem, LinearSolver
+from sciml.solvers.linear._hosted import FAILURES
 from sciml.support import Apertures, Grid, Support
 
 # wall, the field along it, the field through it
@@ -125,7 +126,7 @@ def _parts(domain: Geometry) -> dict[str, bool]:
     return found
 
 
-def _without_way_out(system: LinearSystem) -> frozenset[str]:
+def _without_way_out(system: GridSystem) -> frozenset[str]:
     """The sides beside which lie cells that no open faces join to an open end; of a closed box, where there are several
     regions, all sides that fluid is beside."""
     from scipy.sparse.csgraph import connected_components
@@ -154,7 +155,7 @@ def _made(
     apertures.check_resolved(geometry, grid)
     body = body_of(apertures, grid, layout)
     spacing = tuple(float(w[0]) for w in grid.widths)
-    system = LinearSystem(shape, ends, spacing, body.coefficients)
+    system = GridSystem(shape, ends, spacing, body.coefficients)
     if not solver.supports(system):
         raise InputError(f"pressure_solver: {solver.name} does not take this body; try MultigridCG()")
     return body._replace(factor=solver.factor(system)), _without_way_out(system)
@@ -390,6 +391,20 @@ def _interpolate(time: jax.Array, knots: jax.Array, values: jax.Array) -> jax.Ar
     left = right - 1
     share = jnp.clip((time - knots[left]) / (knots[right] - knots[left]), 0, 1)
     return (1 - share) * values[left] + share * values[right]
+
+
+def computed(function: Callable[..., Mapping[str, Any]], *arguments: Any) -> tuple[dict[str, np.ndarray], str | None]:
+    """The arrays of a compiled march, and what a pressure solver raised on the way; None where none did."""
+    before = FAILURES.count
+    made = {k: np.asarray(v) for k, v in function(*arguments).items()}
+    return made, FAILURES.since(before)
+
+
+def with_reason(name: str, found: dict[str, Any], told: str | None) -> dict[str, Any]:
+    """The answer of a flow with its "status", where it stopped and a pressure solver said why."""
+    if told is None or all(np.isfinite(found[f]).all() for f in ("u_face", "v_face", "p")):
+        return found
+    return found | {"status": f"{name}: pressure_solver: {told}"}
 
 
 def check_options(

@@ -35,7 +35,7 @@ from sciml.solvers._staggered import (
     pad,
 )
 from sciml.solvers._time import Controls, Stepper
-from sciml.solvers.linear import LinearSolver, LinearSystem
+from sciml.solvers.linear import GridSystem, LinearSolver
 
 
 class Flow(NamedTuple):
@@ -67,10 +67,10 @@ class Flow(NamedTuple):
     force_size: jax.Array | float = 0.0
 
     @property
-    def system(self) -> LinearSystem:
+    def system(self) -> GridSystem:
         """The pressure equation."""
         layout, coefficients = self.layout, None if self.body is None else self.body.coefficients
-        return LinearSystem((layout.ny, layout.nx), layout.ends, self.spacing, coefficients)
+        return GridSystem((layout.ny, layout.nx), layout.ends, self.spacing, coefficients)
 
 
 def _rhs(flow: Flow, u, v, time):
@@ -94,7 +94,7 @@ def project(flow: Flow, u, v, walls: Walls):
         u, v = (jnp.where(s.inverse > 0, a, 0) for s, a in ((body.u, u), (body.v, v)))
     shares = None if body is None else body.coefficients
     lost = divergence(flow.layout, u, v, flow.spacing, walls, shares)
-    phi, info = flow.solver.solve(flow.system, lost, None, () if body is None else body.factor)
+    phi, info = flow.solver.solve(flow.system, -lost, None, () if body is None else body.factor)
     phi = jnp.where(info.converged, phi, jnp.nan)
     gx, gy = gradient(flow.layout, phi, flow.spacing)
     if body is not None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from sciml.errors import InputError, is_whole, suggest
+from sciml.errors import InputError, is_number, is_whole, suggest
 from sciml.problem import Case, Problem
 from sciml.solver import Restartable, Start, check_times
 from sciml.support import Grid, Support
 
 if TYPE_CHECKING:
     import xarray
+
+    from sciml.solvers.linear import Discretisation, LinearSolver
 
 
 class Begin(NamedTuple):
@@ -172,6 +174,38 @@ class NumericalSolver(Restartable):
                 wanted = ", ".join(self.needed(start.case))
                 raise InputError(f"{self.name}: the frame has no field {n!r}, expected {wanted}")
         return dict(zip(names, start.frames[-1], strict=True))
+
+    # -- linear systems -----------------------------------------------------------------------------------------
+
+    def linear(self, case: Case, time: float | None = None, state: xarray.Dataset | None = None) -> Discretisation:
+        """The linear system that this solver has of a case; see `sciml.solvers.linear.system`.
+
+        Raises:
+            InputError: there is none, or none that is linear.
+        """
+        from sciml.solvers._frames import start_of
+
+        if state is None:
+            if time is not None and (not is_number(time) or time != 0):
+                raise InputError(f"time: got {time!r} without a state, expected 0, when the case begins, or a state")
+            return self._linear(case, None)
+        if time is not None and not is_number(time):
+            raise InputError(f"time: expected a number, got {time!r}")
+        start = start_of(case, state, self.needed(case))
+        begin = self.exactly(state, start) or self.begin(start)._replace(settled=False)
+        return self._linear(case, begin if time is None else begin._replace(time=float(time)))
+
+    def _linear(self, case: Case, begin: Begin | None) -> Discretisation:
+        """The system at the beginning of a case, or of the step after a state."""
+        raise InputError(f"{self.name}: hands out no linear system, expected FiniteElements, FiniteVolume or a flow")
+
+    def with_pressure_solver(self, wrap: Callable[[LinearSolver], LinearSolver]) -> Self:
+        """The same with another pressure solver, made of the one that it has.
+
+        Raises:
+            InputError: it solves no equation of a pressure.
+        """
+        raise InputError(f"{self.name}: solves no pressure equation, expected IncompressibleFlow or TwoPhaseFlow")
 
     # -- outcome ------------------------------------------------------------------------------------------------
 

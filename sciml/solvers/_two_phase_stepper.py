@@ -30,7 +30,7 @@ from jax import lax
 from sciml.solvers import _stabilised, _volume_fraction
 from sciml.solvers._staggered import Layout, Walls, faces, gradient, outward, pad, unknowns
 from sciml.solvers._time import Controls, Stepper
-from sciml.solvers.linear import End, LinearSolver, LinearSystem
+from sciml.solvers.linear import End, GridSystem, LinearSolver
 
 TINY = 1e-6  # of a cell; less is none of a fluid
 LIMIT = 0.5  # largest share of a cell that may be swept, |s_x| + |s_y|
@@ -383,12 +383,12 @@ def project(
     equation could not be solved."""
     layout = two.layout
     c = conductances(two, alpha)
-    system = LinearSystem((layout.ny, layout.nx), layout.ends, two.spacing, c)
+    system = GridSystem((layout.ny, layout.nx), layout.ends, two.spacing, c)
     uf, vf = faces(layout, u, v, walls)
     if two.open is not None:
         uf, vf = uf * two.open[0], vf * two.open[1]
     lost = (uf[:, 1:] - uf[:, :-1]) / two.spacing[0] + (vf[1:] - vf[:-1]) / two.spacing[1]
-    p, info = two.solver.solve(system, lost / tau, guess)
+    p, info = two.solver.solve(system, -lost / tau, guess)
     p = jnp.where(info.converged, p, jnp.nan)
     gx, gy = gradient(layout, p, two.spacing)
     gx, gy = (g * i for g, i in zip((gx, gy), unknowns(layout, *c), strict=True))

@@ -13,6 +13,7 @@ from sciml.errors import InputError, SolverError, is_number, is_whole
 from sciml.problem import Case, Problem, beginning
 from sciml.registry import solvers
 from sciml.solver import Start
+from sciml.solvers._fe_linear import linear_system
 from sciml.solvers._fe_space import BESIDE, Space, made_mesh
 from sciml.solvers._fe_stepper import METHODS, Past, Steps, Theta
 from sciml.solvers._newton import Newton, check_factor
@@ -23,6 +24,8 @@ from sciml.support import Mesh, Points
 
 if TYPE_CHECKING:
     import xarray
+
+    from sciml.solvers.linear.discretisation import Discretisation
 
 KEPT = 8  # spaces, of the last cases
 
@@ -215,16 +218,20 @@ class FiniteElements(NumericalSolver):
         frames: Any = march(stepper, controls, past, ends)
         return np.array(frames.values["state"]), stepper.failure, np.asarray(frames.substeps)
 
+    def step_size(self, case: Case) -> float:
+        """The largest sub-step."""
+        if self.time_step is not None:
+            return self.time_step
+        size = max(high - low for low, high in case.geometry.extents) / self.resolution
+        return self.courant * size / case.scales.length * case.scales.time
+
     def substeps(self, case: Case, times: np.ndarray, start: float = 0.0) -> list[int]:
         """Equal sub-steps from each requested time (at first: from the start) to the next.
 
         Raises:
             InputError: more than `max_substeps`.
         """
-        step = self.time_step
-        if step is None:
-            size = max(high - low for low, high in case.geometry.extents) / self.resolution
-            step = self.courant * size / case.scales.length * case.scales.time
+        step = self.step_size(case)
         gaps = np.diff(times, prepend=start)
         if gaps.max() > self.max_substeps * step:
             k = int(gaps.argmax())
@@ -233,6 +240,9 @@ class FiniteElements(NumericalSolver):
                 f"sub-steps, more than max_substeps = {self.max_substeps}; ask for more times, or allow more"
             )
         return [int(np.ceil(g / step * (1 - 1e-9))) for g in gaps]
+
+    def _linear(self, case: Case, begin: Begin | None) -> Discretisation:
+        return linear_system(self, case, begin)
 
     # -- answers ------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -16,9 +17,10 @@ from sciml.problem import Case, Problem
 from sciml.registry import solvers
 from sciml.solver import Start
 from sciml.solvers import _equations, _flow_batches, _flow_setup, _flow_stepper, _stabilised, _staggered, _time
+from sciml.solvers._flow_linear import Listener, boundary_values, overheard
 from sciml.solvers._numerical import Begin, GridSolver, checked, forces, known_names, plane_counts, since, two_counts
 from sciml.solvers._promotion import standard
-from sciml.solvers.linear import Direct, End, Ends, LinearSolver
+from sciml.solvers.linear import Direct, Discretisation, End, Ends, LinearSolver
 from sciml.support import Grid
 
 if TYPE_CHECKING:
@@ -165,6 +167,16 @@ class IncompressibleFlow(GridSolver):
             if through:
                 raise InputError(f"simulate: ends: {through[0]} is given, expected the ends too, see solver.ends")
             ends = ((End.WALL, End.WALL), (End.WALL, End.WALL))
+        layout, flow, parameters, inputs = self._flow(parameters, inputs, ends)
+        controls = _time.Controls(self.max_substeps, 64, derivative)
+        stepper = _flow_stepper.FlowStepper(flow, controls, self.cfl)
+        state = _flow_setup.start(layout, inputs, flow.spacing)
+        frames = _time.march(stepper, controls, state, checked(times, flow.nu.dtype), inputs.get("start", 0.0))
+        found = self._named(layout, parameters["density"], frames.values)
+        return found | {"substeps": frames.substeps, "reached": frames.reached}
+
+    def _flow(self, parameters: Any, inputs: Any, ends: Any) -> tuple[_staggered.Layout, Any, Any, Any]:
+        """The layout, what a march needs to know, and parameters and inputs as arrays of JAX."""
         if "body" in inputs:
             parameters = {**parameters, **dict(zip(("width", "height"), inputs["body"].extent, strict=True))}
         real = jnp.zeros(()).dtype
@@ -172,26 +184,26 @@ class IncompressibleFlow(GridSolver):
         inputs = jax.tree.map(lambda a: jnp.asarray(a, None if _whole(a) else real), dict(inputs))
         ny, nx = self.resolution
         layout = _staggered.Layout(nx, ny, ends)
-        flow = _flow_setup.flow(layout, parameters, inputs, self.pressure_solver)
-        controls = _time.Controls(self.max_substeps, 64, derivative)
-        stepper = _flow_stepper.FlowStepper(flow, controls, self.cfl)
-        state = _flow_setup.start(layout, inputs, flow.spacing)
-        frames = _time.march(stepper, controls, state, checked(times, real), inputs.get("start", 0.0))
+        return layout, _flow_setup.flow(layout, parameters, inputs, self.pressure_solver), parameters, inputs
 
-        values, pressure = frames.values, frames.values["p"]
-        u_face, v_face = values["u_face"], values["v_face"]
+    def _named(self, layout: _staggered.Layout, density: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Frames (T, ...) of the stepper as `simulate` gives them."""
+        pressure, u_face, v_face = values["p"], values["u_face"], values["v_face"]
         du, dv = values["u_face_tendency"], values["v_face_tendency"]
         return {
             "u": (u_face[:, :, 1:] + u_face[:, :, :-1]) / 2,
             "v": (v_face[:, 1:] + v_face[:, :-1]) / 2,
-            "p": parameters["density"] * (pressure if layout.open else pressure - pressure.mean((1, 2), keepdims=True)),
+            "p": density * (pressure if layout.open else pressure - pressure.mean((1, 2), keepdims=True)),
             "u_face": u_face,
             "v_face": v_face,
             "u_tendency": (du[:, :, 1:] + du[:, :, :-1]) / 2,
             "v_tendency": (dv[:, 1:] + dv[:, :-1]) / 2,
-            "substeps": frames.substeps,
-            "reached": frames.reached,
-        } | ({"force": parameters["density"] * values["force"]} if "force" in values else {})
+        } | ({"force": density * values["force"]} if "force" in values else {})
+
+    def with_pressure_solver(self, wrap: Callable[[LinearSolver], LinearSolver]) -> Self:
+        found = copy.copy(self)
+        found.pressure_solver = wrap(self.pressure_solver)
+        return found
 
     # -- many cases ---------------------------------------------------------------------------------------------
 
@@ -257,16 +269,42 @@ class IncompressibleFlow(GridSolver):
         elapsed = [since(start, asked, self.dtype) for start, asked in zip(late, times, strict=True)]
         several = _flow_batches.stacked([_flow_setup.from_start(*p) for p in prepared], elapsed, places)
         with jax.enable_x64(self.dtype == "float64"):
-            made = _compiled(self, *several, _flow_setup.ends_of(cases[0]))
-            made = {k: np.asarray(v) for k, v in made.items()}
+            made, told = _flow_setup.computed(_compiled, self, *several, _flow_setup.ends_of(cases[0]))
         found = [{k: v[place] for k, v in made.items()} for place in range(len(cases))]
-        return [f | {"reached": f["reached"] + np.float64(start)} for f, start in zip(found, late, strict=True)]
+        found = [f | {"reached": f["reached"] + np.float64(start)} for f, start in zip(found, late, strict=True)]
+        return [_flow_setup.with_reason(self.name, f, told) for f in found]
 
     def _together(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[xarray.Dataset]:
         # a portion is a batch already: taken apart again it would be two half ones
         work = self._prepared(cases, times)
         found = self._batch(*work, _flow_batches.places(range(len(cases))))
         return [self.label(c, t, f) for c, t, f in zip(cases, work[2], found, strict=True)]
+
+    @standard
+    def _linear(self, case: Case, begin: Begin | None) -> Discretisation:
+        """The equation of the pressure over the density at an instant, −∇²φ = −∇·(A(u) + f)."""
+        time = 0.0 if begin is None else begin.time
+        with jax.enable_x64(True):
+            prepared = _flow_setup.arrays(case, self.resolution, np.array([time]), self.pressure_solver, begin)
+            layout, flow, parameters, inputs = self._flow(*prepared, _flow_setup.ends_of(case))
+            controls = _time.Controls(self.max_substeps, 64, "forward")
+            settled = jax.jit(_flow_stepper.FlowStepper(flow, controls, self.cfl).settle)
+            state = settled(_flow_setup.start(layout, inputs, flow.spacing), jnp.asarray(time))
+
+            def frame(listener: Listener) -> dict[str, Any]:
+                heard = flow._replace(solver=listener)
+                return _flow_stepper.FlowStepper(heard, controls, self.cfl).frame(state, jnp.asarray(time))
+
+            asked, again = overheard(frame)
+
+        def answer(x: np.ndarray, status: str) -> xarray.Dataset:
+            with jax.enable_x64(True), jax.numpy_rank_promotion("allow"):
+                values = jax.tree.map(lambda a: a[None], again(x))
+                found = jax.tree.map(np.asarray, self._named(layout, parameters["density"], values))
+            found |= {"substeps": np.zeros(1, int), "reached": np.array([time]), "status": status}
+            return self.label(case, np.array([time]), found)
+
+        return Discretisation(case, *asked, self.grid(case), ("p",), boundary_values(case, time), answer)
 
     def begin(self, start: Start) -> Begin:
         given = self.given(start)
@@ -286,6 +324,7 @@ class IncompressibleFlow(GridSolver):
         assert times is not None
         hint = f"a cfl below {self.cfl:g} or a finer resolution may help"
         count, status = self.outcome(case, times, found, hint)
+        status = str(found.get("status", status))
         centre, u_face, v_face = ("time", "y", "x"), ("time", "y", "x_face"), ("time", "y_face", "x")
         dims = {"u": centre, "v": centre, "p": centre, "u_face": u_face, "v_face": v_face}
         if self.tendencies:

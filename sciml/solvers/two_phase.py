@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,10 +24,11 @@ from sciml.solvers import (
     _two_phase_setup,
     _two_phase_stepper,
 )
+from sciml.solvers._flow_linear import Listener, boundary_values, overheard
 from sciml.solvers._numerical import Begin, GridSolver, checked, forces, known_names, plane_counts, since, two_counts
 from sciml.solvers._promotion import standard
 from sciml.solvers._side_values import shares_of
-from sciml.solvers.linear import End, Ends, LinearSolver, LinearSystem, MultigridCG
+from sciml.solvers.linear import Discretisation, End, Ends, GridSystem, LinearSolver, MultigridCG
 from sciml.support import Grid
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class TwoPhaseFlow(GridSolver):
         """Refuse a pressure solver that takes no coefficients."""
         ny, nx = self.resolution
         vary = np.linspace(0.5, 2, nx + 1) + np.zeros((ny, 1)), np.linspace(0.5, 2, nx) + np.zeros((ny + 1, 1))
-        if not self.pressure_solver.supports(LinearSystem(self.resolution, ends, (1.0, 1.0), vary)):
+        if not self.pressure_solver.supports(GridSystem(self.resolution, ends, (1.0, 1.0), vary)):
             raise InputError(
                 f"{self.name}: pressure_solver: {self.pressure_solver.name} does not solve systems whose coefficients "
                 "vary, as 1/ρ does; expected MultigridCG"
@@ -173,19 +174,27 @@ class TwoPhaseFlow(GridSolver):
         shapes = ["open_x", "open_y", "held_x", "held_y"]
         known_names("inputs", inputs, ["alpha", "u_face", "v_face", *walls, *sides, *shapes, "start"])
         ends = ((End.WALL, End.WALL), (End.WALL, End.WALL)) if ends is None else ends
-        real = jnp.zeros(()).dtype
-        parameters = {k: jnp.asarray(v, real) for k, v in parameters.items()}
-        inputs = jax.tree.map(lambda a: jnp.asarray(a, real), dict(inputs))
-        ny, nx = self.resolution
-        layout = _staggered.Layout(nx, ny, ends)
-        two = _two_phase_setup.fluids(layout, parameters, inputs, self.pressure_solver)
+        layout, two, inputs = self._fluids(parameters, inputs, ends)
         controls = _time.Controls(self.max_substeps, 64, derivative)
+        real = two.wall_speed.dtype
         u, v = _flow_setup.start(layout, inputs, two.spacing)
         start = inputs.get("start", jnp.zeros((), real))
         state = _two_phase_stepper.begin(two, controls, inputs["alpha"], u, v, start, self.cfl)
         stepper = _two_phase_stepper.TwoPhaseStepper(two, controls, self.cfl)
         frames = _time.march(stepper, controls, state, checked(times, real), start)
-        values = frames.values
+        return self._named(two, frames.values) | {"substeps": frames.substeps, "reached": frames.reached}
+
+    def _fluids(self, parameters: Any, inputs: Any, ends: Any) -> tuple[_staggered.Layout, Any, dict[str, Any]]:
+        """The layout, what a march needs to know, and the inputs as arrays of JAX."""
+        real = jnp.zeros(()).dtype
+        parameters = {k: jnp.asarray(v, real) for k, v in parameters.items()}
+        inputs = jax.tree.map(lambda a: jnp.asarray(a, real), dict(inputs))
+        ny, nx = self.resolution
+        layout = _staggered.Layout(nx, ny, ends)
+        return layout, _two_phase_setup.fluids(layout, parameters, inputs, self.pressure_solver), inputs
+
+    def _named(self, two: _two_phase_stepper.TwoFluids, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Frames (T, ...) of the stepper as `simulate` gives them."""
         u_face, v_face, p = values["u_face"], values["v_face"], values["p"]
         found = {
             "u": (u_face[:, :, 1:] + u_face[:, :, :-1]) / 2,
@@ -194,14 +203,17 @@ class TwoPhaseFlow(GridSolver):
             "alpha": values["alpha"],
             "u_face": u_face,
             "v_face": v_face,
-            "substeps": frames.substeps,
-            "reached": frames.reached,
         }
         if two.open is not None:
             weight = (two.densities[0] - two.densities[1]) * -two.gravity[1]
             found["force"] = _two_phase_force.force(
                 *two.open, p, found["alpha"], found["u"], found["v"], two.viscosities, weight, two.spacing
             )
+        return found
+
+    def with_pressure_solver(self, wrap: Callable[[LinearSolver], LinearSolver]) -> Self:
+        found = copy.copy(self)
+        found.pressure_solver = wrap(self.pressure_solver)
         return found
 
     # -- cases --------------------------------------------------------------------------------------------------
@@ -229,13 +241,54 @@ class TwoPhaseFlow(GridSolver):
         self._solvable(ends)
         late = float(inputs.get("start", 0.0))
         elapsed = since(late, times, self.dtype)
+        fitted = self._fitted(parameters)
+        with jax.enable_x64(self.dtype == "float64"):
+            moved = _flow_setup.from_start(parameters, inputs)
+            found, told = _flow_setup.computed(_compiled, fitted, *moved, elapsed, ends)
+        found["reached"] = found["reached"] + np.float64(late)
+        return _flow_setup.with_reason(self.name, found, told)
+
+    def _fitted(self, parameters: Mapping[str, Any]) -> TwoPhaseFlow:
+        """The same with its pressure solver as it does best on such cells."""
         sides = (parameters["width"] / self.resolution[1], parameters["height"] / self.resolution[0])
         fitted = copy.copy(self)
         fitted.pressure_solver = self.pressure_solver.fitted(sides)
-        with jax.enable_x64(self.dtype == "float64"):
-            made = _compiled(fitted, *_flow_setup.from_start(parameters, inputs), elapsed, ends)
-            found = {k: np.asarray(v) for k, v in made.items()}
-        return found | {"reached": found["reached"] + np.float64(late)}
+        return fitted
+
+    @standard
+    def _linear(self, case: Case, begin: Begin | None) -> Discretisation:
+        """The equation of the pressure of the next step, −∇·(∇p/ρ) = −∇·u/τ."""
+        ends = self.ends(case)
+        self._solvable(ends)
+        with jax.enable_x64(True):
+            parameters, inputs = _two_phase_setup.arrays(case, self.resolution, _span(case, begin), begin)
+            layout, two, inputs = self._fitted(parameters)._fluids(parameters, inputs, ends)
+            controls = _time.Controls(self.max_substeps, 64, "forward")
+            stepper = _two_phase_stepper.TwoPhaseStepper(two, controls, self.cfl)
+            start = inputs.get("start", jnp.zeros(()))
+            u, v = _flow_setup.start(layout, inputs, two.spacing)
+            state = jax.jit(
+                lambda a, u, v: _two_phase_stepper.begin(two, controls, a, u, v, start, self.cfl)
+            )(inputs["alpha"], u, v)  # fmt: skip
+            # a little less than fits, so that a march to its end takes it in one step
+            tau = 0.99 * stepper.plan(state, jnp.asarray(1e30))[0]
+
+            def frame(listener: Listener) -> dict[str, Any]:
+                heard = two._replace(solver=listener)
+                after = _two_phase_stepper.advance(heard, controls, state, start, tau)
+                return stepper.frame(after, start + tau)
+
+            asked, again = overheard(frame)
+        end = float(start + tau)
+
+        def answer(x: np.ndarray, status: str) -> xarray.Dataset:
+            with jax.enable_x64(True), jax.numpy_rank_promotion("allow"):
+                values = jax.tree.map(lambda a: a[None], again(x))
+                found = jax.tree.map(np.asarray, self._named(two, values))
+            found |= {"substeps": np.ones(1, int), "reached": np.array([end]), "status": status}
+            return self.label(case, np.array([end]), found)
+
+        return Discretisation(case, *asked, self.grid(case), ("p",), boundary_values(case, end), answer)
 
     def carried(self, case: Case) -> tuple[str, ...]:
         return ("alpha", "u_face", "v_face")
@@ -267,6 +320,7 @@ class TwoPhaseFlow(GridSolver):
         assert times is not None
         hint = f"a cfl below {self.cfl:g} or a finer resolution may help"
         count, status = self.outcome(case, times, found, hint)
+        status = str(found.get("status", status))
         centre, u_face, v_face = ("time", "y", "x"), ("time", "y", "x_face"), ("time", "y_face", "x")
         dims = {"u": centre, "v": centre, "p": centre, "alpha": centre, "u_face": u_face, "v_face": v_face}
         grid = self.grid(case)
@@ -286,6 +340,11 @@ class TwoPhaseFlow(GridSolver):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TwoPhaseFlow) and self._key() == other._key()
+
+
+def _span(case: Case, begin: Begin | None) -> np.ndarray:
+    """Times between which the next step lies."""
+    return np.array([0.0 if begin is None else begin.time]) + np.array([0.0, case.scales.time])
 
 
 @partial(jax.jit, static_argnames=("solver", "ends"))

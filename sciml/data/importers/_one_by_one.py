@@ -102,6 +102,7 @@ class Read:
         problem = plan.problem or _names.problem(self.source)
         dated = first.times is not None and first.times.dtype.kind in "Mm"
         if dated:
+            assert first.times is not None
             note(
                 self.notes, f"times of {first.times.name!r} are turned into seconds, dates from the first of a case on"
             )

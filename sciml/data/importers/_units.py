@@ -39,7 +39,7 @@ def plain(unit: str) -> str:
         elif number and float(number) != 1.0:
             powers[number] = powers.get(number, 0) + below[-1] * after
         elif word:
-            name = _WORDS.get(word.lower(), word) if len(word) > 2 else word
+            name = str(_WORDS.get(word.lower(), word) if len(word) > 2 else word)
             powers[name] = powers.get(name, 0) + below[-1] * after * int(power or 1)
         after = 1
     return " ".join(f"{n}^{p}" for n, p in sorted(powers.items()) if p) or text

@@ -1,14 +1,154 @@
-"""Linear systems of elliptic equations on grids, and what solves them.
+"""Linear systems of elliptic equations, and what solves them.
 
-A `LinearSystem` says what is to be solved, with coefficients that may vary, closed faces and a null space; a
-`LinearSolver` solves it for one right-hand side after the other, as a pure function of arrays. Any of them serves as
-`pressure_solver=` of a flow solver. `Direct` takes constant coefficients in a box and bodies within it, `MultigridCG`
-everything.
+A `LinearSystem` says what is to be solved: a `GridSystem` on the cells of a box, with coefficients that vary, closed
+faces and a null space, or a `MatrixSystem` with a sparse matrix of any origin. A `LinearSolver` solves it for one
+right-hand side after the other. On grids any of them serves as `pressure_solver=` of a flow solver.
+
+Each is imported when first named, so that flow solvers load no torch.
 """
 
-from sciml.solvers.linear._ends import End, Ends
-from sciml.solvers.linear._system import Info, LinearSolver, LinearSystem
-from sciml.solvers.linear.direct import Direct
-from sciml.solvers.linear.multigrid import MultigridCG
+from __future__ import annotations
 
-__all__ = ["Direct", "End", "Ends", "Info", "LinearSolver", "LinearSystem", "MultigridCG"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sciml.solvers.linear import families
+    from sciml.solvers.linear._dcdm_network import DirectionNetwork
+    from sciml.solvers.linear._ends import End, Ends
+    from sciml.solvers.linear._preconditioner import Preconditioner
+    from sciml.solvers.linear._solver import Info, LinearSolver, Prepared
+    from sciml.solvers.linear._system import LinearSystem
+    from sciml.solvers.linear.algebraic_multigrid import RugeStuben, SmoothedAggregation
+    from sciml.solvers.linear.conjugate_gradient import ConjugateGradient
+    from sciml.solvers.linear.convergent_graph import ConvergentGraphSolver
+    from sciml.solvers.linear.deep_conjugate_direction import DeepConjugateDirection
+    from sciml.solvers.linear.deflation import Deflation
+    from sciml.solvers.linear.direct import Direct
+    from sciml.solvers.linear.discretisation import Discretisation, Given, system
+    from sciml.solvers.linear.from_operator import FromOperator
+    from sciml.solvers.linear.gmres import GMRES
+    from sciml.solvers.linear.grid_system import GridSystem
+    from sciml.solvers.linear.guesses import (
+        Extrapolated,
+        Predicted,
+        Previous,
+        Projected,
+        Replay,
+        WarmStart,
+        Zero,
+        replay,
+    )
+    from sciml.solvers.linear.incomplete_cholesky import IncompleteCholesky
+    from sciml.solvers.linear.jacobi import Jacobi
+    from sciml.solvers.linear.matrix_system import MatrixSystem
+    from sciml.solvers.linear.minres import MINRES
+    from sciml.solvers.linear.multigrid import MultigridCG
+    from sciml.solvers.linear.multigrid_preconditioner import Multigrid
+    from sciml.solvers.linear.pore_system import PoreSystem
+    from sciml.solvers.linear.recording import Recording, load_recorded, record, save_recorded
+    from sciml.solvers.linear.sparse_direct import SparseDirect
+    from sciml.solvers.linear.steady import SteadyLinear
+
+_HOMES = {
+    "ConjugateGradient": "conjugate_gradient",
+    "ConvergentGraphSolver": "convergent_graph",
+    "DeepConjugateDirection": "deep_conjugate_direction",
+    "Deflation": "deflation",
+    "Direct": "direct",
+    "DirectionNetwork": "_dcdm_network",
+    "Discretisation": "discretisation",
+    "End": "_ends",
+    "Ends": "_ends",
+    "Extrapolated": "guesses",
+    "FromOperator": "from_operator",
+    "GMRES": "gmres",
+    "Given": "discretisation",
+    "GridSystem": "grid_system",
+    "IncompleteCholesky": "incomplete_cholesky",
+    "Info": "_solver",
+    "Jacobi": "jacobi",
+    "LinearSolver": "_solver",
+    "LinearSystem": "_system",
+    "MINRES": "minres",
+    "MatrixSystem": "matrix_system",
+    "Multigrid": "multigrid_preconditioner",
+    "MultigridCG": "multigrid",
+    "PoreSystem": "pore_system",
+    "Preconditioner": "_preconditioner",
+    "Predicted": "guesses",
+    "Prepared": "_solver",
+    "Previous": "guesses",
+    "Projected": "guesses",
+    "Recording": "recording",
+    "Replay": "guesses",
+    "RugeStuben": "algebraic_multigrid",
+    "SmoothedAggregation": "algebraic_multigrid",
+    "SparseDirect": "sparse_direct",
+    "SteadyLinear": "steady",
+    "WarmStart": "guesses",
+    "Zero": "guesses",
+    "load_recorded": "recording",
+    "record": "recording",
+    "replay": "guesses",
+    "save_recorded": "recording",
+    "system": "discretisation",
+}
+
+__all__ = [
+    "GMRES",
+    "MINRES",
+    "ConjugateGradient",
+    "ConvergentGraphSolver",
+    "DeepConjugateDirection",
+    "Deflation",
+    "Direct",
+    "DirectionNetwork",
+    "Discretisation",
+    "End",
+    "Ends",
+    "Extrapolated",
+    "FromOperator",
+    "Given",
+    "GridSystem",
+    "IncompleteCholesky",
+    "Info",
+    "Jacobi",
+    "LinearSolver",
+    "LinearSystem",
+    "MatrixSystem",
+    "Multigrid",
+    "MultigridCG",
+    "PoreSystem",
+    "Preconditioner",
+    "Predicted",
+    "Prepared",
+    "Previous",
+    "Projected",
+    "Recording",
+    "Replay",
+    "RugeStuben",
+    "SmoothedAggregation",
+    "SparseDirect",
+    "SteadyLinear",
+    "WarmStart",
+    "Zero",
+    "families",
+    "load_recorded",
+    "record",
+    "replay",
+    "save_recorded",
+    "system",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "families":
+        return importlib.import_module("sciml.solvers.linear.families")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"sciml.solvers.linear.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'sciml.solvers.linear' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

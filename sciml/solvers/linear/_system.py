@@ -1,193 +1,44 @@
-"""What is to be solved, and what solves it."""
+"""What is to be solved."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
+import scipy.sparse.linalg
 from jaxtyping import Float
 
-from sciml.errors import InputError
-from sciml.solvers import _kept  # noqa: F401
-from sciml.solvers.linear._ends import End, Ends
 
-Scalar = Float[jax.Array, ""] | float
+class LinearSystem(ABC):
+    """Abstract: A x = b, with a symmetric and positive (semi-)definite A unless `symmetric` says otherwise.
 
-
-@partial(jax.tree_util.register_dataclass, data_fields=["spacing", "coefficients"], meta_fields=["shape", "ends"])
-@dataclass(frozen=True)
-class LinearSystem:
-    """∇·(c ∇φ) = f on the cells of a box, by differences over faces.
-
-    For each cell Σ over its faces of c (φ_neighbour − φ)/h² = f. An end of an axis is periodic, a wall, through which
-    nothing goes, or open, where φ is zero on the face.
-
-    Args:
-        shape: (..., y, x) counts of cells.
-        ends: of x, y, ...
-        spacing: (Δx, Δy, ...), may be traced.
-        coefficients: for each axis (x, y, ...) c on the faces normal to it, n + 1 along it, those of walls are not
-            asked; 0 where a face is closed; equal at both ends of a periodic axis. None for 1 everywhere.
+    Unknowns and right-hand sides are arrays of `shape`; matrices count them in array order.
     """
 
     shape: tuple[int, ...]
-    ends: tuple[Ends, ...]
-    spacing: tuple[Scalar, ...]
-    coefficients: tuple[Any, ...] | None = field(default=None)
-
-    def __post_init__(self) -> None:
-        if not len(self.shape) == len(self.ends) == len(self.spacing):
-            raise InputError(
-                f"linear system: expected one end pair and one spacing for each of {len(self.shape)} axes, got "
-                f"{len(self.ends)} and {len(self.spacing)}"
-            )
 
     @property
-    def dimensions(self) -> int:
-        return len(self.shape)
+    def size(self) -> int:
+        return int(np.prod(self.shape))
 
     @property
-    def closed(self) -> bool:
-        """Whether φ is fixed nowhere: it is known up to a constant, and f has zero mean."""
-        return not any(end is End.OPEN for pair in self.ends for end in pair)
+    @abstractmethod
+    def symmetric(self) -> bool:
+        """Whether A = Aᵀ (of complex numbers: A = Aᴴ)."""
 
-    def conductances(self, xp: Any = jnp) -> list[Any]:
-        """For each axis (x, y, ...) c/h² on its n + 1 faces: 0 on walls, and twice as large on open ends, from which a
-        cell's middle is half as far."""
-        found = []
-        for k, (low, high) in enumerate(self.ends):
-            axis = self.dimensions - 1 - k
-            shape = tuple(n + (a == axis) for a, n in enumerate(self.shape))
-            c = xp.ones(shape) if self.coefficients is None else xp.asarray(self.coefficients[k])
-            weight = {End.PERIODIC: 1.0, End.WALL: 0.0, End.OPEN: 2.0}
-            line = np.ones(shape[axis])
-            line[0], line[-1] = weight[low], weight[high]
-            found.append(c * xp.asarray(line.reshape([-1 if a == axis else 1 for a in range(len(shape))]))
-                         / self.spacing[k] ** 2)  # fmt: skip
-        return found
-
-    def apply(self, phi: jax.Array) -> jax.Array:
-        """∇·(c ∇φ)."""
-        return apply(self.conductances(), self.ends, phi)
-
-    def centred(self, values: jax.Array) -> jax.Array:
-        """Values on live cells, of a closed system without their mean; zero elsewhere.
-
-        Raises:
-            InputError: an array of another shape.
-        """
-        if values.shape != self.shape:
-            raise InputError(f"linear system: expected an array of shape {self.shape}, got {values.shape}")
-        live = self.live()
-        mean = jnp.sum(jnp.where(live, values, 0)) / jnp.sum(live) if self.closed else 0.0
-        return jnp.where(live, values - mean, 0)
-
-    def live(self, xp: Any = jnp) -> Any:
-        """Where a cell has an open face: elsewhere there is no equation, and solvers give φ = 0."""
-        return diagonal(self.conductances(xp), self.shape, xp) > 0
-
+    @abstractmethod
     def matrix(self) -> scipy.sparse.csr_array:
-        """The same as a sparse matrix over cells in array order, with concrete numbers."""
-        size = int(np.prod(self.shape))
-        number = np.arange(size).reshape(self.shape)
-        rows, columns, values = [], [], []
-        total = np.zeros(self.shape)
-        for k, c in enumerate(self.conductances(np)):
-            axis, n = self.dimensions - 1 - k, self.shape[self.dimensions - 1 - k]
-            lower, upper = np.take(c, range(n), axis), np.take(c, range(1, n + 1), axis)
-            total -= lower + upper
-            for weight, step, edge in ((upper, -1, n - 1), (lower, 1, 0)):
-                inner = np.ones(n, bool)
-                inner[edge] = self.ends[k][0] is End.PERIODIC
-                keep = np.broadcast_to(inner.reshape([-1 if a == axis else 1 for a in range(len(self.shape))]),
-                                       self.shape)  # fmt: skip
-                rows.append(number[keep])
-                columns.append(np.roll(number, step, axis)[keep])
-                values.append(weight[keep])
-        rows.append(number.ravel())
-        columns.append(number.ravel())
-        values.append(total.ravel())
-        entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
-        return scipy.sparse.coo_array(entries, shape=(size, size)).tocsr()
-
-
-class Info(NamedTuple):
-    """How a solve went.
-
-    Args:
-        iterations: 0 for direct solvers.
-        residual: ‖f − ∇·(c∇φ)‖ over ‖f‖ on live cells; of a closed system f counts without its mean, which no φ meets.
-        converged: whether it is within the solver's tolerance (of `Direct`: whether it is finite).
-    """
-
-    iterations: jax.Array
-    residual: jax.Array
-    converged: jax.Array
-
-
-class LinearSolver(ABC):
-    """Abstract: solves linear systems. Its settings make it equal to another and are its hash."""
-
-    name: str
+        """A, with concrete numbers."""
 
     @abstractmethod
-    def supports(self, system: LinearSystem) -> bool:
-        """Whether it solves such a system."""
-
-    def fitted(self, spacing: Sequence[float]) -> LinearSolver:
-        """The same solver as it does best on cells of such sides (x, y, ...); itself where it does not matter."""
-        return self
-
-    def factor(self, system: LinearSystem) -> Any:
-        """What can be worked out before, from concrete numbers: arrays that `solve` takes; () where nothing is."""
-        return ()
+    def null_space(self) -> Float[np.ndarray, "n k"] | None:
+        """Orthonormal columns that A takes to zero; None where only 0 is."""
 
     @abstractmethod
-    def solve(
-        self, system: LinearSystem, rhs: jax.Array, guess: jax.Array | None = None, factor: Any = ()
-    ) -> tuple[jax.Array, Info]:
-        """φ (zero mean over live cells where the system is closed), and how it went; traceable and differentiable."""
+    def live(self, xp: object = np) -> np.ndarray:
+        """(shape) where there is an equation; elsewhere rows and columns of A are zero, and solvers give 0."""
 
-    def prepare(self, system: LinearSystem) -> Callable[..., tuple[jax.Array, Info]]:
-        """(rhs, guess=None) -> (φ, info) for a system of concrete numbers.
-
-        Raises:
-            InputError: a system that it does not solve.
-        """
-        if not self.supports(system):
-            raise InputError(f"{self.name}: does not solve this system, see `supports`")
-        factor = self.factor(system)
-        compiled = jax.jit(self.solve)
-        return lambda rhs, guess=None: compiled(system, jnp.asarray(rhs), guess, factor)
-
-
-def apply(conductances: list[jax.Array], ends: tuple[Ends, ...], phi: jax.Array) -> jax.Array:
-    """Σ over faces of c (φ_neighbour − φ), φ being 0 beyond what is not periodic."""
-    total = jnp.zeros_like(phi)
-    for k, c in enumerate(conductances):
-        axis, n = phi.ndim - 1 - k, phi.shape[phi.ndim - 1 - k]
-        width = [(1, 1) if a == axis else (0, 0) for a in range(phi.ndim)]
-        line = jnp.pad(phi, width, mode="wrap" if ends[k][0] is End.PERIODIC else "constant")
-        flux = c * jnp.diff(line, axis=axis)
-        total += jax.lax.slice_in_dim(flux, 1, n + 1, axis=axis) - jax.lax.slice_in_dim(flux, 0, n, axis=axis)
-    return total
-
-
-def diagonal(conductances: list[Any], shape: tuple[int, ...], xp: Any = jnp) -> Any:
-    """Σ over faces of c."""
-    total = xp.zeros(shape)
-    for k, c in enumerate(conductances):
-        axis = len(shape) - 1 - k
-        n = shape[axis]
-        index = [slice(None)] * len(shape)
-        for cut in (slice(0, n), slice(1, n + 1)):
-            index[axis] = cut
-            total = total + c[tuple(index)]
-    return total
+    def operator(self) -> scipy.sparse.linalg.LinearOperator:
+        """A as SciPy takes it."""
+        return scipy.sparse.linalg.aslinearoperator(self.matrix())

@@ -26,7 +26,9 @@ import numpy as np
 from sciml.errors import InputError
 from sciml.solvers.linear import _modes
 from sciml.solvers.linear._ends import End
-from sciml.solvers.linear._system import Info, LinearSolver, LinearSystem
+from sciml.solvers.linear._solver import Info, TracedSolver
+from sciml.solvers.linear._system import LinearSystem
+from sciml.solvers.linear.grid_system import GridSystem
 
 MOST = 4000  # cells at a body: the matrix of their capacitances takes 128 MB
 WORKING = 100_000_000  # numbers that are in use while it is worked out: 800 MB
@@ -48,13 +50,15 @@ class Capacitance(NamedTuple):
     matrix: Any
 
 
-class Direct(LinearSolver):
+class Direct(TracedSolver):
     """To rounding; `Info.converged` says that the answer is finite. Coefficients are 1, but in two dimensions for faces
     that a body cuts or closes, in [0, 1]."""
 
     name = "direct"
 
     def supports(self, system: LinearSystem) -> bool:
+        if not isinstance(system, GridSystem):
+            return False
         if system.coefficients is None:
             return True
         if system.dimensions != 2:
@@ -66,7 +70,7 @@ class Direct(LinearSolver):
         columns = len(np.unique(cells % system.shape[1]))
         return len(cells) <= MOST and columns**2 * max(system.shape) <= WORKING
 
-    def factor(self, system: LinearSystem) -> Any:
+    def factor(self, system: GridSystem) -> Any:
         if system.coefficients is None:
             return ()
         (ny, nx), (ex, ey) = system.shape, system.ends
@@ -107,14 +111,14 @@ class Direct(LinearSolver):
         )  # fmt: skip
 
     def solve(
-        self, system: LinearSystem, rhs: jax.Array, guess: jax.Array | None = None, factor: Any = ()
+        self, system: GridSystem, rhs: jax.Array, guess: jax.Array | None = None, factor: Any = ()
     ) -> tuple[jax.Array, Info]:
         if (system.coefficients is None) != (factor == ()):
             raise InputError(f"{self.name}: expected what `factor` gives for this system")
         wanted = system.centred(rhs)
         axes = [rhs.ndim - 1 - k for k in range(rhs.ndim)]
         fourier = [factor == () and _modes.by_fft(n, e) for n, e in zip(rhs.shape[::-1], system.ends, strict=True)]
-        hat = -rhs
+        hat = rhs
         for axis, ends, fft in list(zip(axes, system.ends, fourier, strict=True))[::-1]:
             hat = _modes.transform(hat, ends, axis, False, fft)
         scale = _inverse(system, jnp, tuple(fourier)).astype(rhs.dtype)
@@ -140,7 +144,7 @@ class Direct(LinearSolver):
         return hash(self.name)
 
 
-def _inverse(system: LinearSystem, xp: Any, fourier: tuple[bool, ...] = ()) -> Any:
+def _inverse(system: GridSystem, xp: Any, fourier: tuple[bool, ...] = ()) -> Any:
     """One over the eigenvalues of −∇·∇ in the order of modes, 0 for the constant."""
     total: Any = 0.0
     for k, ends in enumerate(system.ends):
@@ -155,7 +159,7 @@ def _inverse(system: LinearSystem, xp: Any, fourier: tuple[bool, ...] = ()) -> A
     return xp.where(first, 0, 1 / xp.where(first, 1, total))
 
 
-def _touched(system: LinearSystem) -> tuple[list[tuple[int, int, float, float]], np.ndarray]:
+def _touched(system: GridSystem) -> tuple[list[tuple[int, int, float, float]], np.ndarray]:
     """The faces whose coefficient is not 1, as (cell before or -1, cell behind, weight/h², c), and their cells.
 
     Those between two cells that have no open face at all are left as they are.

@@ -7,7 +7,7 @@ import pytest
 
 from sciml.errors import InputError
 from sciml.geometry import Box, Disc
-from sciml.solvers.linear import Direct, End, LinearSystem, MultigridCG
+from sciml.solvers.linear import Direct, End, GridSystem, MultigridCG
 from sciml.support import Apertures, Grid
 
 WALLS, AROUND, OUT = (End.WALL, End.WALL), (End.PERIODIC, End.PERIODIC), (End.WALL, End.OPEN)
@@ -17,14 +17,14 @@ ENDS = [
 ]  # fmt: skip
 
 
-def disc(shape=(14, 22), ends=(OUT, WALLS), centre=(0.9, 0.61), radius=0.31, least=0.02) -> LinearSystem:
+def disc(shape=(14, 22), ends=(OUT, WALLS), centre=(0.9, 0.61), radius=0.31, least=0.02) -> GridSystem:
     """A box of 2.2 × 1.4 without a disc."""
     domain = Box((0, 0), (2.2, 1.4)) - Disc(centre, radius)
     grid = Grid.uniform(domain, shape)
-    return LinearSystem(shape, ends, (2.2 / shape[1], 1.4 / shape[0]), Apertures.of(domain, grid, least).faces)
+    return GridSystem(shape, ends, (2.2 / shape[1], 1.4 / shape[0]), Apertures.of(domain, grid, least).faces)
 
 
-def varying(shape, ends, contrast=1e3) -> LinearSystem:
+def varying(shape, ends, contrast=1e3) -> GridSystem:
     random = np.random.default_rng(3)
     faces = []
     for k, pair in enumerate(ends):
@@ -35,22 +35,22 @@ def varying(shape, ends, contrast=1e3) -> LinearSystem:
             first[axis], last[axis] = 0, -1
             c[tuple(last)] = c[tuple(first)]
         faces.append(c)
-    return LinearSystem(shape, ends, tuple(0.1 * (k + 1) for k in range(len(shape))), tuple(faces))
+    return GridSystem(shape, ends, tuple(0.1 * (k + 1) for k in range(len(shape))), tuple(faces))
 
 
-def right_hand_side(system: LinearSystem, seed=0) -> np.ndarray:
+def right_hand_side(system: GridSystem, seed=0) -> np.ndarray:
     rhs = np.random.default_rng(seed).standard_normal(system.shape)
     live = system.live(np)
     return np.where(live, rhs - (rhs[live].mean() if system.closed else 0), 0)
 
 
-def reference(system: LinearSystem, rhs: np.ndarray) -> np.ndarray:
+def reference(system: GridSystem, rhs: np.ndarray) -> np.ndarray:
     phi = (np.linalg.pinv(system.matrix().toarray(), rcond=1e-11) @ rhs.ravel()).reshape(system.shape)
     live = system.live(np)
     return np.where(live, phi - (phi[live].mean() if system.closed else 0), 0)
 
 
-def solved(solver, system: LinearSystem, rhs: np.ndarray, guess=None):
+def solved(solver, system: GridSystem, rhs: np.ndarray, guess=None):
     with jax.enable_x64(True):
         phi, info = solver.prepare(system)(rhs, guess)
         return np.asarray(phi), type(info)(*map(np.asarray, info))
@@ -59,7 +59,7 @@ def solved(solver, system: LinearSystem, rhs: np.ndarray, guess=None):
 @pytest.mark.parametrize("ends", ENDS)
 @pytest.mark.parametrize("shape", [(8, 12), (5, 7), (6, 200)])
 def test_direct_solves_to_rounding_and_matrix_is_apply(shape, ends):
-    system = LinearSystem(shape, ends, (0.3, 0.7))
+    system = GridSystem(shape, ends, (0.3, 0.7))
     rhs = right_hand_side(system)
     phi, info = solved(Direct(), system, rhs)
     with jax.enable_x64(True):
@@ -83,7 +83,7 @@ def test_a_disc_in_a_box_is_solved_as_by_dense_algebra(solver, ends):
 def test_two_bodies_one_of_them_at_a_wall():
     domain = Box((0, 0), (2.2, 1.4)) - (Disc((0.8, 0.0), 0.3) | Disc((1.5, 0.9), 0.2))
     grid = Grid.uniform(domain, (28, 44))
-    system = LinearSystem((28, 44), (OUT, WALLS), (0.05, 0.05), Apertures.of(domain, grid, 0.02).faces)
+    system = GridSystem((28, 44), (OUT, WALLS), (0.05, 0.05), Apertures.of(domain, grid, 0.02).faces)
     rhs = right_hand_side(system)
     found = [solved(solver, system, rhs)[0] for solver in (Direct(), MultigridCG(1e-12))]
     expected = reference(system, rhs)
@@ -101,7 +101,7 @@ def test_multigrid_with_coefficients_over_three_decades(shape):
 
 
 def test_direct_in_three_dimensions():
-    system = LinearSystem((4, 5, 6), (OUT, WALLS, AROUND), (0.1, 0.2, 0.3))
+    system = GridSystem((4, 5, 6), (OUT, WALLS, AROUND), (0.1, 0.2, 0.3))
     rhs = right_hand_side(system)
     phi, _ = solved(Direct(), system, rhs)
     assert np.abs(system.matrix() @ phi.ravel() - rhs.ravel()).max() < 1e-10
@@ -116,7 +116,7 @@ def test_multigrid_on_long_cells():
     c = [2 / (np.pad(rho, pad, mode="edge")[tuple(slice(1, None) if k == a else slice(None) for k in (0, 1))]
               + np.pad(rho, pad, mode="edge")[tuple(slice(None, -1) if k == a else slice(None) for k in (0, 1))])
          for a, pad in ((1, ((0, 0), (1, 1))), (0, ((1, 1), (0, 0))))]  # fmt: skip
-    system = LinearSystem((32, 128), ends, (16.0, 1.0), tuple(c))
+    system = GridSystem((32, 128), ends, (16.0, 1.0), tuple(c))
     rhs = np.random.default_rng(0).standard_normal(system.shape)
     plain = MultigridCG(1e-8, max_iterations=400)
     fitted = plain.fitted(system.spacing)
@@ -158,7 +158,7 @@ def test_derivatives_by_right_hand_side_and_coefficients_are_those_of_difference
     direction = [np.random.default_rng(4).uniform(0, 1, c.shape) * c for c in system.coefficients]
 
     def objective(t):
-        moved = LinearSystem(
+        moved = GridSystem(
             system.shape, system.ends, system.spacing,
             tuple(c + t * d for c, d in zip(system.coefficients, direction, strict=True)),
         )  # fmt: skip
@@ -172,7 +172,7 @@ def test_derivatives_by_right_hand_side_and_coefficients_are_those_of_difference
 
 def test_what_is_refused():
     with pytest.raises(InputError, match="one end pair and one spacing"):
-        LinearSystem((4, 4), (WALLS, WALLS), (0.1,))
+        GridSystem((4, 4), (WALLS, WALLS), (0.1,))
     with pytest.raises(InputError, match="direct: does not solve this system"):
         Direct().prepare(varying((6, 8), (OUT, WALLS)))
     with pytest.raises(InputError, match="tolerance is 2"):

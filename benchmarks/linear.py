@@ -1,0 +1,96 @@
+"""Linear solvers, classical and learned: set-up, solve, iterations, memory, and their gain in whole simulations.
+Ledger `linear`.
+
+    python -m benchmarks.linear [--part grid ...] [--full] [--rhs 5] [--threads 2] [--minutes 20] [--data FOLDER]
+
+Parts: `checks` (what holds for any network), `grid` (constant, jumping, log-normal coefficients and obstacles, to 256²
+and 64³, `--full` to 1024² and with 20 right-hand sides), `moving` (obstacles that move, jumps; the learned multigrid
+against the fastest classical row), `growth` (iterations from 64² to 1024²), `meshes` (finite elements, matrices of
+pyamg and of `--data`), `use` (in the flow solvers, with warm starts), `graphs` (the convergent graph solver on
+networks), `dcdm` (deep conjugate directions, trained for `--minutes`).
+
+What is trained or recorded is kept in benchmarks/work/linear, so that an interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from benchmarks._parts import measured
+
+#: part -> (module, function); each is imported when it is measured; the most telling ones first
+PARTS = {
+    "checks": ("_linear_checks", "measure"),
+    "grid": ("_linear_grid", "measure"),
+    "moving": ("_linear_grid", "moving"),
+    "growth": ("_linear_grid", "growth"),
+    "meshes": ("_linear_meshes", "measure"),
+    "use": ("_linear_use", "measure"),
+    "graphs": ("_linear_graphs", "measure"),
+    "dcdm": ("_linear_dcdm", "measure"),
+}
+
+
+class Work:
+    """What the parts share, for one set of arguments."""
+
+    def __init__(self, given: argparse.Namespace):
+        self.given = given
+
+    @property
+    def full(self) -> bool:
+        return bool(self.given.full)
+
+    @property
+    def quick(self) -> bool:
+        return bool(self.given.quick)
+
+    @property
+    def rhs(self) -> int:
+        """Right-hand sides of a system."""
+        return self.given.rhs or (2 if self.quick else 20 if self.full else 5)
+
+    @property
+    def threads(self) -> int:
+        return int(self.given.threads)
+
+    @property
+    def minutes(self) -> float:
+        """Of training."""
+        return float(self.given.minutes)
+
+    @property
+    def data(self) -> Path | None:
+        """The folder with others' data, where there is one."""
+        return self.given.data
+
+    @property
+    def pores(self) -> Path | None:
+        """Networks of pores."""
+        return None if self.data is None else self.data / "pore_networks" / "Berea_sandstone"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", nargs="+", choices=tuple(PARTS), default=tuple(PARTS), help="these parts alone")
+    parser.add_argument("--full", action="store_true", help="to 1024², with 20 right-hand sides")
+    parser.add_argument("--rhs", type=int, default=None, help="right-hand sides of a system")
+    parser.add_argument("--threads", type=int, choices=(1, 2), default=1, help="2 for rows on two threads, too")
+    parser.add_argument("--minutes", type=float, default=20.0, help="of training of a network")
+    parser.add_argument("--data", type=Path, default=None, help="folder with others' data")
+    parser.add_argument("--quick", action="store_true", help="very little of all, nothing written")
+    given = parser.parse_args()
+    if given.data is None and "SCIML_FOREIGN_DATA" in os.environ:
+        given.data = Path(os.environ["SCIML_FOREIGN_DATA"])
+    if given.data is not None and not given.data.is_dir():
+        parser.error(f"--data: {given.data} is not a folder")
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"  # before the parts import anything that reads them
+    measured("linear", PARTS, given.part, Work(given), dry=given.quick, threads=given.threads, packages=("pyamg",))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The multigrid cycle as a preconditioner of solvers on the host, and for torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from sciml.errors import InputError, is_whole
+from sciml.solvers.linear._arrays import NUMPY, Arrays
+from sciml.solvers.linear._concrete import Concrete
+from sciml.solvers.linear._cycle import cycle, levels
+from sciml.solvers.linear._preconditioner import Apply, Preconditioner
+from sciml.solvers.linear._system import LinearSystem
+from sciml.solvers.linear.grid_system import GridSystem
+
+TORCH = Arrays(torch, lambda values, like: torch.as_tensor(values, dtype=like.dtype, device=like.device), torch.matmul)
+
+
+class Multigrid(Preconditioner):
+    """z = B r with one V cycle B ≈ A⁻¹ on a grid, the cycle of `MultigridCG`: linear, symmetric and positive.
+
+    Args:
+        sweeps: of the smoother on either way.
+        waits: as in `MultigridCG`.
+
+    Raises:
+        InputError: settings out of range.
+
+    Source: O. Tatebe, in Proc. Copper Mountain Conf. on Multigrid Methods, NASA CP-3224 (1993), 621.
+    """
+
+    name = "multigrid"
+
+    def __init__(self, sweeps: int = 1, waits: tuple[int, ...] = ()):
+        if not is_whole(sweeps) or sweeps < 1:
+            raise InputError(f"{self.name}: sweeps is {sweeps!r}, expected a whole number from 1 on")
+        if not isinstance(waits, tuple) or any(not is_whole(n) or n < 0 for n in waits):
+            raise InputError(f"{self.name}: waits is {waits!r}, expected a tuple of whole numbers from 0 on")
+        self.sweeps, self.waits = int(sweeps), waits
+
+    def supports(self, system: LinearSystem) -> bool:
+        return isinstance(system, GridSystem)
+
+    def set_up(self, concrete: Concrete) -> tuple[Apply, int | None]:
+        system = concrete.system
+        if not isinstance(system, GridSystem):
+            raise InputError(f"{self.name}: expected a GridSystem, got {type(system).__name__}")
+        conductances = [np.asarray(c, np.float64) for c in system.conductances(np)]
+        grids, bottom = levels(NUMPY, conductances, system.ends, system.shape, self.waits)
+
+        def apply(r: np.ndarray) -> np.ndarray:
+            right = concrete.scatter(concrete.project(r))
+            z = cycle(NUMPY, grids, bottom, system.ends, right, self.sweeps, self.waits)
+            return concrete.project(concrete.gather("z", z))
+
+        kept = sum(
+            a.nbytes for g in grids for a in (g.total, g.inverse, g.red, *(w for pair in g.weights for w in pair))
+        )
+        return apply, kept + bottom.nbytes
+
+    def on_tensors(
+        self, system: GridSystem, like: torch.Tensor, coefficients: tuple[torch.Tensor, ...] | None = None
+    ) -> Callable[[Float[torch.Tensor, " *cells"]], Float[torch.Tensor, " *cells"]]:
+        """r -> B r on tensors of the grid's shape, on any device, differentiable by r and by coefficients.
+
+        Args:
+            system: which one; with a null space of constants both sides lose their mean over live cells.
+            like: a tensor whose type and device it works in.
+            coefficients: in place of the system's, as tensors.
+        """
+        if not isinstance(system, GridSystem):
+            raise InputError(f"{self.name}: expected a GridSystem, got {type(system).__name__}")
+        if coefficients is None:
+            conductances = [TORCH.constant(np.array(c), like) for c in system.conductances(np)]
+        else:
+            plain = GridSystem(system.shape, system.ends, system.spacing)
+            conductances = [c.to(like) * TORCH.constant(np.array(w), like)
+                            for c, w in zip(coefficients, plain.conductances(np), strict=True)]  # fmt: skip
+        grids, bottom = levels(TORCH, conductances, system.ends, system.shape, self.waits)
+        total = _total(conductances, system.shape)
+        live = (total > 0).to(like)
+        share = live / live.sum() if system.closed else None
+
+        def centred(values: torch.Tensor) -> torch.Tensor:
+            return live * values if share is None else live * (values - (share * values).sum())
+
+        def apply(r: torch.Tensor) -> torch.Tensor:
+            if tuple(r.shape) != system.shape:
+                raise InputError(f"{self.name}: expected a tensor of shape {system.shape}, got {tuple(r.shape)}")
+            return centred(cycle(TORCH, grids, bottom, system.ends, centred(r), self.sweeps, self.waits))
+
+        return apply
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Multigrid) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.sweeps, self.waits))
+
+
+def _total(conductances: list[Any], shape: tuple[int, ...]) -> Any:
+    return sum(c.narrow(len(shape) - 1 - k, e, shape[-1 - k]) for k, c in enumerate(conductances) for e in (0, 1))
