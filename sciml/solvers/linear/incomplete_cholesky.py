@@ -60,7 +60,7 @@ class IncompleteCholesky(Preconditioner):
         def apply(r: np.ndarray) -> np.ndarray:
             return factors.solve(factors.solve(r), "T")
 
-        return apply, 12 * factors.nnz + 8 * lower.shape[0]
+        return apply, 12 * factors.nnz + 8 * len(concrete.diagonal)
 
     def lower(self, system: LinearSystem) -> scipy.sparse.csr_array:
         """L, over the live unknowns of a system."""
