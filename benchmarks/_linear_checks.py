@@ -49,6 +49,6 @@ def measure(ledger: Ledger, work: Any) -> None:
                        iterations=int(info.iterations))  # fmt: skip
     ledger.check(
         "identity_network_equals_cg_iterations", worst, "a step differs",
-        note=f"the most by which iterations to {TOLERANCE:g} differ with 1, 2 and 4 directions, constant coefficients and "
-        f"obstacles, in 2-D and 3-D; of jumps by 100 and log-normal ones, where rounding decides, by {rounding}",
+        note=f"the most by which iterations to {TOLERANCE:g} differ with 1, 2 and 4 directions, constant coefficients "
+        f"and obstacles, in 2-D and 3-D; of jumps by 100 and log-normal ones, where rounding decides, by {rounding}",
     )  # fmt: skip
