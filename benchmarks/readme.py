@@ -74,7 +74,7 @@ def body() -> str:
 
 def rows_of(mark: str) -> str:
     """The table for a mark "<!-- rows LEDGER: SECTION: column, column as words, ... -->" of a page; "SECTION where
-    column=value" takes the rows that hold the value there."""
+    column=value and ..." takes the rows that hold the values there."""
     name, section, columns = (part.strip() for part in mark.split(":", 2))
     pairs = [
         (key, words or key.replace("_", " ")) for key, _, words in (c.partition(" as ") for c in columns.split(", "))
@@ -85,11 +85,19 @@ def rows_of(mark: str) -> str:
     record = json.loads(path.read_text())
     lines = ["| " + " | ".join(words for _, words in pairs) + " |", "|" + " ---: |" * len(pairs)]
     section, _, where = section.partition(" where ")
-    column, _, value = where.partition("=")
-    found = [row for row in record["rows"] if row.get("section") == section and (not where or row.get(column) == value)]
+    wanted = [tuple(one.split("=", 1)) for one in where.split(" and ")] if where else []
+    found = [
+        row for row in record["rows"]
+        if row.get("section") == section and all(_told(row.get(column)) == value for column, value in wanted)
+    ]  # fmt: skip
     for row in found:
         lines.append("| " + " | ".join(_cell(row.get(key)) for key, _ in pairs) + " |")
     return "\n".join(lines) if found else "Not measured yet."
+
+
+def _told(value: Any) -> str:
+    """A value as a mark writes it."""
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 def _cell(value: Any) -> str:
