@@ -52,8 +52,6 @@ def rows(tolerance: float) -> dict[str, Callable[[], Any]]:
         "CHOLMOD": lambda: linear.SparseDirect("cholesky"),
         "transforms": lambda: linear.Direct(),
     }
-    if hasattr(linear, "LearnedMultigrid"):
-        found["learned multigrid-CG"] = lambda: linear.LearnedMultigrid.trained(tolerance, MOST)
     return found
 
 

@@ -119,10 +119,10 @@ def _solved(solver: LinearSolver, system: GridSystem, sides: list[tuple[str, np.
     return found
 
 
-def measure(ledger: Ledger, work: Any, minutes: float = MINUTES) -> None:
+def measure(ledger: Ledger, work: Any) -> None:
     """Rows, and the growth of the count of iterations with the grid."""
     kept = Kept("linear", dry=work.quick)
-    cells, minutes, count = (8, 0.2, 1) if work.quick else (CELLS, minutes, 2)
+    cells, minutes, count = (8, 0.2, 1) if work.quick else (CELLS, work.minutes, 2)
     folder = WORK / "linear_quick" if work.quick else WORK / "linear"
     solver = trained(minutes, cells, folder=folder)
     for row in solver.record["losses"][:: max(len(solver.record["losses"]) // 20, 1)]:

@@ -69,7 +69,7 @@ def measure(ledger: Ledger, work: Any) -> None:
     ledger.check("convergent_graph_contraction_and_gradient_error", worst, note=note)
     real = None if work.pores is None else read_statoil(work.pores)
     if real is None:
-        ledger.row(section="convergent_graph", left_out="no folder with Berea's network: --pores")
+        ledger.row(section="convergent_graph", left_out="no folder with Berea's network: --data")
     models = {
         n: trained(n, real, work.quick) for n, (kind, *_) in MODELS.items() if kind != "Berea" or real is not None
     }

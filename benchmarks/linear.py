@@ -14,11 +14,10 @@ What is trained or recorded is kept in benchmarks/work/linear, so that an interr
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 
-from benchmarks._parts import measured
+from benchmarks._parts import Work, arguments, measured, parsed
 
 #: part -> (module, function); each is imported when it is measured; the most telling ones first
 PARTS = {
@@ -33,19 +32,12 @@ PARTS = {
 }
 
 
-class Work:
+class Settings(Work):
     """What the parts share, for one set of arguments."""
-
-    def __init__(self, given: argparse.Namespace):
-        self.given = given
 
     @property
     def full(self) -> bool:
         return bool(self.given.full)
-
-    @property
-    def quick(self) -> bool:
-        return bool(self.given.quick)
 
     @property
     def rhs(self) -> int:
@@ -62,34 +54,22 @@ class Work:
         return float(self.given.minutes)
 
     @property
-    def data(self) -> Path | None:
-        """The folder with others' data, where there is one."""
-        return self.given.data
-
-    @property
     def pores(self) -> Path | None:
         """Networks of pores."""
         return None if self.data is None else self.data / "pore_networks" / "Berea_sandstone"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", nargs="+", choices=tuple(PARTS), default=tuple(PARTS), help="these parts alone")
+    parser = arguments(__doc__, PARTS)
     parser.add_argument("--full", action="store_true", help="to 1024², with 20 right-hand sides")
     parser.add_argument("--rhs", type=int, default=None, help="right-hand sides of a system")
     parser.add_argument("--threads", type=int, choices=(1, 2), default=1, help="2 for rows on two threads, too")
     parser.add_argument("--minutes", type=float, default=20.0, help="of training of a network")
-    parser.add_argument("--data", type=Path, default=None, help="folder with others' data")
-    parser.add_argument("--quick", action="store_true", help="very little of all, nothing written")
-    given = parser.parse_args()
-    if given.data is None and "SCIML_FOREIGN_DATA" in os.environ:
-        given.data = Path(os.environ["SCIML_FOREIGN_DATA"])
-    if given.data is not None and not given.data.is_dir():
-        parser.error(f"--data: {given.data} is not a folder")
+    given = parsed(parser)
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # before the parts import anything that reads them
-    measured("linear", PARTS, given.part, Work(given), dry=given.quick, threads=given.threads, packages=("pyamg",))
+    measured("linear", PARTS, given.part, Settings(given), dry=given.quick, threads=given.threads, packages=("pyamg",))
 
 
 if __name__ == "__main__":

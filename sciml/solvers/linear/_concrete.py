@@ -25,7 +25,8 @@ class Concrete:
     def __init__(self, system: LinearSystem):
         self.system = system
         self._live = np.flatnonzero(np.asarray(system.live(np)).ravel())
-        matrix, null = system.matrix(), system.null_space()
+        matrix = system.matrix()
+        null = system.null_space(matrix)
         self.whole = len(self._live) == system.size
         self.matrix: scipy.sparse.csr_array = matrix if self.whole else matrix[self._live][:, self._live]
         self.null = null if null is None or self.whole else null[self._live]

@@ -93,6 +93,16 @@ class State:
             self.exhausted = bool(size <= FLOOR * bound)
         self.checked = size
 
+    def over(self, until: int) -> Outcome | None:
+        """Why no iteration is to be made, of `until` in all; None where one is."""
+        if self.relative <= self.tolerance:
+            return Outcome.REACHED
+        if self.exhausted:
+            return Outcome.EXHAUSTED
+        if self.singular:
+            return Outcome.SINGULAR
+        return Outcome.COUNTED if self.count >= until else None
+
     def flat(self, p: np.ndarray, curvature: float) -> bool:
         """Whether p·Ap is zero but for rounding.
 
@@ -120,13 +130,7 @@ class Plain:
         """Iterate until the count of iterations is that."""
         state, identity = self.state, self.preconditioner is None and self.state.concrete.null is None
         matrix = state.matrix
-        while state.relative > state.tolerance:
-            if state.exhausted:
-                return Outcome.EXHAUSTED
-            if state.singular:
-                return Outcome.SINGULAR
-            if state.count >= until:
-                return Outcome.COUNTED
+        while (ended := state.over(until)) is None:
             z = state.apply(self.preconditioner)
             slope = (state.relative * state.size) ** 2 if identity else float(np.vdot(state.r, z).real)
             if not 0 < slope < np.inf:
@@ -147,7 +151,7 @@ class Plain:
                     return Outcome.SINGULAR
             self.steepest = max(self.steepest, steep)
             state.along(self.p, q, slope, curvature)
-        return Outcome.REACHED
+        return ended
 
 
 class Flexible:
@@ -171,13 +175,7 @@ class Flexible:
 
     def advance(self, until: int) -> Outcome:
         state, kept = self.state, len(self.ps)
-        while state.relative > state.tolerance:
-            if state.exhausted:
-                return Outcome.EXHAUSTED
-            if state.singular:
-                return Outcome.SINGULAR
-            if state.count >= until:
-                return Outcome.COUNTED
+        while (ended := state.over(until)) is None:
             z = state.apply(self.preconditioner)
             size = float(np.linalg.norm(z))
             if not 0 < size < np.inf:
@@ -199,4 +197,4 @@ class Flexible:
                 turn = slope / abs(slope)
                 p, q, slope = p * turn, q * turn, abs(slope)
             state.along(p, q, float(slope.real), curvature)
-        return Outcome.REACHED
+        return ended

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import scipy.sparse.linalg
 
-from sciml.errors import InputError, is_number, is_whole
+from sciml.errors import InputError
 from sciml.solvers.linear._before import check_regular, helpful, in_range
 from sciml.solvers.linear._concrete import Concrete
 from sciml.solvers.linear._hosted import Answer, HostedSolver
 from sciml.solvers.linear._preconditioner import Preconditioner
+from sciml.solvers.linear._settings import check_counts, check_tolerance, told
 from sciml.solvers.linear._solver import Info
 from sciml.solvers.linear._system import LinearSystem
 
@@ -36,10 +37,8 @@ class SciPySolver(HostedSolver):
     """
 
     def __init__(self, preconditioner: Preconditioner | None, tolerance: float, max_iterations: int | None):
-        if not is_number(tolerance) or not 0 < tolerance < 1:
-            raise InputError(f"{self.name}: tolerance is {tolerance!r}, expected a number in (0, 1)")
-        if max_iterations is not None and (not is_whole(max_iterations) or max_iterations < 1):
-            raise InputError(f"{self.name}: max_iterations is {max_iterations!r}, expected a whole number from 1 on")
+        check_tolerance(self.name, tolerance)
+        check_counts(self.name, **told(max_iterations=max_iterations))
         if preconditioner is not None and not isinstance(preconditioner, Preconditioner):
             raise InputError(
                 f"{self.name}: preconditioner is {preconditioner!r}, expected a Preconditioner (FromOperator makes one)"
@@ -91,3 +90,9 @@ class SciPySolver(HostedSolver):
             return x, Info(len(record.history) - 1, residual, residual <= self.tolerance, np.array(record.history))
 
         return answer, kept
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SciPySolver) and self.name == other.name and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((self.name, *vars(self).values()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -32,8 +33,12 @@ class LinearSystem(ABC):
         """A, with concrete numbers."""
 
     @abstractmethod
-    def null_space(self) -> Float[np.ndarray, "n k"] | None:
-        """Orthonormal columns that A takes to zero; None where only 0 is."""
+    def null_space(self, matrix: Any = None) -> Float[np.ndarray, "n k"] | None:
+        """Orthonormal columns that A takes to zero; None where only 0 is.
+
+        Args:
+            matrix: A, where it has been made already.
+        """
 
     @abstractmethod
     def live(self, xp: object = np) -> np.ndarray:

@@ -7,12 +7,13 @@ from functools import cache
 
 import numpy as np
 
-from sciml.errors import InputError, SolverError, is_number, is_whole
+from sciml.errors import InputError, SolverError
 from sciml.solvers.linear._before import check_definite, check_regular, helpful, in_range
 from sciml.solvers.linear._concrete import Concrete
 from sciml.solvers.linear._descent import Flexible, Outcome, Plain, State
 from sciml.solvers.linear._hosted import Answer, HostedSolver
 from sciml.solvers.linear._preconditioner import Apply, Preconditioner, Starting
+from sciml.solvers.linear._settings import check_counts, check_tolerance, told
 from sciml.solvers.linear._solver import Info
 from sciml.solvers.linear._system import LinearSystem
 from sciml.solvers.linear.jacobi import Jacobi
@@ -63,11 +64,8 @@ class ConjugateGradient(HostedSolver):
         max_iterations: int | None = None, directions: int | None = None, fallback: Preconditioner | None = None,
         patience: int = 20,
     ):  # fmt: skip
-        if not is_number(tolerance) or not 0 < tolerance < 1:
-            raise InputError(f"{self.name}: tolerance is {tolerance!r}, expected a number in (0, 1)")
-        for key, value in (("max_iterations", max_iterations), ("directions", directions), ("patience", patience)):
-            if value is not None and (not is_whole(value) or value < 1):
-                raise InputError(f"{self.name}: {key} is {value!r}, expected a whole number from 1 on")
+        check_tolerance(self.name, tolerance)
+        check_counts(self.name, patience=patience, **told(max_iterations=max_iterations, directions=directions))
         for key, value in (("preconditioner", preconditioner), ("fallback", fallback)):
             if value is not None and not isinstance(value, Preconditioner):
                 raise InputError(f"{self.name}: {key} is {value!r}, expected a Preconditioner (FromOperator makes one)")

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from sciml.errors import InputError, is_whole
+from sciml.errors import InputError
 from sciml.solvers.linear._concrete import Concrete
 from sciml.solvers.linear._preconditioner import Apply, Preconditioner, Starting
+from sciml.solvers.linear._settings import check_counts, told
 from sciml.solvers.linear._system import LinearSystem
 
 DEPENDENT = 1e-12  # of the largest energy in the snapshots, below which a mode is rounding alone
@@ -43,9 +44,7 @@ class Deflation(Preconditioner):
     def __init__(self, snapshots: Any, preconditioner: Preconditioner | None = None, modes: int | None = None,
         keep: int | None = None,
     ):  # fmt: skip
-        for key, value in (("modes", modes), ("keep", keep)):
-            if value is not None and (not is_whole(value) or value < 1):
-                raise InputError(f"{self.name}: {key} is {value!r}, expected a whole number from 1 on")
+        check_counts(self.name, **told(modes=modes, keep=keep))
         found = [np.asarray(s, None if np.iscomplexobj(s) else np.float64) for s in snapshots]
         shapes = sorted({s.shape for s in found})
         if not found or len(shapes) > 1:

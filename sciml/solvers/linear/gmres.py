@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse.linalg
 
-from sciml.errors import InputError, is_whole
 from sciml.solvers.linear._preconditioner import Preconditioner
 from sciml.solvers.linear._scipy_solver import Record, SciPySolver
+from sciml.solvers.linear._settings import check_counts
 
 
 class GMRES(SciPySolver):
@@ -36,8 +36,7 @@ class GMRES(SciPySolver):
         max_iterations: int | None = None, restart: int = 50,
     ):  # fmt: skip
         super().__init__(preconditioner, tolerance, max_iterations)
-        if not is_whole(restart) or restart < 1:
-            raise InputError(f"{self.name}: restart is {restart!r}, expected a whole number from 1 on")
+        check_counts(self.name, restart=restart)
         self.restart = int(restart)
 
     def iterate(
@@ -49,9 +48,3 @@ class GMRES(SciPySolver):
             callback=lambda r: record.history.append(float(r)), callback_type="pr_norm",
         )  # fmt: skip
         return x
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, GMRES) and vars(self) == vars(other)
-
-    def __hash__(self) -> int:
-        return hash((self.name, *vars(self).values()))

@@ -117,11 +117,12 @@ class GridSystem(LinearSystem):
         entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
         return scipy.sparse.coo_array(entries, shape=(size, size)).tocsr()
 
-    def null_space(self) -> np.ndarray | None:
+    def null_space(self, matrix: Any = None) -> np.ndarray | None:
         """The constants on each region that no open face joins to an open end."""
-        matrix = self.matrix()
-        matrix.eliminate_zeros()
-        _, region = connected_components(matrix, directed=False)
+        matrix = self.matrix() if matrix is None else matrix
+        joined = matrix.copy()
+        joined.eliminate_zeros()
+        _, region = connected_components(joined, directed=False)
         region = np.where(self.live(np).ravel(), region, -1)
         size, found = abs(matrix).max(), []
         for number in np.unique(region[region >= 0]):

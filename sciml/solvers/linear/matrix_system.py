@@ -54,7 +54,7 @@ class MatrixSystem(LinearSystem):
     def matrix(self) -> Any:
         return self._matrix
 
-    def null_space(self) -> Float[np.ndarray, "n k"] | None:
+    def null_space(self, matrix: Any = None) -> Float[np.ndarray, "n k"] | None:
         return self._null
 
     def live(self, xp: object = np) -> np.ndarray:

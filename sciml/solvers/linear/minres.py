@@ -69,9 +69,3 @@ class MINRES(SciPySolver):
         except ValueError as error:  # SciPy's word for a preconditioner that it finds to be indefinite
             raise InputError(f"{self.name}: the preconditioner cannot be used: {error}") from None
         return best
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, MINRES) and vars(self) == vars(other)
-
-    def __hash__(self) -> int:
-        return hash((self.name, *vars(self).values()))

@@ -19,9 +19,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from sciml.errors import InputError, is_number, is_whole
 from sciml.solvers.linear._arrays import Arrays
 from sciml.solvers.linear._cycle import cycle, levels
+from sciml.solvers.linear._settings import check_counts, check_tolerance, check_waits
 from sciml.solvers.linear._solver import Info, TracedSolver
 from sciml.solvers.linear._system import LinearSystem
 from sciml.solvers.linear.grid_system import GridSystem, apply, diagonal
@@ -68,13 +68,10 @@ class MultigridCG(TracedSolver):
     def __init__(self, tolerance: float | None = None, max_iterations: int = 100, sweeps: int = 1,
         waits: tuple[int, ...] = (), record: bool = False, single: bool = True,
     ):  # fmt: skip
-        if tolerance is not None and (not is_number(tolerance) or not 0 < tolerance < 1):
-            raise InputError(f"{self.name}: tolerance is {tolerance!r}, expected a number in (0, 1)")
-        for key, value in (("max_iterations", max_iterations), ("sweeps", sweeps)):
-            if not is_whole(value) or value < 1:
-                raise InputError(f"{self.name}: {key} is {value!r}, expected a whole number from 1 on")
-        if not isinstance(waits, tuple) or any(not is_whole(n) or n < 0 for n in waits):
-            raise InputError(f"{self.name}: waits is {waits!r}, expected a tuple of whole numbers from 0 on")
+        if tolerance is not None:
+            check_tolerance(self.name, tolerance)
+        check_counts(self.name, max_iterations=max_iterations, sweeps=sweeps)
+        check_waits(self.name, waits)
         self.tolerance, self.max_iterations, self.sweeps = tolerance, int(max_iterations), int(sweeps)
         self.waits, self.record, self.single = waits, bool(record), bool(single)
 
@@ -82,12 +79,10 @@ class MultigridCG(TracedSolver):
         return isinstance(system, GridSystem)
 
     def fitted(self, spacing: Sequence[float]) -> MultigridCG:
+        if self.waits:
+            return self
         waits = tuple(max(round(math.log2(h / min(spacing))), 0) for h in spacing)
-        return (
-            self
-            if self.waits
-            else MultigridCG(self.tolerance, self.max_iterations, self.sweeps, waits, self.record, self.single)
-        )
+        return MultigridCG(self.tolerance, self.max_iterations, self.sweeps, waits, self.record, self.single)
 
     def solve(
         self, system: GridSystem, rhs: jax.Array, guess: jax.Array | None = None, factor: Any = ()

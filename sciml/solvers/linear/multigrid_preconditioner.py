@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from sciml.errors import InputError, is_whole
+from sciml.errors import InputError
 from sciml.solvers.linear._arrays import NUMPY, Arrays
 from sciml.solvers.linear._concrete import Concrete
 from sciml.solvers.linear._cycle import cycle, levels
 from sciml.solvers.linear._preconditioner import Apply, Preconditioner
+from sciml.solvers.linear._settings import check_counts, check_waits
 from sciml.solvers.linear._system import LinearSystem
 from sciml.solvers.linear.grid_system import GridSystem
 
@@ -36,10 +37,8 @@ class Multigrid(Preconditioner):
     name = "multigrid"
 
     def __init__(self, sweeps: int = 1, waits: tuple[int, ...] = ()):
-        if not is_whole(sweeps) or sweeps < 1:
-            raise InputError(f"{self.name}: sweeps is {sweeps!r}, expected a whole number from 1 on")
-        if not isinstance(waits, tuple) or any(not is_whole(n) or n < 0 for n in waits):
-            raise InputError(f"{self.name}: waits is {waits!r}, expected a tuple of whole numbers from 0 on")
+        check_counts(self.name, sweeps=sweeps)
+        check_waits(self.name, waits)
         self.sweeps, self.waits = int(sweeps), waits
 
     def supports(self, system: LinearSystem) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
@@ -14,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from sciml.data._files import replacing
 from sciml.errors import InputError
 from sciml.solvers.linear._ends import End
 from sciml.solvers.linear._hosted import bits, numbers
@@ -113,10 +112,8 @@ def save_recorded(path: str | Path, recorded: Sequence[tuple[GridSystem, np.ndar
             last = coefficients, k
             arrays |= {f"c_{k}_{axis}": np.asarray(c) for axis, c in enumerate(coefficients)}
         arrays[f"of_{k}"] = np.array(last[1])
-    path = Path(path)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
+    with replacing(path) as part, part.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    os.replace(file.name, path)
 
 
 def load_recorded(path: str | Path) -> Recorded:
