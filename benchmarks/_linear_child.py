@@ -6,7 +6,8 @@ turns on each of them. Residuals are computed anew from x in float64 by the spar
 Prints one JSON object as its last line.
 
 "Moving" sequences give a system for each right-hand side, whose obstacles move by up to a cell: every solver sets up
-anew for each; compiled functions stay.
+anew for each; compiled functions stay. "Recorded" ones are those that a flow solver met, at even distances of its
+march, with their own right-hand sides.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ import numpy as np
 import scipy.sparse
 
 from sciml.errors import InputError, SolverError
-from sciml.solvers import linear
+from sciml.problems import CylinderFlow, DamFlow
+from sciml.solvers import IncompressibleFlow, TwoPhaseFlow, linear
 from sciml.solvers.linear import families
 
 #: what is drawn from
@@ -46,6 +48,7 @@ def rows(tolerance: float) -> dict[str, Callable[[], Any]]:
         "Jacobi-CG": lambda: cg(linear.Jacobi(), **common),
         "IC(0)-CG": lambda: cg(linear.IncompleteCholesky(), **common),
         "geometric multigrid-CG": lambda: linear.MultigridCG(tolerance, MOST),
+        "learned multigrid-CG": lambda: linear.LearnedMultigrid(None, tolerance, MOST),
         "Ruge-Stüben-CG (pyamg)": lambda: PyAMG("ruge_stuben_solver", tolerance),
         "smoothed aggregation-CG (pyamg)": lambda: PyAMG("smoothed_aggregation_solver", tolerance),
         "SuperLU": lambda: linear.SparseDirect(),
@@ -102,6 +105,24 @@ def systems_of(spec: dict[str, Any]) -> list[Any]:
     return [FAMILIES[spec["family"]].draw(seed, shape)]
 
 
+def recorded(spec: dict[str, Any]) -> list[tuple[Any, np.ndarray]]:
+    """Systems and right-hand sides of a march, in double precision."""
+    shape = tuple(spec["shape"])
+    if spec["family"] == "recorded two-phase":
+        met = linear.record(TwoPhaseFlow(shape, dtype="float64"), DamFlow().case(), [0.1, 0.3])
+    else:
+        flow = IncompressibleFlow(shape, dtype="float64")
+        met = linear.record(flow, CylinderFlow().case(viscosity=2e-3), [0.005, 0.02])
+    chosen = np.linspace(len(met) // 4, len(met) - 1, spec["rhs"]).round().astype(int)
+    found, same = [], {}
+    for k in chosen:
+        system, b = met[int(k)]
+        leaves = jax.tree.leaves(system)
+        key = hash(tuple(np.asarray(leaf).tobytes() for leaf in leaves))
+        found.append((same.setdefault(key, system), np.asarray(b)))
+    return found
+
+
 def right(system: Any, rng: np.random.Generator) -> np.ndarray:
     """A random right-hand side in the range of the system."""
     live = np.asarray(system.live(np)).ravel()
@@ -125,9 +146,13 @@ def measured(system: Any, matrix: Any, null: Any, prepared: Any, b: np.ndarray) 
 
 
 def main(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    systems = systems_of(spec)
-    rng = np.random.default_rng(spec["seed"] + 1)
-    problems = [(s, right(s, rng)) for k in range(spec["rhs"]) for s in [systems[k % len(systems)]]]
+    if spec["family"].startswith("recorded"):
+        problems = recorded(spec)
+        systems = list({id(s): s for s, _ in problems}.values())
+    else:
+        systems = systems_of(spec)
+        rng = np.random.default_rng(spec["seed"] + 1)
+        problems = [(s, right(s, rng)) for k in range(spec["rhs"]) for s in [systems[k % len(systems)]]]
     facts = {id(s): (s.matrix(), s.null_space()) for s in systems}
     table = []
     with jax.enable_x64(True):

@@ -26,6 +26,7 @@ from sciml.solvers.linear import (
     Extrapolated,
     IncompleteCholesky,
     Jacobi,
+    LearnedMultigrid,
     LinearSolver,
     MultigridCG,
     Predicted,
@@ -51,6 +52,7 @@ def solvers(default: LinearSolver) -> dict[str, LinearSolver]:
     found: dict[str, LinearSolver] = {f"{default.name} (default)": default}
     others: dict[str, LinearSolver] = {
         "multigrid_cg": MultigridCG(),
+        "learned_multigrid": LearnedMultigrid(),
         "conjugate gradients, Jacobi": ConjugateGradient(Jacobi(), tolerance=TOLERANCE),
         "conjugate gradients, incomplete Cholesky": ConjugateGradient(IncompleteCholesky(), tolerance=TOLERANCE),
         "sparse direct": SparseDirect(),

@@ -70,6 +70,10 @@ def main() -> None:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # before the parts import anything that reads them
     measured("linear", PARTS, given.part, Settings(given), dry=given.quick, threads=given.threads, packages=("pyamg",))
+    if not given.quick:
+        from benchmarks import _linear_pictures
+
+        _linear_pictures.draw()
 
 
 if __name__ == "__main__":

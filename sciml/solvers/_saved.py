@@ -27,7 +27,7 @@ from sciml.training.recipe import Recipe
 
 SCHEMA = 2
 #: the arrays that runs of all kinds keep, each in a file of its name
-PARTS = ("weights", "support", "learned", "calibration")
+PARTS = ("weights", "support", "learned", "calibration", "moments")
 
 
 def folder_of(directory: str | Path) -> Path:

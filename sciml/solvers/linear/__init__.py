@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     )
     from sciml.solvers.linear.incomplete_cholesky import IncompleteCholesky
     from sciml.solvers.linear.jacobi import Jacobi
+    from sciml.solvers.linear.learned_multigrid import LearnedMultigrid
     from sciml.solvers.linear.matrix_system import MatrixSystem
     from sciml.solvers.linear.minres import MINRES
     from sciml.solvers.linear.multigrid import MultigridCG
@@ -68,6 +69,7 @@ _HOMES = {
     "IncompleteCholesky": "incomplete_cholesky",
     "Info": "_solver",
     "Jacobi": "jacobi",
+    "LearnedMultigrid": "learned_multigrid",
     "LinearSolver": "_solver",
     "LinearSystem": "_system",
     "MINRES": "minres",
@@ -114,6 +116,7 @@ __all__ = [
     "IncompleteCholesky",
     "Info",
     "Jacobi",
+    "LearnedMultigrid",
     "LinearSolver",
     "LinearSystem",
     "MatrixSystem",

@@ -38,6 +38,8 @@ class Arrays:
         constant: (NumPy array, like) -> the same numbers in the type, and on the device, of another array.
         matmul: to full precision.
         barrier: makes what it is given be written to memory, where a compiler would compute it anew in each use.
+        ring: as `joined`.
+        single: to single precision, where that is worth it.
     """
 
     xp: Any
@@ -45,6 +47,7 @@ class Arrays:
     matmul: Callable[[Any, Any], Any]
     barrier: Callable[[Any], Any] = lambda values: values
     ring: Callable[[Any, Any, dict[int, bool]], Any] = joined
+    single: Callable[[Any], Any] = lambda values: values
 
     def padded(self, values: Any, ends: tuple[Ends, ...]) -> Any:
         """With one more value on all sides.

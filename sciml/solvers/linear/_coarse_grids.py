@@ -23,6 +23,21 @@ def halved_axes(shape: tuple[int, ...], ends: tuple[Ends, ...], depth: int, wait
     return [axis for axis, half in enumerate(now if any(now) else may) if half]
 
 
+def sides(conductances: list[Any]) -> list[tuple[Any, Any]]:
+    """For each axis (x, y, ...) the conductances of both faces of cells."""
+    found = []
+    for k, c in enumerate(conductances):
+        axis = len(conductances) - 1 - k
+        n = c.shape[axis] - 1
+        found.append((part(c, axis, 0, n), part(c, axis, 1, n + 1)))
+    return found
+
+
+def total(conductances: list[Any]) -> Any:
+    """Over all faces of cells."""
+    return sum(side for pair in sides(conductances) for side in pair)
+
+
 def halved(arrays: Arrays, conductances: list[Any], axis: int) -> list[Any]:
     """Conductances (x, y, ...) of the grid that is halved along one axis."""
     found = []

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+import jax
 import numpy as np
 import torch
 from jaxtyping import Float
 
 from sciml.errors import InputError
 from sciml.solvers.linear._arrays import NUMPY, Arrays
+from sciml.solvers.linear._coarse_grids import total
 from sciml.solvers.linear._concrete import Concrete
-from sciml.solvers.linear._cycle import cycle, levels
+from sciml.solvers.linear._cycle import Plain, Rules, cycle, levels
 from sciml.solvers.linear._preconditioner import Apply, Preconditioner
 from sciml.solvers.linear._settings import check_counts, check_waits
 from sciml.solvers.linear._system import LinearSystem
@@ -27,6 +28,7 @@ class Multigrid(Preconditioner):
     Args:
         sweeps: of the smoother on either way.
         waits: as in `MultigridCG`.
+        rules: how coarse grids are made; None as `MultigridCG` does it, `LearnedMultigrid().rules` as that does.
 
     Raises:
         InputError: settings out of range.
@@ -36,10 +38,10 @@ class Multigrid(Preconditioner):
 
     name = "multigrid"
 
-    def __init__(self, sweeps: int = 1, waits: tuple[int, ...] = ()):
+    def __init__(self, sweeps: int = 1, waits: tuple[int, ...] = (), rules: Rules | None = None):
         check_counts(self.name, sweeps=sweeps)
         check_waits(self.name, waits)
-        self.sweeps, self.waits = int(sweeps), waits
+        self.sweeps, self.waits, self.rules = int(sweeps), waits, Plain() if rules is None else rules
 
     def supports(self, system: LinearSystem) -> bool:
         return isinstance(system, GridSystem)
@@ -49,17 +51,14 @@ class Multigrid(Preconditioner):
         if not isinstance(system, GridSystem):
             raise InputError(f"{self.name}: expected a GridSystem, got {type(system).__name__}")
         conductances = [np.asarray(c, np.float64) for c in system.conductances(np)]
-        grids, bottom = levels(NUMPY, conductances, system.ends, system.shape, self.waits)
+        grids, bottom = levels(NUMPY, conductances, system.ends, system.shape, self.waits, self.rules)
 
         def apply(r: np.ndarray) -> np.ndarray:
             right = concrete.scatter(concrete.project(r))
             z = cycle(NUMPY, grids, bottom, system.ends, right, self.sweeps, self.waits)
             return concrete.project(concrete.gather("z", z))
 
-        kept = sum(
-            a.nbytes for g in grids for a in (g.total, g.inverse, g.red, *(w for pair in g.weights for w in pair))
-        )
-        return apply, kept + bottom.nbytes
+        return apply, sum(a.nbytes for a in jax.tree.leaves((grids, bottom)))
 
     def on_tensors(
         self, system: GridSystem, like: torch.Tensor, coefficients: tuple[torch.Tensor, ...] | None = None
@@ -79,9 +78,8 @@ class Multigrid(Preconditioner):
             plain = GridSystem(system.shape, system.ends, system.spacing)
             conductances = [c.to(like) * TORCH.constant(np.array(w), like)
                             for c, w in zip(coefficients, plain.conductances(np), strict=True)]  # fmt: skip
-        grids, bottom = levels(TORCH, conductances, system.ends, system.shape, self.waits)
-        total = _total(conductances, system.shape)
-        live = (total > 0).to(like)
+        grids, bottom = levels(TORCH, conductances, system.ends, system.shape, self.waits, self.rules)
+        live = (total(conductances) > 0).to(like)
         share = live / live.sum() if system.closed else None
 
         def centred(values: torch.Tensor) -> torch.Tensor:
@@ -98,8 +96,4 @@ class Multigrid(Preconditioner):
         return isinstance(other, Multigrid) and vars(self) == vars(other)
 
     def __hash__(self) -> int:
-        return hash((self.name, self.sweeps, self.waits))
-
-
-def _total(conductances: list[Any], shape: tuple[int, ...]) -> Any:
-    return sum(c.narrow(len(shape) - 1 - k, e, shape[-1 - k]) for k, c in enumerate(conductances) for e in (0, 1))
+        return hash((self.name, self.sweeps, self.waits, self.rules))

@@ -6,64 +6,14 @@ import numpy as np
 import pytest
 import scipy.sparse.linalg
 import torch
+from _grid_systems import AROUND, OPEN, OUT, SYSTEMS, WALLS, blocks, gaps, of_cells, random
 
 from sciml.errors import InputError
-from sciml.solvers.linear import End, GridSystem, MatrixSystem, Multigrid, MultigridCG
+from sciml.solvers.linear import GridSystem, MatrixSystem, Multigrid, MultigridCG
 from sciml.solvers.linear._arrays import NUMPY
 from sciml.solvers.linear._coarse_grids import halved
-from sciml.solvers.linear._cycle import cycle, levels
-from sciml.solvers.linear.multigrid import JAX
-
-WALLS, AROUND, OUT = (End.WALL, End.WALL), (End.PERIODIC, End.PERIODIC), (End.WALL, End.OPEN)
-OPEN = (End.OPEN, End.OPEN)
-
-
-def between(c: np.ndarray, ends) -> tuple[np.ndarray, ...]:
-    """The harmonic mean of both cells on faces; none where one of both is 0."""
-    faces = []
-    for k, pair in enumerate(ends):
-        axis = c.ndim - 1 - k
-        line = np.pad(c, [(int(a == axis),) * 2 for a in range(c.ndim)], "wrap" if pair == AROUND else "edge")
-        low, high = (np.take(line, range(s, c.shape[axis] + 1 + s), axis) for s in (0, 1))
-        faces.append(np.where(low * high > 0, 2 * low * high / np.where(low + high > 0, low + high, 1), 0))
-    return tuple(faces)
-
-
-def of_cells(c: np.ndarray, ends, spacing=None) -> GridSystem:
-    return GridSystem(c.shape, ends, spacing or tuple(1 / n for n in c.shape[::-1]), between(c, ends))
-
-
-def blocks(n: int, width: int, shift: int, d=2) -> np.ndarray:
-    """A chessboard of 1 and 10⁴."""
-    count = sum((i + shift) // width for i in np.indices((n,) * d))
-    return np.where(count % 2, 1e4, 1.0)
-
-
-def gaps(n: int) -> np.ndarray:
-    """Plates across the box with gaps of one cell, at odd places too."""
-    c = np.ones((n, n))
-    for number, row in enumerate(range(5, n - 5, 9)):
-        c[row] = 0
-        c[row, (7 * number + 3) % n] = 1
-    c[n // 2 : n // 2 + 3, 2:5] = 0
-    return c
-
-
-def random(system: GridSystem, seed=0) -> np.ndarray:
-    r = np.where(system.live(np), np.random.default_rng(seed).standard_normal(system.shape), 0).ravel()
-    null = system.null_space()
-    return (r if null is None else r - null @ (null.T @ r)).reshape(system.shape)
-
-
-SYSTEMS = {
-    "line": of_cells(np.exp(np.random.default_rng(1).standard_normal(77)), (OUT,)),
-    "odd": of_cells(np.exp(np.random.default_rng(2).standard_normal((23, 37))), (OUT, WALLS)),
-    "gaps, open": of_cells(gaps(32), (OUT, OPEN)),
-    "gaps, closed": of_cells(gaps(32), (AROUND, WALLS)),
-    "odd and around": of_cells(blocks(27, 5, 2), (AROUND, AROUND)),
-    "space": of_cells(blocks(12, 3, 1, 3), (AROUND, WALLS, OUT)),
-    "long": GridSystem((16, 24), (OUT, WALLS), (8.0, 1.0)),
-}
+from sciml.solvers.linear._cycle import Plain, cycle, levels
+from sciml.solvers.linear._multigrid_cg import JAX
 
 
 @pytest.mark.parametrize("sweeps", [1, 2])
@@ -85,12 +35,12 @@ def test_the_same_in_numpy_torch_and_jax(name):
     system = SYSTEMS[name]
     r = random(system)
     fixed = system.conductances(np)
-    expected = cycle(NUMPY, *levels(NUMPY, fixed, system.ends, system.shape, ()), system.ends, r, 1, ())
+    expected = cycle(NUMPY, *levels(NUMPY, fixed, system.ends, system.shape, (), Plain()), system.ends, r, 1, ())
     with jax.enable_x64(True):
 
         @jax.jit
         def traced(fixed, r):
-            return cycle(JAX, *levels(JAX, fixed, system.ends, system.shape, ()), system.ends, r, 1, ())
+            return cycle(JAX, *levels(JAX, fixed, system.ends, system.shape, (), Plain()), system.ends, r, 1, ())
 
         found = np.asarray(traced([jnp.asarray(c) for c in fixed], jnp.asarray(r)))
     size = np.abs(expected).max()
