@@ -1,8 +1,8 @@
 """One V cycle on grids that halve, the same in NumPy, torch and JAX.
 
 Red and black Gauss-Seidel sweeps, in reversed order on the way up, keep it symmetric. The coarsest system is solved by
-its pseudo-inverse. What coarse grids are made of, and how far a sweep moves each cell, are rules that can be changed
-(`Rules`); with any that keep conductances positive and relaxation in (0, 2) the cycle is symmetric and positive.
+its pseudo-inverse. What coarse grids are made of are rules that can be changed (`Rules`): with any that keep
+conductances positive the cycle is symmetric and positive.
 """
 
 from __future__ import annotations
@@ -27,31 +27,23 @@ class Rules(Protocol):
         """Conductances (x, y, ...) of the grid that is halved along one axis."""
         ...
 
-    def relaxation(self, arrays: Arrays, conductances: list[Any], whole: Any, ends: tuple[Ends, ...]) -> Any:
-        """For each cell the share of the way to its own solution that a sweep moves it; None for all of it."""
-        ...
-
 
 @dataclass(frozen=True)
 class Plain:
-    """The rules of `_coarse_grids`, and Gauss-Seidel sweeps."""
+    """The rules of `_coarse_grids`."""
 
     def halved(self, arrays: Arrays, conductances: list[Any], axis: int, ends: tuple[Ends, ...]) -> list[Any]:
         return halved(arrays, conductances, axis)
 
-    def relaxation(self, arrays: Arrays, conductances: list[Any], whole: Any, ends: tuple[Ends, ...]) -> Any:
-        return None
-
 
 class Level(NamedTuple):
     """One grid: for each axis (x, y, ...) the conductances of both faces of cells over `total`, which is the sum over
-    all faces of a cell; how far a sweep moves red cells (others: 0), and likewise black ones, None for 1 − red."""
+    all faces of a cell; 1 on red cells."""
 
     weights: list[tuple[Any, Any]]
     total: Any
     inverse: Any
     red: Any
-    black: Any = None
 
 
 def levels(
@@ -70,11 +62,7 @@ def levels(
         inverse = arrays.barrier(xp.where(total > 0, one / xp.where(total > 0, total, one), 0 * one))
         weights = [(low * inverse, high * inverse) for low, high in _coarse_grids.sides(conductances)]
         red = arrays.constant(np.indices(shape).sum(0) % 2 == 0, one)
-        share = rules.relaxation(arrays, conductances, total, ends)
-        if share is None:
-            found.append(Level(weights, total, inverse, red))
-        else:
-            found.append(Level(weights, total, inverse, arrays.barrier(red * share), arrays.barrier((1 - red) * share)))
+        found.append(Level(weights, total, inverse, red))
         for axis in axes:
             conductances = rules.halved(arrays, conductances, axis, ends)
         shape = tuple((n + 1) // 2 if axis in axes else n for axis, n in enumerate(shape))
@@ -88,15 +76,15 @@ def cycle(
     if depth == len(grids):
         return arrays.matmul(bottom, residual.reshape(-1)).reshape(residual.shape)
     level, shape = grids[depth], tuple(residual.shape)
-    red, black = level.red, 1 - level.red if level.black is None else level.black
+    red, black = level.red, 1 - level.red
     right = arrays.barrier(level.inverse * residual)
 
-    def relax(e: Any, share: Any) -> Any:
-        return arrays.padded(share * (right + _neighbours(level, e)) + (1 - share) * _inner(e), ends)
+    def relax(e: Any, mine: Any, others: Any) -> Any:
+        return arrays.padded(mine * (right + _neighbours(level, e)) + others * _inner(e), ends)
 
-    e = relax(arrays.padded(red * right, ends), black)
+    e = relax(arrays.padded(red * right, ends), black, red)
     for _ in range(sweeps - 1):
-        e = relax(relax(e, red), black)
+        e = relax(relax(e, red, black), black, red)
     rest = residual - level.total * (_inner(e) - _neighbours(level, e))
     axes = halved_axes(shape, ends, depth, waits)
     for axis in axes:
@@ -106,7 +94,7 @@ def cycle(
         change = repeated(arrays, change, axis, shape[axis])
     e = arrays.padded(_inner(e) + change, ends)
     for _ in range(sweeps):
-        e = relax(relax(e, black), red)
+        e = relax(relax(e, black, red), red, black)
     return _inner(e)
 
 

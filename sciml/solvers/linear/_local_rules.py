@@ -1,4 +1,4 @@
-"""Coarse grids from what is around each face, by three small functions that are learned.
+"""Coarse grids from what is around each face, by two small functions that are learned.
 
 When an axis is halved, a coarse face that lies between fine cells 2 and 3 of a row 1, 2 | 3, 4 with conductances a (of
 1 and 2), b (of 2 and 3), c (of 3 and 4) gets
@@ -6,13 +6,11 @@ When an axis is halved, a coarse face that lies between fine cells 2 and 3 of a 
     b/2 · exp(g(s₁₂, s₄₃) + g(s₄₃, s₁₂)),    s₁₂ = (a/(a + b), b/d₂, a/d₁),
 
 with d the sum over all faces of a cell; the sum b of two faces side by side, joined by conductances t and u on both
-sides, becomes b · exp(h(q, t/(t + b), u/(u + b)) + h(q, u/(u + b), t/(t + b))), q = 4 b₁b₂/b²; and a sweep moves a cell
-the share 1 + k(Σ w², Σ (w₊ − w₋)²) of the way to its own solution, w being its conductances over d. g, h and k are
-networks with one hidden layer, `max(W x + v, 0)`, the same for all grids. With g = h = k = 0 these are the rules of
-`_coarse_grids`.
+sides, becomes b · exp(h(q, t/(t + b), u/(u + b)) + h(q, u/(u + b), t/(t + b))), q = 4 b₁b₂/b². g and h are networks
+with one hidden layer, `max(W x + v, 0)`, the same for all grids. With g = h = 0 these are the rules of `_coarse_grids`.
 
 All inputs are ratios, so that neither units nor the size of a grid matter, and what is turned or mirrored is made the
-same of. Any weights give positive conductances and shares within (0, 2).
+same of. Any weights give positive conductances.
 """
 
 from __future__ import annotations
@@ -23,14 +21,13 @@ from typing import Any
 import numpy as np
 
 from sciml.solvers.linear._arrays import Arrays, part
-from sciml.solvers.linear._coarse_grids import paired, sides, total
+from sciml.solvers.linear._coarse_grids import paired, total
 from sciml.solvers.linear._ends import End, Ends
 
 #: rule -> inputs
-INPUTS = {"across": 6, "beside": 3, "relaxation": 2}
+INPUTS = {"across": 6, "beside": 3}
 HIDDEN = 4
 MOST = 3.0  # of an exponent
-LEAST_SHARE, MOST_SHARE = 0.3, 1.9
 
 #: rule -> (hidden, inputs + 2) numbers: of each hidden unit its weights, its bias and what it counts in the output
 Weights = dict[str, Any]
@@ -76,17 +73,6 @@ class Learned:
             else:
                 found.append(self._beside(arrays, c, axis, len(conductances) - 1 - k, ends[k], inner))
         return found
-
-    def relaxation(self, arrays: Arrays, conductances: list[Any], whole: Any, ends: tuple[Ends, ...]) -> Any:
-        if "relaxation" not in self.weights:
-            return None
-        pairs = [(_ratio(arrays, low, whole), _ratio(arrays, high, whole)) for low, high in sides(conductances)]
-        square, skew = sum(a**2 + b**2 for a, b in pairs), sum((b - a) ** 2 for a, b in pairs)
-        told = self._asked(arrays, "relaxation", [square, skew])
-        shape = whole.shape
-        # around an odd number of cells two of a colour are neighbours: more than all of the way could grow
-        odd = any(e[0] is End.PERIODIC and shape[len(shape) - 1 - k] % 2 for k, e in enumerate(ends))
-        return arrays.xp.clip(1 + told, LEAST_SHARE, 1.0 if odd else MOST_SHARE)
 
     def _across(self, arrays: Arrays, conductances: list[Any], axis: int, around: bool, inner: Any) -> Any:
         c = conductances[len(conductances) - 1 - axis]

@@ -34,11 +34,10 @@ class LearnedMultigrid(CycleCG):
     """Conjugate gradients until ‖f + ∇·(c∇φ)‖ ≤ tolerance · ‖f‖, preconditioned by one V cycle on learned coarse grids.
 
     It is the cycle of `MultigridCG`, operation for operation: one red and black sweep on either way, sums as residuals
-    and the same correction for all cells that are joined. What is learned are the numbers in it: the conductances of
-    coarse faces and how far a sweep moves each cell, by three small functions of the ratios of what is around
-    (`_local_rules` has them), the same ones on all grids, in one to three dimensions. The cycle is linear, and
-    symmetric and positive whatever the weights are, so that plain conjugate gradients accept it: bad ones are slow,
-    never wrong.
+    and the same correction for all cells that are joined. What is learned are numbers in it, the conductances of coarse
+    faces, by two small functions of the ratios of what is around (`_local_rules` has them), the same ones on all grids,
+    in one to three dimensions. The cycle is linear, and symmetric and positive whatever the weights are, so that plain
+    conjugate gradients accept it: bad ones are slow, never wrong.
 
     The rules are learned on systems drawn from families, with no solutions, by Adam on the fall of the residual,
 

@@ -52,15 +52,6 @@ def test_untrained_it_is_the_classical_cycle(name, weights):
     assert np.abs(untrained @ r - classical @ r).max() < 1e-12 * np.abs(classical @ r).max()
 
 
-def test_on_colours_that_meet_around_an_odd_number_of_cells_it_is_positive_too():
-    system = of_cells(rough((9, 15)), (AROUND, AROUND))
-    weights = wild(0)
-    weights["relaxation"][:, -1], weights["relaxation"][:, -2] = 5.0, 5.0  # as far as a sweep can go
-    apply: Any = Multigrid(rules=Learned(weights)).operator(system)
-    matrix = np.stack([apply @ column for column in np.eye(system.size)], 1)
-    assert np.linalg.eigvalsh((matrix + matrix.T) / 2)[1] > 0  # the first belongs to constants
-
-
 def flipped(conductances, axis):
     return [np.flip(c, axis) for c in conductances]
 
@@ -101,7 +92,7 @@ def test_the_same_in_numpy_and_jax_and_slow_weights_are_never_wrong():
             Multigrid(rules=solver.rules), tolerance=1e-9, max_iterations=400
         ).prepare(system)(b)  # fmt: skip
     assert info.converged
-    assert info.residual <= 1e-9
+    assert float(info.residual) <= 1e-9
     assert np.abs(np.asarray(x) - exact).max() < 1e-7 * np.abs(exact).max()
     few = min(8, int(info.iterations))
     np.testing.assert_allclose(info.history[:few], plain.history[:few], rtol=1e-6)
@@ -168,7 +159,7 @@ def test_save_and_load(tmp_path):
 
 def test_what_it_cannot_take_is_said():
     for weights, words in (
-        ({"sideways": np.zeros((4, 8))}, "expected some of across, beside, relaxation"),
+        ({"sideways": np.zeros((4, 8))}, "expected some of across, beside"),
         ({"beside": np.zeros((4, 3))}, r"expected the shape \(hidden, 5\), got \(4, 3\)"),
         ({"beside": np.full((4, 5), np.nan)}, "expected finite numbers"),
     ):
