@@ -73,15 +73,7 @@ class CycleCG(TracedSolver):
         """All grids of the cycle, in NumPy."""
         with jax.enable_x64(True):
             system = jax.tree.map(lambda a: np.asarray(a, np.float64), system)
-            return jax.tree.map(np.asarray, _grids(self, system))
-
-    def grids(self, conductances: list[jax.Array], ends: Any, shape: tuple[int, ...]) -> tuple[list[Level], Any]:
-        """Those of the cycle and the pseudo-inverse on the coarsest, for conductances in units of the largest sum over
-        the faces of a cell."""
-        unit = jnp.maximum(jnp.max(diagonal(conductances, shape)), jnp.finfo(conductances[0].dtype).tiny)
-        made = levels(JAX, [c / unit for c in conductances], ends, shape, self.waits, self.rules)
-        kind = jnp.float32 if self.single else conductances[0].dtype
-        return jax.tree.map(lambda a: a.astype(kind), lax.optimization_barrier(made))
+            return jax.tree.map(np.asarray, _grids(self.rules, self.waits, self.single, system))
 
     def solve(
         self, system: GridSystem, rhs: jax.Array, guess: jax.Array | None = None, factor: Any = ()
@@ -95,7 +87,7 @@ class CycleCG(TracedSolver):
 
         fixed = lax.stop_gradient(fine)
         kind = jnp.float32 if self.single else rhs.dtype
-        grids, bottom = factor or self.grids(fixed, ends, system.shape)
+        grids, bottom = factor or _made(self.rules, self.waits, self.single, fixed, ends, system.shape)
         grids, bottom = jax.tree.map(lambda a: jnp.asarray(a, kind), (grids, bottom))
         few = 1e-9 if rhs.dtype == jnp.float64 else 1e-5
         tolerance = few if self.tolerance is None else self.tolerance
@@ -150,6 +142,17 @@ class CycleCG(TracedSolver):
         return lax.custom_linear_solve(operator, right, conjugate, symmetric=True, has_aux=True)
 
 
-@partial(jax.jit, static_argnums=0)
-def _grids(solver: CycleCG, system: GridSystem) -> Any:
-    return solver.grids(system.conductances(), system.ends, system.shape)
+def _made(
+    rules: Rules, waits: tuple[int, ...], single: bool, conductances: list[jax.Array], ends: Any, shape: tuple[int, ...]
+) -> tuple[list[Level], Any]:
+    """The grids of the cycle and the pseudo-inverse on the coarsest, for conductances in units of the largest sum over
+    the faces of a cell."""
+    unit = jnp.maximum(jnp.max(diagonal(conductances, shape)), jnp.finfo(conductances[0].dtype).tiny)
+    made = levels(JAX, [c / unit for c in conductances], ends, shape, waits, rules)
+    kind = jnp.float32 if single else conductances[0].dtype
+    return jax.tree.map(lambda a: a.astype(kind), lax.optimization_barrier(made))
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _grids(rules: Rules, waits: tuple[int, ...], single: bool, system: GridSystem) -> Any:
+    return _made(rules, waits, single, system.conductances(), system.ends, system.shape)

@@ -110,8 +110,8 @@ def test_the_error_falls_in_the_norm_of_the_matrix_whatever_the_weights():
     assert (np.diff(errors) < 0).all()
 
 
-@pytest.mark.parametrize("shape", [(64, 64), (16, 16, 16)])
-def test_the_weights_of_the_package_save_iterations_on_draws_never_seen(shape):
+@pytest.mark.parametrize(("shape", "share"), [((64, 64), 0.9), ((16, 16, 16), 0.97)])
+def test_the_weights_of_the_package_save_iterations_on_draws_never_seen(shape, share):
     learned, counts = LearnedMultigrid(single=False), {"plain": 0, "learned": 0}
     for family in (families.Jumps(1e4), families.LogNormal(), families.Obstacles()):
         for seed in (2000, 2001, 2002):
@@ -119,13 +119,13 @@ def test_the_weights_of_the_package_save_iterations_on_draws_never_seen(shape):
             for name, rules in (("plain", None), ("learned", learned.rules)):
                 method = ConjugateGradient(Multigrid(rules=rules), tolerance=1e-6)
                 counts[name] += method.prepare(system)(random(system))[1].iterations
-    assert counts["learned"] < 0.92 * counts["plain"], counts
+    assert counts["learned"] < share * counts["plain"], counts
 
 
 def test_training_lowers_its_loss_and_goes_on_where_it_was_stopped(tmp_path):
     whole = LearnedMultigrid.untrained().fit(**SHORT, steps=40, every=20)
     losses = [row["loss"] for row in whole.training["losses"]]
-    assert losses[-1] < losses[0] - 0.1
+    assert losses[-1] < losses[0] - 0.05
     told = []
 
     def stop(row):
