@@ -81,7 +81,7 @@ def shapes(work: Any) -> list[tuple[int, ...]]:
     return [*((n, n) for n in sides), (32, 32, 32), (64, 64, 64)]
 
 
-def fits(shape: Sequence[int]) -> list[str] | None:
+def fits(shape: Sequence[int]) -> list[str]:
     """The rows that a grid is asked of: the slow ones not of the largest, factors not of many unknowns in space."""
     from benchmarks._linear_child import rows
 

@@ -177,3 +177,13 @@ solvers = Registry(
         "parameter_interpolation": "sciml.solvers.interpolation",
     },
 )
+#: what solves linear systems after training; `sciml.load` knows them too
+linear_solvers = Registry(
+    "linear solver",
+    "sciml.solvers.linear",
+    {
+        "convergent_graph": "sciml.solvers.linear.convergent_graph",
+        "deep_conjugate_direction": "sciml.solvers.linear.deep_conjugate_direction",
+        "learned_multigrid": "sciml.solvers.linear.learned_multigrid",
+    },
+)

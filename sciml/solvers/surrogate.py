@@ -562,17 +562,24 @@ def _warn(case: Case, doubts: Sequence[str]) -> None:
         warnings.warn(f"surrogate: {title(case)}: {'; '.join(doubts)}; do not rely on this answer", stacklevel=5)
 
 
-def load(directory: str | Path, device: str = "auto") -> TrainableSolver:
+def load(directory: str | Path, device: str = "auto") -> Any:
     """Any trained solver from its directory: `sciml.load`.
 
     Args:
-        device: where it answers: "auto" takes a GPU where there is one.
+        device: where it answers: "auto" takes a GPU where there is one; linear solvers answer where they are asked.
+
+    Returns:
+        A `TrainableSolver`, or one of `sciml.registry.linear_solvers`.
 
     Raises:
         InputError, FileFormatError: see `Surrogate.load`.
     """
     config = _saved.read_config(directory)
-    kind = registry.solvers.get(str(config.get("solver")))
+    name = str(config.get("solver"))
+    if name in registry.linear_solvers.names():
+        solver: Any = registry.linear_solvers.get(name)
+        return solver.load(directory)
+    kind = registry.solvers.get(name)
     if not issubclass(kind, TrainableSolver):
         raise InputError(f"{Path(directory) / 'config.json'}: {config.get('solver')!r} is not a trainable solver")
     return kind.load(directory, device=device)

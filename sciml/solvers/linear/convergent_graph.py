@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sciml import registry
 from sciml.contracts import Signature, build
 from sciml.errors import InputError, TrainingError, is_number, positive
 from sciml.operators.convergent_graph import ConvergentGraph
@@ -24,6 +25,7 @@ Networks = Sequence[Network] | Callable[[np.random.Generator], Network]
 LEAST = 1e-6  # a spread below this share of the size is none
 
 
+@registry.linear_solvers.register("convergent_graph")
 class ConvergentGraphSolver:
     """Answers problems on networks by a `ConvergentGraph` that was trained on others: see there for its equations.
 

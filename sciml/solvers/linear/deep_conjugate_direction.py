@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from sciml import registry
 from sciml.errors import InputError, is_number, is_whole, positive
 from sciml.solvers._saved import reading, write_parts
 from sciml.solvers.linear._concrete import Concrete
@@ -69,6 +70,7 @@ class NetworkPreconditioner(Preconditioner):
         return digest(self.network.state_dict())
 
 
+@registry.linear_solvers.register("deep_conjugate_direction")
 class DeepConjugateDirection(HostedSolver):
     """Steps along directions that a network guesses from the residual, each as far as is best.
 

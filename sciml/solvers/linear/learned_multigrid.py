@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from sciml import registry
 from sciml.errors import FileFormatError, InputError, is_number, is_whole, positive
 from sciml.solvers._saved import reading, write_parts
 from sciml.solvers.linear._cycle import Rules
@@ -30,6 +31,7 @@ TAUGHT: tuple[tuple[Family, tuple[int, ...]], ...] = (
 )  # fmt: skip
 
 
+@registry.linear_solvers.register("learned_multigrid")
 class LearnedMultigrid(CycleCG):
     """Conjugate gradients until ‖f + ∇·(c∇φ)‖ ≤ tolerance · ‖f‖, preconditioned by one V cycle on learned coarse grids.
 

@@ -151,6 +151,7 @@ def test_save_and_load(tmp_path):
     assert found == solver
     assert hash(found) == hash(solver)
     assert LearnedMultigrid.load(tmp_path) != solver
+    assert sciml.load(tmp_path) == LearnedMultigrid.load(tmp_path)
     assert LearnedMultigrid(wild(4), 1e-7) != solver
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(FileFormatError):
