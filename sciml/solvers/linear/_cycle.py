@@ -8,7 +8,7 @@ conductances positive the cycle is symmetric and positive.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from sciml.solvers.linear._ends import End, Ends
 COARSEST = 48  # cells
 
 
+@runtime_checkable
 class Rules(Protocol):
     """How coarse grids are made."""
 

@@ -42,6 +42,7 @@ class HostedSolver(LinearSolver):
         if not self.supports(system):
             raise InputError(f"{self.name}: {self.refusal(system)}")
         began = time.perf_counter()
+        system.check()
         concrete = Concrete(system)
         solve, kept = self.set_up(concrete)
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from sciml.errors import InputError
 from sciml.solvers.linear._arrays import Arrays
 from sciml.solvers.linear._cycle import Level, Rules, cycle, levels
 from sciml.solvers.linear._settings import check_counts, check_tolerance, check_waits
@@ -71,14 +72,20 @@ class CycleCG(TracedSolver):
 
     def factor(self, system: GridSystem) -> Any:
         """All grids of the cycle, in NumPy."""
+        self._check_axes(system)
         with jax.enable_x64(True):
             system = jax.tree.map(lambda a: np.asarray(a, np.float64), system)
             return jax.tree.map(np.asarray, _grids(self.rules, self.waits, self.single, system))
+
+    def _check_axes(self, system: GridSystem) -> None:
+        if self.waits and len(self.waits) != system.dimensions:
+            raise InputError(f"{self.name}: waits is {self.waits}, expected one for each of {system.dimensions} axes")
 
     def solve(
         self, system: GridSystem, rhs: jax.Array, guess: jax.Array | None = None, factor: Any = ()
     ) -> tuple[jax.Array, Info]:
         rhs = jnp.asarray(rhs)
+        self._check_axes(system)
         ends, fine = system.ends, [c.astype(rhs.dtype) for c in system.conductances()]
         centred = system.centred
 
@@ -92,29 +99,39 @@ class CycleCG(TracedSolver):
         few = 1e-9 if rhs.dtype == jnp.float64 else 1e-5
         tolerance = few if self.tolerance is None else self.tolerance
         right = centred(rhs)
+        # what a mean leaves of a constant is rounding
+        none = jnp.max(jnp.abs(right)) <= 16 * jnp.finfo(rhs.dtype).eps * jnp.max(jnp.abs(rhs))
+        right = jnp.where(none, 0, right)
         known = None if guess is None else lax.stop_gradient(centred(jnp.asarray(guess, rhs.dtype)))
 
         def norm(values: jax.Array) -> jax.Array:
             return jnp.sqrt(jnp.sum(values**2))
 
-        def conjugate(_: Any, b: jax.Array) -> tuple[jax.Array, Info]:
+        def conjugate(_: Any, given: jax.Array) -> tuple[jax.Array, Info]:
+            # squares of very small and large numbers are none
+            largest = jnp.max(jnp.abs(given))
+            scale = jnp.where(largest > 0, largest, 1)
+            b = given / scale
             size = norm(b)
             whole = jnp.where(size > 0, size, 1)
             x, r = jnp.zeros_like(b), b
             if known is not None:
                 # as much of the guess as helps: derivatives are solved for from here too
-                image = operator(known)
+                top = jnp.max(jnp.abs(known))
+                plain = known / jnp.where(top > 0, top, 1)
+                image = operator(plain)
                 square = jnp.sum(image**2)
                 share = jnp.where(square > 0, jnp.sum(image * b) / jnp.where(square > 0, square, 1), 0)
-                x, r = share * known, b - share * image
+                x, r = share * plain, centred(b - share * image)
+            begun, at_first = x, norm(r) / whole
 
             def precondition(r: jax.Array) -> jax.Array:
-                scaled = (centred(r) / whole).astype(kind)
+                scaled = (r / whole).astype(kind)
                 return centred(cycle(JAX, grids, bottom, ends, scaled, self.sweeps, self.waits).astype(r.dtype))
 
             def going(carry: Any) -> jax.Array:
-                _, _, _, _, rest, count, _ = carry
-                return (rest > tolerance) & (count < self.max_iterations)
+                _, _, _, rz, rest, count, _ = carry
+                return (rest > tolerance) & (count < self.max_iterations) & (rz > 0)
 
             def body(carry: Any) -> Any:
                 x, r, p, rz, _, count, history = carry
@@ -122,22 +139,24 @@ class CycleCG(TracedSolver):
                 new = jnp.sum(r * z)
                 p = z + jnp.where(count > 0, new / rz, 0) * p
                 q = operator(p)
-                share = new / jnp.sum(p * q)
-                x, r = x + share * p, r - share * q
+                square = jnp.sum(p * q)
+                share = jnp.where(square > 0, new / jnp.where(square > 0, square, 1), 0)
+                # without the part in the null space that rounding brings in, which no step could take out
+                x, r = x + share * p, centred(r - share * q)
                 rest = norm(r) / whole
                 if self.record:
                     history = history.at[count + 1].set(rest)
-                return x, r, p, new, rest, count + 1, history
+                return x, r, p, jnp.where(square > 0, new, 0), rest, count + 1, history
 
-            first = norm(r) / whole
-            history = jnp.full(self.max_iterations + 1, jnp.nan, b.dtype).at[0].set(first) if self.record else None
-            start = (x, r, jnp.zeros_like(b), jnp.ones((), b.dtype), first, jnp.zeros((), int), history)
+            history = jnp.full(self.max_iterations + 1, jnp.nan, b.dtype).at[0].set(at_first) if self.record else None
+            start = (x, r, jnp.zeros_like(b), jnp.ones((), b.dtype), at_first, jnp.zeros((), int), history)
             x, r, _, _, rest, count, history = lax.while_loop(going, body, start)
             x = centred(x)
             true = norm(b - operator(x)) / whole
+            x, true = jnp.where(true <= at_first, x, begun), jnp.minimum(true, at_first)
             # rounding may have parted the residual from the one that was carried on
             rounding = (count + 10) * jnp.finfo(b.dtype).eps * norm(2 * diagonal(fixed, system.shape) * x) / whole
-            return x, Info(count, true, (rest <= tolerance) & (true <= tolerance + rounding), history)
+            return scale * x, Info(count, true, (rest <= tolerance) & (true <= tolerance + rounding), history)
 
         return lax.custom_linear_solve(operator, right, conjugate, symmetric=True, has_aux=True)
 

@@ -192,7 +192,7 @@ def _resumed(folder: Path, state: Any, fresh: dict[str, Any]) -> tuple[Weights, 
     with reading(folder, NAME, ("weights", "moments")) as (config, arrays):
         record = config["training"]
         if record.get("digest") != fresh["digest"]:
-            raise InputError(f"checkpoint: {folder} was made with other systems or settings; name another one")
+            raise InputError("made with other systems or settings; name another checkpoint or remove this one")
         leaves = [jnp.asarray(arrays["moments"][key]) for key in sorted(arrays["moments"])]
         state = jax.tree.unflatten(jax.tree.structure(state), leaves)
         return {k: jnp.asarray(v) for k, v in arrays["weights"].items()}, state, fresh | record

@@ -52,6 +52,7 @@ class Preconditioner(ABC):
         """
         if not self.supports(system):
             raise InputError(f"{self.name}: not made for this system, see `supports`")
+        system.check()
         concrete = Concrete(system)
         apply, _ = self.set_up(concrete)
 

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from sciml.errors import InputError
 from sciml.solvers.linear._system import LinearSystem
@@ -105,10 +107,54 @@ class TracedSolver(LinearSolver):
         if not isinstance(system, GridSystem) or not self.supports(system):
             raise InputError(f"{self.name}: does not solve this system, see `supports`")
         began = time.perf_counter()
-        factor = self.factor(system)
+        system.check()
+        solver: Any = self.fitted([float(h) for h in system.spacing])
+        factor = solver.factor(system)
         kept = sum(a.nbytes for a in jax.tree.leaves(factor))
 
         def answer(rhs: Any, guess: Any) -> tuple[Any, Info]:
-            return _solved(self, system, jnp.asarray(rhs), guess, factor)
+            right = _checked(self.name, "rhs", rhs, system)
+            known = None if guess is None else _checked(self.name, "guess", guess, system)
+            x, info = _solved(solver, system, right, known, factor)
+            if not isinstance(x, Tracer) and not bool(info.converged):
+                null = system.null_space()
+                if null is not None and not (system.closed and null.shape[1] == 1):
+                    x, info = _in_regions(solver, system, right, known, factor, null)
+            return x.reshape(jnp.shape(rhs)), info
 
         return Prepared(system, answer, time.perf_counter() - began, kept)
+
+
+def _checked(name: str, what: str, values: Any, system: GridSystem) -> jax.Array:
+    """An array of the system's shape.
+
+    Raises:
+        InputError: other shapes, no real numbers, or, where they are concrete, some that are not finite.
+    """
+    shape, kind = np.shape(values), getattr(values, "dtype", None)
+    kind = np.asarray(values).dtype if kind is None else kind
+    if kind.kind not in "fiub" and kind != jnp.bfloat16:
+        raise InputError(f"{name}: {what}: expected real numbers, got {kind}")
+    if shape not in (system.shape, (system.size,)):
+        raise InputError(f"{name}: {what}: expected an array of shape {system.shape}, got {shape}")
+    if not isinstance(values, Tracer):
+        wrong = int(np.sum(~np.isfinite(np.asarray(values))))
+        if wrong:
+            raise InputError(f"{name}: {what}: {wrong} of {system.size} values are not finite")
+    found = jnp.asarray(values)
+    return (found if jnp.issubdtype(found.dtype, jnp.floating) else found.astype(float)).reshape(system.shape)
+
+
+def _in_regions(
+    solver: TracedSolver, system: GridSystem, rhs: jax.Array, guess: Any, factor: Any, null: np.ndarray
+) -> tuple[Any, Info]:
+    """The same where closed faces cut off regions: neither the right-hand side nor the answer has a part in the null
+    space of any."""
+
+    def without(values: Any) -> np.ndarray:
+        flat = np.asarray(values, np.float64).ravel()
+        return (flat - null @ (null.T @ flat)).reshape(system.shape)
+
+    known = None if guess is None else jnp.asarray(without(guess), rhs.dtype)
+    x, info = _solved(solver, system, jnp.asarray(without(rhs), rhs.dtype), known, factor)
+    return jnp.asarray(without(x), x.dtype), info

@@ -44,6 +44,13 @@ class LinearSystem(ABC):
     def live(self, xp: object = np) -> np.ndarray:
         """(shape) where there is an equation; elsewhere rows and columns of A are zero, and solvers give 0."""
 
+    def check(self) -> None:  # noqa: B027
+        """Refuse concrete numbers that are those of no such system.
+
+        Raises:
+            InputError: names what is wrong.
+        """
+
     def operator(self) -> scipy.sparse.linalg.LinearOperator:
         """A as SciPy takes it."""
         return scipy.sparse.linalg.aslinearoperator(self.matrix())

@@ -48,6 +48,12 @@ class GridSystem(LinearSystem):
                 f"linear system: expected one end pair and one spacing for each of {len(self.shape)} axes, got "
                 f"{len(self.ends)} and {len(self.spacing)}"
             )
+        if any((low is End.PERIODIC) != (high is End.PERIODIC) for low, high in self.ends):
+            raise InputError(f"linear system: expected both ends of an axis periodic or neither, got {self.ends}")
+        if self.coefficients is not None and len(self.coefficients) != len(self.shape):
+            raise InputError(
+                f"linear system: expected coefficients for each of {len(self.shape)} axes, got {len(self.coefficients)}"
+            )
 
     @property
     def dimensions(self) -> int:
@@ -66,6 +72,7 @@ class GridSystem(LinearSystem):
             axis = self.dimensions - 1 - k
             shape = tuple(n + (a == axis) for a, n in enumerate(self.shape))
             c = xp.ones(shape) if self.coefficients is None else xp.asarray(self.coefficients[k])
+            self._check_shape(k, c.shape)
             weight = {End.PERIODIC: 1.0, End.WALL: 0.0, End.OPEN: 2.0}
             line = np.ones(shape[axis])
             line[0], line[-1] = weight[low], weight[high]
@@ -116,6 +123,30 @@ class GridSystem(LinearSystem):
         values.append(total.ravel())
         entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
         return scipy.sparse.coo_array(entries, shape=(size, size)).tocsr()
+
+    def _check_shape(self, k: int, shape: tuple[int, ...]) -> None:
+        wanted = tuple(n + (a == self.dimensions - 1 - k) for a, n in enumerate(self.shape))
+        if tuple(shape) != wanted:
+            raise InputError(
+                f"linear system: expected coefficients of {'xyz'[k]} on its faces, of shape {wanted}, got {shape}"
+            )
+
+    def check(self) -> None:
+        spacing = [float(h) for h in self.spacing]
+        if not all(np.isfinite(h) and h > 0 for h in spacing):
+            raise InputError(f"linear system: expected positive spacings, got {spacing}")
+        for k, given in enumerate(self.coefficients or ()):
+            c, name = np.asarray(given), "xyz"[k]
+            self._check_shape(k, c.shape)
+            wrong = int((~(np.isfinite(c) & (c >= 0))).sum())
+            if wrong:
+                raise InputError(
+                    f"linear system: {wrong} of {c.size} coefficients of {name} are negative or not finite: −∇·(c∇φ) "
+                    "needs c ≥ 0"
+                )
+            line = np.moveaxis(c, self.dimensions - 1 - k, 0)
+            if self.ends[k][0] is End.PERIODIC and not np.array_equal(line[0], line[-1]):
+                raise InputError(f"linear system: coefficients of {name} differ on both ends of its periodic axis")
 
     def null_space(self, matrix: Any = None) -> np.ndarray | None:
         """The constants on each region that no open face joins to an open end."""

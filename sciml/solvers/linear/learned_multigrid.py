@@ -22,6 +22,7 @@ from sciml.solvers.linear._multigrid_cg import CycleCG
 from sciml.solvers.linear._multigrid_training import Lesson, train
 from sciml.solvers.linear.families import Constant, Jumps, LogNormal, Obstacles
 
+LARGEST = 1e6  # of weights: beyond, single precision overflows
 MIXED = ((End.WALL, End.OPEN), (End.PERIODIC, End.PERIODIC))
 #: what the weights of the package were learned from: (family, shape), each as often as the others
 TAUGHT: tuple[tuple[Family, tuple[int, ...]], ...] = (
@@ -127,7 +128,8 @@ class LearnedMultigrid(CycleCG):
             InputError: settings out of range, or a checkpoint of other ones.
             TrainingError: a loss that is not finite.
         """
-        pairs = [pair for pair in families if isinstance(pair, tuple) and len(pair) == 2]
+        listed = isinstance(families, Sequence)
+        pairs = [pair for pair in families if isinstance(pair, tuple) and len(pair) == 2] if listed else []
         if not pairs or len(pairs) < len(families) or not all(isinstance(f, Family) for f, _ in pairs):
             raise InputError(f"{self.name}: families: expected (family, shape), ..., got {families!r:.80}")
         for key, value in {"systems": systems, "batch": batch, "every": every, "steps": steps}.items():
@@ -138,6 +140,8 @@ class LearnedMultigrid(CycleCG):
             raise InputError(f"{self.name}: seed is {seed!r}, expected a whole number from 0 on")
         if not is_number(lr) or not 0 < lr < np.inf:
             raise InputError(f"{self.name}: lr is {lr!r}, expected a positive number")
+        if checkpoint is not None and not isinstance(checkpoint, str | Path):
+            raise InputError(f"{self.name}: checkpoint is {checkpoint!r}, expected the path of a directory")
         if not self.weights:
             raise InputError(f"{self.name}: there are no weights to learn; give it `drawn(seed)` or None")
         lesson = Lesson(int(systems), int(steps), int(batch), int(iterations), float(lr), int(seed), int(every))
@@ -186,18 +190,24 @@ def checked(weights: Any) -> Weights:
     Raises:
         InputError: other rules or shapes, or numbers that are not finite.
     """
+    if is_number(weights):
+        raise InputError(f"learned_multigrid: weights is {weights!r}; for a tolerance say tolerance={weights!r}")
     if not isinstance(weights, dict) or not set(weights) <= set(INPUTS):
         raise InputError(f"learned_multigrid: weights: expected some of {', '.join(INPUTS)}, got {weights!r:.80}")
     found = {}
     for name, value in weights.items():
-        array = np.asarray(value, np.float64)
+        try:
+            array = np.array(value, np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"learned_multigrid: weights of {name}: expected numbers, got {value!r:.60}") from None
         if array.ndim != 2 or array.shape[1] != INPUTS[name] + 2:
             raise InputError(
                 f"learned_multigrid: weights of {name}: expected the shape (hidden, {INPUTS[name] + 2}), "
                 f"got {array.shape}"
             )
-        if not np.isfinite(array).all():
-            raise InputError(f"learned_multigrid: weights of {name}: expected finite numbers")
+        if not np.isfinite(array).all() or np.abs(array).max() > LARGEST:
+            raise InputError(f"learned_multigrid: weights of {name}: expected finite numbers up to {LARGEST:g}")
+        array.flags.writeable = False
         found[name] = array
     return found
 

@@ -22,7 +22,8 @@ class MultigridCG(CycleCG):
     than `max_iterations` may be needed, and `Info.converged` says so.
 
     Args:
-        tolerance: None for 1e-9 in float64 and 1e-5 in float32.
+        tolerance: None for 1e-9 in float64 and 1e-5 in float32. A residual that rounding hides counts as reached, of up
+            to (iterations + 10) ε ‖2 D φ‖/‖f‖ with D the diagonal: in float32 seldom less than 1e-6.
         max_iterations: beyond, the solve is not converged.
         sweeps: of the smoother on either way.
         waits: for each axis (x, y, ...) the number of first grids on which cells are not joined along it: log₂ of how

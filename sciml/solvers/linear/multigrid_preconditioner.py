@@ -41,6 +41,8 @@ class Multigrid(Preconditioner):
     def __init__(self, sweeps: int = 1, waits: tuple[int, ...] = (), rules: Rules | None = None):
         check_counts(self.name, sweeps=sweeps)
         check_waits(self.name, waits)
+        if rules is not None and not isinstance(rules, Rules):
+            raise InputError(f"{self.name}: rules: expected rules such as LearnedMultigrid().rules, got {rules!r:.60}")
         self.sweeps, self.waits, self.rules = int(sweeps), waits, Plain() if rules is None else rules
 
     def supports(self, system: LinearSystem) -> bool:
