@@ -1,0 +1,127 @@
+"""Monitors of a field that is known at the nodes: where cells should be small."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse.linalg
+from jaxtyping import Float
+
+from sciml.errors import InputError
+from sciml.meshing._settings import check_positive
+from sciml.meshing._simplices import Cells, Points, contents, gathered, mass, slopes, stiffness
+from sciml.meshing.mover import checked_mesh
+
+Nodal = Float[np.ndarray, " node"]
+
+
+def gradient(points: Any, cells: Any, field: Any, strength: float = 10.0, smoothing: float = 0.0) -> Nodal:
+    """m = 1 + strength |∇u|²/max |∇u|².
+
+    Args:
+        points, cells, field: a mesh of intervals or triangles, and u at its nodes.
+        strength: how much denser nodes are where u is steepest.
+        smoothing: K of `smoothed`.
+
+    Raises:
+        InputError: no such mesh or field, or settings out of range.
+    """
+    places, numbers, u = _checked(points, cells, field, strength=strength)
+    square = (recovered(places, numbers, u) ** 2).sum(1)
+    return smoothed(places, numbers, 1 + strength * _over(square), smoothing)
+
+
+def hessian(points: Any, cells: Any, field: Any, strength: float = 5.0, smoothing: float = 0.0) -> Nodal:
+    """m = 1 + strength ‖∇∇u‖/max ‖∇∇u‖, in Frobenius' norm; arguments as those of `gradient`."""
+    places, numbers, u = _checked(points, cells, field, strength=strength)
+    return smoothed(places, numbers, 1 + strength * _over(curvature(places, numbers, u)), smoothing)
+
+
+def optimal(
+    points: Any, cells: Any, field: Any, norm: float = 2.0, floor: float | None = None, smoothing: float = 0.0
+) -> Nodal:
+    """The density that is best for linear interpolation of u in L^q:
+
+        m = (1 + ‖∇∇u‖/α)^(d q/(d + 2 q)),    α such that half of all nodes go where the second term rules.
+
+    Args:
+        points, cells, field: as those of `gradient`.
+        norm: q.
+        floor: α; None for the one with ∫ (1 + ‖∇∇u‖/α)^p = 2 ∫ 1, by bisection.
+        smoothing: K of `smoothed`.
+
+    Source: W. Huang, R. D. Russell, Adaptive Moving Mesh Methods, Springer (2011), sections 2.4 and 5.2.
+    """
+    places, numbers, u = _checked(points, cells, field, norm=norm)
+    d, size = places.shape[1], curvature(places, numbers, u)
+    power = d * norm / (d + 2 * norm)
+    if floor is None:
+        volume = contents(places, numbers)
+
+        def share(alpha: float) -> float:
+            m = (1 + size / alpha) ** power
+            return float((m[numbers].mean(1) * volume).sum() / volume.sum())
+
+        top = float(size.max())
+        if top == 0:
+            return np.ones(len(places))
+        low, high = 1e-12 * top, top
+        for _ in range(60):
+            middle = np.sqrt(low * high)
+            low, high = (middle, high) if share(middle) > 2 else (low, middle)
+        floor = float(np.sqrt(low * high))
+    check_positive("optimal", floor=floor)
+    return smoothed(places, numbers, (1 + size / floor) ** power, smoothing)
+
+
+def recovered(points: Points, cells: Cells, u: Nodal) -> Float[np.ndarray, "node dimension"]:
+    """∇u at the nodes, by projection onto linear functions."""
+    volume, k = contents(points, cells), cells.shape[1]
+    inside = np.einsum("cid,ci->cd", slopes(points, cells), u[cells])
+    solve = scipy.sparse.linalg.splu(mass(points, cells)).solve
+    right = [gathered(cells, np.repeat((g * volume / k)[:, None], k, 1), len(points)) for g in inside.T]
+    return solve(np.stack(right, 1))
+
+
+def curvature(points: Points, cells: Cells, u: Nodal) -> Nodal:
+    """‖∇∇u‖ at the nodes, by recovery of ∇u and of its slopes, means over the cells around them."""
+    volume, k = contents(points, cells), cells.shape[1]
+    first, g = recovered(points, cells, u), slopes(points, cells)
+    around = gathered(cells, np.repeat(volume[:, None], k, 1), len(points))
+    second = np.einsum("cid,cij->cjd", g, first[cells])
+    second = (second + np.swapaxes(second, 1, 2)) / 2
+    square = 0.0
+    for row in second.reshape(len(cells), -1).T:
+        square = square + (gathered(cells, np.repeat((row * volume)[:, None], k, 1), len(points)) / around) ** 2
+    return np.sqrt(square)
+
+
+def smoothed(points: Points, cells: Cells, m: Nodal, amount: float) -> Nodal:
+    """S with S − K ∇²S = m, K = amount · h²/4 and h² the mean content of a cell, ∂S/∂n = 0; m itself for 0."""
+    if amount == 0:
+        return m
+    check_positive("smoothing", amount=amount)
+    size = contents(points, cells)
+    scale = amount * float(size.mean()) ** (2 / points.shape[1]) / 4
+    whole = mass(points, cells)
+    matrix: Any = (whole + scale * stiffness(points, cells)).tocsc()
+    found: Any = scipy.sparse.linalg.spsolve(matrix, whole @ m)
+    return np.clip(found, m.min(), m.max())
+
+
+def _over(values: Nodal) -> Nodal:
+    """Over the largest; 0 where all are."""
+    top = float(values.max())
+    return values / top if top > 0 else values
+
+
+def _checked(points: Any, cells: Any, field: Any, **settings: Any) -> tuple[Points, Cells, Nodal]:
+    places, numbers = checked_mesh(points, cells)
+    u = np.asarray(field, np.float64)
+    if u.shape != (len(places),):
+        raise InputError(f"field: expected a value for each of {len(places)} nodes, got the shape {u.shape}")
+    if not np.isfinite(u).all():
+        raise InputError(f"field: node {int(np.flatnonzero(~np.isfinite(u))[0])} is not finite")
+    check_positive("monitor", **settings)
+    return places, numbers, u

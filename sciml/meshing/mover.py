@@ -1,0 +1,226 @@
+"""What moves the nodes of a mesh."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Float
+
+from sciml.errors import InputError
+from sciml.meshing._simplices import Cells, Points, contents, spread
+from sciml.meshing._sliding import Sliding
+from sciml.support import Mesh
+
+LEAST = 1e-3  # of a cell's content that must be left after a step
+HALVINGS = 60
+
+#: m at points, or its values at the nodes of the mesh as it is before
+Monitor = Callable[[np.ndarray], np.ndarray] | np.ndarray
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Where a mover would have the nodes.
+
+    Args:
+        points: (N, D).
+        iterations: that it took.
+        residual: its own measure of how far it is from what it solves; NaN where there is none.
+        converged: whether that is within its tolerance.
+    """
+
+    points: Points
+    iterations: int = 0
+    residual: float = float("nan")
+    converged: bool = True
+
+
+@dataclass(frozen=True)
+class Info:
+    """How a move went.
+
+    Args:
+        least_ratio: the least content of a cell over its content before; above 0.
+        least_content, most_content: of cells, after.
+        equidistribution: standard deviation over mean of ∫ m over cells, m linear between the nodes, after.
+        equidistribution_before: the same before.
+        volume_ratio: largest over smallest of these integrals, after.
+        iterations, residual, converged: of the mover.
+        safeguard: the share of the way to the mover's own nodes that was gone; 1 where it turned no cell over.
+        inverted: how many cells the mover itself had turned over or flattened.
+        seconds: of the move, monitor included.
+        monitor_seconds: of asking the monitor.
+    """
+
+    least_ratio: float
+    least_content: float
+    most_content: float
+    equidistribution: float
+    equidistribution_before: float
+    volume_ratio: float
+    iterations: int
+    residual: float
+    converged: bool
+    safeguard: float
+    inverted: int
+    seconds: float
+    monitor_seconds: float
+
+
+class Domain:
+    """A mesh that is to be moved, and its monitor.
+
+    Attributes:
+        points, cells, sliding: as they are.
+        seconds: spent in the monitor so far.
+    """
+
+    def __init__(self, points: Points, cells: Cells, sliding: Sliding, monitor: Monitor):
+        self.points, self.cells, self.sliding = points, cells, sliding
+        self._monitor, self.seconds = monitor, 0.0
+        self._mesh: Mesh | None = None
+
+    def monitor(self, points: Points) -> Float[np.ndarray, " point"]:
+        """m there.
+
+        Raises:
+            InputError: values that are not positive and finite, or too few.
+        """
+        began = time.perf_counter()
+        given: Any = self._monitor
+        if callable(given):
+            found = np.asarray(given(points), np.float64)
+        elif points is self.points:
+            found = given
+        else:
+            if self._mesh is None:
+                kind = "line" if self.points.shape[1] == 1 else "triangle"
+                self._mesh = Mesh(self.points, {kind: self.cells})
+            found = self._mesh.sample(given[None], points)[0]
+        self.seconds += time.perf_counter() - began
+        return _checked_monitor(found, len(points))
+
+
+class MeshMover(ABC):
+    """Abstract: gives the nodes of intervals or triangles new places.
+
+    What `_propose` gives is never taken as it is: nodes on the boundary are put back on their straight piece of it, and
+    of the way there only so much is gone, 1, ½, ¼, ..., that every cell keeps a thousandth of its content and its
+    orientation. This ends in any case, as a valid mesh is where it starts from.
+    """
+
+    name: str
+
+    @final
+    def move(
+        self,
+        points: Any,
+        cells: Any,
+        boundary: Sequence[int] | np.ndarray | None = None,
+        *,
+        monitor: Any,
+    ) -> tuple[Points, Info]:
+        """New places of the nodes.
+
+        Args:
+            points: (N, D), D = 1 or 2.
+            cells: (C, D + 1) node numbers; triangles anticlockwise, intervals from left to right.
+            boundary: nodes that stay beside the corners, which are found; None for no more.
+            monitor: m > 0, the wanted density of nodes up to a factor: a function of points, or values at the nodes.
+
+        Returns:
+            (points, info); the arguments are left as they are.
+
+        Raises:
+            InputError: a mesh with inverted cells, hanging nodes or an open boundary; a monitor that is not positive.
+        """
+        began = time.perf_counter()
+        places, numbers = checked_mesh(points, cells)
+        held = None if boundary is None else _checked_nodes(boundary, len(places))
+        given: Any = monitor if callable(monitor) else _checked_monitor(monitor, len(places))
+        domain = Domain(places, numbers, Sliding.of(places, numbers, held), given)
+        before = domain.monitor(places)
+        proposal = self._propose(domain)
+        old, step = contents(places, numbers), domain.sliding.projected(proposal.points - places)
+        if not np.isfinite(step).all():
+            step = np.where(np.isfinite(step).all(1, keepdims=True), step, 0.0)
+        inverted = int((contents(places + step, numbers) <= 0).sum())
+        share = 1.0
+        for _ in range(HALVINGS):
+            found = places + share * step
+            new = contents(found, numbers)
+            if (new >= LEAST * old).all():
+                break
+            share /= 2
+        else:
+            share, found, new = 0.0, places.copy(), old
+        m = domain.monitor(found)
+        portions, earlier = m[numbers].mean(1) * new, before[numbers].mean(1) * old
+        return found, Info(
+            float((new / old).min()), float(new.min()), float(new.max()), spread(portions), spread(earlier),
+            float(portions.max() / portions.min()), proposal.iterations, proposal.residual, proposal.converged, share,
+            inverted, time.perf_counter() - began, domain.seconds,
+        )  # fmt: skip
+
+    @abstractmethod
+    def _propose(self, domain: Domain) -> Proposal:
+        """Where the nodes should be; not yet safe."""
+
+
+def checked_mesh(points: Any, cells: Any) -> tuple[Points, Cells]:
+    """A mesh in float64 and int64.
+
+    Raises:
+        InputError: anything but valid intervals or triangles whose nodes all belong to a cell.
+    """
+    places = np.array(points, np.float64)
+    if places.ndim != 2 or places.shape[1] not in (1, 2) or not len(places):
+        raise InputError(f"points: expected (N, 1) or (N, 2), got {places.shape}")
+    if not np.isfinite(places).all():
+        raise InputError(f"points: node {int(np.flatnonzero(~np.isfinite(places).all(1))[0])} is not finite")
+    numbers = np.asarray(cells)
+    corners = places.shape[1] + 1
+    if numbers.ndim != 2 or numbers.shape[1] != corners or numbers.dtype.kind not in "iu" or not len(numbers):
+        raise InputError(f"cells: expected node numbers (C, {corners}), got {numbers.dtype} {numbers.shape}")
+    numbers = numbers.astype(np.int64)
+    if numbers.min() < 0 or numbers.max() >= len(places):
+        raise InputError(
+            f"cells: node numbers from {numbers.min()} to {numbers.max()}, expected 0 to {len(places) - 1}"
+        )
+    found = contents(places, numbers)
+    wrong = np.flatnonzero(found <= 0)
+    if len(wrong):
+        raise InputError(
+            f"cells: cell {wrong[0]} (nodes {numbers[wrong[0]].tolist()}) is inverted or flat ({len(wrong)} such); "
+            "triangles run anticlockwise, intervals from left to right"
+        )
+    lonely = np.flatnonzero(np.bincount(numbers.ravel(), minlength=len(places)) == 0)
+    if len(lonely):
+        raise InputError(f"points: node {lonely[0]} belongs to no cell ({len(lonely)} such)")
+    return places, numbers
+
+
+def _checked_nodes(boundary: Any, count: int) -> np.ndarray:
+    nodes = np.asarray(boundary)
+    if nodes.ndim != 1 or (nodes.size and nodes.dtype.kind not in "iu"):
+        raise InputError(f"boundary: expected node numbers, got {nodes.dtype} {nodes.shape}")
+    if nodes.size and (nodes.min() < 0 or nodes.max() >= count):
+        raise InputError(f"boundary: node numbers from {nodes.min()} to {nodes.max()}, expected 0 to {count - 1}")
+    return nodes.astype(np.int64)
+
+
+def _checked_monitor(values: Any, count: int) -> Float[np.ndarray, " point"]:
+    found = np.asarray(values, np.float64)
+    if found.shape != (count,):
+        raise InputError(f"monitor: expected a value for each of {count} points, got the shape {found.shape}")
+    wrong = np.flatnonzero(~(np.isfinite(found) & (found > 0)))
+    if len(wrong):
+        raise InputError(
+            f"monitor: expected positive, finite values, got {found[wrong[0]]} at point {wrong[0]}, one of {len(wrong)}"
+        )
+    return found
