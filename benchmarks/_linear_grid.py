@@ -109,7 +109,7 @@ def measure(ledger: Ledger, work: Any) -> None:
                 if shape == (256, 256) and rows[OURS]["failed"] is None and rows[THEIRS]["failed"] is None:
                     solves.append(rows[OURS]["solve_ms"] / rows[THEIRS]["solve_ms"])
                     totals.append(rows[THEIRS]["total_ms"] / rows[OURS]["total_ms"])
-    for family, shape in (("recorded two-phase", (64, 240)), ("recorded cylinder", (96, 176))):
+    for family, shape in (("recorded two-phase", (64, 240)), ("recorded cylinder", (48, 88))):
         cells = (16, 60) if work.quick else shape
         # of two fluids every face of one is a body's to transforms, whose set-up then takes minutes
         names = [n for n in fits(cells) if n != "transforms" or family == "recorded cylinder"]

@@ -3,7 +3,7 @@
     python -m benchmarks._linear_pictures
 
 draws them anew from the ledger. A curve of the first is one row: set-up and one solve to 10⁻⁴, 10⁻⁶ and 10⁻⁸; direct
-solvers are points. In the second all rows stand that were asked of more than one size.
+solvers are points. In the second all rows stand that were asked of more than one size, of the same draw.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def residuals(rows: Rows, out: Path) -> None:
 
 @_style.style()
 def sizes(rows: Rows, out: Path) -> None:
-    """Iterations to 10⁻⁶ on squares, a panel a kind of system; the most of several draws where there are some."""
+    """Iterations to 10⁻⁶ on squares, a panel a kind of system."""
     figure = Figure(figsize=(9.5, 7.4), layout="constrained")
     panels, shown = figure.subplots(2, 2, sharex=True, sharey=True), {}
     for panel, system in zip(panels.flat, SYSTEMS, strict=True):
@@ -64,7 +64,7 @@ def sizes(rows: Rows, out: Path) -> None:
         for r in rows:
             sides = str(r.get("cells", "")).split(" × ")
             wanted = r["section"] in ("grid", "growth") and r["system"] == system and len(sides) == 2
-            if wanted and r["tolerance"] == 1e-6 and r["failed"] is None and r["iterations"]:
+            if wanted and r["seed"] == SEED and r["tolerance"] == 1e-6 and r["failed"] is None and r["iterations"]:
                 mine = counts.setdefault(r["row"], {})
                 mine[int(sides[0])] = max(mine.get(int(sides[0]), 0), r["iterations"])
         for name, (colour, marker) in LOOKS.items():
