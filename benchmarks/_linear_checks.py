@@ -31,9 +31,10 @@ def conditions(system: linear.GridSystem) -> dict[str, float]:
     """λ_max/λ_min of B A with the classical cycle, with the learned one, and the least that any coarse space allows.
 
     With E_s = (I − M⁻ᵀA)(I − M⁻¹A) the error after sweeps on either way and λ₁ ≤ λ₂ ≤ ... the eigenvalues of I − E_s in
-    the A-product, no correction with n_c coarse unknowns leaves less than 1 − λ_{n_c+1} (J. Xu, L. Zikatanov,
-    Algebraic multigrid methods, Acta Numerica 26 (2017), 591), so that the condition is 1/λ_{n_c+1} at least. n_c is a
-    quarter of the unknowns.
+    the A-product (J. Xu, L. Zikatanov, Algebraic multigrid methods, Acta Numerica 26 (2017), 591, on optimal coarse
+    spaces): on the components that a correction of n_c unknowns does not reach B A is I − E_s, so that
+    λ_min ≤ λ_{n_c+1} (Courant, Fischer); and λ_max ≥ 1, since the error of one red and black sweep, of rank half the
+    unknowns at most, leaves some component nothing. So the condition is 1/λ_{n_c+1} at least, n_c a quarter of them.
     """
     live = np.flatnonzero(system.live(np).ravel())
     A = system.matrix().toarray()[np.ix_(live, live)]

@@ -121,7 +121,7 @@ def measure(ledger: Ledger, work: Any) -> None:
                       tolerances=[1e-6])  # fmt: skip
     if not solves:
         return
-    of = f"{len(solves)} systems of 256 × 256 cells: {', '.join(KINDS)}"
+    of = f"{len(solves)} draws of systems of 256 × 256 cells: {', '.join(KINDS)}"
     said = "the worst of them; to 1e-6, one thread, without compiling, which only the first solve of a shape takes"
     ledger.check(
         "multigrid_solve_vs_ruge_stuben_256", max(solves), "see the table", spread=extremes(solves, of), note=said

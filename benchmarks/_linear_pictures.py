@@ -22,12 +22,13 @@ CELLS, SEED = "256 × 256", 1000
 SYSTEMS = ("constant", "jumps", "log-normal", "obstacles")
 #: row -> colour, marker
 LOOKS = {
-    "CG": ("#6b7280", "v"), "Jacobi-CG": ("#6b7280", "^"), "IC(0)-CG": ("#4b5563", "s"),
+    "CG": ("#a3a8b0", "v"), "Jacobi-CG": ("#6b7280", "^"), "IC(0)-CG": ("#4b5563", "s"),
     "geometric multigrid-CG": ("#0072B2", "o"), "learned multigrid-CG": ("#D55E00", "D"),
     "Ruge-Stüben-CG (pyamg)": ("#009E73", "P"), "smoothed aggregation-CG (pyamg)": ("#56B4E9", "X"),
-    "SuperLU": ("#CC79A7", "<"), "CHOLMOD": ("#CC79A7", ">"), "transforms": ("#E69F00", "*"),
+    "SuperLU": ("#CC79A7", "<"), "CHOLMOD": ("#882255", ">"), "transforms": ("#E69F00", "*"),
 }  # fmt: skip
 
+DIRECT = ("SuperLU", "CHOLMOD", "transforms")
 Rows = list[dict[str, Any]]
 
 
@@ -41,6 +42,7 @@ def residuals(rows: Rows, out: Path) -> None:
                 and r["seed"] == SEED and r["failed"] is None]  # fmt: skip
         for name, (colour, marker) in LOOKS.items():
             mine = sorted((r for r in here if r["row"] == name), key=lambda r: r["tolerance"])
+            mine = mine[1:2] if name in DIRECT else mine
             if mine:
                 (drawn,) = panel.loglog([r["total_ms"] for r in mine], [r["residual"] for r in mine], color=colour,
                                         marker=marker, ms=6, lw=1.2)  # fmt: skip

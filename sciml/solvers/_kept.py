@@ -24,6 +24,8 @@ from typing import Any
 
 import jax
 
+from sciml.solvers import _threads  # noqa: F401
+
 VARIABLE = "SCIML_CACHE"
 MOST = 256 << 20  # bytes on disk; a cavity's report takes about 10 MB
 LEAST = 0.05  # seconds of compilation that are worth a file
