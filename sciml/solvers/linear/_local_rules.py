@@ -110,6 +110,7 @@ class Learned:
         low = arrays.single if self.single else _same
         lines = [xp.stack([low(v).reshape(-1) for v in inputs]) for inputs in several]
         told = arrays.barrier(xp.concatenate(lines, 1))
+        weights = arrays.constant(weights, told)
         hidden = arrays.matmul(weights[:, :-2], told) + weights[:, -2:-1]
         found = arrays.matmul(weights[:, -1], hidden * (hidden > 0))
         return xp.sum(found.reshape((len(several), *shape)), 0)

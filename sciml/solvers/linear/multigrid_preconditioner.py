@@ -19,7 +19,9 @@ from sciml.solvers.linear._settings import check_counts, check_waits
 from sciml.solvers.linear._system import LinearSystem
 from sciml.solvers.linear.grid_system import GridSystem
 
-TORCH = Arrays(torch, lambda values, like: torch.as_tensor(values, dtype=like.dtype, device=like.device), torch.matmul)
+TORCH = Arrays(
+    torch, lambda values, like: torch.as_tensor(np.array(values), dtype=like.dtype, device=like.device), torch.matmul
+)
 
 
 class Multigrid(Preconditioner):

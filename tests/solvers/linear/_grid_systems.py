@@ -1,5 +1,7 @@
 """Systems on grids for tests of multigrid cycles."""
 
+from typing import Any
+
 import numpy as np
 
 from sciml.solvers.linear import End, GridSystem
@@ -43,6 +45,17 @@ def random(system: GridSystem, seed=0) -> np.ndarray:
     r = np.where(system.live(np), np.random.default_rng(seed).standard_normal(system.shape), 0).ravel()
     null = system.null_space()
     return (r if null is None else r - null @ (null.T @ r)).reshape(system.shape)
+
+
+def check_cycle(apply: Any, system: GridSystem) -> None:
+    """Linear, symmetric and positive."""
+    r = np.stack([random(system, seed).ravel() for seed in range(6)], 1)
+    z = np.stack([apply @ column for column in r.T], 1)
+    forms = r.T @ z
+    assert np.abs(forms - forms.T).max() < 1e-11 * np.abs(forms).max()
+    assert np.linalg.eigvalsh((forms + forms.T) / 2).min() > 0
+    share = np.random.default_rng(9).standard_normal(6)
+    assert np.abs(apply @ (r @ share) - z @ share).max() < 1e-11 * np.abs(z).max()
 
 
 SYSTEMS = {

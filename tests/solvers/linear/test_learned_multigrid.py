@@ -5,7 +5,8 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from _grid_systems import AROUND, OPEN, OUT, SYSTEMS, WALLS, of_cells, random
+import torch
+from _grid_systems import AROUND, OPEN, OUT, SYSTEMS, WALLS, check_cycle, of_cells, random
 
 import sciml
 from sciml.errors import FileFormatError, InputError
@@ -32,14 +33,7 @@ def rough(shape, seed=0) -> np.ndarray:
 def test_any_weights_give_a_linear_symmetric_and_positive_cycle(name):
     system = SYSTEMS[name]
     for seed in range(2):
-        apply: Any = Multigrid(1, (3, 0) if name == "long" else (), Learned(wild(seed))).operator(system)
-        r = np.stack([random(system, s).ravel() for s in range(6)], 1)
-        z = np.stack([apply @ column for column in r.T], 1)
-        forms = r.T @ z
-        assert np.abs(forms - forms.T).max() < 1e-11 * np.abs(forms).max()
-        assert np.linalg.eigvalsh((forms + forms.T) / 2).min() > 0
-        share = np.random.default_rng(9).standard_normal(6)
-        assert np.abs(apply @ (r @ share) - z @ share).max() < 1e-11 * np.abs(z).max()
+        check_cycle(Multigrid(1, (3, 0) if name == "long" else (), Learned(wild(seed))).operator(system), system)
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -96,6 +90,15 @@ def test_the_same_in_numpy_and_jax_and_slow_weights_are_never_wrong():
     assert np.abs(np.asarray(x) - exact).max() < 1e-7 * np.abs(exact).max()
     few = min(8, int(info.iterations))
     np.testing.assert_allclose(info.history[:few], plain.history[:few], rtol=1e-6)
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_the_same_on_tensors(single):
+    system = SYSTEMS["odd"]
+    preconditioner, r = Multigrid(rules=LearnedMultigrid(wild(2), single=single).rules), random(system)
+    whole: Any = preconditioner.operator(system)
+    found = preconditioner.on_tensors(system, torch.as_tensor(r))(torch.as_tensor(r))
+    assert np.abs(found.numpy().ravel() - whole @ r.ravel()).max() < 1e-10 * np.abs(found.numpy()).max()
 
 
 def test_the_error_falls_in_the_norm_of_the_matrix_whatever_the_weights():
