@@ -104,6 +104,12 @@ def contributing(scope: dict[str, Any], folder: Path) -> None:
     assert np.abs(residual).max() < 1e-6  # the rate is a difference of second order in `step`
 
 
+def meshing(scope: dict[str, Any], folder: Path) -> None:
+    info = scope["info"]
+    assert info.converged and info.inverted == 0
+    assert info.equidistribution < 0.5 * info.equidistribution_before
+
+
 def linear(scope: dict[str, Any], folder: Path) -> None:
     assert scope["info"].converged and scope["info"].residual < 1e-6
     assert scope["answer"].attrs["status"] == "ok"
@@ -233,6 +239,7 @@ PAGES: dict[str, Page] = {
         holds=readme,
     ),
     "CONTRIBUTING.md": Page(holds=contributing),
+    "docs/api/meshing.md": Page(holds=meshing),
     "docs/cfdbench.md": Page(given=_RUN, holds=cfdbench),
     "docs/concepts.md": Page(holds=concepts),
     "docs/constraints.md": Page(

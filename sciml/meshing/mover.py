@@ -146,9 +146,8 @@ class MeshMover(ABC):
         domain = Domain(places, numbers, Sliding.of(places, numbers, held), given)
         before = domain.monitor(places)
         proposal = self._propose(domain)
-        old, step = contents(places, numbers), domain.sliding.projected(proposal.points - places)
-        if not np.isfinite(step).all():
-            step = np.where(np.isfinite(step).all(1, keepdims=True), step, 0.0)
+        old, step = contents(places, numbers), proposal.points - places
+        step = domain.sliding.projected(np.where(np.isfinite(step).all(1, keepdims=True), step, 0.0))
         inverted = int((contents(places + step, numbers) <= 0).sum())
         share = 1.0
         for _ in range(HALVINGS):
