@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         evaluation,
         implicit,
         meshes,
+        meshing,
         metrics,
         operators,
         problems,
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
-    "cli", "constraints", "contracts", "data", "derivatives", "evaluation", "implicit", "meshes", "metrics",
+    "cli", "constraints", "contracts", "data", "derivatives", "evaluation", "implicit", "meshes", "meshing", "metrics",
     "operators", "problems", "processes", "registry", "reporting", "solvers", "studies", "training",
 )  # fmt: skip
 _NAMES = {
@@ -138,6 +139,7 @@ __all__ = [
     "implicit",
     "load",
     "meshes",
+    "meshing",
     "metrics",
     "operators",
     "problems",

@@ -187,3 +187,5 @@ linear_solvers = Registry(
         "learned_multigrid": "sciml.solvers.linear.learned_multigrid",
     },
 )
+#: what moves meshes after training; `sciml.load` knows them too
+movers = Registry("mesh mover", "sciml.meshing", {})

@@ -8,10 +8,41 @@ Nodes on the boundary slide along straight pieces of it, corners stay, and no ce
 is.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
 from sciml.meshing.equidistribution import Equidistribution
+from sciml.meshing.fields import Gaussians
 from sciml.meshing.monge_ampere import MongeAmpere
 from sciml.meshing.monitors import gradient, hessian, optimal
 from sciml.meshing.mover import Info, MeshMover
+from sciml.meshing.samples import Sample
 from sciml.meshing.springs import Springs
 
-__all__ = ["Equidistribution", "Info", "MeshMover", "MongeAmpere", "Springs", "gradient", "hessian", "optimal"]
+#: what needs torch, JAX or xarray is imported when it is asked for
+_LATER: dict[str, str] = {}
+
+__all__ = [
+    "Equidistribution",
+    "Gaussians",
+    "Info",
+    "MeshMover",
+    "MongeAmpere",
+    "Sample",
+    "Springs",
+    "gradient",
+    "hessian",
+    "optimal",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATER[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *globals()})

@@ -566,19 +566,21 @@ def load(directory: str | Path, device: str = "auto") -> Any:
     """Any trained solver from its directory: `sciml.load`.
 
     Args:
-        device: where it answers: "auto" takes a GPU where there is one; linear solvers answer where they are asked.
+        device: where it answers: "auto" takes a GPU where there is one; linear solvers answer where they are asked, and
+            movers on the processor.
 
     Returns:
-        A `TrainableSolver`, or one of `sciml.registry.linear_solvers`.
+        A `TrainableSolver`, or one of `sciml.registry.linear_solvers` or `sciml.registry.movers`.
 
     Raises:
         InputError, FileFormatError: see `Surrogate.load`.
     """
     config = _saved.read_config(directory)
     name = str(config.get("solver"))
-    if name in registry.linear_solvers.names():
-        solver: Any = registry.linear_solvers.get(name)
-        return solver.load(directory)
+    for table in (registry.linear_solvers, registry.movers):
+        if name in table.names():
+            other: Any = table.get(name)
+            return other.load(directory)
     kind = registry.solvers.get(name)
     if not issubclass(kind, TrainableSolver):
         raise InputError(f"{Path(directory) / 'config.json'}: {config.get('solver')!r} is not a trainable solver")

@@ -1,0 +1,172 @@
+"""What movers with weights share: how they are trained, saved and read again."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sciml.data.loader import order
+from sciml.errors import InputError
+from sciml.meshing._sliding import Sliding
+from sciml.meshing.mover import Domain, MeshMover, checked_mesh
+from sciml.meshing.samples import Sample
+from sciml.solvers._saved import reading, write_parts
+from sciml.training.checkpoint import load_weights
+from sciml.training.recipe import Recipe, Running, Steps
+from sciml.training.trainer import Trainer
+
+LENGTH = Steps(2000)
+
+
+class LearnedMover(MeshMover):
+    """Abstract: a mover with weights, `network`.
+
+    A subclass says what it makes of a sample before training (`lesson`: factors, labels), and what is to be minimised
+    (`loss`). Whatever the weights are, no cell is turned over: that is `MeshMover.move`.
+
+    Attributes:
+        network: a plain torch module.
+        training: what decided the weights, and how long it took; empty before.
+    """
+
+    network: nn.Module
+    training: dict[str, Any]
+
+    # -- what a mover says --------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """The arguments that make such a mover, as JSON values."""
+
+    @abstractmethod
+    def lesson(self, domain: Domain, sample: Sample) -> Any:
+        """What of a sample is needed in every step of training."""
+
+    @abstractmethod
+    def loss(self, network: nn.Module, lesson: Any, share: float) -> Tensor:
+        """What is to be small for a lesson; `share` is the part of training that is done."""
+
+    @classmethod
+    def recipe(cls) -> Recipe:
+        """How it is trained where nothing is said."""
+        return Recipe(length=LENGTH, batch=4)
+
+    # -- what all do --------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        samples: Sequence[Sample],
+        recipe: Recipe | None = None,
+        *,
+        validation: Sequence[Sample] | None = None,
+        running: Running | None = None,
+    ) -> Self:
+        """Train the weights, from those that there are.
+
+        Args:
+            samples: meshes and monitors.
+            recipe: length, batch, optimiser, schedule, seed and so on; None for `recipe()`. Its objective,
+                augmentations and sampler are of no use here.
+            validation: samples whose mean loss is looked at now and then.
+            running: where checkpoints go, and so on; always on the processor.
+
+        Returns:
+            itself, trained; `training` says with what, how long, and the losses on the way.
+
+        Raises:
+            InputError: samples that are none, or settings of no use.
+            TrainingError: a loss that is not finite.
+        """
+        chosen = type(self).recipe() if recipe is None else recipe
+        for name in ("objective", "augmentations"):
+            if getattr(chosen, name):
+                raise InputError(f"{self.name}: recipe: {name} is {getattr(chosen, name)!r}; movers bring their own")
+        given = (running or Running()).replace(device="cpu")
+        began, worked = time.perf_counter(), time.process_time()
+        lessons, tests = self._lessons(samples), self._lessons(validation or ())
+        if not lessons:
+            raise InputError(f"{self.name}: samples: expected at least one")
+        prepared = time.process_time() - worked
+
+        def loss(network: nn.Module, batch: Sequence[Any], share: float) -> Tensor:
+            return torch.stack([self.loss(network, one, share) for one in batch]).mean()
+
+        def validate(network: nn.Module) -> dict[str, float]:
+            with torch.no_grad():
+                return {"validation": float(loss(network, tests, 1.0))}
+
+        trainer = Trainer(
+            self.network, loss, chosen, given, to_device=lambda batch, device, dtype: batch, title=self.name
+        )
+        self.network = trainer.fit(_Batches(lessons, chosen.batch, chosen.seed), validate if tests else None)
+        kept = trainer.history[:: max(1, len(trainer.history) // 100)]
+        self.training = {
+            "recipe": chosen.to_json(), "samples": len(lessons), "steps": trainer.step,
+            "preparing_cpu_seconds": prepared, "cpu_seconds": time.process_time() - worked,
+            "seconds": time.perf_counter() - began,
+            "losses": [{k: float(r[k]) for k in ("step", "loss") if k in r} for r in kept],
+        }  # fmt: skip
+        return self
+
+    def _lessons(self, samples: Sequence[Sample]) -> list[Any]:
+        found = []
+        for number, sample in enumerate(samples):
+            if not isinstance(sample, Sample):
+                raise InputError(f"{self.name}: samples: number {number} is {sample!r:.80}, expected a Sample")
+            points, cells = checked_mesh(sample.points, sample.cells)
+            found.append(self.lesson(Domain(points, cells, Sliding.of(points, cells, None), sample.monitor), sample))
+        return found
+
+    @property
+    def count(self) -> int:
+        """Of weights."""
+        return sum(p.numel() for p in self.network.parameters())
+
+    def save(self, directory: str | Path) -> None:
+        """Write weights.safetensors and config.json.
+
+        Raises:
+            InputError: a place that cannot be written.
+        """
+        weights = {k: v.detach().cpu().numpy() for k, v in self.network.state_dict().items()}
+        write_parts(directory, self.name, {"mover": self.config(), "training": self.training}, {"weights": weights})
+
+    @classmethod
+    def load(cls, directory: str | Path) -> Self:
+        """What `save` wrote.
+
+        Raises:
+            InputError: no such directory.
+            FileFormatError: a file that is missing, broken, or does not belong to the others.
+        """
+        with reading(directory, cls.name, ("weights",)) as (config, arrays):
+            found = cls(**config["mover"])
+            tensors = {k: torch.from_numpy(np.array(v)) for k, v in arrays["weights"].items()}
+            if tensors and next(iter(tensors.values())).dtype == torch.float64:
+                found.network.double()
+            load_weights(found.network, tensors, Path(directory) / "weights.safetensors")
+            found.network.eval()
+            found.training = dict(config["training"])
+        return found
+
+
+class _Batches:
+    """Lessons in batches, in an order that (seed, epoch) decides."""
+
+    def __init__(self, lessons: Sequence[Any], batch: int, seed: int):
+        self.lessons, self.batch, self.seed = lessons, min(batch, len(lessons)), seed
+
+    def __len__(self) -> int:
+        return max(1, len(self.lessons) // self.batch)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[list[Any]]:
+        numbers = order(len(self.lessons), self.seed, epoch)
+        for i in range(start, len(self)):
+            yield [self.lessons[int(k)] for k in numbers[i * self.batch : (i + 1) * self.batch]]

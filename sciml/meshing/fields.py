@@ -1,0 +1,83 @@
+"""Fields that meshes are moved for, with their exact derivatives: random ones to learn from and to be judged by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from jaxtyping import Float
+
+from sciml.errors import InputError
+from sciml.meshing._simplices import Points
+
+
+@dataclass(frozen=True)
+class Gaussians:
+    """u = Σₖ hₖ exp(−|Wₖ (x − cₖ)|²).
+
+    Args:
+        centres: (K, D) cₖ.
+        heights: (K,) hₖ.
+        widths: (K, D, D) Wₖ; the inverse width along each axis of one that is not turned.
+
+    Raises:
+        InputError: shapes that do not fit.
+    """
+
+    centres: Float[np.ndarray, "bump dimension"]
+    heights: Float[np.ndarray, " bump"]
+    widths: Float[np.ndarray, "bump dimension dimension"]
+
+    def __post_init__(self) -> None:
+        k, d = np.shape(self.centres) if np.ndim(self.centres) == 2 else (0, 0)
+        if not k or np.shape(self.heights) != (k,) or np.shape(self.widths) != (k, d, d):
+            shapes = ", ".join(str(np.shape(a)) for a in (self.centres, self.heights, self.widths))
+            raise InputError(f"gaussians: expected centres (K, D), heights (K,) and widths (K, D, D), got {shapes}")
+
+    @classmethod
+    def drawn(
+        cls,
+        rng: np.random.Generator,
+        low: Float[np.ndarray, " dimension"],
+        high: Float[np.ndarray, " dimension"],
+        most: int = 6,
+        thinnest: float = 0.05,
+        widest: float = 0.35,
+    ) -> Self:
+        """One to `most` bumps in a box, turned anyhow, with widths between shares of its shorter side.
+
+        Args:
+            rng: draws.
+            low, high: corners of the box.
+            most: bumps.
+            thinnest, widest: the share of the shorter side in which a bump falls by e, its logarithm even.
+        """
+        d, k = len(low), int(rng.integers(1, most + 1))
+        side = float((np.asarray(high) - low).min())
+        wide = side * np.exp(rng.uniform(np.log(thinnest), np.log(widest), (k, d)))
+        turned = np.linalg.qr(rng.standard_normal((k, d, d)))[0] if d > 1 else np.ones((k, 1, 1))
+        centres = np.asarray(low) + rng.uniform(size=(k, d)) * (np.asarray(high) - low)
+        return cls(
+            centres, rng.uniform(0.2, 1.0, k) * rng.choice([-1.0, 1.0], k), np.swapaxes(turned, 1, 2) / wide[:, :, None]
+        )
+
+    def __call__(self, points: Points) -> Float[np.ndarray, " node"]:
+        return self._parts(points)[0].sum(1)
+
+    def gradient(self, points: Points) -> Float[np.ndarray, "node dimension"]:
+        """∇u."""
+        u, slope, _ = self._parts(points)
+        return np.einsum("nk,nkd->nd", u, slope)
+
+    def hessian(self, points: Points) -> Float[np.ndarray, "node dimension dimension"]:
+        """∇∇u."""
+        u, slope, bend = self._parts(points)
+        return np.einsum("nk,nki,nkj->nij", u, slope, slope) + np.einsum("nk,kij->nij", u, bend)
+
+    def _parts(self, points: Points) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each bump its value, and of its exponent the slope and the curvature."""
+        metric = np.einsum("kij,kil->kjl", self.widths, self.widths)
+        off = np.asarray(points)[:, None] - self.centres
+        pulled = np.einsum("kij,nkj->nki", metric, off)
+        return self.heights * np.exp(-(off * pulled).sum(2)), -2 * pulled, -2 * metric
