@@ -90,7 +90,7 @@ class PotentialMap(nn.Module):
         position: Float[Tensor, "batch point dimension"],
         field: Float[Tensor, "batch point channel"],
         weight: Float[Tensor, "batch point"] | None = None,
-    ) -> Float[Tensor, "batch *modes"]:
+    ) -> Float[Tensor, "batch mode *modes"]:
         """Coefficients of φ; arguments as those of `forward`."""
         found = self.moments(position, field, weight)
         side = -(-3 * self.modes // 2)
@@ -109,7 +109,7 @@ class PotentialMap(nn.Module):
         position: Float[Tensor, "batch point dimension"],
         field: Float[Tensor, "batch point channel"],
         weight: Float[Tensor, "batch point"] | None = None,
-    ) -> Float[Tensor, "batch *modes function"]:
+    ) -> Float[Tensor, "batch mode *modes function"]:
         """Of the field, of functions of it, and of 1."""
         values = torch.cat([field, self.lift(field), torch.ones_like(field[..., :1])], -1)
         values = values / field.shape[1] if weight is None else values * weight[..., None]
@@ -122,14 +122,14 @@ class PotentialMap(nn.Module):
         return found.movedim(1, self.dimensions)
 
     def gradient(
-        self, potential: Float[Tensor, "batch *modes"], query: Float[Tensor, "batch query dimension"]
+        self, potential: Float[Tensor, "batch mode *modes"], query: Float[Tensor, "batch query dimension"]
     ) -> Float[Tensor, "batch query dimension"]:
         """∇φ."""
         ones = torch.eye(self.dimensions, dtype=torch.int64).tolist()
         return torch.stack([self.derivative(potential, query, orders) for orders in ones], -1)
 
     def hessian(
-        self, potential: Float[Tensor, "batch *modes"], query: Float[Tensor, "batch query dimension"]
+        self, potential: Float[Tensor, "batch mode *modes"], query: Float[Tensor, "batch query dimension"]
     ) -> Float[Tensor, "batch query dimension dimension"]:
         """∇∇φ."""
         axes = range(self.dimensions)
@@ -139,7 +139,7 @@ class PotentialMap(nn.Module):
 
     def derivative(
         self,
-        potential: Float[Tensor, "batch *modes"],
+        potential: Float[Tensor, "batch mode *modes"],
         query: Float[Tensor, "batch query dimension"],
         orders: list[int],
     ) -> Float[Tensor, "batch query"]:

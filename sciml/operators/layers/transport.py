@@ -12,11 +12,11 @@ from sciml.operators.layers.potential_map import PotentialMap
 
 
 def interpolate(
-    lattice: Float[Tensor, "batch *side"], points: Float[Tensor, "batch point dimension"]
+    lattice: Float[Tensor, "batch node *side"], points: Float[Tensor, "batch point dimension"]
 ) -> Float[Tensor, "batch point"]:
-    """Multilinear between values on a lattice of the unit box, ends included: (B, n₁, ..., n_D), n_d ≥ 2.
+    """Multilinear between values on a lattice of the unit box, its ends included: (B, n₁, ..., n_D), n_d ≥ 2.
 
-    In time that goes with the number of points, and differentiable in both; outside of the box, as at its nearest point.
+    In time that goes with the number of points, and differentiable in both; outside of the box as at its nearest point.
     """
     sides = torch.tensor(lattice.shape[1:], device=points.device)
     at = points.clamp(0, 1) * (sides - 1)
@@ -32,8 +32,8 @@ def interpolate(
 
 def transport_loss(
     network: PotentialMap,
-    potential: Float[Tensor, "batch *modes"],
-    monitor: Float[Tensor, "batch *side"],
+    potential: Float[Tensor, "batch mode *modes"],
+    monitor: Float[Tensor, "batch node *side"],
     mean: Float[Tensor, " batch"],
     points: Float[Tensor, "batch point dimension"],
     *,
