@@ -11,27 +11,34 @@ is.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from sciml.meshing.elastic import Elastic
 from sciml.meshing.equidistribution import Equidistribution
 from sciml.meshing.fields import Gaussians
 from sciml.meshing.monge_ampere import MongeAmpere
-from sciml.meshing.monitors import gradient, hessian, optimal
+from sciml.meshing.monitors import arc_length, gradient, hessian, optimal
 from sciml.meshing.mover import Info, MeshMover
 from sciml.meshing.samples import Sample
 from sciml.meshing.springs import Springs
 
+if TYPE_CHECKING:
+    from sciml.meshing.local import LocalMover
+
 #: what needs torch, JAX or xarray is imported when it is asked for
-_LATER: dict[str, str] = {}
+_LATER: dict[str, str] = {"LocalMover": "sciml.meshing.local"}
 
 __all__ = [
+    "Elastic",
     "Equidistribution",
     "Gaussians",
     "Info",
+    "LocalMover",
     "MeshMover",
     "MongeAmpere",
     "Sample",
     "Springs",
+    "arc_length",
     "gradient",
     "hessian",
     "optimal",

@@ -18,6 +18,7 @@ from sciml.meshing._sliding import Sliding
 from sciml.meshing.mover import Domain, MeshMover, checked_mesh
 from sciml.meshing.samples import Sample
 from sciml.solvers._saved import reading, write_parts
+from sciml.training.callbacks import Callback
 from sciml.training.checkpoint import load_weights
 from sciml.training.recipe import Recipe, Running, Steps
 from sciml.training.trainer import Trainer
@@ -102,16 +103,17 @@ class LearnedMover(MeshMover):
             with torch.no_grad():
                 return {"validation": float(loss(network, tests, 1.0))}
 
+        losses = _Losses()
+        given = given.replace(callbacks=(*given.callbacks, losses))
         trainer = Trainer(
             self.network, loss, chosen, given, to_device=lambda batch, device, dtype: batch, title=self.name
         )
         self.network = trainer.fit(_Batches(lessons, chosen.batch, chosen.seed), validate if tests else None)
-        kept = trainer.history[:: max(1, len(trainer.history) // 100)]
         self.training = {
             "recipe": chosen.to_json(), "samples": len(lessons), "steps": trainer.step,
             "preparing_cpu_seconds": prepared, "cpu_seconds": time.process_time() - worked,
             "seconds": time.perf_counter() - began,
-            "losses": [{k: float(r[k]) for k in ("step", "loss") if k in r} for r in kept],
+            "losses": losses.kept, "validations": trainer.history,
         }  # fmt: skip
         return self
 
@@ -155,6 +157,26 @@ class LearnedMover(MeshMover):
             found.network.eval()
             found.training = dict(config["training"])
         return found
+
+
+class _Losses(Callback):
+    """Mean losses of twenty steps."""
+
+    def __init__(self) -> None:
+        self.kept: list[dict[str, float]] = []
+        self._sum = 0.0
+
+    def on_step(self, trainer: Trainer, record: dict[str, Any]) -> None:
+        self._sum += float(record["loss"]) / 20
+        if trainer.step % 20 == 0:
+            self.kept.append({"step": trainer.step, "loss": self._sum})
+            self._sum = 0.0
+
+    def state(self) -> Any:
+        return {"kept": self.kept, "sum": self._sum}
+
+    def restore(self, state: Any) -> None:
+        self.kept, self._sum = state["kept"], state["sum"]
 
 
 class _Batches:

@@ -38,6 +38,16 @@ def hessian(points: Any, cells: Any, field: Any, strength: float = 5.0, smoothin
     return smoothed(places, numbers, 1 + strength * _over(curvature(places, numbers, u)), smoothing)
 
 
+def arc_length(points: Any, cells: Any, field: Any, strength: float = 1.0, smoothing: float = 0.0) -> Nodal:
+    """m = √(1 + strength |∇u|² L²/R²), in one dimension the length of the graph of u in a square: R is the range of u,
+    L the longest extent of the mesh; arguments as those of `gradient`."""
+    places, numbers, u = _checked(points, cells, field, strength=strength)
+    reach, extent = float(np.ptp(u)), float(np.ptp(places, axis=0).max())
+    square = (recovered(places, numbers, u) ** 2).sum(1)
+    scale = strength * (extent / reach) ** 2 if reach > 0 else 0.0
+    return smoothed(places, numbers, np.sqrt(1 + scale * square), smoothing)
+
+
 def optimal(
     points: Any, cells: Any, field: Any, norm: float = 2.0, floor: float | None = None, smoothing: float = 0.0
 ) -> Nodal:

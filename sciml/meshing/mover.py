@@ -14,7 +14,7 @@ from jaxtyping import Float
 from sciml.errors import InputError
 from sciml.meshing._simplices import Cells, Points, contents, spread
 from sciml.meshing._sliding import Sliding
-from sciml.support import Mesh
+from sciml.meshing._walk import Walk
 
 LEAST = 1e-3  # of a cell's content that must be left after a step
 HALVINGS = 60
@@ -83,10 +83,10 @@ class Domain:
     def __init__(self, points: Points, cells: Cells, sliding: Sliding, monitor: Monitor):
         self.points, self.cells, self.sliding = points, cells, sliding
         self._monitor, self.seconds = monitor, 0.0
-        self._mesh: Mesh | None = None
+        self._walk: Walk | None = None
 
     def monitor(self, points: Points) -> Float[np.ndarray, " point"]:
-        """m there.
+        """m at the places of the nodes, or of a function anywhere.
 
         Raises:
             InputError: values that are not positive and finite, or too few.
@@ -98,10 +98,9 @@ class Domain:
         elif points is self.points:
             found = given
         else:
-            if self._mesh is None:
-                kind = "line" if self.points.shape[1] == 1 else "triangle"
-                self._mesh = Mesh(self.points, {kind: self.cells})
-            found = self._mesh.sample(given[None], points)[0]
+            if self._walk is None:
+                self._walk = Walk(self.points, self.cells)
+            found = self._walk.sample(given, points)
         self.seconds += time.perf_counter() - began
         return _checked_monitor(found, len(points))
 
@@ -123,7 +122,8 @@ class MeshMover(ABC):
         cells: Any,
         boundary: Sequence[int] | np.ndarray | None = None,
         *,
-        monitor: Any,
+        monitor: Any = None,
+        field: Any = None,
     ) -> tuple[Points, Info]:
         """New places of the nodes.
 
@@ -132,6 +132,7 @@ class MeshMover(ABC):
             cells: (C, D + 1) node numbers; triangles anticlockwise, intervals from left to right.
             boundary: nodes that stay beside the corners, which are found; None for no more.
             monitor: m > 0, the wanted density of nodes up to a factor: a function of points, or values at the nodes.
+            field: u in place of a monitor: values at the nodes, or a function of points; m is then `hessian` of it.
 
         Returns:
             (points, info); the arguments are left as they are.
@@ -142,6 +143,14 @@ class MeshMover(ABC):
         began = time.perf_counter()
         places, numbers = checked_mesh(points, cells)
         held = None if boundary is None else _checked_nodes(boundary, len(places))
+        if (monitor is None) == (field is None):
+            raise InputError(
+                f"{self.name}: expected a monitor or a field, got {'neither' if field is None else 'both'}"
+            )
+        if field is not None:
+            from sciml.meshing.monitors import hessian  # which needs meshes that are checked here
+
+            monitor = hessian(places, numbers, field(places) if callable(field) else field)
         given: Any = monitor if callable(monitor) else _checked_monitor(monitor, len(places))
         domain = Domain(places, numbers, Sliding.of(places, numbers, held), given)
         before = domain.monitor(places)

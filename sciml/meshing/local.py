@@ -1,0 +1,62 @@
+"""A mover that is learned without labels, from patches of cells."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from sciml import registry
+from sciml.meshing._learned import LearnedMover
+from sciml.meshing._patches import Lesson, Patchwork, edges, logs, monitored, moved
+from sciml.meshing._settings import check_steps
+from sciml.meshing.mover import Domain, Proposal
+from sciml.meshing.samples import Sample
+from sciml.training.optimisers import AdamW
+from sciml.training.recipe import Recipe, Steps
+
+
+@final
+@registry.movers.register("local")
+class LocalMover(LearnedMover):
+    name = "local"
+
+    def __init__(self, rounds: int = 4, width: int = 16, alone: bool = False, error: float = 0.0, seed: int = 0):
+        check_steps(self.name, rounds=rounds, width=width)
+        self.rounds, self.width, self.alone, self.error, self.seed = rounds, width, bool(alone), float(error), seed
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.network = Patchwork(rounds, width, 0.8 if alone else 0.6).double()
+        self.training: dict[str, Any] = {}
+
+    def config(self) -> dict[str, Any]:
+        return {k: getattr(self, k) for k in ("rounds", "width", "alone", "error", "seed")}
+
+    @classmethod
+    def recipe(cls) -> Recipe:
+        return Recipe(length=Steps(1500), batch=4, optimiser=AdamW(lr=5e-3), precision="float64")
+
+    def lesson(self, domain: Domain, sample: Sample) -> Lesson:
+        return Lesson.of(domain, self.alone, sample.field if self.error else None)
+
+    def loss(self, network: nn.Module, lesson: Lesson, share: float) -> Tensor:
+        x, total = torch.from_numpy(lesson.domain.points), 0.0
+        weights = lesson.size / lesson.size.sum()
+        for number in range(self.rounds):
+            x, ratio = moved(network, lesson, number, x)
+            if number:
+                total = total + 0.1 * (weights * ratio.square()).sum() / self.rounds
+        ratio = logs(lesson, edges(x, lesson.cells), monitored(lesson, x))
+        total = total + (weights * ratio.square()).sum()
+        if self.error:
+            total = total + self.error * torch.log(lesson.error(x) / lesson.floor)
+        return total
+
+    def _propose(self, domain: Domain) -> Proposal:
+        lesson = Lesson.of(domain, self.alone)
+        x: Any = torch.from_numpy(domain.points)
+        with torch.inference_mode():
+            for number in range(self.rounds):
+                x, _ = moved(self.network, lesson, number, x)
+        return Proposal(x.numpy(), self.rounds)
