@@ -31,9 +31,11 @@ class Walk:
         self._mesh = Mesh(points, {"line" if points.shape[1] == 1 else "triangle": cells})
 
     def sample(
-        self, values: Float[np.ndarray, " node"], places: Float[np.ndarray, "node dimension"]
-    ) -> Float[np.ndarray, " node"]:
-        """Values at the places of the nodes."""
+        self, values: Float[np.ndarray, " node"], places: Float[np.ndarray, "place dimension"]
+    ) -> Float[np.ndarray, " place"]:
+        """Values at the places of the nodes; other points are looked up."""
+        if len(places) != len(self.points):
+            return self._mesh.sample(values[None], places)[0]
         at, shares = self._at.copy(), self._shares(self._at, places)
         lost: list[np.ndarray] = []
         going = np.flatnonzero(shares.min(1) < ON)

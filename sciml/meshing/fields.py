@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float
@@ -44,7 +43,7 @@ class Gaussians:
         most: int = 6,
         thinnest: float = 0.05,
         widest: float = 0.35,
-    ) -> Self:
+    ) -> Gaussians:
         """One to `most` bumps in a box, turned anyhow, with widths between shares of its shorter side.
 
         Args:

@@ -12,8 +12,9 @@ from sciml.errors import InputError
 from sciml.geometry import Box, Geometry, Polygon
 from sciml.meshes import triangulate
 from sciml.meshing._settings import check_positive, check_steps
-from sciml.meshing._simplices import Cells, Points
 from sciml.meshing.fields import Gaussians
+
+Nodes = tuple[np.ndarray, np.ndarray]  # and cells
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,13 @@ class Sample:
         field: u whose monitor it is, where one is known, with `gradient` and `hessian`.
     """
 
-    points: Points
-    cells: Cells
+    points: np.ndarray
+    cells: np.ndarray
     monitor: Any
     field: Any = None
 
 
-def squares(rng: np.random.Generator, count: int, low: float = 12, high: float = 26) -> list[tuple[Points, Cells]]:
+def squares(rng: np.random.Generator, count: int, low: float = 12, high: float = 26) -> list[Nodes]:
     """Meshes of the unit square of `low` to `high` cells along a side: half of them rows of squares that are cut along
     one diagonal or the other, half unstructured."""
     found = []
@@ -44,7 +45,7 @@ def squares(rng: np.random.Generator, count: int, low: float = 12, high: float =
 
 def polygons(
     rng: np.random.Generator, count: int, low: float = 12, high: float = 26, convex: bool = False
-) -> list[tuple[Points, Cells]]:
+) -> list[Nodes]:
     """Meshes of random polygons, see `polygon`, with cells whose side is their size over `low` to `high`."""
     found = []
     while len(found) < count:
@@ -66,7 +67,7 @@ def polygon(rng: np.random.Generator, convex: bool = False) -> Polygon:
     )
 
 
-def rows(n: int, other: bool = False) -> tuple[Points, Cells]:
+def rows(n: int, other: bool = False) -> Nodes:
     """(n + 1)² nodes of the unit square in rows, each square cut along one diagonal or the other."""
     x = np.linspace(0, 1, n + 1)
     points = np.stack([g.ravel() for g in np.meshgrid(x, x)], 1)
@@ -76,13 +77,13 @@ def rows(n: int, other: bool = False) -> tuple[Points, Cells]:
     return points, np.concatenate([np.stack(p, 1) for p in pairs])
 
 
-def meshed(shape: Geometry, size: float) -> tuple[Points, Cells]:
+def meshed(shape: Geometry, size: float) -> Nodes:
     """An unstructured mesh of triangles with sides of about `size`."""
     mesh: Any = triangulate(shape, size)
     return np.asarray(mesh.points()), mesh.simplices()
 
 
-def exact_hessian(field: Any, points: Points, strength: float = 5.0) -> Callable[[np.ndarray], np.ndarray]:
+def exact_hessian(field: Any, points: np.ndarray, strength: float = 5.0) -> Callable[[np.ndarray], np.ndarray]:
     """m = 1 + strength ‖∇∇u‖/max ‖∇∇u‖ as a function, the largest value being that at the nodes of a mesh.
 
     Raises:
@@ -100,7 +101,7 @@ def exact_hessian(field: Any, points: Points, strength: float = 5.0) -> Callable
 
 
 def bumps(
-    meshes: Sequence[tuple[Points, Cells]], rng: np.random.Generator, each: int = 1, strength: float = 5.0,
+    meshes: Sequence[Nodes], rng: np.random.Generator, each: int = 1, strength: float = 5.0,
     **settings: Any,
 ) -> list[Sample]:  # fmt: skip
     """`each` random sums of Gaussians, see `Gaussians.drawn`, on every mesh, monitored by their exact curvature."""
