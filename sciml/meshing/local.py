@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sciml import registry
+from sciml.errors import InputError, is_number
 from sciml.meshing._learned import LearnedMover
 from sciml.meshing._patches import Lesson, Patchwork, edges, logs, monitored, moved
 from sciml.meshing._settings import check_steps
@@ -24,6 +25,8 @@ class LocalMover(LearnedMover):
 
     def __init__(self, rounds: int = 4, width: int = 16, alone: bool = False, error: float = 0.0, seed: int = 0):
         check_steps(self.name, rounds=rounds, width=width)
+        if not is_number(error) or error < 0:
+            raise InputError(f"{self.name}: error is {error!r}, expected a number from 0 on")
         self.rounds, self.width, self.alone, self.error, self.seed = rounds, width, bool(alone), float(error), seed
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -38,6 +41,8 @@ class LocalMover(LearnedMover):
         return Recipe(length=Steps(1500), batch=4, optimiser=AdamW(lr=5e-3), precision="float64")
 
     def lesson(self, domain: Domain, sample: Sample) -> Lesson:
+        if self.error and not callable(getattr(sample.field, "gradient", None)):
+            raise InputError(f"{self.name}: samples: expected each with a field and its gradient, as error is above 0")
         return Lesson.of(domain, self.alone, sample.field if self.error else None)
 
     def loss(self, network: nn.Module, lesson: Lesson, share: float) -> Tensor:
