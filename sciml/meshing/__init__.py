@@ -13,9 +13,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from sciml.meshing.descent import ErrorDescent
 from sciml.meshing.elastic import Elastic
 from sciml.meshing.equidistribution import Equidistribution
 from sciml.meshing.fields import Gaussians
+from sciml.meshing.linear_elements import Errors, LinearElements
 from sciml.meshing.monge_ampere import MongeAmpere
 from sciml.meshing.monitors import arc_length, gradient, hessian, optimal
 from sciml.meshing.mover import Info, MeshMover
@@ -31,8 +33,11 @@ _LATER: dict[str, str] = {"LocalMover": "sciml.meshing.local"}
 __all__ = [
     "Elastic",
     "Equidistribution",
+    "ErrorDescent",
+    "Errors",
     "Gaussians",
     "Info",
+    "LinearElements",
     "LocalMover",
     "MeshMover",
     "MongeAmpere",
