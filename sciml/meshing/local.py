@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from importlib.resources import files
 from typing import Any, final
 
 import torch
@@ -21,6 +23,38 @@ from sciml.training.recipe import Recipe, Steps
 @final
 @registry.movers.register("local")
 class LocalMover(LearnedMover):
+    """Rounds of an elastic medium whose cells say their own stress, by small networks on their patches:
+
+        ∫ ∇δ : ∇w = ∫ σ : ∇w    for all w,    x ← x + δ,
+        σ = −(a r + b r̄) I + c dev(g ⊗ g)/(1 + |g|²) + d dev(F Fᵀ)/(tr F Fᵀ/D),
+
+    r = log(m |K|/(θ |K₀|)) of a cell, r̄ its mean over the patch, g = h ∇log m, F = ∂x/∂ξ with its volume taken out. The
+    coefficients a, b, c, d come from a perceptron of each round, which sees six invariants: r, r̄, |g|, log det F, the
+    stretch of F, and how much r differs within the patch. So a mesh that is turned, scaled or renumbered moves alike,
+    an even monitor moves nothing, and with a = step, b = c = d = 0, near which it starts, it is `Elastic`. Steps are
+    halved where a cell would lose more than four fifths of its content.
+
+    It is trained through all rounds, factors and monitors included, with no labels, on
+
+        ∫ r² / ∫ 1  +  error · log(‖u − Iu‖²/‖u − I₀u‖²),
+
+    I and I₀ being linear interpolation on the moved mesh and on the mesh as it was.
+
+    Args:
+        rounds: of moving; each has weights of its own.
+        width: of the two hidden layers.
+        alone: without the medium: of its matrix only the diagonal counts, so that in a round a node knows nothing from
+            beyond its own patch.
+        error: weight of the second term, for which samples must have a field; 0 for m |K| alone.
+        seed: of the first weights.
+
+    Raises:
+        InputError: settings out of range.
+
+    Source: the first term and patches after the idea of M-uniform losses, W. Huang, R. D. Russell, Adaptive Moving Mesh
+    Methods, Springer (2011), section 4; `alone` is kin to unsupervised movers by message passing within patches.
+    """
+
     name = "local"
 
     def __init__(self, rounds: int = 4, width: int = 16, alone: bool = False, error: float = 0.0, seed: int = 0):
@@ -32,6 +66,15 @@ class LocalMover(LearnedMover):
             torch.manual_seed(seed)
             self.network = Patchwork(rounds, width, 0.8 if alone else 0.6).double()
         self.training: dict[str, Any] = {}
+
+    @classmethod
+    def pretrained(cls) -> LocalMover:
+        """With the weights that come with the package; `python -m benchmarks._mesh_learned` makes them."""
+        kept = json.loads(files("sciml.meshing").joinpath("local_mover.json").read_text(encoding="utf-8"))
+        found = cls(**kept["mover"])
+        found.network.load_state_dict({k: torch.tensor(v, dtype=torch.float64) for k, v in kept["weights"].items()})
+        found.training = kept["training"]
+        return found
 
     def config(self) -> dict[str, Any]:
         return {k: getattr(self, k) for k in ("rounds", "width", "alone", "error", "seed")}
