@@ -54,22 +54,30 @@ def gathered(cells: Cells, local: np.ndarray, count: int) -> Float[np.ndarray, "
     return np.bincount(cells.ravel(), local.ravel(), count)
 
 
-def rule(dimensions: int) -> tuple[Float[np.ndarray, "point corner"], Float[np.ndarray, " point"]]:
-    """Barycentric places and weights (their sum is 1) of a quadrature that is exact for products of six linear
-    functions; of triangles that of D. A. Dunavant, Int. J. Numer. Methods Eng. 21, 1129 (1985)."""
+def rule(
+    dimensions: int, degree: int = 6
+) -> tuple[Float[np.ndarray, "point corner"], Float[np.ndarray, " point"]]:
+    """Barycentric places and weights (their sum is 1) of a quadrature that is exact for products of `degree` linear
+    functions, 4 or 6; of triangles those of D. A. Dunavant, Int. J. Numer. Methods Eng. 21, 1129 (1985)."""
     if dimensions == 1:
-        x, w = np.polynomial.legendre.leggauss(4)
+        x, w = np.polynomial.legendre.leggauss(degree // 2 + 1)
         return np.stack([(1 - x) / 2, (1 + x) / 2], 1), w / 2
     places: list[tuple[float, float, float]] = []
     weights: list[float] = []
-    for a, w in ((0.063089014491502228, 0.050844906370206817), (0.24928674517091042, 0.11678627572637937)):
+    threes = {
+        4: ((0.44594849091596489, 0.22338158967801147), (0.091576213509770743, 0.10995174365532187)),
+        6: ((0.063089014491502228, 0.050844906370206817), (0.24928674517091042, 0.11678627572637937)),
+    }
+    for a, w in threes[degree]:
         b = 1 - 2 * a
         places += [(a, a, b), (a, b, a), (b, a, a)]
         weights += [w] * 3
-    a, b, w = 0.053145049844816947, 0.31035245103378440, 0.082851075618373575
-    c = 1 - a - b
-    places += [(a, b, c), (a, c, b), (b, a, c), (b, c, a), (c, a, b), (c, b, a)]
-    return np.array(places), np.array([*weights, *[w] * 6])
+    if degree == 6:
+        a, b, w = 0.053145049844816947, 0.31035245103378440, 0.082851075618373575
+        c = 1 - a - b
+        places += [(a, b, c), (a, c, b), (b, a, c), (b, c, a), (c, a, b), (c, b, a)]
+        weights += [w] * 6
+    return np.array(places), np.array(weights)
 
 
 def outer_sides(cells: Cells) -> Integer[np.ndarray, "side end"]:

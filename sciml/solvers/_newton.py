@@ -79,7 +79,7 @@ def cholesky(matrix: Any) -> Callable[[np.ndarray], np.ndarray]:
         raise SolverError(message) from None
 
     def solve(right: np.ndarray) -> np.ndarray:
-        found = np.zeros(len(right))
+        found = np.zeros(np.shape(right))
         factors.solve(np.ascontiguousarray(right, dtype=np.float64), found)
         return found
 
