@@ -21,6 +21,7 @@ from sciml.meshing.linear_elements import Errors, LinearElements
 from sciml.meshing.monge_ampere import MongeAmpere
 from sciml.meshing.monitors import arc_length, gradient, hessian, optimal
 from sciml.meshing.mover import Info, MeshMover
+from sciml.meshing.newton import NewtonMongeAmpere
 from sciml.meshing.samples import Sample
 from sciml.meshing.springs import Springs
 
@@ -41,6 +42,7 @@ __all__ = [
     "LocalMover",
     "MeshMover",
     "MongeAmpere",
+    "NewtonMongeAmpere",
     "Sample",
     "Springs",
     "arc_length",

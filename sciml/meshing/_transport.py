@@ -41,19 +41,13 @@ class Transport:
         self._tests = np.ascontiguousarray((self._places * self._weights[:, None]).T)
         even = gathered(cells, np.repeat((self.size / k)[:, None], k, 1), self.count)
         self._even, self._total = float(np.linalg.norm(even)), float(self.size.sum())
-        whole: Any = mass(points, cells)
-        self._mass = factored(whole, factor)
-        self.stiffness: Any = stiffness(points, cells)
-        self._poisson = factored(_without_first(self.stiffness), factor)
         ones = np.ones((1, k, 1)) / k
         # ∫ vᵢ ∂vⱼ/∂d, and ∫ ∂vᵢ/∂e ∂vⱼ/∂d
         first = [assembled(cells, ones * (self.slopes[:, None, :, i] * self.size[:, None, None]), self.count)
                  for i in range(d)]  # fmt: skip
         self._free: Any = domain.sliding.freedoms()
-        self._gradient: Any = None
+        self.factorise()
         if self._free.shape[1]:
-            both: Any = scipy.sparse.kron(whole, scipy.sparse.eye_array(d), format="csc")
-            self._gradient = factored((self._free.T @ both @ self._free).tocsc(), factor)
             axes = np.eye(d)
             stacked: Any = sum(scipy.sparse.kron(b, axes[:, i : i + 1]) for i, b in enumerate(first))
             self._sources: Any = (self._free.T @ stacked).tocsr()
@@ -67,6 +61,17 @@ class Transport:
                               + scipy.sparse.kron(around[i], axes[j : j + 1])) / 2)  # fmt: skip
         self._bends: Any = scipy.sparse.vstack(bends, format="csr")
         self._edges: Any = scipy.sparse.vstack(edges, format="csr")
+
+    def factorise(self) -> None:
+        """Assemble and factor what is solved with; done on construction."""
+        whole: Any = mass(self.points, self.cells)
+        self._mass = factored(whole, self.factor)
+        self.stiffness: Any = stiffness(self.points, self.cells)
+        self._poisson = factored(_without_first(self.stiffness), self.factor)
+        self._gradient: Any = None
+        if self._free.shape[1]:
+            both: Any = scipy.sparse.kron(whole, scipy.sparse.eye_array(self.dimensions), format="csc")
+            self._gradient = factored((self._free.T @ both @ self._free).tocsc(), self.factor)
 
     def _second(self, i: int, j: int) -> Any:
         """−∫ ∂φ/∂i ∂v/∂j."""
@@ -147,6 +152,23 @@ class Transport:
         mean = float((self._weights @ product) @ self.size) / self._total
         local = (self._tests @ (product - mean)) * self.size
         return np.bincount(self._corners.ravel(), local.ravel(), self.count), abs(mean) * self._even
+
+
+class State:
+    """φ, and what belongs to it.
+
+    Attributes:
+        phi, points, monitor, hessian: φ, ξ + ∇φ, m there, and the components of H.
+        right, residual: R, and ‖R‖ over ‖∫ θ v‖.
+    """
+
+    def __init__(self, domain: Domain, work: Transport, phi: np.ndarray):
+        self.phi = phi
+        gradient, self.hessian = work.derivatives(phi)
+        self.points = domain.points + gradient
+        self.monitor = domain.monitor(self.points)
+        self.right, size = work.excess(self.monitor, self.hessian)
+        self.residual = float(np.linalg.norm(self.right)) / size
 
 
 def _determinant(bends: list[np.ndarray]) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse.linalg
 
 from sciml.meshing._settings import check_positive, check_steps
-from sciml.meshing._transport import Transport
+from sciml.meshing._transport import State, Transport
 from sciml.meshing.mover import Domain, MeshMover, Proposal
 from sciml.solvers._newton import check_factor
 
@@ -61,7 +61,7 @@ class NewtonMongeAmpere(MeshMover):
     def _propose(self, domain: Domain) -> Proposal:
         work = Transport(domain, self.factor)
         dt, count = self.step, 0
-        now = best = _State(domain, work, np.zeros(len(domain.points)))
+        now = best = State(domain, work, np.zeros(len(domain.points)))
         change = None
         while best.residual > self.tolerance and count < self.max_iterations and dt > SHORTEST:
             count += 1
@@ -69,7 +69,7 @@ class NewtonMongeAmpere(MeshMover):
                 change = work.linearised(now.monitor, _slope(domain, now.points), now.hessian)
             loose = min(0.1, now.residual / 2)
             step = _solved(work, change, work.elliptic(now.monitor, now.hessian, 1 / dt), now.right, 1 / dt, loose)
-            then = _State(domain, work, now.phi + step)
+            then = State(domain, work, now.phi + step)
             off = np.linalg.norm(then.right - work.stiffness @ step / dt) / np.linalg.norm(now.right)
             if not off < TRUSTED:
                 dt *= SHORTER
@@ -78,18 +78,6 @@ class NewtonMongeAmpere(MeshMover):
             dt *= LONGER if off < EASY else 1.0
             best = min(best, now, key=lambda state: state.residual)
         return Proposal(best.points, count, best.residual, best.residual <= self.tolerance)
-
-
-class _State:
-    """φ, and what belongs to it."""
-
-    def __init__(self, domain: Domain, work: Transport, phi: np.ndarray):
-        self.phi = phi
-        gradient, self.hessian = work.derivatives(phi)
-        self.points = domain.points + gradient
-        self.monitor = domain.monitor(self.points)
-        self.right, size = work.excess(self.monitor, self.hessian)
-        self.residual = float(np.linalg.norm(self.right)) / size
 
 
 def _slope(domain: Domain, points: np.ndarray) -> np.ndarray:
