@@ -54,9 +54,7 @@ def gathered(cells: Cells, local: np.ndarray, count: int) -> Float[np.ndarray, "
     return np.bincount(cells.ravel(), local.ravel(), count)
 
 
-def rule(
-    dimensions: int, degree: int = 6
-) -> tuple[Float[np.ndarray, "point corner"], Float[np.ndarray, " point"]]:
+def rule(dimensions: int, degree: int = 6) -> tuple[Float[np.ndarray, "point corner"], Float[np.ndarray, " point"]]:
     """Barycentric places and weights (their sum is 1) of a quadrature that is exact for products of `degree` linear
     functions, 4 or 6; of triangles those of D. A. Dunavant, Int. J. Numer. Methods Eng. 21, 1129 (1985)."""
     if dimensions == 1:

@@ -107,9 +107,7 @@ class Transport:
         inside, *bends = self._within(np.vstack([m[None], hessian]))
         return self._tested(inside * _determinant(bends))
 
-    def linearised(
-        self, m: np.ndarray, slope: np.ndarray, hessian: np.ndarray
-    ) -> Callable[[np.ndarray], np.ndarray]:
+    def linearised(self, m: np.ndarray, slope: np.ndarray, hessian: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         """δφ -> δR = ∫ (det ∇m·δg + m cof(I + H):δH − δθ) v.
 
         Args:

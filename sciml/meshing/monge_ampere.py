@@ -37,7 +37,7 @@ class MongeAmpere(MeshMover):
         max_iterations: beyond, the move is not converged.
         step: dt, of pseudo-time.
         memory: of how many earlier iterations a step is mixed, after Anderson; 0 for none. 5 take a fifth of the
-            iterations for smooth monitors; where mixing makes the residual rise to twice its least, all begins anew without.
+            iterations for smooth monitors; where the residual rises to twice its least, all begins anew without.
         factor: "lu" or "cholesky", which needs the package cholespy.
 
     Raises:

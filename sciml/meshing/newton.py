@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Callable
+from typing import Any, final
 
 import numpy as np
 import scipy.sparse.linalg
@@ -17,6 +18,8 @@ TRUSTED, EASY = 0.5, 0.2  # what R may differ from its linear part, over R, for 
 LONGER, SHORTER = 3.0, 0.25
 SHORTEST = 1e-8
 KRYLOV = 40
+
+Map = Callable[[np.ndarray], np.ndarray]
 
 
 @final
@@ -87,13 +90,16 @@ def _slope(domain: Domain, points: np.ndarray) -> np.ndarray:
     return np.stack([domain.monitor(points + e) - domain.monitor(points - e) for e in axes], 1) / (2 * step)
 
 
-def _solved(work: Transport, change, precondition, right: np.ndarray, rate: float, tolerance: float) -> np.ndarray:
+def _solved(
+    work: Transport, change: Map, precondition: Map, right: np.ndarray, rate: float, tolerance: float
+) -> np.ndarray:
     """δφ with rate ∫ ∇δφ·∇v − R' δφ = right."""
 
     def image(given: np.ndarray) -> np.ndarray:
         phi = precondition(given)
         return rate * (work.stiffness @ phi) - change(phi)
 
-    whole = scipy.sparse.linalg.LinearOperator((len(right), len(right)), matvec=image)
+    shape: Any = (len(right), len(right))
+    whole: Any = scipy.sparse.linalg.LinearOperator(shape, matvec=image)  # pyright: ignore[reportCallIssue]
     found, _ = scipy.sparse.linalg.gmres(whole, right, rtol=tolerance, maxiter=1, restart=KRYLOV)
     return precondition(found)

@@ -61,7 +61,9 @@ def test_newton_and_relaxation_find_one_mesh_and_the_published_figures():
 
 
 @pytest.mark.parametrize("diagonal", [0, 1])
-@pytest.mark.parametrize(("of", "before", "after"), [(0.16, (12.91, 1.21), (9.19, 0.349)), (0.15, (11.49, 0.971), (8.84, 0.348))])
+@pytest.mark.parametrize(
+    ("of", "before", "after"), [(0.16, (12.91, 1.21), (9.19, 0.349)), (0.15, (11.49, 0.971), (8.84, 0.348))]
+)
 def test_published_figures_of_a_high_ring(of, before, after, diagonal):
     """Height 20 on 20 × 20 squares: ratio of the largest to the smallest ∫ m over a cell and deviation over the mean,
     before and after (demonstrations of the package `movement`, ring of the radius 0.4 and, earlier, of 0.15^½)."""
