@@ -27,11 +27,13 @@ from sciml.meshing.springs import Springs
 
 if TYPE_CHECKING:
     from sciml.meshing.local import LocalMover
+    from sciml.meshing.um2n import UM2N
 
 #: what needs torch, JAX or xarray is imported when it is asked for
-_LATER: dict[str, str] = {"LocalMover": "sciml.meshing.local"}
+_LATER: dict[str, str] = {"LocalMover": "sciml.meshing.local", "UM2N": "sciml.meshing.um2n"}
 
 __all__ = [
+    "UM2N",
     "Elastic",
     "Equidistribution",
     "ErrorDescent",
