@@ -51,13 +51,15 @@ class UM2N(LearnedMover):
 
     - An even monitor moves nothing, whatever the weights: l is then 0.
     - Averages are taken at their fixed point, not once a layer, with which a node gets no further than one cell a
-      layer, whatever the mesh. No convex region with corners alone on its boundary, and no rectangle, can tangle so.
+      layer, however fine the mesh. Meshes of rectangles do not tangle so, whatever the weights.
     - Nodes on the boundary slide; published, they are held, while those that are learned from slide.
     - What comes in does not change where a mesh is turned, moved, mirrored, swapped, renumbered or made larger, nor
       does the answer then; published, coordinates come in (`places`).
     - Attention between all nodes is linear in their number, and each has its share of the area; published, it is
       that of all pairs (`pairs`), by which the network is slower than what it learns from. Width 24 for 64 to 500.
-    - Each layer sees the monitor where nodes have come to.
+    - Each layer sees the monitor where nodes have come to, and how far areas there are from what it asks for; what an
+      edge says is added to what it has said before, from (log mⱼAⱼ − log mᵢAᵢ)/2 on, which is right for monitors that
+      are nearly even (A: areas around nodes over those before).
     - Nodes correspond to those that are learned from, so that no distance between sets of points is needed.
 
     Args:
@@ -201,7 +203,7 @@ class Network(nn.Module):
         self.nodes = perceptron([4 + 2 * places, width, width], "silu", last=False)
         self.edges = perceptron([4, width, width], "silu", last=False)
         self.blocks = nn.ModuleList(Block(width, (Pairs if pairs else Linear)(width, heads), 2) for _ in range(blocks))
-        self.layers = nn.ModuleList(Layer(width) for _ in range(layers))
+        self.layers = nn.ModuleList(Layer(width, i < layers - 1) for i in range(layers))
 
     def forward(self, graph: Graph) -> Float64[Tensor, "node 2"]:
         kind = next(self.parameters()).dtype
@@ -227,10 +229,11 @@ class Network(nn.Module):
 
 class Layer(nn.Module):
     """Attention along edges: what edges say, added to what they have said before, makes shares, by which places come
-    to rest and vectors are averaged."""
+    to rest and, unless it is the last layer, vectors are averaged."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, on: bool):
         super().__init__()
+        self.on = on
         self.norm = nn.LayerNorm(width)
         self.told = nn.Linear(2, width)
         self.near, self.far = nn.Linear(width, width), nn.Linear(width, width, bias=False)
@@ -240,7 +243,8 @@ class Layer(nn.Module):
         with torch.no_grad():
             self.say.weight.mul_(0.1)
             self.plain.weight.copy_(torch.tensor([[0.5, 0.5, 0.0]]))  # what is right for monitors that are nearly even
-        self.value, self.update = nn.Linear(width, width), perceptron([2 * width, width, width], "silu", last=False)
+        if on:
+            self.value, self.update = nn.Linear(width, width), perceptron([2 * width, width, width], "silu", last=False)
 
     def forward(
         self, h: Tensor, x: Tensor, said: Tensor, m: Tensor, spread: Tensor, graph: Graph
@@ -259,6 +263,8 @@ class Layer(nn.Module):
         total = shares.new_zeros(graph.near.count).index_add(0, graph.to, shares)
         shares = shares / total.index_select(0, graph.to)
         x = Rest.apply(shares, graph.near)  # type: ignore[assignment]
+        if not self.on:
+            return x, h, said
         mixed = averaged(self.value(v).index_select(0, graph.of), graph, shares.to(kind))
         return x, h + self.update(torch.cat([v, mixed], 1)), said
 

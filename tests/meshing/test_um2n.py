@@ -196,8 +196,6 @@ def test_all_weights_learn(settings):
     lesson = mover.lesson(domain_of(s.points, s.cells, s.monitor), s)
     mover.loss(mover.network, lesson, 0.0).backward()
     for name, p in mover.network.named_parameters():
-        if ".2.update" in name or ".2.value" in name:
-            continue  # what the last layer hands on is used by none
         assert p.grad is not None and (p.grad != 0).any(), name
 
 
@@ -251,7 +249,7 @@ def test_training_that_was_interrupted_ends_alike(tmp_path):
 
 
 def test_what_monge_ampere_cannot_do_is_not_learned():
-    ring = lambda x: 1 + 100 / np.cosh(200 * (((x - 0.5) ** 2).sum(1) - 0.16)) ** 2  # noqa: E731
+    ring = lambda x: 1 + 100 / np.cosh(np.clip(200 * (((x - 0.5) ** 2).sum(1) - 0.16), -99, 99)) ** 2  # noqa: E731
     bad, good = Sample(*rows(8), ring), sample_on(rows(5))
     mover = UM2N(8, 2).fit([bad, good], quick(1), running=Running(progress=False))
     assert mover.training["samples"] == 1
