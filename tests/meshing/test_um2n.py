@@ -250,7 +250,7 @@ def test_training_that_was_interrupted_ends_alike(tmp_path):
 
 def test_what_monge_ampere_cannot_do_is_not_learned():
     ring = lambda x: 1 + 100 / np.cosh(np.clip(200 * (((x - 0.5) ** 2).sum(1) - 0.16), -99, 99)) ** 2  # noqa: E731
-    bad, good = Sample(*rows(8), ring), sample_on(rows(5))
+    bad, good = Sample(*rows(8), ring), sample_on(rows(8))
     mover = UM2N(8, 2).fit([bad, good], quick(1), running=Running(progress=False))
     assert mover.training["samples"] == 1
     with pytest.raises(InputError, match="expected at least one"):
