@@ -7,7 +7,7 @@ WORKERS ?= 2
 
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test lint bench bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints bench-own-data bench-linear docs readme clean
+.PHONY: demo test lint bench bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints bench-own-data bench-linear bench-mesh docs readme clean
 
 demo: $(STAMP)
 	$(BIN)/sciml demo
@@ -21,7 +21,7 @@ lint: $(STAMP)
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints bench-own-data bench-linear readme
+bench: bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints bench-own-data bench-linear bench-mesh readme
 
 bench-speed: $(VENV)/.peers
 	$(BIN)/python -m benchmarks.speed
@@ -58,6 +58,8 @@ bench-own-data: $(STAMP)
 # DATA names a folder with others' data, FULL=1 is to 1024 x 1024 cells and with 20 right-hand sides
 bench-linear: $(STAMP)
 	$(BIN)/python -m benchmarks.linear $(if $(DATA),--data $(DATA)) $(if $(FULL),--full)
+bench-mesh: $(STAMP)
+	$(BIN)/python -m benchmarks.mesh $(if $(FULL),--full)
 
 readme: $(STAMP)
 	$(BIN)/python -m benchmarks.readme

@@ -1,7 +1,9 @@
-"""Movers with weights, as the table has them: `python -m benchmarks._mesh_learned [ROW ...]` trains all that are not there yet,
-each on one core, and writes the weights that come with `LocalMover` into the package.
+"""Movers with weights, as the table has them.
 
-Weights stay in benchmarks/work/mesh; training goes on where it was interrupted.
+    python -m benchmarks._mesh_learned [ROW ...]
+
+trains all of them, or these, that are not there yet, each on one core; of all it writes the weights that come with
+`LocalMover` into the package. Weights stay in benchmarks/work/mesh; training goes on where it was interrupted.
 """
 
 from __future__ import annotations
