@@ -4,8 +4,8 @@ A mover takes a mesh and a monitor m > 0, which is large where cells should be s
 
     points, info = MongeAmpere().move(points, cells, monitor=m)
 
-Nodes on the boundary slide along straight pieces of it, corners stay, and no cell is turned over, whatever the mover
-is.
+Nodes on the boundary slide along straight pieces of it, and along circles where the geometry is given; corners stay,
+and no cell is turned over, whatever the mover is.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sciml.meshing.monge_ampere import MongeAmpere
 from sciml.meshing.monitors import arc_length, gradient, hessian, optimal
 from sciml.meshing.mover import Info, MeshMover
 from sciml.meshing.newton import NewtonMongeAmpere
+from sciml.meshing.quality import aspect_ratio, cell_quality, folded
 from sciml.meshing.samples import Sample
 from sciml.meshing.springs import Springs
 
@@ -48,6 +49,9 @@ __all__ = [
     "Sample",
     "Springs",
     "arc_length",
+    "aspect_ratio",
+    "cell_quality",
+    "folded",
     "gradient",
     "hessian",
     "optimal",

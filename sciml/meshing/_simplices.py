@@ -80,9 +80,10 @@ def rule(dimensions: int, degree: int = 6) -> tuple[Float[np.ndarray, "point cor
 
 def outer_sides(cells: Cells) -> Integer[np.ndarray, "side end"]:
     """The sides of single cells: end nodes of intervals, edges of triangles, which run as their cell does."""
-    k = cells.shape[1]
+    k, count = cells.shape[1], int(cells.max()) + 1
     sides = np.concatenate([np.roll(cells, -i, 1)[:, : k - 1] for i in range(k)])
-    _, inverse, counts = np.unique(np.sort(sides, 1), axis=0, return_inverse=True, return_counts=True)
+    keys = sides.min(1) * count + sides.max(1)
+    _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
     return sides[counts[inverse.ravel()] == 1]
 
 

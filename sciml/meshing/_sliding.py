@@ -1,4 +1,4 @@
-"""How nodes on the boundary of a mesh may move: along straight pieces of it; where it turns they stay."""
+"""How nodes on the boundary of a mesh may move: along straight pieces and known circles; where it turns they stay."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import scipy.sparse
 from jaxtyping import Bool, Float, Integer
 
 from sciml.errors import InputError
+from sciml.geometry import Arc, Geometry
 from sciml.meshing._simplices import Cells, Points, outer_sides
 
 STRAIGHT = 1e-7  # sine of the angle between sides that make up one straight piece
+ON = 1e-9  # of the size of a mesh: how near to a circle nodes are that lie on it
 
 
 @dataclass(frozen=True)
@@ -22,23 +24,27 @@ class Sliding:
         sides: (S, D) of the boundary: end nodes, or edges that have the region on their left.
         fixed: nodes that stay.
         tangent: (N, D) unit vectors of nodes that slide, 0 of others.
+        centre: (N, D) of the circles along which nodes slide; NaN of others.
     """
 
     sides: Integer[np.ndarray, "side end"]
     fixed: Bool[np.ndarray, " node"]
     tangent: Float[np.ndarray, "node dimension"]
+    centre: Float[np.ndarray, "node dimension"]
 
     @classmethod
-    def of(cls, points: Points, cells: Cells, held: np.ndarray | None) -> Sliding:
+    def of(cls, points: Points, cells: Cells, held: np.ndarray | None, geometry: Geometry | None = None) -> Sliding:
         """From a mesh.
 
         Args:
             held: nodes that stay beside the corners.
+            geometry: the region that the mesh fills: nodes on its arcs slide along these. None: they stay.
 
         Raises:
-            InputError: a boundary that is no closed line around the mesh.
+            InputError: cells that overlap, a boundary that is no closed line around the mesh, a node on a side.
         """
         count, sides = len(points), outer_sides(cells)
+        _refuse_overlaps(cells, count)
         fixed, tangent = np.zeros(count, bool), np.zeros_like(points)
         if points.shape[1] == 1:
             fixed[sides.ravel()] = True
@@ -57,11 +63,21 @@ class Sliding:
             cross = into[:, 0] * out[:, 1] - into[:, 1] * out[:, 0]
             dot = (into * out).sum(1)
             straight = (at == 2) & (np.abs(cross) < STRAIGHT) & (dot > 0)
+            _refuse_hanging(points, sides, (at == 2) & (np.abs(cross) < STRAIGHT) & (dot < 0))
             fixed = (at == 2) & ~straight
             tangent[straight] = out[straight]
+        centre = np.full_like(points, np.nan)
+        if geometry is not None and points.shape[1] == 2:
+            centre = _centres(points, sides, geometry)
+            round_ = np.isfinite(centre).all(1)
+            away = points[round_] - centre[round_]
+            away = away / np.linalg.norm(away, axis=1, keepdims=True)
+            fixed[round_] = False
+            tangent[round_] = np.stack([-away[:, 1], away[:, 0]], 1)
         if held is not None:
-            fixed[np.asarray(held, int)], tangent[np.asarray(held, int)] = True, 0
-        return cls(sides, fixed, tangent)
+            held = np.asarray(held, int)
+            fixed[held], tangent[held], centre[held] = True, 0, np.nan
+        return cls(sides, fixed, tangent, centre)
 
     @property
     def slides(self) -> Bool[np.ndarray, " node"]:
@@ -73,6 +89,19 @@ class Sliding:
         slides = self.slides
         along = (found[slides] * self.tangent[slides]).sum(1, keepdims=True)
         found[slides] = along * self.tangent[slides]
+        return found
+
+    def moved(self, points: Points, steps: Points) -> Points:
+        """Where steps lead that are `projected`: straight on, or as far around a circle."""
+        found = points + steps
+        around = np.isfinite(self.centre).all(1)
+        if around.any():
+            away = points[around] - self.centre[around]
+            turn = (steps[around] * self.tangent[around]).sum(1) / np.linalg.norm(away, axis=1)
+            cos, sin = np.cos(turn), np.sin(turn)
+            x, y = away.T
+            found[around] = self.centre[around] + np.stack([cos * x - sin * y, sin * x + cos * y], 1)
+            found[around] = np.where((turn == 0)[:, None], points[around], found[around])
         return found
 
     def freedoms(self) -> scipy.sparse.csc_array:
@@ -94,3 +123,67 @@ class Sliding:
         return scipy.sparse.csc_array(
             (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=shape
         )
+
+
+def _refuse_overlaps(cells: Cells, count: int) -> None:
+    """A side belongs to one cell on either side of it."""
+    k = cells.shape[1]
+    for i in (0, 1) if k == 2 else ():
+        if (np.bincount(cells[:, i], minlength=count) > 1).any():
+            node = int(np.bincount(cells[:, i], minlength=count).argmax())
+            raise InputError(f"cells: several intervals {('start', 'end')[i]} at node {node}: cells lie on each other")
+    if k == 3:
+        keys = np.concatenate([cells[:, i] * count + cells[:, (i + 1) % 3] for i in range(3)])
+        several, times = np.unique(keys, return_counts=True)
+        if len(several) < len(keys):
+            pair = divmod(int(several[times.argmax()]), count)
+            raise InputError(f"cells: several triangles lie on the same side of the edge {pair}: cells overlap")
+
+
+def _refuse_hanging(points: Points, sides: np.ndarray, back: np.ndarray) -> None:
+    """Where the boundary turns back on itself there is a slit, with nodes in the same places on both its banks; if not,
+    a node hangs on a side."""
+    before, after = np.zeros(len(points), int), np.zeros(len(points), int)
+    before[sides[:, 1]], after[sides[:, 0]] = sides[:, 0], sides[:, 1]
+    for node in np.flatnonzero(back):
+        a, b = points[before[node]] - points[node], points[after[node]] - points[node]
+        if np.linalg.norm(a - b) > STRAIGHT * np.linalg.norm(b):
+            hangs, end = (before, after) if a @ a < b @ b else (after, before)
+            raise InputError(
+                f"mesh: node {hangs[node]} hangs on the side from node {node} to node {end[node]}; expected cells that "
+                "share whole sides"
+            )
+
+
+def _centres(points: Points, sides: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Centres of the circles that nodes lie on with both of their sides; NaN of others.
+
+    Raises:
+        InputError: the outline of the region is not known, or the mesh's boundary is elsewhere.
+    """
+    from sciml.meshes.outlines import outline
+
+    found = np.full_like(points, np.nan)
+    pieces = [piece for loop in outline(geometry) for piece in loop]
+    near = ON * float(np.ptp(points, axis=0).max())
+    ends, middle = points[sides], points[sides].mean(1)
+    off = np.stack([
+        np.where((piece.distance(ends.reshape(-1, 2)).reshape(-1, 2) <= near).all(1), piece.distance(middle), np.inf)
+        for piece in pieces
+    ])  # fmt: skip
+    nearest = off.argmin(0)
+    wrong = np.flatnonzero(~np.isfinite(off.min(0)))
+    if len(wrong):
+        x, y = middle[wrong[0]]
+        raise InputError(
+            f"geometry: the side of the mesh at ({x:.6g}, {y:.6g}) is not on its boundary, one of {len(wrong)}"
+        )
+    of_side = np.full((len(sides), 2), np.nan)
+    for k, piece in enumerate(pieces):
+        if isinstance(piece, Arc):
+            of_side[nearest == k] = piece.centre
+    into, out = np.full_like(points, np.nan), np.full_like(points, np.nan)
+    into[sides[:, 1]], out[sides[:, 0]] = of_side, of_side
+    same = np.linalg.norm(into - out, axis=1) <= near  # of both sides; their radii then agree, as the node is on both
+    found[same] = out[same]
+    return found

@@ -12,9 +12,11 @@ import numpy as np
 from jaxtyping import Float
 
 from sciml.errors import InputError
+from sciml.geometry import Geometry
 from sciml.meshing._simplices import Cells, Points, contents, spread
 from sciml.meshing._sliding import Sliding
 from sciml.meshing._walk import Walk
+from sciml.support import Mesh
 
 LEAST = 1e-3  # of a cell's content that must be left after a step
 HALVINGS = 60
@@ -108,8 +110,8 @@ class Domain:
 class MeshMover(ABC):
     """Abstract: gives the nodes of intervals or triangles new places.
 
-    What `_propose` gives is never taken as it is: nodes on the boundary are put back on their straight piece of it, and
-    of the way there only so much is gone, 1, ½, ¼, ..., that every cell keeps a thousandth of its content and its
+    What `_propose` gives is never taken as it is: nodes on the boundary are put back on their piece of it, a straight
+    one or a circle that is known, and of the way there only so much is gone, 1, ½, ¼, ..., that every cell keeps a thousandth of its content and its
     orientation. This ends in any case, as a valid mesh is where it starts from.
     """
 
@@ -124,6 +126,7 @@ class MeshMover(ABC):
         *,
         monitor: Any = None,
         field: Any = None,
+        geometry: Geometry | None = None,
     ) -> tuple[Points, Info]:
         """New places of the nodes.
 
@@ -133,12 +136,15 @@ class MeshMover(ABC):
             boundary: nodes that stay beside the corners, which are found; None for no more.
             monitor: m > 0, the wanted density of nodes up to a factor: a function of points, or values at the nodes.
             field: u in place of a monitor: values at the nodes, or a function of points; m is then `hessian` of it.
+            geometry: the region of the plane that the mesh fills, so that nodes on its arcs slide along these, and the
+                area that straight sides cut off changes a little; None: nodes stay where the boundary is not straight.
 
         Returns:
             (points, info); the arguments are left as they are.
 
         Raises:
-            InputError: a mesh with inverted cells, hanging nodes or an open boundary; a monitor that is not positive.
+            InputError: a mesh with inverted or overlapping cells, hanging nodes or an open boundary, or not of this
+                geometry; a monitor that is not positive.
         """
         began = time.perf_counter()
         places, numbers = checked_mesh(points, cells)
@@ -152,15 +158,15 @@ class MeshMover(ABC):
 
             monitor = hessian(places, numbers, field(places) if callable(field) else field)
         given: Any = monitor if callable(monitor) else _checked_monitor(monitor, len(places))
-        domain = Domain(places, numbers, Sliding.of(places, numbers, held), given)
+        domain = Domain(places, numbers, Sliding.of(places, numbers, held, geometry), given)
         before = domain.monitor(places)
         proposal = self._propose(domain)
         old, step = contents(places, numbers), proposal.points - places
         step = domain.sliding.projected(np.where(np.isfinite(step).all(1, keepdims=True), step, 0.0))
-        inverted = int((contents(places + step, numbers) <= 0).sum())
+        inverted = int((contents(domain.sliding.moved(places, step), numbers) <= 0).sum())
         share = 1.0
         for _ in range(HALVINGS):
-            found = places + share * step
+            found = domain.sliding.moved(places, share * step)
             new = contents(found, numbers)
             if (new >= LEAST * old).all():
                 break
@@ -174,6 +180,32 @@ class MeshMover(ABC):
             float(portions.max() / portions.min()), proposal.iterations, proposal.residual, proposal.converged, share,
             inverted, time.perf_counter() - began, domain.seconds,
         )  # fmt: skip
+
+    @final
+    def moved(
+        self,
+        mesh: Mesh,
+        boundary: Sequence[int] | np.ndarray | None = None,
+        *,
+        monitor: Any = None,
+        field: Any = None,
+        geometry: Geometry | None = None,
+    ) -> tuple[Mesh, Info]:
+        """`move` from mesh to mesh.
+
+        Raises:
+            InputError: cells other than triangles of the plane or intervals of a line; and as `move`.
+        """
+        if not isinstance(mesh, Mesh):
+            raise InputError(f"mesh: expected a Mesh, got {type(mesh).__name__}; `move` takes points and cells")
+        kind, kinds = ("line", "triangle")[mesh.dimensions == 2], [k for k, c in mesh.cells.items() if len(c)]
+        if mesh.dimensions > 2:
+            raise InputError(f"mesh: expected a mesh of a line or of the plane, got one in {mesh.dimensions}-D")
+        if kinds != [kind]:
+            hint = "; Mesh(mesh.position, {'triangle': mesh.simplices()}) has them cut" if mesh.dimensions == 2 else ""
+            raise InputError(f"mesh: expected {kind} cells alone, got {' and '.join(kinds)}{hint}")
+        points, info = self.move(mesh.points(), mesh.cells[kind], boundary, monitor=monitor, field=field, geometry=geometry)
+        return Mesh(points, {kind: mesh.cells[kind]}), info
 
     @abstractmethod
     def _propose(self, domain: Domain) -> Proposal:
