@@ -7,6 +7,7 @@ import io
 import os
 import secrets
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ _TURNED = {
 FLAT = 1e-12  # of the largest volume: cells of less have none
 
 
+Values = dict[str, np.ndarray]
+
+
 def read(path: str | os.PathLike[str]) -> Mesh:
     """A mesh from any file that meshio reads: .msh, .vtu, .vtk, .xdmf, .inp, .mesh, .su2 and others.
 
@@ -47,26 +51,52 @@ def read(path: str | os.PathLike[str]) -> Mesh:
         FileFormatError: the file is not readable, holds no cells of a known kind, a node of a cell is not finite, or a
             cell crosses itself.
     """
+    return _read(path)[0]
+
+
+def read_values(path: str | os.PathLike[str]) -> tuple[Mesh, Values, Values]:
+    """A mesh as of `read`, with what the file says of its nodes and of its cells: name -> (N,) or (N, components), and
+    name -> (C,) or (C, components), cells being those of all kinds in the order of `Mesh.cells`. What is left out of
+    the mesh is left out of these, and vectors on a mesh of the plane lose a third component that is 0."""
+    return _read(path)
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[Mesh, Values, Values]:
     place = Path(path)
     if not place.is_file():
         raise InputError(f"path: {place} is not a file")
     found = _quietly(place, lambda meshio: meshio.read(place))
     try:
-        mesh, notes = _from(found)
+        mesh, notes, nodes, cells = _from(found)
     except InputError as error:
         raise FileFormatError(f"{place}: {error}") from None
     for note in notes:
-        warnings.warn(f"{place}: {note}", stacklevel=2)
-    return mesh
+        warnings.warn(f"{place}: {note}", stacklevel=3)
+    return mesh, nodes, cells
 
 
-def write(path: str | os.PathLike[str], mesh: Mesh) -> Path:
+def write(
+    path: str | os.PathLike[str],
+    mesh: Mesh,
+    *,
+    node_values: Mapping[str, Any] | None = None,
+    cell_values: Mapping[str, Any] | None = None,
+) -> Path:
     """A mesh to any file that meshio writes, by the ending of its name.
 
+    Args:
+        node_values: name -> (N,) or (N, components) that go into the file with it; two components get a third of 0.
+        cell_values: name -> (C,) or (C, components), cells of all kinds in the order of `Mesh.cells`.
+
     Raises:
-        InputError: meshio is not installed, an ending that it does not know, or a place that cannot be written.
+        InputError: meshio is not installed, an ending that it does not know, a place that cannot be written, or values
+            of another number than there are nodes or cells.
     """
     place = Path(path)
+    counts = {kind: len(array) for kind, array in mesh.cells.items() if len(array)}
+    ends = np.cumsum(list(counts.values()))
+    point_data = _checked("node_values", node_values, mesh.size)
+    cell_data = {k: np.split(v, ends[:-1]) for k, v in _checked("cell_values", cell_values, int(ends[-1])).items()}
     points = mesh.position
     if place.suffix not in (".xdmf", ".svg") and points.shape[1] < 3:  # most formats know nodes in space only
         points = np.column_stack([points, np.zeros((len(points), 3 - points.shape[1]))])
@@ -74,13 +104,29 @@ def write(path: str | os.PathLike[str], mesh: Mesh) -> Path:
     options = {".msh": {"file_format": "gmsh22"}, ".xdmf": {"data_format": "XML"}}.get(place.suffix, {})
     part = place.with_name(f".{secrets.token_hex(8)}{place.suffix}")
     try:
-        _quietly(place, lambda meshio: meshio.Mesh(points, cells).write(part, **options), writing=part)
+        _quietly(
+            place, lambda meshio: meshio.Mesh(points, cells, point_data, cell_data).write(part, **options), writing=part
+        )
         os.replace(part, place)
     except OSError as error:
         raise InputError(f"{place}: cannot write: {error.strerror or error}") from None
     finally:
         part.unlink(missing_ok=True)
     return place
+
+
+def _checked(name: str, values: Mapping[str, Any] | None, count: int) -> Values:
+    found = {key: np.asarray(value) for key, value in (values or {}).items()}
+    for key, array in found.items():
+        if array.ndim not in (1, 2) or len(array) != count or array.dtype.kind not in "fiub":
+            raise InputError(
+                f"{name}: {key}: expected numbers ({count},) or ({count}, components), got {array.dtype} {array.shape}"
+            )
+        array = array.astype(np.int32) if array.dtype.kind == "b" else array
+        if array.ndim == 2 and array.shape[1] == 2:  # vectors of the plane, which most formats do not know either
+            array = np.column_stack([array, np.zeros(count, array.dtype)])
+        found[key] = array
+    return found
 
 
 def _quietly(place: Path, what: Any, writing: Path | None = None) -> Any:
@@ -108,19 +154,34 @@ def _quietly(place: Path, what: Any, writing: Path | None = None) -> Any:
         raise FileFormatError(f"{place}: not readable as a mesh: {text:.160}") from None
 
 
-def _from(found: Any) -> tuple[Mesh, list[str]]:
+def _from(found: Any) -> tuple[Mesh, list[str], Values, Values]:
     position, gathered, unknown = np.asarray(found.points, dtype=np.float64), {}, set()
-    for block in found.cells:
+    numbers: dict[str, list[int]] = {}
+    for k, block in enumerate(found.cells):
         kind = _KINDS.get(block.type.rstrip("0123456789"))
         if kind is None:
             unknown.add(block.type)
         elif len(block.data):
             gathered.setdefault(kind, []).append(np.asarray(block.data, dtype=np.int64)[:, : CELLS[kind]])
+            numbers.setdefault(kind, []).append(k)
     if not gathered:
         raise InputError(f"no cells of a known kind ({', '.join(NAMES)})" + f", got {sorted(unknown)}" * bool(unknown))
     most = max(_DIMENSION[kind] for kind in gathered)
     cells = {kind: np.concatenate(parts) for kind, parts in gathered.items() if _DIMENSION[kind] == most}
-    return tidy(position, cells)
+    mesh, notes, nodes, kept = _tidied(position, cells)
+    of_nodes = {str(name): np.asarray(values)[nodes] for name, values in found.point_data.items()}
+    of_cells = {
+        str(name): np.concatenate(
+            [np.concatenate([np.asarray(blocks[k]) for k in numbers[kind]])[of] for kind, of in kept.items()]
+        )
+        for name, blocks in found.cell_data.items()
+    }
+    flat = mesh.dimensions == 2
+    return mesh, notes, *({k: _plane(v) if flat else v for k, v in given.items()} for given in (of_nodes, of_cells))
+
+
+def _plane(values: np.ndarray) -> np.ndarray:
+    return values[:, :2] if values.ndim == 2 and values.shape[1] == 3 and not values[:, 2].any() else values
 
 
 def tidy(position: np.ndarray, cells: dict[str, np.ndarray]) -> tuple[Mesh, list[str]]:
@@ -129,6 +190,13 @@ def tidy(position: np.ndarray, cells: dict[str, np.ndarray]) -> tuple[Mesh, list
     Raises:
         InputError: what cannot be put right.
     """
+    return _tidied(position, cells)[:2]
+
+
+def _tidied(
+    position: np.ndarray, cells: dict[str, np.ndarray]
+) -> tuple[Mesh, list[str], np.ndarray, dict[str, np.ndarray]]:
+    """As `tidy`, with which nodes and which cells of each kind were kept."""
     most, notes = max(_DIMENSION[kind] for kind in cells), []
     for kind, array in cells.items():
         if array.min() < 0 or array.max() >= len(position):
@@ -141,6 +209,7 @@ def tidy(position: np.ndarray, cells: dict[str, np.ndarray]) -> tuple[Mesh, list
         position = position[:, :-1]
     volumes = {kind: _volumes(position, kind, array) for kind, array in cells.items()}
     least = FLAT * max(float(np.abs(v).max(initial=0.0)) for v in volumes.values())
+    of_kind = {kind: np.arange(len(array)) for kind, array in cells.items()}
     for kind, volume in volumes.items() if least > 0 else ():  # else the mesh says what is wrong
         turned = (volume < -least) & (most == position.shape[1]) & (kind in _TURNED)
         if turned.any():
@@ -150,10 +219,10 @@ def tidy(position: np.ndarray, cells: dict[str, np.ndarray]) -> tuple[Mesh, list
         flat = np.abs(volume) <= least
         if flat.any():
             crossed = flat & _distinct(cells[kind]) & (CELLS[kind] != most + 1)
-            kept = cells[kind][~flat | crossed]  # those that cross themselves are told of by the mesh
-            if len(kept) < len(volume):
-                notes.append(f"{len(volume) - len(kept)} of {len(volume)} {kind} cells have no volume: left out")
-            cells[kind] = kept
+            stay = np.flatnonzero(~flat | crossed)  # those that cross themselves are told of by the mesh
+            if len(stay) < len(volume):
+                notes.append(f"{len(volume) - len(stay)} of {len(volume)} {kind} cells have no volume: left out")
+            cells[kind], of_kind[kind] = cells[kind][stay], stay
     cells = {kind: array for kind, array in cells.items() if len(array)}
     kept = np.unique(np.concatenate([array.ravel() for array in cells.values()]))
     if len(kept) < len(position):
@@ -166,7 +235,7 @@ def tidy(position: np.ndarray, cells: dict[str, np.ndarray]) -> tuple[Mesh, list
     parts, _ = connected_components(coo_array((np.ones(len(edges)), edges.T), shape=(mesh.size, mesh.size)))
     if parts > 1:
         notes.append(f"{parts} parts that share no node; are nodes twice there?")
-    return mesh, notes
+    return mesh, notes, kept, {kind: of for kind, of in of_kind.items() if len(of)}
 
 
 def _distinct(cells: np.ndarray) -> np.ndarray:

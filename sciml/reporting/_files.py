@@ -9,8 +9,13 @@ from sciml.data import _files
 from sciml.errors import InputError
 
 
-def write_text(out: str | Path, text: str) -> Path:
-    """Write `text` (UTF-8) to a temporary file beside `out`, flush it to disk, and rename it to `out`.
+def write_text(out: str | os.PathLike[str], text: str) -> Path:
+    """Write `text` in UTF-8, as `write_bytes`."""
+    return write_bytes(out, text.encode("utf-8"))
+
+
+def write_bytes(out: str | os.PathLike[str], content: bytes) -> Path:
+    """Write `content` to a temporary file beside `out`, flush it to disk, and rename it to `out`.
 
     Folders on the way are made; "~" is the home folder, a symbolic link stays, and a file that was there before
     hands on its permissions.
@@ -27,5 +32,5 @@ def write_text(out: str | Path, text: str) -> Path:
     except OSError as error:
         raise InputError(f"out: cannot write {target}: {error.strerror or error}") from None
     with _files.replacing(target) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(content)
     return target
