@@ -48,7 +48,9 @@ def layers(x: np.ndarray) -> np.ndarray:
     for disc in ((0.5, 0.38, 0.12), (1.05, 0.68, 0.14), (1.6, 0.35, 0.1)):
         dx, dy = x[:, 0] - disc[0], x[:, 1] - disc[1]
         found += 6 * np.exp(-(((np.hypot(dx, dy) - disc[2]) / 0.05) ** 2))
-        found += 4 * np.exp(-((dy / (0.6 * disc[2])) ** 2)) / (1 + np.exp(-dx / 0.03)) * np.exp(-np.maximum(dx, 0) / 0.4)
+        found += (
+            4 * np.exp(-((dy / (0.6 * disc[2])) ** 2)) / (1 + np.exp(-dx / 0.03)) * np.exp(-np.maximum(dx, 0) / 0.4)
+        )
     return found
 
 

@@ -111,8 +111,8 @@ class MeshMover(ABC):
     """Abstract: gives the nodes of intervals or triangles new places.
 
     What `_propose` gives is never taken as it is: nodes on the boundary are put back on their piece of it, a straight
-    one or a circle that is known, and of the way there only so much is gone, 1, ½, ¼, ..., that every cell keeps a thousandth of its content and its
-    orientation. This ends in any case, as a valid mesh is where it starts from.
+    one or a circle that is known, and of the way there only so much is gone, 1, ½, ¼, ..., that every cell keeps a
+    thousandth of its content and its orientation. This ends in any case, as a valid mesh is where it starts from.
     """
 
     name: str

@@ -16,8 +16,8 @@ from sciml.meshing._simplices import contents
 
 
 def cell_quality(points: Any, cells: Any) -> Float[np.ndarray, " cell"]:
-    """q = 4 √3 A/(ℓ₁² + ℓ₂² + ℓ₃²) of triangles: 1 where all sides are equal, 0 where they are flat, negative where they
-    run clockwise.
+    """q = 4 √3 A/(ℓ₁² + ℓ₂² + ℓ₃²) of triangles: 1 where all sides are equal, 0 where they are flat, negative where
+    they run clockwise.
 
     Args:
         points: (N, 2), or (N, 3) of a surface, whose triangles have no sign.
@@ -84,5 +84,7 @@ def _checked(points: Any, cells: Any, dimensions: tuple[int, int]) -> tuple[np.n
     if numbers.ndim != 2 or numbers.shape[1] != corners or numbers.dtype.kind not in "iu":
         raise InputError(f"cells: expected node numbers (C, {corners}), got {numbers.dtype} {numbers.shape}")
     if numbers.size and (numbers.min() < 0 or numbers.max() >= len(places)):
-        raise InputError(f"cells: node numbers from {numbers.min()} to {numbers.max()}, expected 0 to {len(places) - 1}")
+        raise InputError(
+            f"cells: node numbers from {numbers.min()} to {numbers.max()}, expected 0 to {len(places) - 1}"
+        )
     return places, numbers.astype(np.int64)

@@ -2,8 +2,8 @@
 
     save(gallery({"before": mesh, "after": moved}, {"before": m, "after": m_moved}, unit="monitor"), "pair.png")
 
-Every function gives a Matplotlib figure of its own, never through pyplot; `save` writes it. Sequential maps are those of
-ColorBrewer that get evenly darker, without their darkest part, on which edges of cells could not be seen.
+Every function gives a Matplotlib figure of its own, never through pyplot; `save` writes it. Sequential maps are those
+of ColorBrewer that get evenly darker, without their darkest part, on which edges of cells could not be seen.
 """
 
 from __future__ import annotations

@@ -142,7 +142,9 @@ def surfaces(
     down = -(-len(meshes) // across)
     width, height = size
     step = height + pictures.TITLE
-    figure = Figure(figsize=(across * width + pictures.GAP + bool(shown) * (pictures.BAR + pictures.LABELS), down * step))
+    figure = Figure(
+        figsize=(across * width + pictures.GAP + bool(shown) * (pictures.BAR + pictures.LABELS), down * step)
+    )
     FigureCanvasAgg(figure)
     wide, tall = figure.get_size_inches()
     for k, (name, mesh) in enumerate(meshes.items()):

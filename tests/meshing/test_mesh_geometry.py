@@ -33,7 +33,9 @@ def named(mover):
 
 
 def peak(x):
-    return 1 + 10 * np.exp(-((x - [0.68, 0.42]) ** 2).sum(1) / 0.02) + 6 * np.exp(-((x - [1.2, 0.72]) ** 2).sum(1) / 0.03)
+    return (
+        1 + 10 * np.exp(-((x - [0.68, 0.42]) ** 2).sum(1) / 0.02) + 6 * np.exp(-((x - [1.2, 0.72]) ** 2).sum(1) / 0.03)
+    )
 
 
 def edge_nodes(mesh):
@@ -104,7 +106,9 @@ def test_corners_of_arcs_and_chords_stay():
     """Half a disc: its boundary is inscribed in the circle, the chord is not of it."""
     half = Disc((0, 0), 1.0) & Box((-2, 0), (2, 2))
     mesh = meshes.triangulate(half, 0.2)
-    moved, _ = Springs().moved(mesh, monitor=lambda x: 1 + 9 * np.exp(-((x - [0.5, 0.5]) ** 2).sum(1) / 0.1), geometry=half)
+    moved, _ = Springs().moved(
+        mesh, monitor=lambda x: 1 + 9 * np.exp(-((x - [0.5, 0.5]) ** 2).sum(1) / 0.1), geometry=half
+    )
     flat = np.abs(mesh.position[:, 1]) < 1e-12
     np.testing.assert_allclose(moved.position[flat, 1], 0, atol=1e-14)
     ends = flat & (np.abs(np.abs(mesh.position[:, 0]) - 1) < 1e-9)
@@ -185,7 +189,9 @@ def test_what_of_meshes_no_mover_can_take_is_said():
     mover, ones = Springs(), np.ones(4)
     square = np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]])
     quad = Mesh(square, {"quadrilateral": np.array([[0, 1, 2, 3]])})
-    with pytest.raises(InputError, match="expected triangle cells alone, got quadrilateral; .*simplices.* has them cut"):
+    with pytest.raises(
+        InputError, match=r"expected triangle cells alone, got quadrilateral; .*simplices.* has them cut"
+    ):
         mover.moved(quad, monitor=ones)
     cut = Mesh(square, {"triangle": quad.simplices()})
     np.testing.assert_array_equal(mover.moved(cut, monitor=ones)[0].position, square)
@@ -203,7 +209,9 @@ def test_what_of_meshes_no_mover_can_take_is_said():
     with pytest.raises(InputError, match="several intervals start at node 0: cells lie on each other"):
         mover.move(np.array([[0.0], [1.0], [2.0]]), np.array([[0, 1], [0, 2]]), monitor=np.ones(3))
     region = Disc((5, 5), 1.0)
-    with pytest.raises(InputError, match=r"geometry: the side of the mesh at \(0.5, 0\) is not on its boundary, one of 4"):
+    with pytest.raises(
+        InputError, match=r"geometry: the side of the mesh at \(0.5, 0\) is not on its boundary, one of 4"
+    ):
         mover.moved(cut, monitor=ones, geometry=region)
 
 
@@ -218,7 +226,7 @@ def test_hanging_nodes_are_told_of_inside_and_at_the_boundary():
     # the triangle (5, 6, 10) inside is cut by the middle of its side from 5 to 10; its neighbour there is not
     points = np.concatenate([points, [[1.5, 1.5]]])
     halves = [c for c in cells if c != [5, 6, 10]] + [[5, 6, 16], [6, 10, 16]]
-    with pytest.raises(InputError, match="node 16 hangs on the side from node (5 to node 10|10 to node 5)"):
+    with pytest.raises(InputError, match=r"node 16 hangs on the side from node (5 to node 10|10 to node 5)"):
         mover.move(points, np.array(halves), monitor=np.ones(17))
     # where such a side ends at the boundary, four of its sides meet
     points[16] = [0.5, 0.5]
@@ -264,5 +272,5 @@ def test_a_folded_mesh_that_measures_of_unsigned_areas_do_not_see():
     assert sizes.std() == 0 and sizes.sum() == 1
     assert folded(bent, cells).tolist() == folded(bent, cells, before=points).tolist() == [False, True]
     assert cell_quality(bent, cells)[1] < 0 < cell_quality(bent, cells)[0]
-    with pytest.raises(InputError, match="cell 1 .* is inverted or flat"):
+    with pytest.raises(InputError, match=r"cell 1 .* is inverted or flat"):
         Springs().move(bent, cells, monitor=np.ones(4))
