@@ -103,7 +103,7 @@ def draw(movers: Mapping[str, MeshMover], folder: Path, size: float = 0.042) -> 
         notes[name] = _note(info)
         notes["uniform"] = f"σ/μ {info.equidistribution_before:.2f}"
     values = {name: layers(moved.points()) for name, moved in around.items()}
-    figure = pictures.gallery(around, values, unit="monitor", columns=2 if len(around) > 3 else 3, notes=notes)
+    figure = pictures.gallery(around, values, unit="monitor", columns=2, notes=notes, size=4.2)
     made.append(pictures.save(figure, folder / "mesh_cylinders.png"))
     return made
 

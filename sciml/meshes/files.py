@@ -95,6 +95,10 @@ def write(
     place = Path(path)
     counts = {kind: len(array) for kind, array in mesh.cells.items() if len(array)}
     ends = np.cumsum(list(counts.values()))
+    if cell_values and place.suffix == ".msh" and len(counts) > 1:
+        raise InputError(
+            f"cell_values: {place.name}: meshio does not read them back for {' and '.join(counts)}; use .vtu"
+        )
     point_data = _checked("node_values", node_values, mesh.size)
     cell_data = {k: np.split(v, ends[:-1]) for k, v in _checked("cell_values", cell_values, int(ends[-1])).items()}
     points = mesh.position

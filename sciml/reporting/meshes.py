@@ -37,7 +37,7 @@ def _without_dark(name: str) -> ListedColormap:
 FIELDS, ERRORS = _without_dark("YlGnBu"), _without_dark("YlOrRd")
 LINE = "#30363d"
 FOLDED = "#D55E00"  # cells that are turned over, in every picture of cells
-PANEL = 3.1  # inches that the longer side of a panel is
+PANEL, WIDE = 3.1, 4.4  # inches that the longer side of a panel is, of several and of one
 TITLE, NOTE, GAP, BAR, LABELS = 0.34, 0.3, 0.15, 0.13, 0.8  # inches around panels
 
 Box = tuple[float, float, float, float]  # x from, to, y from, to
@@ -70,6 +70,7 @@ def gallery(
     logarithmic: bool = False,
     colours: Any = FIELDS,
     box: Box | None = None,
+    size: float | None = None,
 ) -> Figure:
     """Meshes side by side, all to one scale and with one scale of colours.
 
@@ -82,6 +83,7 @@ def gallery(
         logarithmic: whether colours go by the logarithm, over no more than three decades.
         colours: a map of Matplotlib's.
         box: what is shown of the plane; None for all.
+        size: inches that the longer side of a panel is.
 
     Raises:
         InputError: as `draw`, or no mesh at all.
@@ -93,7 +95,7 @@ def gallery(
     window = box or _around([_box(name, mesh) for name, mesh in meshes.items()])
     across = min(columns, len(meshes))
     down = -(-len(meshes) // across)
-    width, height = _panel(window, alone=len(meshes) == 1)
+    width, height = _panel(window, size or (WIDE if len(meshes) == 1 else PANEL))
     step = TITLE + height + (NOTE if notes else 0.0)
     whole = (across * (width + GAP) + GAP + (BAR + LABELS if shown else 0.0), down * step + GAP)
     figure = Figure(figsize=whole)
@@ -249,10 +251,9 @@ def _bar(figure: Figure, drawn: Any, axes: Axes, unit: str, logarithmic: bool) -
         bar.update_ticks()
 
 
-def _panel(window: Box, alone: bool = False) -> tuple[float, float]:
+def _panel(window: Box, most: float = PANEL) -> tuple[float, float]:
     """Inches across and up."""
     wide, high = window[1] - window[0], window[3] - window[2]
-    most = 5.2 if alone and wide > 1.4 * high else PANEL
     return (most, most * high / wide) if wide >= high else (most * wide / high, most)
 
 

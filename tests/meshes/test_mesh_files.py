@@ -56,6 +56,46 @@ def test_round_trip_of_solids_of_several_kinds(tmp_path: Path, ending: str) -> N
         np.testing.assert_array_equal(again.cells[kind], mesh.cells[kind])
 
 
+@pytest.mark.parametrize("ending", ["msh", "vtu", "vtk", "xdmf"])
+def test_values_at_nodes_and_in_cells_go_with_a_mesh(tmp_path: Path, ending: str) -> None:
+    square = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [2, 0.5]], float)
+    mesh = Mesh(square, {"triangle": np.array([[1, 4, 2]]), "quadrilateral": np.array([[0, 1, 2, 3]])})
+    nodes = {"a": np.arange(5) / 3, "vector": np.arange(10.0).reshape(5, 2), "inside": np.arange(5) > 2}
+    cells = {"quality": np.array([0.1, 0.7])}
+    if ending == "msh":
+        with pytest.raises(InputError, match=r"cell_values: a.msh: .* triangle and quadrilateral; use .vtu"):
+            meshes.write(tmp_path / "a.msh", mesh, cell_values=cells)
+        mesh = Mesh(square, {"triangle": np.array([[1, 4, 2], *TWO])})
+        cells = {"quality": np.array([0.1, 0.7, 0.3])}
+    path = meshes.write(tmp_path / f"a.{ending}", mesh, node_values=nodes, cell_values=cells)
+    again, at_nodes, in_cells = meshes.read_values(path)
+    np.testing.assert_array_equal(again.position, mesh.position)
+    for name, value in nodes.items():
+        np.testing.assert_array_equal(at_nodes[name], value)
+    order = list(again.cells) == list(mesh.cells)
+    np.testing.assert_array_equal(in_cells["quality"], cells["quality"] if order else cells["quality"][::-1])
+    for given, words in (
+        ({"a": np.ones(4)}, r"node_values: a: expected numbers \(5,\)"),
+        ({"a": ["x"] * 5}, "expected"),
+    ):
+        with pytest.raises(InputError, match=words):
+            meshes.write(path, mesh, node_values=given)
+    with pytest.raises(InputError, match=r"cell_values: q: expected numbers \([23],\)"):
+        meshes.write(path, mesh, cell_values={"q": np.ones(5)})
+
+
+def test_values_of_what_is_left_out_are_left_out(tmp_path: Path) -> None:
+    points = np.array([*SQUARE, [5, 5, 5]], float)[[4, 0, 1, 2, 3]]
+    cells = np.array([[1, 2, 2], [1, 3, 2], [1, 3, 4]])  # flat, clockwise, as it should be
+    given = {"at": np.arange(5.0)}, {"of": [np.arange(3.0)]}
+    meshio.Mesh(points, [("triangle", cells)], *given).write(tmp_path / "a.vtu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mesh, at_nodes, in_cells = meshes.read_values(tmp_path / "a.vtu")
+    assert at_nodes["at"].tolist() == [1, 2, 3, 4] and in_cells["of"].tolist() == [1, 2]
+    np.testing.assert_array_equal(mesh.position[mesh.cells["triangle"][0]], [[0, 0], [1, 0], [1, 1]])
+
+
 def test_clockwise_triangles_are_turned_and_told_of(tmp_path: Path) -> None:
     mesh = meshes.triangulate(REGION, 0.2)
     cells = mesh.cells["triangle"].copy()
