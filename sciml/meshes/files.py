@@ -180,8 +180,9 @@ def _from(found: Any) -> tuple[Mesh, list[str], Values, Values]:
         )
         for name, blocks in found.cell_data.items()
     }
-    flat = mesh.dimensions == 2
-    return mesh, notes, *({k: _plane(v) if flat else v for k, v in given.items()} for given in (of_nodes, of_cells))
+    if mesh.dimensions == 2:
+        of_nodes, of_cells = ({name: _plane(v) for name, v in given.items()} for given in (of_nodes, of_cells))
+    return mesh, notes, of_nodes, of_cells
 
 
 def _plane(values: np.ndarray) -> np.ndarray:

@@ -204,7 +204,9 @@ class MeshMover(ABC):
         if kinds != [kind]:
             hint = "; Mesh(mesh.position, {'triangle': mesh.simplices()}) has them cut" if mesh.dimensions == 2 else ""
             raise InputError(f"mesh: expected {kind} cells alone, got {' and '.join(kinds)}{hint}")
-        points, info = self.move(mesh.points(), mesh.cells[kind], boundary, monitor=monitor, field=field, geometry=geometry)
+        points, info = self.move(
+            mesh.points(), mesh.cells[kind], boundary, monitor=monitor, field=field, geometry=geometry
+        )
         return Mesh(points, {kind: mesh.cells[kind]}), info
 
     @abstractmethod

@@ -195,7 +195,7 @@ def quality_maps(meshes: Mapping[str, Mesh]) -> Figure:
 
 def _histogram(axes: Axes, q: np.ndarray, bins: np.ndarray, top: float) -> None:
     least, folded = float(q.min()), int((q <= 0).sum())
-    axes.hist(q, bins, weights=np.full(len(q), 100 / len(q)), color=LEARNED[0], linewidth=0)
+    axes.hist(q, bins.tolist(), weights=np.full(len(q), 100 / len(q)), color=LEARNED[0], linewidth=0)
     axes.axvline(least, color=FOLDED, linewidth=1.2)
     beside = least > (bins[0] + bins[-1]) / 2
     axes.annotate(
