@@ -188,4 +188,8 @@ linear_solvers = Registry(
     },
 )
 #: what moves meshes after training; `sciml.load` knows them too
-movers = Registry("mesh mover", "sciml.meshing", {"local": "sciml.meshing.local", "um2n": "sciml.meshing.um2n"})
+movers = Registry(
+    "mesh mover",
+    "sciml.meshing",
+    {"dmm": "sciml.meshing.dmm", "local": "sciml.meshing.local", "um2n": "sciml.meshing.um2n"},
+)

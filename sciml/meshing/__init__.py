@@ -27,13 +27,19 @@ from sciml.meshing.samples import Sample
 from sciml.meshing.springs import Springs
 
 if TYPE_CHECKING:
+    from sciml.meshing.dmm import DMM
     from sciml.meshing.local import LocalMover
     from sciml.meshing.um2n import UM2N
 
 #: what needs torch, JAX or xarray is imported when it is asked for
-_LATER: dict[str, str] = {"LocalMover": "sciml.meshing.local", "UM2N": "sciml.meshing.um2n"}
+_LATER: dict[str, str] = {
+    "DMM": "sciml.meshing.dmm",
+    "LocalMover": "sciml.meshing.local",
+    "UM2N": "sciml.meshing.um2n",
+}
 
 __all__ = [
+    "DMM",
     "UM2N",
     "Elastic",
     "Equidistribution",

@@ -54,6 +54,10 @@ class LearnedMover(MeshMover):
     def loss(self, network: nn.Module, lesson: Any, share: float) -> Tensor:
         """What is to be small for a lesson; `share` is the part of training that is done."""
 
+    def mean_loss(self, network: nn.Module, lessons: Sequence[Any], share: float) -> Tensor:
+        """The mean of `loss` over lessons; for movers to override that are faster with many at once."""
+        return torch.stack([self.loss(network, one, share) for one in lessons]).mean()
+
     @classmethod
     def recipe(cls) -> Recipe:
         """How it is trained where nothing is said."""
@@ -96,17 +100,14 @@ class LearnedMover(MeshMover):
             raise InputError(f"{self.name}: samples: expected at least one")
         prepared = time.process_time() - worked
 
-        def loss(network: nn.Module, batch: Sequence[Any], share: float) -> Tensor:
-            return torch.stack([self.loss(network, one, share) for one in batch]).mean()
-
         def validate(network: nn.Module) -> dict[str, float]:
             with torch.no_grad():
-                return {"validation": float(loss(network, tests, 1.0))}
+                return {"validation": float(self.mean_loss(network, tests, 1.0))}
 
         losses = _Losses()
         given = given.replace(callbacks=(*given.callbacks, losses))
         trainer = Trainer(
-            self.network, loss, chosen, given, to_device=lambda batch, device, dtype: batch, title=self.name
+            self.network, self.mean_loss, chosen, given, to_device=lambda batch, device, dtype: batch, title=self.name
         )
         self.network = trainer.fit(_Batches(lessons, chosen.batch, chosen.seed), validate if tests else None)
         self.training = {

@@ -22,9 +22,9 @@ class PotentialMap(nn.Module):
     so that ∂φ/∂n = 0 on every side of the box whatever the weights are, corners stay, ∇·(x − ξ) = Σ s_k C_k, and all
     derivatives are known exactly. The s_k are those of a function s that a network makes from f:
 
-        moments     ĥ_k = Σ_n w_n g(f(ξ_n)) C_k(ξ_n), and those of 1: where there is a region at all
+        moments     ĥ_k = Σ_n w_n g(f(ξ_n)) C_k(ξ_n), g(0) = 0; and those of 1: where the region is
         layers      h ← h + P(h, R h, G h),  (R h)_k = R_k ĥ_k,  G h = ∇(A h)·∇(B h),  P pointwise
-        source      s = linear in h
+        source      s = ‖f‖ · linear in h, ‖f‖ the root of the mean square: where f = 0 nothing moves
 
     Moments are quadratures: they depend neither on how points are numbered nor, but for the error of the quadrature, on
     where they are. In the layers functions are known at the midpoints of a lattice that has nothing to do with the
@@ -56,12 +56,11 @@ class PotentialMap(nn.Module):
         self.layers, self.lifted = positive("layers", layers), positive("lifted", lifted)
         if self.dimensions > len(LETTERS):
             raise InputError(f"dimensions: expected 1 to {len(LETTERS)}, got {dimensions}")
-        self.lift = nn.Sequential(nn.Linear(in_channels, 16), nn.Tanh(), nn.Linear(16, lifted))
+        self.lift = nn.Sequential(nn.Linear(in_channels, 16), nn.Tanh(), nn.Linear(16, lifted, bias=False))
         self.into = nn.Linear(in_channels + lifted + 1, width)
         self.blocks = nn.ModuleList(_Layer(width, self.modes, self.dimensions) for _ in range(layers))
-        self.source = nn.Linear(width, 1)
+        self.source = nn.Linear(width, 1, bias=False)
         nn.init.normal_(self.source.weight, std=0.1 / math.sqrt(width))
-        nn.init.zeros_(self.source.bias)
 
     def forward(
         self,
@@ -100,6 +99,7 @@ class PotentialMap(nn.Module):
         for block in self.blocks:
             h = block(h, cosines, sines)
         source, k = _moments(self.source(h), cosines)[..., 0], math.pi * torch.arange(self.modes, device=h.device)
+        source = source * _size(field, weight)[(...,) + (None,) * self.dimensions]
         square = torch.stack(torch.meshgrid(*[k.to(h) ** 2] * self.dimensions, indexing="ij")).sum(0)
         constant = square == 0  # φ is defined up to a constant
         return -torch.where(constant, 0.0, source) / torch.where(constant, 1.0, square)
@@ -111,7 +111,8 @@ class PotentialMap(nn.Module):
         weight: Float[Tensor, "batch point"] | None = None,
     ) -> Float[Tensor, "batch mode *modes function"]:
         """Of the field, of functions of it, and of 1."""
-        values = torch.cat([field, self.lift(field), torch.ones_like(field[..., :1])], -1)
+        lifted = self.lift(field) - self.lift(torch.zeros_like(field[:1, :1]))
+        values = torch.cat([field, lifted, torch.ones_like(field[..., :1])], -1)
         values = values / field.shape[1] if weight is None else values * weight[..., None]
         waves = [_waves(position[..., d], self.modes, 0) * _norms(self.modes, values) for d in range(self.dimensions)]
         # all axes but the last spread what every point has, the last sums over points
@@ -169,7 +170,7 @@ class _Layer(nn.Module):
         orders = list(itertools.permutations(range(self.dimensions)))
         spectral = sum(self.spectral.permute(*o, -2, -1) for o in orders) / len(orders)
         moments, axes = _moments(h, cosines), range(self.dimensions)
-        mixed = _values((moments[..., None, :] @ spectral)[..., 0, :], [cosines] * self.dimensions)
+        mixed = _values((moments.movedim(0, -2) @ spectral).movedim(-2, 0), [cosines] * self.dimensions)
         slopes = self.slopes(moments) / cosines.shape[1]  # gradients are as large as wave numbers
         product = torch.zeros(())
         for d in axes:
@@ -186,6 +187,13 @@ def _waves(x: Float[Tensor, "*point"], modes: int, order: int) -> Float[Tensor, 
     return torch.cos(k * x[..., None]) * (1 if order == 0 else -(k**2))
 
 
+def _size(field: Tensor, weight: Tensor | None) -> Float[Tensor, " batch"]:
+    """Root of the mean square; with a slope where it is 0."""
+    square = (field**2).mean(-1)
+    mean = square.mean(1) if weight is None else (square * weight).sum(1) / weight.sum(1)
+    return torch.sqrt(mean + 1e-12) - 1e-6
+
+
 def _norms(modes: int, like: Tensor) -> Float[Tensor, " mode"]:
     """1/∫ cos²(π k x)."""
     return torch.where(torch.arange(modes, device=like.device) > 0, 2.0, 1.0).to(like)
@@ -195,12 +203,12 @@ def _moments(h: Tensor, cosines: Tensor) -> Tensor:
     """Coefficients (B, *modes, C) of values (B, *lattice, C)."""
     into = cosines * _norms(cosines.shape[1], h) / len(cosines)
     for axis in range(1, h.ndim - 1):
-        h = torch.tensordot(h, into, ([axis], [0])).movedim(-1, axis)
+        h = nn.functional.linear(h.movedim(axis, -1), into.T).movedim(-1, axis)
     return h
 
 
 def _values(moments: Tensor, waves: list[Tensor]) -> Tensor:
     """Values (B, *lattice, C) of coefficients (B, *modes, C)."""
     for axis, wave in enumerate(waves, 1):
-        moments = torch.tensordot(moments, wave, ([axis], [1])).movedim(-1, axis)
+        moments = nn.functional.linear(moments.movedim(axis, -1), wave).movedim(-1, axis)
     return moments

@@ -24,8 +24,10 @@ def interpolate(
     part, strides = at - low, [int(sides[d + 1 :].prod()) for d in range(len(sides))]
     values, found = lattice.flatten(1), torch.zeros_like(at[..., 0])
     for corner in itertools.product((0, 1), repeat=len(sides)):
-        number = sum((low[..., d] + up) * strides[d] for d, up in enumerate(corner))
-        share = torch.stack([part[..., d] if up else 1 - part[..., d] for d, up in enumerate(corner)]).prod(0)
+        number, share = torch.zeros_like(low[..., 0]), torch.ones_like(found)
+        for d, up in enumerate(corner):
+            number = number + (low[..., d] + up) * strides[d]
+            share = share * (part[..., d] if up else 1 - part[..., d])
         found = found + share * values.gather(1, number)
     return found
 
