@@ -225,6 +225,23 @@ class CurvedGraphBatch(GraphBatch):
     lengths: Float[Tensor, "#graph dimension"] = dataclasses.field(kw_only=True)
 
 
+@dataclass(frozen=True, eq=False)
+class CellGraphBatch(GraphBatch):
+    """Graphs whose nodes are the corners of cells: for operators that move nodes.
+
+    Args:
+        cells: (dimension + 1, cell), the numbers of the corners of intervals or triangles, of positive content.
+        free: (node, dimension), the share of a step along each axis that a node may take: 0 along axes that lead off
+            the boundary, 1 inside.
+        lengths: (graph or 1, dimension), extents of the domain in units of the longest: `lengths` times a difference of
+            `points` is an offset.
+    """
+
+    cells: Int64[Tensor, "corner cell"] = dataclasses.field(kw_only=True)
+    free: Float[Tensor, "node dimension"] = dataclasses.field(kw_only=True)
+    lengths: Float[Tensor, "#graph dimension"] = dataclasses.field(kw_only=True)
+
+
 class Operator(nn.Module):
     """A learnable map. Arguments of the constructor are sizes and settings, never data, and `config()` gives them back.
 

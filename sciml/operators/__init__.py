@@ -20,6 +20,7 @@ from sciml.operators.galerkin_transformer import GalerkinTransformer
 from sciml.operators.gnot import GNOT
 from sciml.operators.identity import Identity
 from sciml.operators.meshgraphnet import MeshGraphNet
+from sciml.operators.moving_mesh import MovingMeshOperator
 from sciml.operators.neuraloperator import from_neuraloperator
 from sciml.operators.piorf import PIORF
 from sciml.operators.point_transformer import PointTransformer
@@ -49,6 +50,7 @@ __all__ = [
     "GalerkinTransformer",
     "Identity",
     "MeshGraphNet",
+    "MovingMeshOperator",
     "PointTransformer",
     "ResNet",
     "SpectralConv",

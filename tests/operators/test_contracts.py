@@ -7,6 +7,7 @@ from torch import nn
 
 from sciml import registry
 from sciml.contracts import (
+    CellGraphBatch,
     CloudBatch,
     CurvedGraphBatch,
     Function,
@@ -28,7 +29,7 @@ NAMES = registry.operators.names()
 def test_every_operator_keeps_the_contract(name):
     cls = registry.operators.get(name)
     assert issubclass(cls, Operator) and cls.name == name and cls.title
-    assert cls.takes in (GridBatch, PointBatch, CloudBatch, GraphBatch, CurvedGraphBatch)
+    assert cls.takes in (GridBatch, PointBatch, CloudBatch, GraphBatch, CurvedGraphBatch, CellGraphBatch)
     assert set(cls.decided) & set(cls.options()) == set()
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sciml.contracts import Batch, CloudBatch, CurvedGraphBatch, GraphBatch, GridBatch, PointBatch
+from sciml.contracts import Batch, CellGraphBatch, CloudBatch, CurvedGraphBatch, GraphBatch, GridBatch, PointBatch
 from sciml.errors import FileFormatError, InputError
 from sciml.training.encoding._base import Encoding
 from sciml.training.encoding.cloud import CloudEncoding
 from sciml.training.encoding.given import Given
-from sciml.training.encoding.graph import CurvedGraphEncoding, GraphEncoding
+from sciml.training.encoding.graph import CellGraphEncoding, CurvedGraphEncoding, GraphEncoding
 from sciml.training.encoding.grid import GridEncoding
 from sciml.training.encoding.points import PointEncoding
 
@@ -17,6 +17,7 @@ _OF: dict[type[Batch], type[Encoding]] = {
     CloudBatch: CloudEncoding,
     GraphBatch: GraphEncoding,
     CurvedGraphBatch: CurvedGraphEncoding,
+    CellGraphBatch: CellGraphEncoding,
 }
 
 
@@ -37,6 +38,7 @@ def encoding_named(name: str, where: str) -> type[Encoding]:
 
 
 __all__ = [
+    "CellGraphEncoding",
     "CloudEncoding",
     "CurvedGraphEncoding",
     "Encoding",

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from sciml.training.laws.base import Laws
 
+NUMBERS = ("edges", "cells")  # of nodes: as many a sample as it has edges and cells
+
 
 @dataclass(frozen=True, eq=False)
 class Given:
@@ -29,8 +31,10 @@ class Given:
         functions: for each input function at points of its own (values (batch, N, 1), points (batch, N, D), mask
             (batch, N) where numbers of points differ).
         edges: for each sample (2, edge) of its graph; one entry if all are the same.
+        cells: for each sample (corner, cell), for operators that ask for it; one entry if all are the same.
         periodic: in the order of `lengths`.
         curvature: (batch, 1, N) of the graph at its nodes, for operators that ask for it.
+        free: (batch, D, N) shares of steps that nodes may take, for operators that ask for it.
         factor, extension: (batch, field, *shape) φ and g of answers û = g + φ N that meet boundary values, normalised.
         laws: that answers obey.
     """
@@ -44,8 +48,10 @@ class Given:
     sensors: tuple[Tensor, Tensor] | None = None
     functions: tuple[tuple[Tensor, Tensor, Tensor | None], ...] = ()
     edges: tuple[Tensor, ...] = ()
+    cells: tuple[Tensor, ...] = ()
     periodic: tuple[bool, ...] = field(default=())
     curvature: Tensor | None = None
+    free: Tensor | None = None
     factor: Tensor | None = None
     extension: Tensor | None = None
     laws: Laws | None = None
@@ -55,15 +61,18 @@ class Given:
 
     def rows(self, index: Tensor) -> Given:
         """The samples with these numbers; what is the same for all stays one."""
-        found = {f.name: _rows(getattr(self, f.name), index) for f in fields(self) if f.name != "edges"}
-        found["edges"] = tuple(self.edges[int(i)] for i in index) if len(self.edges) > 1 else self.edges
+        found = {f.name: _rows(getattr(self, f.name), index) for f in fields(self) if f.name not in NUMBERS}
+        for name in NUMBERS:
+            each = getattr(self, name)
+            found[name] = tuple(each[int(i)] for i in index) if len(each) > 1 else each
         return Given(**found)
 
     def repeated(self, times: int) -> Given:
         """Each sample so many times in a row; what is the same for all stays one."""
-        found = {f.name: _repeated(getattr(self, f.name), times) for f in fields(self) if f.name != "edges"}
-        several = len(self.edges) > 1
-        found["edges"] = tuple(e for e in self.edges for _ in range(times)) if several else self.edges
+        found = {f.name: _repeated(getattr(self, f.name), times) for f in fields(self) if f.name not in NUMBERS}
+        for name in NUMBERS:
+            each = getattr(self, name)
+            found[name] = tuple(e for e in each for _ in range(times)) if len(each) > 1 else each
         return Given(**found)
 
     def shortened(self, points: int) -> Given:
@@ -74,7 +83,7 @@ class Given:
             return replace(self, functions=functions)
         each = {
             name: getattr(self, name)
-            for name in ("static", "mask", "weights", "coords", "curvature", "factor", "extension")
+            for name in ("static", "mask", "weights", "coords", "curvature", "free", "factor", "extension")
         }
         short = {name: v[..., :points] for name, v in each.items() if v is not None}
         return replace(self, functions=functions, **short)
@@ -134,7 +143,7 @@ def collate(places: Sequence[dict[str, Any]], dtype: torch.dtype, points: int = 
             found[name] = None
         elif name == "periodic":
             found[name] = values[0]
-        elif name == "edges":
+        elif name in NUMBERS:
             same = all(v is values[0] or np.array_equal(v, values[0]) for v in values)
             found[name] = tuple(torch.from_numpy(v) for v in (values[:1] if same else values))
         elif name == "functions":
@@ -176,7 +185,7 @@ def _padded(place: dict[str, Any], points: int) -> dict[str, Any]:
     found["mask"] = np.pad(np.ones((1, n)) if mask is None else mask, ((0, 0), (0, extra)))
     if extra:
         found["coords"] = np.concatenate([place["coords"], np.repeat(place["coords"][:, :1], extra, 1)], 1)
-        for name in ("static", "weights", "curvature", "factor", "extension"):
+        for name in ("static", "weights", "curvature", "free", "factor", "extension"):
             if place.get(name) is not None:
                 found[name] = np.pad(place[name], ((0, 0), (0, extra)))
     return found

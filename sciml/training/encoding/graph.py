@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sciml.contracts import CurvedGraphBatch, GraphBatch, Signature
+from sciml.contracts import CellGraphBatch, CurvedGraphBatch, GraphBatch, Signature
 from sciml.problem import Case
 from sciml.support import Grid, Mesh, Support
 from sciml.training.encoding._base import Encoding
+from sciml.training.encoding.cells import freedom, simplices
 from sciml.training.encoding.curvature import node_curvature
 from sciml.training.encoding.given import Given
 
@@ -57,8 +58,7 @@ class OnGraphs(Encoding):
         nodes = torch.cat(parts, dim=1) if parts else points.new_zeros(n, 0, count)
         if time is not None:
             params = torch.cat([params, time[:, None]], dim=1)
-        several = given.edges if len(given.edges) == n else given.edges * n
-        joined = torch.cat([e.to(points.device) + i * count for i, e in enumerate(several)], dim=1)
+        joined = self._joined(given.edges, n, count).to(points.device)
         mask = None if given.mask is None else given.mask[:, 0].expand(n, -1).reshape(-1)
         places = points.movedim(1, 2).reshape(n * count, -1)
         batch = self.batch(given, GraphBatch(
@@ -68,6 +68,12 @@ class OnGraphs(Encoding):
         ))  # fmt: skip
         out = operator(**batch.arguments())
         return out.reshape(n, count, -1).movedim(2, 1)
+
+    @staticmethod
+    def _joined(numbers: tuple[Tensor, ...], samples: int, count: int) -> Tensor:
+        """(corner, all) numbers of nodes of all samples, each of which has `count` of them."""
+        several = numbers if len(numbers) == samples else numbers * samples
+        return torch.cat([e + i * count for i, e in enumerate(several)], dim=1)
 
     @abstractmethod
     def batch(self, given: Given, graphs: GraphBatch) -> GraphBatch:
@@ -107,6 +113,27 @@ class CurvedGraphEncoding(OnGraphs):
         samples = len(graphs.graph) // given.curvature.shape[-1]
         curvature = given.curvature[:, 0].expand(samples, -1).reshape(-1)
         return CurvedGraphBatch(**graphs.arguments(), curvature=curvature, lengths=self.scales(given))
+
+
+class CellGraphEncoding(OnGraphs):
+    """Graphs with the cells that their nodes are corners of, and with the steps that keep these nodes in the domain."""
+
+    def signature(self) -> Signature:
+        simplices(self.template)  # refuses what has no cells
+        return super().signature()
+
+    def place(self, case: Case, support: Support) -> dict[str, Any]:
+        found = super().place(case, support)
+        cells = simplices(support)
+        return found | {"cells": cells.T.copy(), "free": freedom(support, cells).T.astype(self.dtype)}
+
+    def batch(self, given: Given, graphs: GraphBatch) -> GraphBatch:
+        assert given.free is not None
+        count = given.free.shape[-1]
+        samples = len(graphs.graph) // count
+        cells = self._joined(given.cells, samples, count).to(graphs.nodes.device)
+        free = given.free.expand(samples, -1, -1).movedim(1, 2).reshape(samples * count, -1)
+        return CellGraphBatch(**graphs.arguments(), cells=cells, free=free, lengths=self.scales(given))
 
 
 def edges(support: Support) -> np.ndarray:
