@@ -1,7 +1,7 @@
 """Movers of meshes, classical and learned: what they gain, what they cost, and solvers on meshes that move. Ledger
 `mesh`.
 
-    python -m benchmarks.mesh [--part table ...] [--full] [--minutes 1.5]
+    python -m benchmarks.mesh [--part table ...] [--full] [--minutes 1]
 
 Parts: `classical` (published figures, a thin ring by Newton's method, factors kept or made anew, memory), `training`
 (what the learned movers took), `table` (all movers on fields and meshes that none was trained on), `moving` (a swirl
@@ -45,7 +45,7 @@ class Settings(Work):
 def main() -> None:
     parser = arguments(__doc__, PARTS)
     parser.add_argument("--full", action="store_true", help="finer meshes, more seeds")
-    parser.add_argument("--minutes", type=float, default=1.5, help="of a training of the operator")
+    parser.add_argument("--minutes", type=float, default=1.0, help="of a training of the operator")
     given = parsed(parser)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # before the parts import anything that reads them
