@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sciml.meshing.descent import ErrorDescent
 from sciml.meshing.elastic import Elastic
 from sciml.meshing.equidistribution import Equidistribution
-from sciml.meshing.fields import Gaussians
+from sciml.meshing.fields import Gaussians, Ripples
 from sciml.meshing.linear_elements import Errors, LinearElements
 from sciml.meshing.monge_ampere import MongeAmpere
 from sciml.meshing.monitors import arc_length, gradient, hessian, optimal
@@ -52,6 +52,7 @@ __all__ = [
     "MeshMover",
     "MongeAmpere",
     "NewtonMongeAmpere",
+    "Ripples",
     "Sample",
     "Springs",
     "arc_length",

@@ -14,18 +14,22 @@ Cells = Integer[np.ndarray, "cell corner"]
 
 def contents(points: Points, cells: Cells) -> Float[np.ndarray, " cell"]:
     """Signed lengths or areas."""
-    corners = points[cells]
-    edges = corners[:, 1:] - corners[:, :1]
+    x = points[:, 0]
     if points.shape[1] == 1:
-        return edges[:, 0, 0]
-    return (edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]) / 2
+        return x[cells[:, 1]] - x[cells[:, 0]]
+    y, (a, b, c) = points[:, 1], cells.T  # coordinate by coordinate: far fewer passes over memory than corners at once
+    u, v = x[a], y[a]
+    return ((x[b] - u) * (y[c] - v) - (y[b] - v) * (x[c] - u)) / 2
 
 
 def slopes(points: Points, cells: Cells) -> Float[np.ndarray, "cell corner dimension"]:
     """Of the function that is 1 at a corner and 0 at the others."""
-    corners = points[cells]
-    inner = np.linalg.inv(corners[:, 1:] - corners[:, :1])  # (C, D, corner − 1)
-    inner = np.swapaxes(inner, 1, 2)
+    if points.shape[1] == 1:
+        inner = 1 / contents(points, cells)[:, None, None]
+    else:
+        x, y, (a, b, c) = points[:, 0], points[:, 1], cells.T
+        inner = np.stack([y[c] - y[a], x[a] - x[c], y[a] - y[b], x[b] - x[a]], 1).reshape(-1, 2, 2)
+        inner /= 2 * contents(points, cells)[:, None, None]
     return np.concatenate([-inner.sum(1, keepdims=True), inner], 1)
 
 
@@ -78,13 +82,34 @@ def rule(dimensions: int, degree: int = 6) -> tuple[Float[np.ndarray, "point cor
     return np.array(places), np.array(weights)
 
 
+def sides_of(cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The side of each cell opposite to its first, second, ... corner: (C · corner, corner − 1) end nodes, running as
+    the cell does; and which of them are two of one side: numbers of the one, and of the other."""
+    count, k = cells.shape
+    ends = np.stack([np.roll(cells, -1 - i, 1)[:, : k - 1] for i in range(k)], 1).reshape(count * k, k - 1)
+    low, high = ends.min(1), ends.max(1)
+    keys = low.astype(np.int64) * (int(cells.max()) + 1) + high
+    sequence = np.argsort(keys)
+    ordered = keys[sequence]
+    twins = np.flatnonzero(ordered[1:] == ordered[:-1])
+    return ends, sequence[twins], sequence[twins + 1]
+
+
 def outer_sides(cells: Cells) -> Integer[np.ndarray, "side end"]:
     """The sides of single cells: end nodes of intervals, edges of triangles, which run as their cell does."""
-    k, count = cells.shape[1], int(cells.max()) + 1
-    sides = np.concatenate([np.roll(cells, -i, 1)[:, : k - 1] for i in range(k)])
-    keys = sides.min(1) * count + sides.max(1)
-    _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    return sides[counts[inverse.ravel()] == 1]
+    ends, one, other = sides_of(cells)
+    single = np.ones(len(ends), bool)
+    single[one] = single[other] = False
+    return ends[single]
+
+
+def neighbours(cells: Cells) -> Integer[np.ndarray, "cell corner"]:
+    """The cell across the side opposite to each corner; −1 on the boundary."""
+    k = cells.shape[1]
+    _, one, other = sides_of(cells)
+    found = np.full(cells.size, -1, np.int64)
+    found[one], found[other] = other // k, one // k
+    return found.reshape(cells.shape)
 
 
 def spread(values: Float[np.ndarray, " cell"]) -> float:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 
-from sciml.meshing._simplices import Cells, Points, slopes
+from sciml.meshing._simplices import Cells, Points, neighbours, slopes
 from sciml.support import Mesh
 
 ON = -1e-12  # share of a corner in a point from which on the point is in the cell
@@ -38,7 +38,7 @@ class Walk:
             return self._mesh.sample(values[None], places)[0]
         at, shares = self._at.copy(), self._shares(self._at, places)
         lost: list[np.ndarray] = []
-        going = np.flatnonzero(shares.min(1) < ON)
+        going = np.flatnonzero(_least(shares) < ON)
         for _ in range(STEPS):
             if not len(going):
                 break
@@ -47,7 +47,7 @@ class Walk:
             going, onward = going[onward >= 0], onward[onward >= 0]
             at[going] = onward
             shares[going] = self._shares(onward, places[going])
-            going = going[shares[going].min(1) < ON]
+            going = going[_least(shares[going]) < ON]
         self._at = at
         found = (shares * values[self.cells[at]]).sum(1)
         rest = np.concatenate([*lost, going])
@@ -62,15 +62,9 @@ class Walk:
         return found
 
 
-def neighbours(cells: Cells) -> Integer[np.ndarray, "cell corner"]:
-    """The cell across the side opposite to each corner; −1 on the boundary."""
-    count, k = cells.shape
-    sides = np.stack([np.sort(np.delete(cells, i, 1), 1) for i in range(k)], 1).reshape(count * k, k - 1)
-    _, number = np.unique(sides, axis=0, return_inverse=True)
-    sequence = np.argsort(number.ravel(), kind="stable")
-    ordered = number.ravel()[sequence]
-    twins = np.flatnonzero(ordered[1:] == ordered[:-1])
-    one, other = sequence[twins], sequence[twins + 1]
-    found = np.full(count * k, -1, np.int64)
-    found[one], found[other] = other // k, one // k
-    return found.reshape(count, k)
+def _least(shares: np.ndarray) -> np.ndarray:
+    """The least of each row; many times faster than along the short axis."""
+    found = shares[:, 0]
+    for column in shares.T[1:]:
+        found = np.minimum(found, column)
+    return found

@@ -80,3 +80,48 @@ class Gaussians:
         off = np.asarray(points)[:, None] - self.centres
         pulled = np.einsum("kij,nkj->nki", metric, off)
         return self.heights * np.exp(-(off * pulled).sum(2)), -2 * pulled, -2 * metric
+
+
+@dataclass(frozen=True)
+class Ripples:
+    """u = Σₖ hₖ sin(wₖ·x + φₖ).
+
+    Args:
+        waves: (K, D) wₖ.
+        heights: (K,) hₖ.
+        phases: (K,) φₖ.
+    """
+
+    waves: Float[np.ndarray, "wave dimension"]
+    heights: Float[np.ndarray, " wave"]
+    phases: Float[np.ndarray, " wave"]
+
+    @classmethod
+    def drawn(
+        cls,
+        rng: np.random.Generator,
+        low: Float[np.ndarray, " dimension"],
+        high: Float[np.ndarray, " dimension"],
+        most: int = 4,
+        shortest: float = 0.4,
+        longest: float = 2.0,
+    ) -> Ripples:
+        """One to `most` waves of any direction, as long as these shares of a box's shorter side."""
+        d, k = len(low), int(rng.integers(1, most + 1))
+        side = float((np.asarray(high) - low).min())
+        way = rng.standard_normal((k, d))
+        way /= np.linalg.norm(way, axis=1, keepdims=True)
+        length = side * np.exp(rng.uniform(np.log(shortest), np.log(longest), k))
+        return cls(2 * np.pi * way / length[:, None], rng.uniform(0.2, 1.0, k), rng.uniform(0, 2 * np.pi, k))
+
+    def __call__(self, points: Points) -> Float[np.ndarray, " node"]:
+        return np.sin(np.asarray(points) @ self.waves.T + self.phases) @ self.heights
+
+    def gradient(self, points: Points) -> Float[np.ndarray, "node dimension"]:
+        """∇u."""
+        return (self.heights * np.cos(np.asarray(points) @ self.waves.T + self.phases)) @ self.waves
+
+    def hessian(self, points: Points) -> Float[np.ndarray, "node dimension dimension"]:
+        """∇∇u."""
+        size = -self.heights * np.sin(np.asarray(points) @ self.waves.T + self.phases)
+        return np.einsum("nk,ki,kj->nij", size, self.waves, self.waves)

@@ -89,9 +89,29 @@ def recovered(points: Points, cells: Cells, u: Nodal) -> Float[np.ndarray, "node
     """∇u at the nodes, by projection onto linear functions."""
     volume, k = contents(points, cells), cells.shape[1]
     inside = np.einsum("cid,ci->cd", slopes(points, cells), u[cells])
-    solve = scipy.sparse.linalg.splu(mass(points, cells)).solve
+    whole = mass(points, cells)
     right = [gathered(cells, np.repeat((g * volume / k)[:, None], k, 1), len(points)) for g in inside.T]
-    return solve(np.stack(right, 1))
+    return np.stack([_projected(whole, one) for one in right], 1)
+
+
+def _projected(whole: Any, right: Nodal) -> Nodal:
+    """M⁻¹ right by conjugate gradients: with its diagonal the mass matrix has a condition number of at most 4, whatever
+    the mesh (A. J. Wathen, IMA J. Numer. Anal. 7, 449 (1987)), so that forty steps are enough for rounding."""
+    inverse = 1 / whole.diagonal()
+    x = inverse * right
+    r = right - whole @ x
+    p = z = inverse * r
+    rz, least = float(r @ z), 1e-28 * float(right @ (inverse * right))
+    for _ in range(100):
+        if rz <= least:
+            break
+        q = whole @ p
+        step = rz / float(p @ q)
+        x, r = x + step * p, r - step * q
+        z = inverse * r
+        before, rz = rz, float(r @ z)
+        p = z + rz / before * p
+    return x
 
 
 def curvature(points: Points, cells: Cells, u: Nodal) -> Nodal:

@@ -102,13 +102,14 @@ def exact_hessian(field: Any, points: np.ndarray, strength: float = 5.0) -> Call
 
 def bumps(
     meshes: Sequence[Nodes], rng: np.random.Generator, each: int = 1, strength: float = 5.0,
-    **settings: Any,
+    kind: Any = Gaussians, **settings: Any,
 ) -> list[Sample]:  # fmt: skip
-    """`each` random sums of Gaussians, see `Gaussians.drawn`, on every mesh, monitored by their exact curvature."""
+    """`each` random fields, see `drawn` of `Gaussians` or of another `kind`, on every mesh, monitored by their exact
+    curvature."""
     check_steps("bumps", each=each)
     found = []
     for points, cells in meshes:
         for _ in range(each):
-            u = Gaussians.drawn(rng, points.min(0), points.max(0), **settings)
+            u = kind.drawn(rng, points.min(0), points.max(0), **settings)
             found.append(Sample(points, cells, exact_hessian(u, points, strength), u))
     return found

@@ -8,8 +8,8 @@ import pytest
 from sciml.errors import InputError
 from sciml.geometry import Box, Difference, Disc
 from sciml.meshing import Elastic, Equidistribution, MongeAmpere, arc_length
-from sciml.meshing._simplices import contents
-from sciml.meshing._walk import Walk, neighbours
+from sciml.meshing._simplices import contents, neighbours
+from sciml.meshing._walk import Walk
 from sciml.meshing.samples import bumps, meshed, polygons, rows
 from sciml.support import Mesh
 
