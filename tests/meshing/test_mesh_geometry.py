@@ -210,7 +210,7 @@ def test_what_of_meshes_no_mover_can_take_is_said():
         mover.move(np.array([[0.0], [1.0], [2.0]]), np.array([[0, 1], [0, 2]]), monitor=np.ones(3))
     region = Disc((5, 5), 1.0)
     with pytest.raises(
-        InputError, match=r"geometry: the side of the mesh at \(0.5, 0\) is not on its boundary, one of 4"
+        InputError, match=r"geometry: the side of the mesh at \(1, 0.5\) is not on its boundary, one of 4"
     ):
         mover.moved(cut, monitor=ones, geometry=region)
 
