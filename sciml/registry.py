@@ -162,6 +162,7 @@ solvers = Registry(
         "shock_capturing": "sciml.solvers.shock_capturing",
         "finite_volume": "sciml.solvers.finite_volume",
         "finite_elements": "sciml.solvers.finite_elements",
+        "adaptive_finite_elements": "sciml.meshing.adaptive",
         "steady_linear": "sciml.solvers.linear.steady",
         "lagrangian_pinn": "sciml.solvers.pinn.lagrangian",
         "pinn": "sciml.solvers.pinn.solver",

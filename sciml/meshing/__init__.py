@@ -27,12 +27,14 @@ from sciml.meshing.samples import Sample
 from sciml.meshing.springs import Springs
 
 if TYPE_CHECKING:
+    from sciml.meshing.adaptive import AdaptiveFiniteElements
     from sciml.meshing.dmm import DMM
     from sciml.meshing.local import LocalMover
     from sciml.meshing.um2n import UM2N
 
 #: what needs torch, JAX or xarray is imported when it is asked for
 _LATER: dict[str, str] = {
+    "AdaptiveFiniteElements": "sciml.meshing.adaptive",
     "DMM": "sciml.meshing.dmm",
     "LocalMover": "sciml.meshing.local",
     "UM2N": "sciml.meshing.um2n",
@@ -41,6 +43,7 @@ _LATER: dict[str, str] = {
 __all__ = [
     "DMM",
     "UM2N",
+    "AdaptiveFiniteElements",
     "Elastic",
     "Equidistribution",
     "ErrorDescent",
