@@ -17,7 +17,7 @@ from sciml.errors import InputError, SolverError, suggest
 from sciml.geometry import AXES
 from sciml.meshing._settings import check_steps
 from sciml.meshing._walk import Walk
-from sciml.meshing.monge_ampere import MongeAmpere
+from sciml.meshing.elastic import Elastic
 from sciml.meshing.monitors import hessian
 from sciml.meshing.mover import Info, MeshMover
 from sciml.problem import Case, Problem
@@ -49,7 +49,7 @@ class AdaptiveFiniteElements(NumericalSolver):
     read off at the new ones.
 
     Args:
-        mover: what moves the nodes; None for `MongeAmpere()`.
+        mover: what moves the nodes; None for `Elastic()`.
         monitor: (points, cells, values at the nodes) -> m > 0 at the nodes, such as `sciml.meshing.hessian`.
         rounds: how often the mesh is moved.
         field: the one that the monitor looks at; None for the problem's first.
@@ -70,13 +70,13 @@ class AdaptiveFiniteElements(NumericalSolver):
         **settings: Any,
     ):
         if mover is not None and not isinstance(mover, MeshMover):
-            raise InputError(f"{self.name}: mover is {mover!r:.80}, expected a mover such as MongeAmpere()")
+            raise InputError(f"{self.name}: mover is {mover!r:.80}, expected a mover such as Elastic()")
         if not callable(monitor):
             raise InputError(f"{self.name}: monitor is {monitor!r:.80}, expected a function such as hessian")
         if field is not None and not isinstance(field, str):
             raise InputError(f"{self.name}: field is {field!r:.80}, expected the name of a field or None")
         check_steps(self.name, rounds=rounds)
-        self.mover, self.monitor = mover or MongeAmpere(), monitor
+        self.mover, self.monitor = mover or Elastic(), monitor
         self.rounds, self.field = int(rounds), field
         self.elements = FiniteElements(**settings)
         self.max_substeps = self.elements.max_substeps

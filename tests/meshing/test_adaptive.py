@@ -14,9 +14,9 @@ from sciml.boundary import Dirichlet
 from sciml.errors import InputError
 from sciml.expressions import Balance
 from sciml.geometry import Box
-from sciml.meshing import Equidistribution, MongeAmpere, Springs, gradient, hessian, optimal
+from sciml.meshing import Elastic, Equidistribution, MongeAmpere, Springs, gradient, hessian, optimal
 from sciml.meshing._simplices import contents
-from sciml.meshing.adaptive import AdaptiveFiniteElements
+from sciml.meshing.adaptive import AdaptiveFiniteElements, _between
 from sciml.meshing.linear_elements import LinearElements
 from sciml.problem import FieldSpec, InputSpec, PDEProblem, Scales
 from sciml.problems import Darcy, HeatEquation, HeatPlate, Poisson
@@ -110,7 +110,7 @@ def test_every_round_moves_the_mesh_as_it_was_at_first():
     even = FiniteElements(12).grid(case)
     start = np.asarray(even.position)
     once = FiniteElements(12).solve(case)
-    moved, info = MongeAmpere().move(
+    moved, info = Elastic().move(
         start, solver.grid(case).cells["triangle"], monitor=hessian(*mesh_of(once), once.u)
     )
     alone = AdaptiveFiniteElements(resolution=12)
@@ -213,17 +213,21 @@ def test_its_mesh_and_field_are_the_ones_asked_for():
     )  # fmt: skip
 
 
-def test_conditions_that_meet_on_one_straight_side_keep_their_parts():
-    from sciml.geometry import Polygon
-
-    class Parted(Peak):
-        def geometry(self, case):
-            return Polygon(((0, 0), (0.3, 0), (1, 0), (1, 1), (0, 1)))
-
-    solver = AdaptiveFiniteElements(resolution=12)
-    case = Parted().case()
-    points = np.asarray(solver.grid(case).position)
-    assert np.abs(points - [0, 0]).sum(1).min() < 1e-12
+def test_nodes_where_conditions_meet_on_a_straight_side_stay():
+    """Otherwise a side of the mesh would be of one boundary and its end of the other."""
+    case = Peak().case()
+    space = FiniteElements(12).space(case)
+    low = space.facets["y_min"]
+    middle = space.mesh.p[0][space.mesh.facets[:, low]].mean(0)
+    space.facets = {**space.facets, "y_min": low[middle < 0.5], "other": low[middle > 0.5]}
+    nodes = space.nodes[_between(space)]
+    assert len(nodes) == 5  # four corners, and the one between
+    assert np.abs(nodes - [0.5, 0]).sum(1).min() < 1e-12
+    points, cells = np.asarray(space.support.position), space.support.cells["triangle"]
+    moved, _ = Elastic().move(points, cells, _between(space), monitor=lambda x: 1 + 9 * np.exp(-30 * x[:, 0]))
+    at = np.flatnonzero((np.abs(points - [0.5, 0]).sum(1)) < 1e-12)
+    np.testing.assert_array_equal(moved[at], points[at])
+    assert np.abs(moved - points)[points[:, 1] == 0].max() > 0.02
 
 
 def test_what_cannot_be_solved_is_said():
