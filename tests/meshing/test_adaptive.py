@@ -76,7 +76,7 @@ def test_errors_fall_as_far_as_is_published():
     with the exact one (demonstrations of the package `movement` for Firedrake)."""
     case = Peak().case()
     assert error(FiniteElements(20).solve(case)) == pytest.approx(0.0102338, rel=5e-3)
-    once, thrice = (error(AdaptiveFiniteElements(rounds=n, resolution=20).solve(case)) for n in (1, 3))
+    once, thrice = (error(AdaptiveFiniteElements(MongeAmpere(), rounds=n, resolution=20).solve(case)) for n in (1, 3))
     assert once < 0.0066
     assert thrice == pytest.approx(0.00622, rel=2e-2)
     best = AdaptiveFiniteElements(monitor=optimal, rounds=3, resolution=20).solve(case)
@@ -110,9 +110,7 @@ def test_every_round_moves_the_mesh_as_it_was_at_first():
     even = FiniteElements(12).grid(case)
     start = np.asarray(even.position)
     once = FiniteElements(12).solve(case)
-    moved, info = Elastic().move(
-        start, solver.grid(case).cells["triangle"], monitor=hessian(*mesh_of(once), once.u)
-    )
+    moved, info = Elastic().move(start, solver.grid(case).cells["triangle"], monitor=hessian(*mesh_of(once), once.u))
     alone = AdaptiveFiniteElements(resolution=12)
     np.testing.assert_allclose(alone.grid(case).position, moved, atol=1e-12)
     assert alone.adapted(case)[1][0].iterations == info.iterations
