@@ -20,7 +20,7 @@ from sciml.meshing.linear_elements import LinearElements
 from sciml.meshing.samples import bumps, polygons, rows, squares
 from sciml.training.recipe import Running
 
-SAMPLES = 208
+SAMPLES = 128
 VALIDATION = 8  # of these
 HELD_OUT = 30  # fields of every kind of mesh
 

@@ -129,7 +129,9 @@ class Neighbours:
 
 def _factored(matrix: Any, ordering: str) -> Any:
     # rows are diagonally dominant: no pivots are needed
-    return scipy.sparse.linalg.splu(matrix, permc_spec=ordering, diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+    return scipy.sparse.linalg.splu(
+        matrix, permc_spec=ordering, diag_pivot_thresh=0.0, panel_size=1, options={"SymmetricMode": True}
+    )
 
 
 class Rest(torch.autograd.Function):

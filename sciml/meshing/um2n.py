@@ -57,6 +57,8 @@ class UM2N(LearnedMover):
       does the answer then; published, coordinates come in (`places`).
     - Attention between all nodes is linear in their number, and each has its share of the area; published, it is
       that of all pairs (`pairs`), by which the network is slower than what it learns from. Width 24 for 64 to 500.
+    - What the network says of an edge is the same seen from both ends, as a conductivity is, so that it means the same
+      on meshes of any size.
     - Each layer sees the monitor where nodes have come to, and how far areas there are from what it asks for; what an
       edge says is added to what it has said before, from (log mⱼAⱼ − log mᵢAᵢ)/2 on, which is right for monitors that
       are nearly even (A: areas around nodes over those before).
@@ -119,7 +121,7 @@ class UM2N(LearnedMover):
 
     @classmethod
     def recipe(cls) -> Recipe:
-        return Recipe(length=Steps(1500), batch=2, optimiser=AdamW(lr=2e-3, average=0.99))
+        return Recipe(length=Steps(800), batch=2, optimiser=AdamW(lr=3e-3, average=0.99))
 
     # -- training -----------------------------------------------------------------------------------------------
 
@@ -236,8 +238,7 @@ class Layer(nn.Module):
         self.on = on
         self.norm = nn.LayerNorm(width)
         self.told = nn.Linear(2, width)
-        self.near, self.far = nn.Linear(width, width), nn.Linear(width, width, bias=False)
-        self.link = nn.Linear(4, width, bias=False)
+        self.ends, self.link = nn.Linear(width, width), nn.Linear(2, width, bias=False)
         self.say = nn.Linear(width, 1, bias=False)
         self.plain = nn.Linear(3, 1, bias=False)
         with torch.no_grad():
@@ -255,9 +256,12 @@ class Layer(nn.Module):
         ends = x.index_select(0, graph.of) - x.index_select(0, graph.to)
         stretch = (ends.square().sum(1) / graph.length**2).clamp_min(1e-6).log() / 2
         rise, growth = along(m, graph), along(grown, graph)
-        links = torch.stack([rise, growth, stretch, rise * graph.slope / 10], 1).to(kind)
-        met = self.near(v).index_select(0, graph.to) + self.far(v).index_select(0, graph.of) + self.link(links)
-        new = self.plain(links[:, :3]) + spread.to(kind) * self.say(nn.functional.silu(met))
+        # alike seen from both ends: what is not would draw nodes further the finer a mesh is
+        links = self.link(torch.stack([stretch, (rise * graph.slope).abs() / 10], 1).to(kind))
+        from_ends = self.ends(v)
+        met = from_ends.index_select(0, graph.to) + from_ends.index_select(0, graph.of) + links
+        plain = self.plain(torch.stack([rise, growth, stretch], 1).to(kind))
+        new = plain + spread.to(kind) * self.say(nn.functional.silu(met))
         said = said + new[:, 0].double()
         shares = graph.weight * (BOUND * torch.tanh(said / BOUND)).exp()
         total = shares.new_zeros(graph.near.count).index_add(0, graph.to, shares)
