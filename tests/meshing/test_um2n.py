@@ -104,6 +104,18 @@ def test_an_even_monitor_moves_nothing_whatever_the_weights(settings):
         assert np.abs(moved - points).max() > 1e-4  # it can move
 
 
+def test_any_weights_mean_the_same_on_finer_meshes():
+    m = sample_on(rows(8), 1).monitor
+    moved = []
+    for n in (8, 16, 32, 64):
+        points, cells = rows(n)
+        x, _ = wild(0, 0.5).move(points, cells, monitor=m)
+        moved.append((x - points).reshape(n + 1, n + 1, 2)[:: n // 8, :: n // 8])
+    off = [np.abs(a - b).max() for a, b in itertools.pairwise(moved)]
+    assert off[2] < 0.2 * np.abs(moved[-1]).max()
+    assert off[2] < 0.7 * off[1] < 0.7 * off[0]
+
+
 def test_no_weights_turn_a_cell_of_a_rectangle_over():
     rng = np.random.default_rng(1)
     for seed, (points, cells) in enumerate(squares(rng, 6, 8, 14)):
