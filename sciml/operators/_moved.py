@@ -151,15 +151,19 @@ class Between(NamedTuple):
 
     @classmethod
     def of(cls, old: Tensor, new: Tensor, rows: Rows, periods: Tensor | None, count: int) -> Between:
-        """From values at nodes at `old` to those at `new`, both (node, D); differentiable in both."""
+        """From values at nodes at `old` to those at `new`, both (node, D)."""
         apart = rows.of(old), rows.of(new)
         index, near = nearest(*apart, rows.present(old), count, periods)
         numbers = rows.back(index + rows.first[:, None, None])
         near = rows.back(near)
         numbers = torch.where(near > 0, numbers, torch.zeros_like(numbers))
+        return cls(numbers, near, near).along(old, new, rows, periods)
+
+    def along(self, old: Tensor, new: Tensor, rows: Rows, periods: Tensor | None) -> Between:
+        """From the same neighbours, with offsets that are differentiable in both places."""
         around = None if periods is None else periods[rows.graph][:, None]
-        ways = short(old[numbers] - new[:, None], around)
-        return cls(numbers, only(ways, near[..., None] > 0), near)
+        ways = short(old[self.index] - new[:, None], around)
+        return Between(self.index, only(ways, self.near[..., None] > 0), self.near)
 
     def __call__(self, values: Float[Tensor, "node channel"], fit: LeastSquares) -> Float[Tensor, "node channel"]:
         weights = fit(self.ways, self.near)

@@ -38,7 +38,8 @@ class MovingMeshOperator(GraphNetwork):
     moved ones, I₂ takes answers back, both by moving least squares with learned weights: they reproduce constants and
     linear functions whatever they have learned.
 
-    Steps Δ are those of a potential that a network makes from m = 1 + |∇u|/mean |∇u|. F leaves out what leads off the
+    Steps Δ are those of a potential that solves the linearised equation of Monge and Ampère for m = 1 + |∇u|/mean |∇u|,
+    and that a network corrects. F leaves out what leads off the
     boundary, and λ is the largest of 1, ½, ¼, ... for each sample at which every cell keeps a twentieth of its content.
     The mover learns by its own residual, the unevenness of m over the moved cells, and sees no labels: its gradient
     comes along with that of the answer in training, whatever the objective is, and that of the answer does not reach
@@ -193,10 +194,11 @@ class MovingMeshOperator(GraphNetwork):
         frame = self.frame(nodes, points, graph, mask, cells, free, lengths)
         m = self.monitor(frame, edges, mask) if self.mover.learns else torch.ones_like(frame.cells.weights)
         steps = self.steps(frame, m)
-        old, new = frame.cells.places, frame.cells.places + frame.share(steps.detach())
-        if self.mover.learns and self.training and torch.is_grad_enabled():
-            found = beside(found, self._unevenness(frame, steps, m))
+        share = frame.share(steps)
+        old, new = frame.cells.places, frame.after(steps.detach(), share)
         into, out_of = (self.between(*pair, frame) for pair in ((old, new), (new, old)))
+        if self.mover.learns and self.training and torch.is_grad_enabled():
+            found = beside(found, self._unevenness(frame, steps, m, into if bool((share == 1).all()) else None))
         moved = offsets.to(self.dtype) + (new - old)[edges[1]] - (new - old)[edges[0]]
         answer = self.second.network(
             into(frame.nodes, self.there), new / frame.scale, edges, moved, graph, params, mask,
@@ -263,9 +265,11 @@ class MovingMeshOperator(GraphNetwork):
     def between(self, old: Tensor, new: Tensor, frame: Frame) -> Between:
         return Between.of(old, new, frame.rows, frame.cells.periods, self.neighbours)
 
-    def _unevenness(self, frame: Frame, steps: Tensor, m: Tensor) -> Tensor:
+    def _unevenness(self, frame: Frame, steps: Tensor, m: Tensor, known: Between | None = None) -> Tensor:
+        """`known`: from the mesh to where these steps lead."""
         places = frame.cells.places + steps
-        there = self.between(frame.cells.places, places, frame)
+        found = known or self.between(frame.cells.places, places.detach(), frame)
+        there = found.along(frame.cells.places, places, frame.rows, frame.cells.periods)
         around = m[there.index]
         moved = there(m[:, None], self.plain)[:, 0].clamp(around.amin(1), around.amax(1))
         return unevenness(places, moved, frame.cells, frame.rows.shape[0])
@@ -276,15 +280,17 @@ class MovingMeshOperator(GraphNetwork):
         mean share of steps that the safeguard left."""
         frame, m = self._asked(batch)
         steps = self.steps(frame, m)
-        share = safe_share(steps, frame.cells, frame.rows.shape[0])
-        before, after = (self._unevenness(frame, s, m) for s in (torch.zeros_like(steps), frame.share(steps)))
+        share = frame.share(steps)
+        ways = torch.zeros_like(steps), frame.after(steps, share) - frame.cells.places
+        before, after = (self._unevenness(frame, way, m) for way in ways)
         return float(before.sqrt()), float(after.sqrt()), float(share.mean())
 
     @torch.no_grad()
     def moved(self, **batch: Any) -> Float[Tensor, "node dimension"]:
         """Where the nodes of a batch go, in shares of the extents, as `points`."""
         frame, m = self._asked(batch)
-        return (frame.cells.places + frame.share(self.steps(frame, m))) / frame.scale
+        steps = self.steps(frame, m)
+        return frame.after(steps, frame.share(steps)) / frame.scale
 
     def _asked(self, batch: dict[str, Any]) -> tuple[Frame, Tensor]:
         given = (batch.get(n) for n in ("nodes", "points", "graph", "mask", "cells", "free", "lengths"))
@@ -307,6 +313,9 @@ class Frame:
         self.nodes, self.rows, self.cells, self.free, self.scale, self.inside = nodes, rows, cells, free, scale, inside
 
     def share(self, steps: Tensor) -> Tensor:
-        """As much of steps as turns no cell over."""
-        share = safe_share(steps, self.cells, self.rows.shape[0])[self.rows.graph]
-        return share[:, None] * steps
+        """(sample,) how much of steps turns no cell over."""
+        return safe_share(steps, self.cells, self.rows.shape[0])
+
+    def after(self, steps: Tensor, share: Tensor) -> Tensor:
+        """(node, D) places after so much of steps."""
+        return self.cells.places + share[self.rows.graph][:, None] * steps

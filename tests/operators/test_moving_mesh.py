@@ -221,7 +221,7 @@ def test_a_bump_off_the_diagonal_is_where_nodes_gather():
     optimiser = torch.optim.Adam(net.parameters(), lr=1e-2)
     given = batch.arguments()
     before = net.unevenness(**given)
-    assert before[0] == pytest.approx(before[1], rel=0.05) and before[0] > 0.4
+    assert before[1] < 0.8 * before[0]  # having learned nothing
     for _ in range(60):
         optimiser.zero_grad()
         (0 * net(**given).sum()).backward()  # no labels
@@ -387,8 +387,7 @@ def test_gradients_types_and_storage(mover, tmp_path):
     assert y.dtype == torch.float64
     y.square().sum().backward()
     for label, p in net.named_parameters():
-        if label != "mover.map.lift.2.bias":  # of a difference
-            assert p.grad is not None and p.grad.abs().max() > 0, label
+        assert p.grad is not None and p.grad.abs().max() > 0, label
     save_file(net.state_dict(), tmp_path / "weights.safetensors")
     again = MovingMeshOperator(**json.loads(json.dumps(net.config()))).double()
     again.load_state_dict(load_file(tmp_path / "weights.safetensors"))

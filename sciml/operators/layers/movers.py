@@ -86,7 +86,12 @@ class RandomWaves(Mover):
 
 
 class Potential(Mover):
-    """Steps ∇φ of a potential that a network makes from log m, less its mean.
+    """Steps ∇φ of a potential with
+
+        ∇²φ = q + s(q),    q = θ/m − 1,    θ = 1/(mean of 1/m),
+
+    where s is what a network makes of q. Without it this is the equation of Monge and Ampère, m det(I + ∇∇φ) = θ, for
+    small steps: there a mover begins that has learned nothing.
 
     Args:
         dimensions: coordinates of a node.
@@ -100,6 +105,10 @@ class Potential(Mover):
         self.map = PotentialMap(1, dimensions, width, modes, layers)
 
     def forward(self, places: Tensor, monitor: Tensor, weights: Tensor) -> Tensor:
-        level = monitor.log()
-        level = level - (level * weights).sum(1, keepdim=True)
-        return self.map(places, level[..., None], weights) - places
+        inverse = 1 / monitor
+        q = (inverse / (inverse * weights).sum(1, keepdim=True) - 1)[..., None]
+        linear = self.map.moments(places, q, weights)[..., 0]
+        k = math.pi * torch.arange(linear.shape[-1], dtype=linear.dtype, device=linear.device)
+        square = torch.stack(torch.meshgrid(*[k.square()] * self.dimensions, indexing="ij")).sum(0)
+        first = -torch.where(square > 0, linear / square.clamp(min=1), 0.0)
+        return self.map.gradient(first + self.map.potential(places, q, weights), places)
