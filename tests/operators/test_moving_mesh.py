@@ -75,7 +75,7 @@ def together(*samples: CellGraphBatch) -> CellGraphBatch:
 
 def make(mover: str = "potential", **options) -> Any:
     torch.manual_seed(1)
-    net = build(MovingMeshOperator, SIGNATURE, SMALL | {"mover": mover} | options).double()
+    net: Any = build(MovingMeshOperator, SIGNATURE, SMALL | {"mover": mover} | options).double()
     if mover == "potential":
         with torch.no_grad():
             net.mover.map.source.weight.mul_(30)  # as large steps as the safeguard has to look after
