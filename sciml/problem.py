@@ -210,6 +210,17 @@ class Problem(ABC):
         a case begins in another way."""
         return None
 
+    def breaks(self, case: Case) -> tuple[float, ...]:
+        """Times at which coefficients, or what passes an end, jump: a step of a scheme should end there."""
+        return ()
+
+    def stream(
+        self, case: Case, points: Float[np.ndarray, "point 2"], time: float
+    ) -> Float[np.ndarray, " point"] | None:
+        """ψ where the only flux of the only balance is (∂ψ/∂y, −∂ψ/∂x) q, with ψ known beforehand; else None. The flow
+        through a line is then the difference of ψ at its ends, with which a scheme keeps what is even even."""
+        return None
+
     def field_on(self, value: str) -> str:
         """The field of a boundary value called "<boundary>_<field>"."""
         return max((f.name for f in self.fields if value.endswith(f"_{f.name}")), key=len, default="")

@@ -176,11 +176,15 @@ def sampled(case: Case, found: xr.Dataset, points: np.ndarray) -> xr.Dataset:
     """
     support = support_of(case, found)
     steady = "time" not in found.dims
+    moving = any("time" in found[axis].dims for axis in "xyz" if axis in found.variables)
+    each = [support_of(case, found, k) for k in range(found.sizes["time"])] if moving else [support]
     fields = {}
     for name, field in found.data_vars.items():
         if set(support.dims) <= set(field.dims) and set(field.dims) <= {"time", *support.dims} and name != "mask":
             values = field.transpose(*([] if steady else ["time"]), *support.dims).values
-            fields[str(name)] = (("node",) if steady else ("time", "node"), support.sample(values, points))
+            frames = [values] if not moving else list(values[:, None])  # nodes that move have places of their own
+            sampled = np.concatenate([s.sample(v, points) for s, v in zip(each, frames, strict=True)])
+            fields[str(name)] = (("node",) if steady else ("time", "node"), sampled)
     times = None if steady else found["time"].values
     settings = json.loads(found.attrs.get("settings", "{}"))
     return solution(

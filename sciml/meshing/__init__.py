@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sciml.meshing.adaptive import AdaptiveFiniteElements
     from sciml.meshing.dmm import DMM
     from sciml.meshing.local import LocalMover
+    from sciml.meshing.moving import MovingMesh
     from sciml.meshing.um2n import UM2N
 
 #: what needs torch, JAX or xarray is imported when it is asked for
@@ -37,6 +38,7 @@ _LATER: dict[str, str] = {
     "AdaptiveFiniteElements": "sciml.meshing.adaptive",
     "DMM": "sciml.meshing.dmm",
     "LocalMover": "sciml.meshing.local",
+    "MovingMesh": "sciml.meshing.moving",
     "UM2N": "sciml.meshing.um2n",
 }
 
@@ -54,6 +56,7 @@ __all__ = [
     "LocalMover",
     "MeshMover",
     "MongeAmpere",
+    "MovingMesh",
     "NewtonMongeAmpere",
     "Ripples",
     "Sample",

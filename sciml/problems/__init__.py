@@ -3,6 +3,7 @@
 from sciml.problems.advection import Advection as Advection
 from sciml.problems.allen_cahn import AllenCahn as AllenCahn
 from sciml.problems.burgers import Burgers as Burgers
+from sciml.problems.burgers_front import BurgersFront as BurgersFront
 from sciml.problems.burgers_ramp import BurgersRamp as BurgersRamp
 from sciml.problems.cylinder_flow import CylinderFlow as CylinderFlow
 from sciml.problems.dam_flow import DamFlow as DamFlow
@@ -19,11 +20,12 @@ from sciml.problems.poisson import Poisson as Poisson
 from sciml.problems.porous_medium import PorousMedium as PorousMedium
 from sciml.problems.stefan import Stefan as Stefan
 from sciml.problems.step_transport import StepTransport as StepTransport
+from sciml.problems.swirl import Swirl as Swirl
 from sciml.problems.taylor_green import TaylorGreen as TaylorGreen
 from sciml.problems.tube_flow import TubeFlow as TubeFlow
 
 __all__ = [
-    "Advection", "AllenCahn", "Burgers", "BurgersRamp", "CylinderFlow", "DamFlow", "Darcy", "DataProblem", "Diffusion",
-    "DiffusionSorption", "ElasticPlate", "HeatEquation", "HeatPlate", "LidDrivenCavity", "Observed", "Poisson",
-    "PorousMedium", "Stefan", "StepTransport", "TaylorGreen", "TubeFlow",
+    "Advection", "AllenCahn", "Burgers", "BurgersFront", "BurgersRamp", "CylinderFlow", "DamFlow", "Darcy",
+    "DataProblem", "Diffusion", "DiffusionSorption", "ElasticPlate", "HeatEquation", "HeatPlate", "LidDrivenCavity",
+    "Observed", "Poisson", "PorousMedium", "Stefan", "StepTransport", "Swirl", "TaylorGreen", "TubeFlow",
 ]  # fmt: skip

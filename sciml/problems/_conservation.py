@@ -35,10 +35,6 @@ class ConservationLaw(PDEProblem):
     def ends(self, case: Case, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values and slopes of the exact solution at both ends, each (2, T), at times > 0."""
 
-    def breaks(self, case: Case) -> tuple[float, ...]:
-        """Times at which the flux through an end jumps."""
-        return ()
-
     def end_fluxes(self, case: Case, times: Any) -> Float[np.ndarray, "2 time"]:
         """F at x_min and at x_max, along x, at times > 0: the flux of the balance at what the ends are."""
         t = np.asarray(times, dtype=np.float64)

@@ -213,7 +213,7 @@ class _Cells:
         """u⁻ and u⁺ on all faces."""
         if self.periodic:
             rises = np.diff(np.concatenate([q[-1:], q, q[:1]]))
-            half = _limited(rises[:-1], rises[1:]) / 2
+            half = monotonised(rises[:-1], rises[1:]) / 2
             left, right = q + half, q - half
             return np.concatenate([left[-1:], left]), np.concatenate([right, right[:1]])
         ends = [self.given(end, time) for end in ("x_min", "x_max")]
@@ -222,7 +222,7 @@ class _Cells:
             [0.0 if ends[0] is None else 2 * (q[0] - ends[0])], np.diff(q),
             [0.0 if ends[1] is None else 2 * (ends[1] - q[-1])],
         ])  # fmt: skip
-        half = _limited(rises[:-1], rises[1:]) / 2
+        half = monotonised(rises[:-1], rises[1:]) / 2
         left, right = q + half, q - half
         first = right[:1] if ends[0] is None else np.array([ends[0]])
         last = left[-1:] if ends[1] is None else np.array([ends[1]])
@@ -235,7 +235,7 @@ class _Cells:
         return float(np.ravel(condition.at(time, self.grid.side_points(0, int(end == "x_max"))))[0])
 
 
-def _limited(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def monotonised(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The monotonised central slope of the rises on both sides: 0 where their signs differ."""
     size = np.minimum(np.abs(a + b) / 2, 2 * np.minimum(np.abs(a), np.abs(b)))
     return np.where(a * b > 0, np.sign(a) * size, 0.0)

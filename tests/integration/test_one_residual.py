@@ -68,6 +68,8 @@ EXCEPTIONS = {
     ("finite elements", "taylor_green"): SADDLE,
     ("finite elements", "tube_flow"): SADDLE,
 }
+#: of a balance that is no polynomial of the place, what the quadrature of finite elements may be off by
+INEXACT = {"swirl": 2e-5}
 #: in characteristic times: rates by central differences are then off by some 1e-10 where a storage is no polynomial, as
 #: that of sorption, and by 1e-13 from rounding
 STEP = 1e-3
@@ -439,7 +441,7 @@ def test_finite_elements(name):
     for boundary in case.geometry.boundaries:
         inside[space.on(boundary)] = False
     assert inside.sum() > 2
-    assert (np.abs(found - expected)[:, inside] <= 1e-10 * sizes(np.abs(found))).all()
+    assert (np.abs(found - expected)[:, inside] <= INEXACT.get(name, 1e-10) * sizes(np.abs(found))).all()
     assert (np.abs(expected[:, inside]).max(1) > 1e-6 * sizes(found)[:, 0]).all()
 
 

@@ -14,6 +14,7 @@ from sciml.problems import (
     Advection,
     AllenCahn,
     Burgers,
+    BurgersFront,
     BurgersRamp,
     CylinderFlow,
     DamFlow,
@@ -28,18 +29,22 @@ from sciml.problems import (
     PorousMedium,
     Stefan,
     StepTransport,
+    Swirl,
     TaylorGreen,
     TubeFlow,
 )
 
 ALL = (
-    Advection, AllenCahn, Burgers, BurgersRamp, CylinderFlow, DamFlow, Darcy, Diffusion, DiffusionSorption,
-    ElasticPlate, HeatEquation, HeatPlate, LidDrivenCavity, Poisson, PorousMedium, Stefan, StepTransport, TaylorGreen,
-    TubeFlow,
+    Advection, AllenCahn, Burgers, BurgersFront, BurgersRamp, CylinderFlow, DamFlow, Darcy, Diffusion,
+    DiffusionSorption, ElasticPlate, HeatEquation, HeatPlate, LidDrivenCavity, Poisson, PorousMedium, Stefan,
+    StepTransport, Swirl, TaylorGreen, TubeFlow,
 )  # fmt: skip
 WITH_EXACT = {
     "advection": Advection().case(speed=-0.7, amplitude=2.0, length=2.0),
     "burgers": Burgers().case(viscosity=0.03, velocity=0.7, length=2.0),
+    "burgers_front": BurgersFront().case(viscosity=0.03, height=0.7),
+    "burgers_front, plane": BurgersFront(2).case(viscosity=0.05, angle=0.9),
+    "swirl": Swirl().case(speed=0.4, width=0.2, radius=0.0),
     "diffusion": Diffusion().case(diffusivity=0.3),
     "heat_equation": HeatEquation().case(diffusivity=0.1, amplitude=2.0, frequency=0.5, length=1.5),
     "taylor_green": TaylorGreen().case(viscosity=0.1, density=2.0, velocity=0.5, length=3.0),
@@ -129,7 +134,8 @@ def test_exact_solutions_meet_their_boundary_and_initial_values(case):
             scale = case.scales.fields[name]
             if condition.given:
                 here = values[0 if end == "min" else 1]
-                assert here == pytest.approx(float(condition.at(0.4)), abs=1e-12 * scale)
+                place = np.array([[p[int(end == "max")] if a == axis else p[0] for a, p in enumerate(points)]])
+                assert here == pytest.approx(float(np.ravel(condition.at(0.4, place))[0]), abs=1e-12 * scale)
             elif isinstance(condition, Periodic):
                 assert values[0] == pytest.approx(values[1], abs=1e-9 * scale)
     if not problem.steady:

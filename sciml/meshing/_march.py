@@ -1,0 +1,216 @@
+"""Steps in time on a mesh whose nodes move, and where they go."""
+
+from __future__ import annotations
+
+import math
+import time as clock
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from sciml.meshing._carried import Carried
+from sciml.meshing._dual_cells import DualCells, Nodal, least_share
+from sciml.meshing._simplices import Cells, Points, contents
+from sciml.meshing._walking import Walk
+from sciml.meshing.mover import MeshMover
+from sciml.problem import Case, beginning
+from sciml.support import Mesh
+
+KEPT = 0.1  # of its content that every cell has at the least while nodes go to their new places
+SHRUNK = 0.6  # of its content that a control volume has at the least after a step
+
+
+@dataclass
+class Tally:
+    """What a march took.
+
+    Attributes:
+        steps, moves: how many; inverted: cells that the mover would have turned over, of all moves.
+        least_ratio: the least content of a cell over its content in the mesh as it was at first, at any time.
+        seconds, mover_seconds, monitor_seconds: in all, in the mover but for its monitor, in the monitor.
+    """
+
+    steps: int = 0
+    moves: int = 0
+    inverted: int = 0
+    least_ratio: float = 1.0
+    seconds: float = 0.0
+    mover_seconds: float = 0.0
+    monitor_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A solution on a mesh that moves.
+
+    Args:
+        times: (T,) those that were asked for and reached.
+        points: (T, N, D) of the nodes; cells: (C, D + 1), the same at all times; values: (T, N).
+        mass: (T,) ∫ u, as the scheme counts it.
+        failure: "" or why it went no further.
+        tally: what it took.
+    """
+
+    times: Float[np.ndarray, " time"]
+    points: Float[np.ndarray, "time node dimension"]
+    cells: Cells
+    values: Float[np.ndarray, "time node"]
+    mass: Float[np.ndarray, " time"]
+    failure: str
+    tally: Tally
+
+
+@dataclass
+class March:
+    """One case on its way.
+
+    Args:
+        case, points, cells: which, and the mesh as it is at first.
+        mover, monitor, every, lead, courant, first: as `MovingMesh` has them.
+    """
+
+    case: Case
+    points: Points
+    cells: Cells
+    mover: MeshMover | None
+    monitor: Callable[[Points, Cells, Nodal], Any]
+    every: int
+    lead: float
+    courant: float
+    first: int
+    tally: Tally = field(default_factory=Tally)
+
+    def __post_init__(self) -> None:
+        began = clock.perf_counter()
+        self.dual = DualCells(self.points, self.cells)
+        self.balance = Carried(self.case, self.dual, self.points)
+        self.walk = Walk(self.cells, len(self.points))
+        self.x, self.time = self.points, 0.0
+        self._begin()
+        if self.mover is not None:
+            for _ in range(self.first):
+                self.x = self._target()
+                self._begin()
+        self.volumes = self.dual.volumes(self.x)
+        self.velocity, self.until = np.zeros_like(self.x), 0.0 if self.mover is not None else math.inf
+        self.aim, self.before, self.span = self.x, None, 0.0
+        self.faces: Any = None
+        self.limit = float(self._growth(self.x, self.velocity, self.u, 0.0).limit.max())
+        self.tally.seconds += clock.perf_counter() - began
+
+    def _begin(self) -> None:
+        kind = "line" if self.points.shape[1] == 1 else "triangle"
+        name = self.balance.field
+        self.u = beginning(self.case, Mesh(self.x, {kind: self.cells}), (name,))[name]
+        self.u = self.balance.imposed(self.u, self.x, 0.0)
+
+    def _growth(self, points: Points, velocity: Points, u: Nodal, time: float) -> Any:
+        return self.balance.rate(u, self.dual.faces(points, velocity), self.dual.volumes(points), time)
+
+    def _target(self) -> Points:
+        """Where the mover wants the nodes for the solution as it is."""
+        assert self.mover is not None
+        began = clock.perf_counter()
+        m = np.asarray(self.monitor(self.x, self.cells, self.u), np.float64)
+        spent = clock.perf_counter() - began
+        held = self.balance.held
+        found, info = self.mover.move(
+            self.points, self.cells, held if len(held) else None, monitor=self.walk.on(self.x, m)
+        )
+        self.tally.moves += 1
+        self.tally.inverted += info.inverted
+        self.tally.monitor_seconds += spent + info.monitor_seconds
+        self.tally.mover_seconds += info.seconds - info.monitor_seconds
+        self._least(found)
+        return found
+
+    def _least(self, points: Points) -> None:
+        ratio = contents(points, self.cells) / contents(self.points, self.cells)
+        self.tally.least_ratio = min(self.tally.least_ratio, float(ratio.min()))
+
+    def _plan(self) -> None:
+        """New places, and when to be there: the mover's, as far ahead as these have gone since the last time."""
+        target = self._target()
+        step = self.courant / self.limit if self.limit > 0 else math.inf
+        span, aim = self.every * step, target
+        if self.before is not None and self.lead and self.span > 0 and np.isfinite(span):
+            aim = target + self.lead * min(span / self.span, 2.0) * (target - self.before)
+        share = 1.0
+        while least_share(self.x, aim, self.cells) < KEPT:
+            if share > 0.25 and aim is not target:
+                aim = target  # not ahead
+            else:
+                aim = self.x + (aim - self.x) / 2
+            share /= 2
+        swept = np.abs(self.dual.faces((self.x + aim) / 2, aim - self.x).swept)
+        crossed = (self.dual.total @ swept) / np.minimum(self.volumes, self.dual.volumes(aim))
+        # steps are as short as the flow wants them, not shorter for the mesh
+        span = step * max(self.every, float(crossed.max()) / self.courant)
+        if not np.isfinite(span):
+            span = math.inf
+        self.before, self.aim, self.span = target, aim, span
+        self.velocity = (aim - self.x) / span if np.isfinite(span) else np.zeros_like(self.x)
+        self.until = self.time + span
+        self._least(aim)
+
+    def to(self, goal: float, most: int) -> str:
+        """On to a time; says what went wrong, if anything did.
+
+        Args:
+            most: steps.
+        """
+        began, steps = clock.perf_counter(), 0
+        while self.time < goal:
+            if self.time >= self.until:
+                self._plan()
+            end = min(goal, self.until)
+            left = end - self.time
+            wanted = left * self.limit / self.courant
+            if not np.isfinite(wanted):
+                return "values are not finite"
+            tau = left / max(1, math.ceil(wanted * (1 - 1e-9)))
+            if steps >= most or tau <= 1e-14 * max(abs(end), 1e-300):
+                return f"reached max_substeps = {most}" if steps >= most else "steps became too short"
+            while not self._step(tau, end if tau == left else self.time + tau):
+                tau /= 2
+                if tau <= 1e-14 * max(abs(end), 1e-300):
+                    return "steps became too short"
+            steps += 1
+        self.tally.steps += steps
+        self.tally.seconds += clock.perf_counter() - began
+        return "" if np.isfinite(self.u).all() else "values are not finite"
+
+    def _step(self, tau: float, end: float) -> bool:
+        """One of Heun's, all faces taken halfway; False where it would be too long."""
+        dual, balance = self.dual, self.balance
+        moving = self.mover is not None
+        following = self.x + tau * self.velocity if moving else self.x
+        if moving and end == self.until:
+            following = self.aim
+        volumes = dual.volumes(following) if moving else self.volumes
+        if (volumes < SHRUNK * self.volumes).any():
+            return False
+        middle = (self.x + following) / 2 if moving else self.x
+        if moving or self.faces is None:
+            self.faces = dual.faces(middle, (following - self.x) / tau), dual.volumes(middle)
+        faces, halfway = self.faces
+        time = self.time + tau / 2
+        stored = self.volumes * self.u
+        first = balance.rate(self.u, faces, halfway, time)
+        limit = float(first.limit.max())
+        if tau * limit > max(1.0, 1.25 * self.courant) or not np.isfinite(limit):
+            self.limit = limit
+            return not np.isfinite(limit)
+        ahead = balance.imposed((stored + tau * first.change) / volumes, following, end)
+        second = balance.rate(ahead, faces, halfway, time)
+        self.u = balance.imposed((stored + tau / 2 * (first.change + second.change)) / volumes, following, end)
+        self.x, self.volumes, self.time = following, volumes, end
+        self.limit = float(second.limit.max())
+        return True
+
+    @property
+    def mass(self) -> float:
+        return float(self.volumes @ self.u)
