@@ -239,4 +239,3 @@ class Carried:
         if self.case.problem.stream(self.case, faces.points[:1], time) is None:
             return None
         return self.dual.flows(lambda p: self.case.problem.stream(self.case, p, time), faces)
-

@@ -69,7 +69,7 @@ class March:
 
     Args:
         case, points, cells: which, and the mesh as it is at first.
-        mover, monitor, every, lead, courant, first: as `MovingMesh` has them.
+        mover, monitor, every, courant, first: as `MovingMesh` has them.
     """
 
     case: Case
@@ -78,7 +78,6 @@ class March:
     mover: MeshMover | None
     monitor: Callable[[Points, Cells, Nodal], Any]
     every: int
-    lead: float
     courant: float
     first: int
     tally: Tally = field(default_factory=Tally)
@@ -96,7 +95,7 @@ class March:
                 self._begin()
         self.volumes = self.dual.volumes(self.x)
         self.velocity, self.until = np.zeros_like(self.x), 0.0 if self.mover is not None else math.inf
-        self.aim, self.before, self.span = self.x, None, 0.0
+        self.aim = self.x
         self.faces: Any = None
         self.limit = float(self._growth(self.x, self.velocity, self.u, 0.0).limit.max())
         self.tally.seconds += clock.perf_counter() - began
@@ -132,26 +131,16 @@ class March:
         self.tally.least_ratio = min(self.tally.least_ratio, float(ratio.min()))
 
     def _plan(self) -> None:
-        """New places, and when to be there: the mover's, as far ahead as these have gone since the last time."""
-        target = self._target()
+        """New places, and when to be there."""
         step = self.courant / self.limit if self.limit > 0 else math.inf
-        span, aim = self.every * step, target
-        if self.before is not None and self.lead and self.span > 0 and np.isfinite(span):
-            aim = target + self.lead * min(span / self.span, 2.0) * (target - self.before)
-        share = 1.0
+        aim = self._target()
         while least_share(self.x, aim, self.cells) < KEPT:
-            if share > 0.25 and aim is not target:
-                aim = target  # not ahead
-            else:
-                aim = self.x + (aim - self.x) / 2
-            share /= 2
+            aim = (self.x + aim) / 2
         swept = np.abs(self.dual.faces((self.x + aim) / 2, aim - self.x).swept)
         crossed = (self.dual.total @ swept) / np.minimum(self.volumes, self.dual.volumes(aim))
         # steps are as short as the flow wants them, not shorter for the mesh
         span = step * max(self.every, float(crossed.max()) / self.courant)
-        if not np.isfinite(span):
-            span = math.inf
-        self.before, self.aim, self.span = target, aim, span
+        self.aim = aim
         self.velocity = (aim - self.x) / span if np.isfinite(span) else np.zeros_like(self.x)
         self.until = self.time + span
         self._least(aim)

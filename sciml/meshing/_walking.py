@@ -14,12 +14,12 @@ STEPS = 1000
 
 
 class Walk:
-    """From the cell where each of N points was the last time to the one where it is now, through the side beyond which
+    """From the cell where each of some points was the last time to the one where it is now, through the side beyond which
     it lies.
 
     Args:
         cells: intervals or triangles.
-        count: N, which is the number of nodes.
+        count: of the nodes, at which as many points are looked for at first.
     """
 
     def __init__(self, cells: Cells, count: int):
@@ -33,8 +33,9 @@ class Walk:
         a, b = order[pairs], order[pairs + 1]
         other[a], other[b] = b % len(cells), a % len(cells)
         self.beyond = other.reshape(corners, len(cells)).T  # (C, corner): across the side opposite to it
-        self._guess = np.zeros(count, int)
-        self._guess[cells] = np.arange(len(cells))[:, None]
+        near = np.zeros(count, int)
+        near[cells] = np.arange(len(cells))[:, None]
+        self.guesses = {count: near}  # by the number of points
 
     def on(self, points: Points, values: Nodal) -> _Linear:
         """The function that is linear on each cell, with these values at nodes that lie there."""
@@ -48,9 +49,11 @@ class _Linear:
         self.origin, self.inverse = corners[:, 0], np.linalg.inv(corners[:, 1:] - corners[:, :1])
 
     def __call__(self, places: Float[np.ndarray, "point dimension"]) -> Float[np.ndarray, " point"]:
-        """At N points; beyond the mesh the value of the nearest place on it."""
+        """At points; beyond the mesh the value of the nearest place on it."""
         walk = self.walk
-        cell, share = np.array(walk._guess), np.empty((len(places), walk.cells.shape[1]))
+        known = walk.guesses.get(len(places))
+        cell = np.zeros(len(places), int) if known is None else np.array(known)
+        share = np.empty((len(places), walk.cells.shape[1]))
         left, lost = np.arange(len(places)), []
         for _ in range(STEPS):
             at = cell[left]
@@ -65,7 +68,7 @@ class _Linear:
             if not len(left):
                 break
             cell[left] = following
-        walk._guess = cell
+        walk.guesses[len(places)] = cell
         result = (self.values[walk.cells[cell]] * share).sum(1)
         missed = np.concatenate([*lost, left])
         if len(missed):  # on or beyond the boundary, or round a corner of it

@@ -43,8 +43,7 @@ class MovingMesh(Solver):
     diffusion, no value leaves the range of those around it. The diffusion of linear elements, explicit: steps of h²/k.
 
     Every few steps the mover is asked, from the mesh as it was at first, where nodes should be for the monitor of the
-    solution, and they go there along straight lines until it is asked again; `lead` has them go as far ahead as the
-    mover's answer has moved since the last time. No cell turns over on the way.
+    solution, and they go there along straight lines until it is asked again. No cell turns over on the way.
 
     Problems are taken that have one field with one balance that stores it, and need no inputs, on domains that are not
     periodic, under `Dirichlet`, `Flux` and `Outflow`. It does not go on from given frames.
@@ -54,7 +53,6 @@ class MovingMesh(Solver):
         monitor: (points, cells, field at the nodes) -> m > 0 at the nodes.
         resolution: sides of cells along the longest extent; a case that carries a `Mesh` is solved on that one.
         every: steps from one move to the next; more where nodes have a long way to go.
-        lead: 0 to 1: how much of the motion of the mover's own answers is taken for the time to come.
         courant: in (0, 1]; of τ (Σ over the faces of a control volume |f′ − ẋ|·n + diffusion)/V, at most 1 of which
             keeps the range of values.
         first: moves at the start, each with the exact beginning on the mesh as it then is.
@@ -75,13 +73,14 @@ class MovingMesh(Solver):
         monitor: Callable[..., Any] = steep,
         resolution: int = 32,
         every: int = 5,
-        lead: float = 1.0,
         courant: float = 0.8,
         first: int = 3,
         max_substeps: int = 1_000_000,
     ):
         if mover is not None and not isinstance(mover, MeshMover):
-            raise InputError(f"{self.name}: mover is {mover!r:.60}, expected a MeshMover such as MongeAmpere(), or None")
+            raise InputError(
+                f"{self.name}: mover is {mover!r:.60}, expected a MeshMover such as MongeAmpere(), or None"
+            )
         if not callable(monitor):
             raise InputError(
                 f"{self.name}: monitor is {monitor!r:.60}, expected a function of points, cells and the field"
@@ -90,13 +89,11 @@ class MovingMesh(Solver):
         check_positive(self.name, courant=courant)
         if courant > 1:
             raise InputError(f"{self.name}: courant is {courant!r}, expected a number in (0, 1]")
-        if not is_number(lead) or not 0 <= lead <= 1:
-            raise InputError(f"{self.name}: lead is {lead!r}, expected a number in [0, 1]")
         if not is_whole(first) or first < 0:
             raise InputError(f"{self.name}: first is {first!r}, expected a whole number from 0 on")
         self.mover, self.monitor, self.resolution = mover, monitor, int(resolution)
-        self.every, self.lead, self.courant = int(every), float(lead), float(courant)
-        self.first, self.max_substeps = int(first), int(max_substeps)
+        self.every, self.courant, self.first = int(every), float(courant), int(first)
+        self.max_substeps = int(max_substeps)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -107,7 +104,7 @@ class MovingMesh(Solver):
         own = {} if self.mover is None else {k: v for k, v in vars(self.mover).items() if is_number(v)}
         return {
             "mover": None if self.mover is None else {"name": self.mover.name, **own}, "monitor": named,
-            "resolution": self.resolution, "every": self.every, "lead": self.lead, "courant": self.courant,
+            "resolution": self.resolution, "every": self.every, "courant": self.courant,
             "first": self.first,
         }  # fmt: skip
 
@@ -152,9 +149,7 @@ class MovingMesh(Solver):
         asked = check_times(case.problem, times)
         assert asked is not None
         points, cells = self.mesh(case)
-        march = March(
-            case, points, cells, self.mover, self.monitor, self.every, self.lead, self.courant, self.first
-        )
+        march = March(case, points, cells, self.mover, self.monitor, self.every, self.courant, self.first)
         frames: list[tuple[np.ndarray, np.ndarray, float]] = []
         failure = ""
         for end in asked:

@@ -70,9 +70,7 @@ class BurgersFront(PDEProblem):
         carried = [q.u**2 / 2]
         if self.dimensions == 2:
             carried = [d.cos(theta.angle) * q.u**2 / 2, d.sin(theta.angle) * q.u**2 / 2]
-        return {
-            "momentum": Balance(storage=q.u, flux=d.vector(*carried) - theta.viscosity * d.grad(q.u), unit="m s-2")
-        }
+        return {"momentum": Balance(storage=q.u, flux=d.vector(*carried) - theta.viscosity * d.grad(q.u), unit="m s-2")}
 
     @classmethod
     def design(cls) -> Design:
