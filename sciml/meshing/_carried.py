@@ -2,7 +2,8 @@
 
 For the control volume Cᵢ of a node, with V its content and ẋ the velocity of its faces,
 
-    d/dt (Vᵢ uᵢ) = −Σ over faces (F(u⁻, u⁺) − k ∇u·n) + ∫ source,    F = ½(f(u⁻)·n − ẋ·n u⁻ + f(u⁺)·n − ẋ·n u⁺) − ½ λ (u⁺ − u⁻),
+    d/dt (Vᵢ uᵢ) = −Σ over faces (F(u⁻, u⁺) − k ∇u·n) + ∫ source,
+    F = ½(f(u⁻)·n − ẋ·n u⁻ + f(u⁺)·n − ẋ·n u⁺) − ½ λ (u⁺ − u⁻),
 
 λ the greater of |f′·n − ẋ·n| on both sides. On the edge from node i to node j
 

@@ -14,8 +14,8 @@ STEPS = 1000
 
 
 class Walk:
-    """From the cell where each of some points was the last time to the one where it is now, through the side beyond which
-    it lies.
+    """From the cell where each of some points was the last time to the one where it is now, through the sides beyond
+    which it lies.
 
     Args:
         cells: intervals or triangles.

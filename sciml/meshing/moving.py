@@ -78,9 +78,7 @@ class MovingMesh(Solver):
         max_substeps: int = 1_000_000,
     ):
         if mover is not None and not isinstance(mover, MeshMover):
-            raise InputError(
-                f"{self.name}: mover is {mover!r:.60}, expected a MeshMover such as MongeAmpere(), or None"
-            )
+            raise InputError(f"{self.name}: mover is {mover!r:.60}, expected one such as MongeAmpere(), or None")
         if not callable(monitor):
             raise InputError(
                 f"{self.name}: monitor is {monitor!r:.60}, expected a function of points, cells and the field"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sciml.problems.designs import Design
 
-STEPS = 200  # of the fourth-order rule with which paths are followed, for each unit of speed · time
+STEPS = 200  # of the fourth-order rule with which paths are followed, for each metre of speed · time
 
 
 @problems.register("swirl")
@@ -31,8 +31,8 @@ class Swirl(PDEProblem):
     + until the time `turn`, − from then on; u(x, 0) = exp(−(|x − c| − radius)²/(2 width²)), a ring.
 
     Exact: u is carried along, u(x, t) = u(X, 0) with X the place that x has come from; at the time 2 · turn all is as
-    it was at the start, though in between the ring is drawn out to a spiral. Paths are followed to about 1e-9. The flow
-    turns at once: the step of a scheme should end at that time, which `breaks` says.
+    it was at the start, though in between the ring is drawn out to a spiral. Paths are followed to about 1e-7 of u. The
+    flow turns at once: the step of a scheme should end at that time, which `breaks` says.
 
     Source: R. J. LeVeque, SIAM J. Numer. Anal. 33, 627 (1996), whose flow turns gradually.
     """
@@ -85,10 +85,16 @@ class Swirl(PDEProblem):
         sine = np.sin(np.pi * points)
         return sign * case.speed / np.pi * (sine[:, 0] * sine[:, 1]) ** 2
 
-    def values(self, case: Case, points: Float[np.ndarray, "point 2"], time: float) -> Float[np.ndarray, " point"]:
-        """u at points and a time, exact but for the rounding of paths."""
+    def values(
+        self, case: Case, points: Float[np.ndarray, "point 2"], time: float, steps: int = STEPS
+    ) -> Float[np.ndarray, " point"]:
+        """u at points and a time; paths by a rule of fourth order.
+
+        Args:
+            steps: for each metre of speed · time; with 50 instead of 200 u is off by 2e-5 at worst.
+        """
         wound = time if time <= case.turn else 2 * case.turn - time
-        count = math.ceil(STEPS * abs(case.speed * wound))
+        count = math.ceil(steps * abs(case.speed * wound))
         x, step = np.array(points, np.float64), -wound / max(count, 1)
 
         def velocity(at: np.ndarray) -> np.ndarray:

@@ -181,14 +181,13 @@ def test_mass_stays_and_nothing_leaves_the_range_of_values(mover):
         assert contents(x, found.cells).sum() == pytest.approx(1, rel=1e-12)
 
 
-@pytest.mark.parametrize("mover", [None, Swaying(), Springs(1)], ids=["static", "swaying", "springs"])
+@pytest.mark.parametrize("mover", [None, Swaying()], ids=["static", "swaying"])
 def test_second_order_where_it_is_smooth(mover):
     """A blob in a swirl, on the way there and after the turn."""
     case = Swirl().case(speed=0.5, radius=0.0, width=0.15, turn=0.2, centre_y=0.6)
-    monitor = partial(gradient, strength=3.0, smoothing=20.0)
     off = []
-    for n in (16, 32, 64) if mover is None else (16, 32):
-        found = MovingMesh(mover, monitor, resolution=n, every=5 if n < 64 else 20).simulate(case, [0.15, 0.3])
+    for n in (16, 32):
+        found = MovingMesh(mover, resolution=n).simulate(case, [0.15, 0.3])
         off.append(errors(found, case))
     orders = [np.log2(a / b) for a, b in itertools.pairwise(off)]
     assert np.min(orders) > 1.8, (orders, off)
@@ -266,7 +265,7 @@ def test_answers_are_solutions_with_nodes_that_move(tmp_path):
 def test_what_cannot_be_is_said_in_a_line():
     front = BurgersFront().case()
     for make, words in (
-        (lambda: MovingMesh("springs"), "mover is 'springs', expected a MeshMover"),
+        (lambda: MovingMesh("springs"), "mover is 'springs', expected one such as"),
         (lambda: MovingMesh(monitor=3), "monitor is 3, expected a function"),
         (lambda: MovingMesh(every=0), "every is 0, expected a whole number from 1 on"),
         (lambda: MovingMesh(courant=1.5), r"courant is 1.5, expected a number in \(0, 1\]"),
