@@ -14,7 +14,7 @@ from jaxtyping import Float
 from sciml.meshing._carried import Carried
 from sciml.meshing._dual_cells import DualCells, Nodal, least_share
 from sciml.meshing._simplices import Cells, Points, contents
-from sciml.meshing._walking import Walk
+from sciml.meshing._walk import Walk
 from sciml.meshing.mover import MeshMover
 from sciml.problem import Case, beginning
 from sciml.support import Mesh
@@ -86,7 +86,6 @@ class March:
         began = clock.perf_counter()
         self.dual = DualCells(self.points, self.cells)
         self.balance = Carried(self.case, self.dual, self.points)
-        self.walk = Walk(self.cells, len(self.points))
         self.x, self.time = self.points, 0.0
         self._begin()
         if self.mover is not None:
@@ -116,15 +115,22 @@ class March:
         m = np.asarray(self.monitor(self.x, self.cells, self.u), np.float64)
         spent = clock.perf_counter() - began
         held = self.balance.held
-        found, info = self.mover.move(
-            self.points, self.cells, held if len(held) else None, monitor=self.walk.on(self.x, m)
-        )
+        found, info = self.mover.move(self.points, self.cells, held if len(held) else None, monitor=self._linear(m))
         self.tally.moves += 1
         self.tally.inverted += info.inverted
         self.tally.monitor_seconds += spent + info.monitor_seconds
         self.tally.mover_seconds += info.seconds - info.monitor_seconds
         self._least(found)
         return found
+
+    def _linear(self, values: Nodal) -> Callable[[Points], Nodal]:
+        """The function that is linear on the cells as they are."""
+        if self.points.shape[1] == 1:
+            order = np.argsort(self.x[:, 0])
+            x, v = self.x[order, 0], values[order]
+            return lambda places: np.interp(places[:, 0], x, v)
+        walk = Walk(self.x, self.cells)
+        return lambda places: walk.sample(values, places)
 
     def _least(self, points: Points) -> None:
         ratio = contents(points, self.cells) / contents(self.points, self.cells)

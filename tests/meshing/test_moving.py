@@ -15,7 +15,6 @@ from sciml.expressions import evaluate
 from sciml.meshing import Equidistribution, MeshMover, MongeAmpere, MovingMesh, Springs, gradient
 from sciml.meshing._dual_cells import DualCells, least_share
 from sciml.meshing._simplices import contents, rule
-from sciml.meshing._walking import Walk
 from sciml.meshing.mover import Proposal
 from sciml.problems import Burgers, BurgersFront, BurgersRamp, HeatEquation, Poisson, StepTransport, Swirl
 from sciml.solvers._fe_space import made_mesh
@@ -110,18 +109,6 @@ def test_cells_are_watched_on_their_way():
     assert least_share(before, turned, cells) == pytest.approx(0, abs=1e-15)
     assert least_share(before, 1.5 * before, cells) == 1
     assert least_share(before, 0.5 * before, cells) == pytest.approx(0.25)
-
-
-@pytest.mark.parametrize("mesh", [skewed(8), line(9)], ids=["plane", "line"])
-def test_walking_interpolates(mesh):
-    points, cells = mesh
-    walk, random = Walk(cells, len(points)), np.random.default_rng(2)
-    values = random.standard_normal(len(points))
-    kind = "line" if points.shape[1] == 1 else "triangle"
-    for count in (len(points), 50, 50):
-        places = random.uniform(-0.02, 1.02, (count, points.shape[1]))
-        expected = Mesh(points, {kind: cells}).sample(values[None], places)[0]
-        np.testing.assert_allclose(walk.on(points, values)(places), expected, atol=1e-12)
 
 
 def test_the_swirl_and_its_stream_function_are_one():
