@@ -114,26 +114,33 @@ def static(setting: Setting, resolution: int, row: str) -> dict[str, Any]:
 def beside(row: Mapping[str, Any], curve: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Of a moving row, what static meshes of the same error take, and the break-even cost."""
     ordered = sorted(curve, key=lambda r: r["resolution"])
-    error = np.log([r["mean_error_l2"] for r in ordered])
+    error = -np.log([r["mean_error_l2"] for r in ordered])
     seconds = np.log([r["processor_seconds"] for r in ordered])
-    goal = math.log(row["mean_error_l2"])
-    k = min(max(int((error > goal).sum()), 1), len(error) - 1)
-    slope = (seconds[k] - seconds[k - 1]) / (error[k] - error[k - 1]) if error[k] < error[k - 1] else -math.inf
-    needed = float(np.exp(min(seconds[k] + slope * (goal - error[k]), 50.0)))
+    goal = -math.log(row["mean_error_l2"])
+    needed = float(np.exp(_continued(goal, error, seconds)))
     of_movement = (row["mover_share"] + row["monitor_share"]) * row["processor_seconds"]
     of_flow = row["processor_seconds"] - of_movement
     even = of_movement / (needed - of_flow) if needed > of_flow else None
     return {
-        "static_seconds_at_equal_error": needed, "static_is_continued": bool(goal < error.min()),
+        "static_seconds_at_equal_error": needed, "static_is_continued": bool(goal > error.max()),
         "break_even_cost": even, "wins_in_total_time": bool(row["processor_seconds"] < needed),
     }  # fmt: skip
 
 
+def _continued(at: float, x: np.ndarray, y: np.ndarray) -> float:
+    """Linear between increasing x, and on from the last two."""
+    k = min(max(int((x < at).sum()), 1), len(x) - 1)
+    rise = x[k] - x[k - 1]
+    return float(y[k] + (y[k] - y[k - 1]) * (at - x[k]) / rise) if rise > 0 else float(y[k])
+
+
 def compared(setting: Setting, known: Mapping[str, tuple[MeshMover, int]]) -> list[dict[str, Any]]:
     """All rows of one case."""
-    d, n = setting.case.problem.dimensions, setting.resolution
+    n = setting.resolution
+    static(setting, n, "")  # so that nothing is loaded while the first row runs
     curve = [static(setting, round(s * n), "static") for s in SHARES]
     base, rows = curve[0], list(curve)
+    lasts = np.log([[r["resolution"], r["processor_seconds"]] for r in curve]).T
     for name, (mover, every) in known.items():
         solver = MovingMesh(mover, setting.monitor, resolution=n, every=every)
         row = measured(setting, f"moving, {name}", solver)
@@ -141,8 +148,8 @@ def compared(setting: Setting, known: Mapping[str, tuple[MeshMover, int]]) -> li
             rows.append({**row, "mean_error_l1": None, "mean_error_l2": None, "error_l1": None, "error_l2": None})
             continue
         row |= beside(row, curve) | {"every": every}
-        ratio = row["processor_seconds"] / base["processor_seconds"]
-        same = static(setting, round(n * min(ratio ** (1 / (d + 1)), FINEST)), f"static, as long as {name}")
+        fine = float(np.exp(_continued(math.log(row["processor_seconds"]), lasts[1], lasts[0])))
+        same = static(setting, round(min(max(fine, n), FINEST * n)), f"static, as long as {name}")
         row["error_over_static_of_equal_nodes"] = row["mean_error_l2"] / base["mean_error_l2"]
         row["error_over_static_of_equal_time"] = row["mean_error_l2"] / same["mean_error_l2"]
         rows += [row, same]

@@ -20,7 +20,6 @@ from sciml.problem import Case, beginning
 from sciml.support import Mesh
 
 KEPT = 0.1  # of its content that every cell has at the least while nodes go to their new places
-SHRUNK = 0.6  # of its content that a control volume has at the least after a step
 
 
 @dataclass
@@ -29,7 +28,7 @@ class Tally:
 
     Attributes:
         steps, moves: how many; inverted: cells that the mover would have turned over, of all moves.
-        least_ratio: the least content of a cell over its content in the mesh as it was at first, at any time.
+        least_ratio: the least content of a cell over its content in the mesh as it was at first, of all moves.
         seconds, mover_seconds, monitor_seconds: in all, in the mover but for its monitor, in the monitor.
     """
 
@@ -169,8 +168,8 @@ class March:
             tau = left / max(1, math.ceil(wanted * (1 - 1e-9)))
             if steps >= most or tau <= 1e-14 * max(abs(end), 1e-300):
                 return f"reached max_substeps = {most}" if steps >= most else "steps became too short"
-            while not self._step(tau, end if tau == left else self.time + tau):
-                tau /= 2
+            while shorter := self._step(tau, end if tau == left else self.time + tau):
+                tau = shorter
                 if tau <= 1e-14 * max(abs(end), 1e-300):
                     return "steps became too short"
             steps += 1
@@ -178,16 +177,18 @@ class March:
         self.tally.seconds += clock.perf_counter() - began
         return "" if np.isfinite(self.u).all() else "values are not finite"
 
-    def _step(self, tau: float, end: float) -> bool:
-        """One of Heun's, all faces taken halfway; False where it would be too long."""
+    def _step(self, tau: float, end: float) -> float:
+        """One of Heun's, all faces taken halfway; where it would be too long, nothing but a shorter one to try."""
         dual, balance = self.dual, self.balance
         moving = self.mover is not None
         following = self.x + tau * self.velocity if moving else self.x
         if moving and end == self.until:
             following = self.aim
         volumes = dual.volumes(following) if moving else self.volumes
-        if (volumes < SHRUNK * self.volumes).any():
-            return False
+        # what is left for both stages to be means of values that there were, V growing or shrinking
+        room = np.minimum(2 * volumes - self.volumes, (self.volumes + volumes) / 2) if moving else volumes
+        if (room <= 0).any():
+            return tau / 2
         middle = (self.x + following) / 2 if moving else self.x
         if moving or self.faces is None:
             self.faces = dual.faces(middle, (following - self.x) / tau), dual.volumes(middle)
@@ -196,15 +197,19 @@ class March:
         stored = self.volumes * self.u
         first = balance.rate(self.u, faces, halfway, time)
         limit = float(first.limit.max())
-        if tau * limit > max(1.0, 1.25 * self.courant) or not np.isfinite(limit):
+        if not np.isfinite(limit):
             self.limit = limit
-            return not np.isfinite(limit)
+            return 0.0
+        load = tau * float((first.limit * (halfway / room)).max())
+        if load > 1:
+            self.limit = limit
+            return tau * max(0.25, 0.95 / load)
         ahead = balance.imposed((stored + tau * first.change) / volumes, following, end)
         second = balance.rate(ahead, faces, halfway, time)
         self.u = balance.imposed((stored + tau / 2 * (first.change + second.change)) / volumes, following, end)
         self.x, self.volumes, self.time = following, volumes, end
         self.limit = float(second.limit.max())
-        return True
+        return 0.0
 
     @property
     def mass(self) -> float:
