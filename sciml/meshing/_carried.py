@@ -35,7 +35,7 @@ from sciml.expressions import (
     leaves,
     without_gradients,
 )
-from sciml.meshing._dual_cells import DualCells, Faces, Nodal
+from sciml.meshing._dual_cells import DualCells, Faces
 from sciml.meshing._simplices import Points
 from sciml.problem import Case, Problem
 from sciml.solvers.shock_capturing import monotonised
@@ -91,8 +91,8 @@ def law_of(problem: Problem) -> Law | str:
 class Growth(NamedTuple):
     """d/dt (V u) of all nodes, and 1/τ of the step of Euler's at which each still is a mean of its neighbours."""
 
-    change: Nodal
-    limit: Nodal
+    change: np.ndarray
+    limit: np.ndarray
 
 
 class Carried:
@@ -149,13 +149,13 @@ class Carried:
             found[boundary] = condition
         return found
 
-    def imposed(self, u: Nodal, points: Points, time: float) -> Nodal:
+    def imposed(self, u: np.ndarray, points: np.ndarray, time: float) -> np.ndarray:
         """With the values that are given, in place."""
         for condition, nodes in self.given:
             u[nodes] = condition.at(time, points[nodes])
         return u
 
-    def value(self, e: Expression, u: Any, points: Points, time: float, gradient: Any = None) -> Any:
+    def value(self, e: Expression, u: Any, points: np.ndarray, time: float, gradient: Any = None) -> Any:
         """An expression where the field is u."""
 
         def leaf(node: Expression) -> Any:
@@ -172,7 +172,7 @@ class Carried:
 
         return evaluate(e, leaf, leaf, backend.functions, {})
 
-    def along(self, parts: Any, u: Any, points: Points, time: float, normals: Points) -> Any:
+    def along(self, parts: Any, u: Any, points: np.ndarray, time: float, normals: np.ndarray) -> Any:
         """Σ parts · n."""
         found: Any = 0.0
         for axis, e in enumerate(parts):
@@ -180,7 +180,7 @@ class Carried:
                 found = found + self.value(e, u, points, time) * normals[:, axis]
         return found
 
-    def rate(self, u: Nodal, faces: Faces, volumes: Nodal, time: float) -> Growth:
+    def rate(self, u: np.ndarray, faces: Faces, volumes: np.ndarray, time: float) -> Growth:
         """At values of the nodes.
 
         Args:

@@ -89,11 +89,11 @@ class DualCells:
         )
         self._neighbours, self._starts = pairs.indices, pairs.indptr[:-1]
 
-    def volumes(self, points: Points) -> Nodal:
+    def volumes(self, points: np.ndarray) -> np.ndarray:
         """Of all control volumes."""
         return self.around @ (contents(points, self.cells) / self.cells.shape[1])
 
-    def faces(self, points: Points, velocity: Points) -> Faces:
+    def faces(self, points: np.ndarray, velocity: np.ndarray) -> Faces:
         """At nodes halfway through a step, that move at these velocities."""
         middles = (points[self.first] + points[self.second]) / 2
         moving = (velocity[self.first] + velocity[self.second]) / 2
@@ -133,7 +133,7 @@ class DualCells:
         between = stream((points[a] + points[b]) / 2)
         return centre[self._left] - right, np.concatenate([between - node[a], node[b] - between])
 
-    def range(self, values: Nodal) -> tuple[Nodal, Nodal]:
+    def range(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The least and the greatest of each node and its neighbours."""
         near = values[self._neighbours]
         low, high = np.minimum.reduceat(near, self._starts), np.maximum.reduceat(near, self._starts)

@@ -137,8 +137,9 @@ class March:
 
     def _plan(self) -> None:
         """New places, and when to be there."""
-        step = self.courant / self.limit if self.limit > 0 else math.inf
         aim = self._target()
+        limit = self._growth(self.x, np.zeros_like(self.x), self.u, self.time).limit  # of the flow alone
+        step = self.courant / float(limit.max()) if limit.any() else math.inf
         while least_share(self.x, aim, self.cells) < KEPT:
             aim = (self.x + aim) / 2
         swept = np.abs(self.dual.faces((self.x + aim) / 2, aim - self.x).swept)
