@@ -201,7 +201,7 @@ class Graph:
 
 
 class Monitor(torch.autograd.Function):
-    """log m at points; its derivative by differences over a thousandth of an edge. Without that, what a layer learns
+    """log m at points; its derivative by differences over a small part of an edge. Without that, what a layer learns
     would leave out that nodes which move see another monitor in the next."""
 
     @staticmethod
@@ -211,7 +211,7 @@ class Monitor(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        step = 1e-3 * float(ctx.graph.length.mean())
+        step = 1e-5 * float(ctx.graph.length.mean())
         slope = [
             (ctx.graph.logarithm(ctx.x + way) - ctx.graph.logarithm(ctx.x - way)) / (2 * step)
             for way in step * np.eye(2)

@@ -211,6 +211,24 @@ def test_all_weights_learn(settings):
         assert p.grad is not None and (p.grad != 0).any(), name
 
 
+def test_derivatives_of_the_loss_are_those_of_differences():
+    s = sample_on(rows(6), 1)
+    mover = UM2N(8, 2)
+    mover.network.double()
+    lesson = mover.lesson(domain_of(s.points, s.cells, s.monitor), s)
+    mover.loss(mover.network, lesson, 0.0).backward()
+    for p in (mover.network.layers[0].plain.weight, mover.network.layers[1].ends.weight):
+        step = torch.zeros_like(p)
+        step[0, 0] = 1e-7
+        found = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                p.add_(sign * step)
+                found.append(float(mover.loss(mover.network, lesson, 0.0)))
+                p.sub_(sign * step)
+        assert float(p.grad[0, 0]) == pytest.approx((found[0] - found[1]) / 2e-7, rel=1e-3)
+
+
 def test_it_learns_a_mesh_and_does_as_well():
     s = sample_on(rows(10), 1)
     mover = UM2N().fit([s], quick(150), running=Running(progress=False))
