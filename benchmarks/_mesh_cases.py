@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sciml.geometry import Box, Difference, Disc, Union
-from sciml.meshing import Gaussians
+from sciml.meshing.fields import Front, Gaussians
 from sciml.meshing.samples import meshed, polygons, rows
 
 SEED = 7000  # training draws from generators of seeds below
@@ -52,32 +52,38 @@ class Waves:
 
 
 @dataclass(frozen=True)
-class Front:
-    """u = tanh((|x − c| − r)/w): steep on a circle."""
+class Layer:
+    """u = (1 − exp(−d/w)) cos(π t), d and t the distances from a side of a box and along it, in its extents."""
 
-    centre: tuple[float, float]
-    radius: float
+    low: tuple[float, float]
+    high: tuple[float, float]
+    axis: int
     width: float
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
-        return np.tanh((self._polar(points)[0] - self.radius) / self.width)
+        (a, _, _), (b, _, _) = self._parts(points)
+        return a * b
 
     def gradient(self, points: np.ndarray) -> np.ndarray:
-        r, normal = self._polar(points)
-        t = np.tanh((r - self.radius) / self.width)
-        return ((1 - t**2) / self.width)[:, None] * normal
+        (a, da, _), (b, db, _) = self._parts(points)
+        return self._placed(da * b, a * db)
 
     def hessian(self, points: np.ndarray) -> np.ndarray:
-        r, n = self._polar(points)
-        t = np.tanh((r - self.radius) / self.width)
-        first, second = (1 - t**2) / self.width, -2 * t * (1 - t**2) / self.width**2
-        outer = n[:, :, None] * n[:, None]
-        return second[:, None, None] * outer + (first / r)[:, None, None] * (np.eye(2) - outer)
+        (a, da, dda), (b, db, ddb) = self._parts(points)
+        first, second = self._placed(dda * b, da * db), self._placed(da * db, a * ddb)
+        return np.stack([first, second] if self.axis == 0 else [second, first], 1)
 
-    def _polar(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        off = points - np.array(self.centre)
-        r = np.maximum(np.linalg.norm(off, axis=1), 1e-9)
-        return r, off / r[:, None]
+    def _placed(self, across: np.ndarray, along: np.ndarray) -> np.ndarray:
+        return np.stack([across, along] if self.axis == 0 else [along, across], 1)
+
+    def _parts(self, points: np.ndarray) -> Any:
+        extent = np.array(self.high) - self.low
+        d, t = ((points - self.low) / extent).T[:: 1 if self.axis == 0 else -1]
+        sx, sy = (1 / extent)[:: 1 if self.axis == 0 else -1]
+        fall = np.exp(-d / self.width)
+        across = 1 - fall, sx * fall / self.width, -(sx**2) * fall / self.width**2
+        along = np.cos(np.pi * t), -np.pi * sy * np.sin(np.pi * t), -((np.pi * sy) ** 2) * np.cos(np.pi * t)
+        return across, along
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,8 @@ class Case:
 
     Args:
         kind: of the mesh; a key of `COUNTS`.
-        field: "gaussians", "waves" or "front": only the first kind was seen in training.
+        field: "gaussians", "front" (both were drawn anew for training), "waves" (products; sums of waves were drawn for
+            training) or "layer", of a kind that was not.
         refined: `refined(n)` is a mesh of the same sort with edges 1/n as long.
     """
 
@@ -114,13 +121,14 @@ def cases(quick: bool) -> Iterator[Case]:
 
 
 def _field(rng: np.random.Generator, number: int, points: np.ndarray) -> tuple[str, Any]:
-    if number % 4 == 2:
-        return "waves", Waves(*rng.uniform(0.5, 2.0, 2).tolist())
     low, high = points.min(0), points.max(0)
-    if number % 4 == 3:
-        size = float((high - low).min())
-        centre = (low + rng.uniform(0.2, 0.8, 2) * (high - low)).tolist()
-        return "front", Front((centre[0], centre[1]), size * rng.uniform(0.15, 0.4), size * rng.uniform(0.04, 0.1))
+    if number % 5 == 2:
+        return "waves", Waves(*rng.uniform(0.5, 2.0, 2).tolist())
+    if number % 5 == 3:
+        return "front", Front.drawn(rng, low, high)
+    if number % 5 == 4:
+        (a, b), (c, d) = low.tolist(), high.tolist()
+        return "layer", Layer((a, b), (c, d), int(rng.integers(2)), float(rng.uniform(0.04, 0.12)))
     return "gaussians", Gaussians.drawn(rng, low, high)
 
 

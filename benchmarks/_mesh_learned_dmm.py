@@ -15,6 +15,7 @@ import torch
 
 from benchmarks._ledger import WORK
 from sciml.meshing import DMM, MeshMover, MongeAmpere, Sample
+from sciml.meshing.fields import Front, Gaussians, Ripples
 from sciml.meshing.samples import bumps, polygons, rows, squares
 from sciml.training.optimisers import AdamW
 from sciml.training.recipe import ProcessorMinutes, Recipe, Running
@@ -25,13 +26,15 @@ SEED, HELD_OUT = 0, 10_000  # of what is drawn
 
 
 def lessons(seed: int = SEED) -> list[Sample]:
-    """Random fields on squares and convex polygons of up to 900 nodes; most monitors are as strong as those that it
-    is judged by."""
-    rng = np.random.default_rng(seed)
-    found = bumps(squares(rng, 60), rng, each=8)
-    for strength in (2.0, 10.0):
-        found += bumps(squares(rng, 10), rng, each=4, strength=strength)
-    return found + bumps(polygons(rng, 50, convex=True), rng, each=4)
+    """Sums of Gaussians, of waves, and fronts on squares and convex polygons of up to 900 nodes; most monitors are as
+    strong as those that it is judged by."""
+    rng, found = np.random.default_rng(seed), []
+    for kind in (Gaussians, Ripples, Front):
+        found += bumps(squares(rng, 25), rng, each=7, kind=kind)
+        for strength in (2.0, 10.0):
+            found += bumps(squares(rng, 5), rng, each=3, strength=strength, kind=kind)
+        found += bumps(polygons(rng, 20, convex=True), rng, each=4, kind=kind)
+    return found
 
 
 def recipe(minutes: float = MINUTES, seed: int = SEED) -> Recipe:

@@ -122,7 +122,7 @@ def measure(ledger: Ledger, work: Any) -> None:
     for kind in kinds:
         _told(ledger, kind, [r for r in found if r["kind"] == kind])
     _told(ledger, "all", found)
-    for field in ("gaussians", "waves", "front"):
+    for field in ("gaussians", "waves", "front", "layer"):
         _told(ledger, f"all, {field}", [r for r in found if r["field"] == field])
     if not work.quick:
         _checks(ledger, found, tuple(learned))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sciml.meshing.descent import ErrorDescent
 from sciml.meshing.elastic import Elastic
 from sciml.meshing.equidistribution import Equidistribution
-from sciml.meshing.fields import Gaussians, Ripples
+from sciml.meshing.fields import Front, Gaussians, Ripples
 from sciml.meshing.linear_elements import Errors, LinearElements
 from sciml.meshing.monge_ampere import MongeAmpere
 from sciml.meshing.monitors import arc_length, gradient, hessian, optimal
@@ -50,6 +50,7 @@ __all__ = [
     "Equidistribution",
     "ErrorDescent",
     "Errors",
+    "Front",
     "Gaussians",
     "Info",
     "LinearElements",

@@ -142,3 +142,54 @@ class Ripples:
         """∇∇u."""
         size = -self.heights * np.sin(np.asarray(points) @ self.waves.T + self.phases)
         return np.einsum("nk,ki,kj->nij", size, self.waves, self.waves)
+
+
+@dataclass(frozen=True)
+class Front:
+    """u = tanh((|x − c| − r)/w): steep on a circle.
+
+    Args:
+        centre: (D,) c.
+        radius, width: r and w.
+    """
+
+    centre: Float[np.ndarray, " dimension"]
+    radius: float
+    width: float
+
+    @classmethod
+    def drawn(
+        cls,
+        rng: np.random.Generator,
+        low: Float[np.ndarray, " dimension"],
+        high: Float[np.ndarray, " dimension"],
+        thinnest: float = 0.03,
+        widest: float = 0.12,
+    ) -> Front:
+        """A circle around a point of a box, of a fifth to two fifths of its shorter side, the width a share of that."""
+        side = float((np.asarray(high) - low).min())
+        centre = np.asarray(low) + rng.uniform(0.15, 0.85, len(low)) * (np.asarray(high) - low)
+        width = side * float(np.exp(rng.uniform(np.log(thinnest), np.log(widest))))
+        return cls(centre, side * float(rng.uniform(0.15, 0.4)), width)
+
+    def __call__(self, points: Points) -> Float[np.ndarray, " node"]:
+        return np.tanh((self._polar(points)[0] - self.radius) / self.width)
+
+    def gradient(self, points: Points) -> Float[np.ndarray, "node dimension"]:
+        """∇u."""
+        r, normal = self._polar(points)
+        t = np.tanh((r - self.radius) / self.width)
+        return ((1 - t**2) / self.width)[:, None] * normal
+
+    def hessian(self, points: Points) -> Float[np.ndarray, "node dimension dimension"]:
+        """∇∇u."""
+        r, n = self._polar(points)
+        t = np.tanh((r - self.radius) / self.width)
+        first, second = (1 - t**2) / self.width, -2 * t * (1 - t**2) / self.width**2
+        outer = n[:, :, None] * n[:, None]
+        return second[:, None, None] * outer + (first / r)[:, None, None] * (np.eye(n.shape[1]) - outer)
+
+    def _polar(self, points: Points) -> tuple[np.ndarray, np.ndarray]:
+        off = np.asarray(points) - self.centre
+        r = np.maximum(np.linalg.norm(off, axis=1), 1e-9)
+        return r, off / r[:, None]

@@ -30,9 +30,10 @@ class LocalMover(LearnedMover):
 
     r = log(m |K|/(θ |K₀|)) of a cell, r̄ its mean over the patch, g = h ∇log m, F = ∂x/∂ξ with its volume taken out. The
     coefficients a, b, c, d come from a perceptron of each round, which sees six invariants: r, r̄, |g|, log det F, the
-    stretch of F, and how much r differs within the patch. So a mesh that is turned, scaled or renumbered moves alike,
-    an even monitor moves nothing, and with a = step, b = c = d = 0, near which it starts, it is `Elastic`. Steps are
-    halved where a cell would lose more than four fifths of its content.
+    stretch of F, and how much r differs within the patch; a is between 0 and 3/2, the others
+    within ± 3/4. So a mesh that is turned, scaled or renumbered moves alike, an even monitor moves nothing, and with
+    a = step, b = c = d = 0, near which it starts, it is `Elastic`. Steps are halved where a cell would lose more than
+    four fifths of its content.
 
     It is trained through all rounds, factors and monitors included, with no labels, on
 
