@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks._ledger import HERE, WORK, Ledger
-from sciml.meshing import LocalMover, MeshMover, Sample
+from sciml.meshing import UM2N, LocalMover, MeshMover, Sample
 from sciml.meshing.fields import Front, Gaussians, Ripples
 from sciml.meshing.samples import bumps, polygons, squares
 from sciml.training.recipe import Running, Steps
@@ -66,6 +66,7 @@ def movers(work: Any) -> dict[str, MeshMover]:
 
     found: dict[str, MeshMover] = {row: local(row) for row in LOCALS}
     found["UM2N"] = _mesh_learned_um2n.trained()
+    found["UM2N, not trained"] = UM2N()
     found["DMM"] = _mesh_learned_dmm.trained()
     return found
 
@@ -74,6 +75,8 @@ def measure(ledger: Ledger, work: Any) -> None:
     """What training took, a row a mover."""
     for row, mover in movers(work).items():
         told: Any = mover
+        if not told.training:
+            continue
         record = dict(told.training)
         ledger.row(
             section="training", row=row, weights=told.count, samples=record.get("samples"), steps=record.get("steps"),

@@ -16,23 +16,24 @@ import torch
 
 from benchmarks._ledger import WORK
 from sciml.meshing import UM2N, MongeAmpere, Sample, Springs
+from sciml.meshing.fields import Front, Gaussians, Ripples
 from sciml.meshing.linear_elements import LinearElements
 from sciml.meshing.samples import bumps, polygons, rows, squares
-from sciml.training.recipe import Running
+from sciml.training.recipe import Running, Steps
 
-SAMPLES = 128
-VALIDATION = 8  # of these
+SAMPLES = 256
+VALIDATION = 16  # of these
 HELD_OUT = 30  # fields of every kind of mesh
 
 
 def samples(seed: int) -> list[Sample]:
-    """Squares of 150 to 730 nodes, monitors of strength 2 to 10: smooth and hard ones, the middle being that of the
-    tables."""
-    rng = np.random.default_rng([seed, 1])
-    return [
-        bumps([mesh], rng, strength=float(np.exp(rng.uniform(np.log(2), np.log(10)))))[0]
-        for mesh in squares(rng, SAMPLES)
-    ]
+    """Squares of 150 to 730 nodes under sums of Gaussians or of waves, or a front, monitors of strength 2 to 10: smooth
+    and hard ones, the middle being that of the tables."""
+    rng, found = np.random.default_rng([seed, 1]), []
+    for number, mesh in enumerate(squares(rng, SAMPLES)):
+        kind = (Gaussians, Ripples, Front)[number // 2 % 3]
+        found += bumps([mesh], rng, strength=float(np.exp(rng.uniform(np.log(2), np.log(10)))), kind=kind)
+    return found
 
 
 def trained(seed: int = 0, folder: Path = WORK / "mesh" / "um2n", **settings: Any) -> UM2N:
@@ -40,7 +41,7 @@ def trained(seed: int = 0, folder: Path = WORK / "mesh" / "um2n", **settings: An
     kept = folder / f"seed_{seed}"
     if (kept / "config.json").exists():
         return UM2N.load(kept)
-    mover, recipe = UM2N(seed=seed, **settings), UM2N.recipe().replace(seed=seed)
+    mover, recipe = UM2N(seed=seed, **settings), UM2N.recipe().replace(seed=seed, length=Steps(2400))
     given = samples(seed)
     running = Running(out=folder / f"run_{seed}", resume=True, progress=False)
     mover.fit(given[VALIDATION:], recipe, validation=given[:VALIDATION], running=running)
