@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 import sciml
-from benchmarks._ledger import HERE
+from benchmarks._ledger import HERE, Ledger
 from sciml.geometry import Box, Disc
-from sciml.meshing import MeshMover, MongeAmpere, Springs, cell_quality, hessian
+from sciml.meshing import Elastic, MeshMover, MongeAmpere, Springs, cell_quality, hessian
 from sciml.reporting import meshes as pictures
 from sciml.reporting import moving
 from sciml.support import Mesh
@@ -174,6 +174,19 @@ def draw_blow(folder: Path, path: Path = BLOW) -> list[Path]:
     figure = moving.over_time(times, curves, title="Cells of the tube", xlabel="step", ylabel="quality")
     made.append(pictures.save(figure, folder / "mesh_blow_quality.png"))
     return made
+
+
+def measure(ledger: Ledger, work: Any) -> None:
+    """All pictures, with the movers of the table that equidistribute."""
+    from benchmarks._mesh_learned import movers
+
+    known = movers(work)
+    shown: dict[str, MeshMover] = {"springs": Springs(), "Monge-Ampère": MongeAmpere(), "elastic": Elastic()}
+    shown |= {name: known[name] for name in ("local, for the error", "UM2N", "DMM") if name in known}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) if work.quick else DOCS
+        for path in (*draw(shown, folder), draw_film("elastic", shown["elastic"], folder), *draw_blow(folder)):
+            ledger.row(section="pictures", picture=path.name, kilobytes=round(path.stat().st_size / 1e3))
 
 
 def main() -> None:

@@ -108,6 +108,9 @@ def meshing(scope: dict[str, Any], folder: Path) -> None:
     info = scope["info"]
     assert info.converged and info.inverted == 0
     assert info.equidistribution < 0.5 * info.equidistribution_before
+    assert scope["again"].training["steps"] == 3
+    assert (folder / "moved.png").exists()
+    assert scope["found"].sizes["time"] == 2
 
 
 def linear(scope: dict[str, Any], folder: Path) -> None:
@@ -239,7 +242,6 @@ PAGES: dict[str, Page] = {
         holds=readme,
     ),
     "CONTRIBUTING.md": Page(holds=contributing),
-    "docs/api/meshing.md": Page(holds=meshing),
     "docs/cfdbench.md": Page(given=_RUN, holds=cfdbench),
     "docs/concepts.md": Page(holds=concepts),
     "docs/constraints.md": Page(
@@ -279,6 +281,7 @@ PAGES: dict[str, Page] = {
     "docs/implicit.md": Page(holds=implicit),
     "docs/index.md": Page((("resolution=64", "resolution=32"),), holds=index),
     "docs/linear.md": Page(holds=linear),
+    "docs/meshing.md": Page((("Steps(600)", "Steps(3)"),), holds=meshing),
     "docs/operator.md": Page(
         (
             ("cases=60, frames=11", "cases=12, frames=6, progress=False"),

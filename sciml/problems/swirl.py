@@ -93,6 +93,12 @@ class Swirl(PDEProblem):
         Args:
             steps: for each metre of speed · time; with 50 instead of 200 u is off by 2e-5 at worst.
         """
+        return self.start(case, self.origins(case, points, time, steps))
+
+    def origins(
+        self, case: Case, points: Float[np.ndarray, "point 2"], time: float, steps: int = STEPS
+    ) -> Float[np.ndarray, "point 2"]:
+        """X: where what is at points at a time was at the start."""
         wound = time if time <= case.turn else 2 * case.turn - time
         count = math.ceil(steps * abs(case.speed * wound))
         x, step = np.array(points, np.float64), -wound / max(count, 1)
@@ -107,7 +113,11 @@ class Swirl(PDEProblem):
             second = velocity(x + step / 2 * first)
             third = velocity(x + step / 2 * second)
             x = x + step / 6 * (first + 2 * second + 2 * third + velocity(x + step * third))
-        away = np.hypot(x[:, 0] - case.centre_x, x[:, 1] - case.centre_y)
+        return x
+
+    def start(self, case: Case, points: Float[np.ndarray, "point 2"]) -> Float[np.ndarray, " point"]:
+        """u at the start."""
+        away = np.hypot(points[:, 0] - case.centre_x, points[:, 1] - case.centre_y)
         return np.exp(-(((away - case.radius) / case.width) ** 2) / 2)
 
     def initial_state(self, case: Case, grid: Support) -> dict[str, np.ndarray]:
