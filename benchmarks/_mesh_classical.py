@@ -16,13 +16,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from benchmarks._ledger import HERE, Kept, Ledger, extremes
 from sciml.errors import InputError
-from sciml.meshing import Gaussians, MeshMover, MongeAmpere, NewtonMongeAmpere, Springs
+from sciml.meshing import Elastic, Gaussians, MeshMover, MongeAmpere, NewtonMongeAmpere, Springs
 from sciml.meshing._transport import State, Transport
 from sciml.meshing.linear_elements import LinearElements
 from sciml.meshing.mover import Domain, Proposal
@@ -82,6 +83,7 @@ def movers() -> dict[str, Callable[[], MeshMover]]:
     """Row -> mover; those that need a package that is not there are left out."""
     found: dict[str, Callable[[], MeshMover]] = {
         "springs": Springs,
+        "elastic": Elastic,
         "relaxation, 1e-3": lambda: MongeAmpere(1e-3),
         "relaxation, 1e-8": lambda: MongeAmpere(1e-8),
         "relaxation, mixed, 1e-3": lambda: MongeAmpere(1e-3, memory=5),
@@ -137,6 +139,7 @@ def rings(ledger: Ledger, quick: bool) -> None:
             "relaxation, mixed": MongeAmpere(1e-3, 500, memory=5),
             "Newton": NewtonMongeAmpere(1e-3),
             "Newton, 1e-8": NewtonMongeAmpere(1e-8),
+            "elastic": Elastic(),
         }
         for name, mover in several.items():
             _, info = mover.move(points, cells, monitor=Ring(height, square, sharpness))
@@ -212,7 +215,7 @@ def beside(ledger: Ledger, kept: Kept, quick: bool) -> None:
         base = min(found["relaxation, 1e-3"]["cpu_seconds"])
         for name, one in found.items():
             seconds = one.pop("cpu_seconds")
-            memory = kept(lambda name=name, n=n: _peak(name, n), what="memory", n=n, mover=name)
+            memory = kept(lambda name=name, n=n: peak(name, n), what="memory", n=n, mover=name)
             ledger.row(section="beside", row=name, nodes=len(points), cpu_seconds=min(seconds),
                        cpu_seconds_most=max(seconds), over_relaxation=min(seconds) / base, peak_mebibytes=memory,
                        **one)  # fmt: skip
@@ -227,7 +230,7 @@ def _told(info: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _peak(mover: str, n: int) -> float | None:
+def peak(mover: str, n: int) -> float | None:
     """MiB beyond what the process had before; None where the system does not tell."""
     if not Path("/proc/self/clear_refs").exists():
         return None
@@ -236,9 +239,21 @@ def _peak(mover: str, n: int) -> float | None:
     return float(done.stdout.split()[-1])
 
 
+def _named(row: str) -> MeshMover:
+    """A row of this part, or of the table of all movers."""
+    known = movers()
+    if row in known:
+        return known[row]()
+    from benchmarks._mesh_learned import movers as learned
+    from benchmarks._mesh_table import classical
+
+    table = classical()
+    return table[row] if row in table else learned(SimpleNamespace(quick=False))[row]
+
+
 def _child(spec: dict[str, Any]) -> None:
     points, cells = rows(spec["n"])
-    mover = movers()[spec["mover"]]()
+    mover = _named(spec["mover"])
     mover.move(*rows(4), monitor=bend)  # whatever is imported late
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = _resident()

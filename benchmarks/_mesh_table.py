@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmarks._ledger import Kept, Ledger, extremes, quantiles
 from benchmarks._mesh_cases import COUNTS, NONCONVEX, SEEN, SMALL, SQUARES, Case, cases
+from benchmarks._mesh_classical import peak
 from sciml.errors import SolverError
 from sciml.meshing import Elastic, ErrorDescent, MeshMover, MongeAmpere, NewtonMongeAmpere, Springs, hessian, optimal
 from sciml.meshing.linear_elements import LinearElements
@@ -127,6 +128,9 @@ def measure(ledger: Ledger, work: Any) -> None:
     for field in ("gaussians", "waves", "front", "layer"):
         _told(ledger, f"all, {field}", [r for r in found if r["field"] == field])
     if not work.quick:
+        for name in every:
+            most = kept(lambda name=name: peak(name, 99), what="memory", mover=name, n=99)
+            ledger.row(section="memory", row=name, nodes=10_000, peak_mebibytes=most)
         _checks(ledger, found, tuple(learned))
 
 
