@@ -125,8 +125,10 @@ def measure(ledger: Ledger, work: Any) -> None:
     for kind in kinds:
         _told(ledger, kind, [r for r in found if r["kind"] == kind])
     _told(ledger, "all", found)
-    for field in ("gaussians", "waves", "front", "layer"):
-        _told(ledger, f"all, {field}", [r for r in found if r["field"] == field])
+    kinds = ("gaussians", "waves", "front", "layer")
+    for name in dict.fromkeys(r["row"] for r in found if r["row"] not in ("uniform", CEILING)):
+        means = {k: [r["reduction"] for r in found if r["row"] == name and r["field"] == k] for k in kinds}
+        ledger.row(section="fields", row=name, **{k: statistics.fmean(v) if v else None for k, v in means.items()})
     if not work.quick:
         for name in every:
             most = kept(lambda name=name: peak(name, 99), what="memory", mover=name, n=99)
