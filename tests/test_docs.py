@@ -108,7 +108,7 @@ def meshing(scope: dict[str, Any], folder: Path) -> None:
     info = scope["info"]
     assert info.converged and info.inverted == 0
     assert info.equidistribution < 0.5 * info.equidistribution_before
-    assert scope["again"].training["steps"] == 3
+    assert scope["own"].training["steps"] == 3
     assert (folder / "moved.png").exists()
     assert scope["found"].sizes["time"] == 2
 

@@ -186,3 +186,18 @@ def test_what_it_cannot_learn_from_is_said():
     points, cells = rows(4)
     lesson = Lesson.of(domain(Sample(points, cells, bump)), False)
     assert moved(mover.network, lesson, 0, torch.from_numpy(points))[0].shape == (25, 2)
+
+
+def test_the_weights_of_the_package_even_out_and_lessen_the_error():
+    from sciml.meshing import LinearElements, hessian
+
+    mover, gains = LocalMover.pretrained(), []
+    assert mover.training["steps"] > 0
+    for sample in bumps([rows(20), *polygons(np.random.default_rng(8), 3)], np.random.default_rng(9)):
+        elements = LinearElements(sample.field)
+        u = elements.solve(sample.points, sample.cells)
+        found, info = mover.move(sample.points, sample.cells, monitor=hessian(sample.points, sample.cells, u))
+        assert info.equidistribution < 0.6 * info.equidistribution_before
+        gains.append(1 - elements.error(found, sample.cells).l2 / elements.errors(sample.points, sample.cells, u).l2)
+    assert min(gains) > 0
+    assert np.mean(gains) > 0.2
