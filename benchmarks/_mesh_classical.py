@@ -44,8 +44,8 @@ class PlainRelaxation(MeshMover):
 
     name = "plain_relaxation"
 
-    def __init__(self, tolerance: float, max_iterations: int = 1000, anew: bool = True):
-        self.tolerance, self.max_iterations, self.anew = tolerance, max_iterations, anew
+    def __init__(self, tolerance: float, max_iterations: int = 1000, anew: bool = True, step: float | None = None):
+        self.tolerance, self.max_iterations, self.anew, self.step = tolerance, max_iterations, anew, step
 
     def _propose(self, domain: Domain) -> Proposal:
         work = Transport(domain)
@@ -55,7 +55,9 @@ class PlainRelaxation(MeshMover):
             count += 1
             if self.anew:
                 work.factorise()
-            now = State(domain, work, now.phi + 0.1 * work.poisson(now.right))
+            # the published step is 0.1 for m as it is given
+            step = MongeAmpere().step if self.step is None else self.step * domain.unit
+            now = State(domain, work, now.phi + step * work.poisson(now.right))
             best = now if now.residual < best.residual else best
         if best.residual > self.tolerance:  # what the program would hand on is where it stopped
             best = now
@@ -134,7 +136,7 @@ def rings(ledger: Ledger, quick: bool) -> None:
     for height, square, sharpness, n in RINGS[: 2 if quick else None]:
         points, cells = rows(n)
         several: dict[str, MeshMover] = {
-            "relaxation, step kept at 0.1": PlainRelaxation(1e-3, 500, anew=False),
+            "relaxation, step kept at 0.1": PlainRelaxation(1e-3, 500, anew=False, step=0.1),
             "relaxation": MongeAmpere(1e-3, 500),
             "relaxation, mixed": MongeAmpere(1e-3, 500, memory=5),
             "Newton": NewtonMongeAmpere(1e-3),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 from sciml.data.loader import order
 from sciml.errors import InputError
 from sciml.meshing._sliding import Sliding
-from sciml.meshing.mover import Domain, MeshMover, checked_mesh
+from sciml.meshing.mover import Domain, MeshMover, checked_mesh, checked_monitor
 from sciml.meshing.samples import Sample
 from sciml.solvers._saved import reading, write_parts
 from sciml.training.callbacks import Callback
@@ -90,6 +92,8 @@ class LearnedMover(MeshMover):
             TrainingError: a loss that is not finite.
         """
         chosen = type(self).recipe() if recipe is None else recipe
+        if not isinstance(chosen, Recipe):
+            raise InputError(f"{self.name}: recipe is {chosen!r:.80}, expected a Recipe")
         for name in ("objective", "augmentations"):
             if getattr(chosen, name):
                 raise InputError(f"{self.name}: recipe: {name} is {getattr(chosen, name)!r}; movers bring their own")
@@ -104,12 +108,13 @@ class LearnedMover(MeshMover):
             with torch.no_grad():
                 return {"validation": float(self.mean_loss(network, tests, 1.0))}
 
-        losses = _Losses()
+        losses = _Losses(self._digest(samples), self.name)
         given = given.replace(callbacks=(*given.callbacks, losses))
         trainer = Trainer(
             self.network, self.mean_loss, chosen, given, to_device=lambda batch, device, dtype: batch, title=self.name
         )
-        self.network = trainer.fit(_Batches(lessons, chosen.batch, chosen.seed), validate if tests else None)
+        found = trainer.fit(_Batches(lessons, chosen.batch, chosen.seed), validate if tests else None)
+        self.network = found.requires_grad_()  # an average of weights comes without
         self.training = {
             "recipe": chosen.to_json(), "samples": len(lessons), "steps": trainer.step,
             "preparing_cpu_seconds": prepared, "cpu_seconds": prepared + losses.spent,
@@ -119,13 +124,32 @@ class LearnedMover(MeshMover):
         return self
 
     def _lessons(self, samples: Sequence[Sample]) -> list[Any]:
+        if not isinstance(samples, Sequence):
+            raise InputError(f"{self.name}: samples: expected a list of Sample, got {samples!r:.80}")
         found = []
         for number, sample in enumerate(samples):
             if not isinstance(sample, Sample):
                 raise InputError(f"{self.name}: samples: number {number} is {sample!r:.80}, expected a Sample")
-            points, cells = checked_mesh(sample.points, sample.cells)
-            found.append(self.lesson(Domain(points, cells, Sliding.of(points, cells, None), sample.monitor), sample))
+            try:
+                found.append(self.lesson(self._domain(sample), sample))
+            except InputError as error:
+                raise InputError(f"{self.name}: samples: number {number}: {error}") from None
         return found
+
+    @staticmethod
+    def _domain(sample: Sample) -> Domain:
+        points, cells = checked_mesh(sample.points, sample.cells)
+        given = sample.monitor if callable(sample.monitor) else checked_monitor(sample.monitor, len(points))
+        return Domain(points, cells, Sliding.of(points, cells, None), given)
+
+    def _digest(self, samples: Sequence[Sample]) -> str:
+        """Of what decides the weights beside the recipe."""
+        found = hashlib.sha256(json.dumps(self.config(), sort_keys=True).encode())
+        for sample in samples:
+            m = sample.monitor(np.array(sample.points)) if callable(sample.monitor) else sample.monitor
+            for values in (sample.points, sample.cells, np.round(m, 9)):
+                found.update(np.ascontiguousarray(values, np.float64).tobytes())
+        return found.hexdigest()
 
     @property
     def count(self) -> int:
@@ -163,8 +187,9 @@ class LearnedMover(MeshMover):
 class _Losses(Callback):
     """Mean losses of twenty steps, and the processor's time, over interruptions too."""
 
-    def __init__(self) -> None:
+    def __init__(self, digest: str, name: str) -> None:
         self.kept: list[dict[str, float]] = []
+        self._digest, self._name = digest, name
         self._sum, self._spent, self._began = 0.0, 0.0, time.process_time()
 
     @property
@@ -178,9 +203,13 @@ class _Losses(Callback):
             self._sum = 0.0
 
     def state(self) -> Any:
-        return {"kept": self.kept, "sum": self._sum, "spent": self.spent}
+        return {"kept": self.kept, "sum": self._sum, "spent": self.spent, "digest": self._digest}
 
     def restore(self, state: Any) -> None:
+        if state["digest"] != self._digest:
+            raise InputError(
+                f"{self._name}: the run to go on with was begun with other samples or settings of the mover"
+            )
         self.kept, self._sum, self._spent = state["kept"], state["sum"], state["spent"]
 
 

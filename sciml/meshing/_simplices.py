@@ -82,6 +82,13 @@ def rule(dimensions: int, degree: int = 6) -> tuple[Float[np.ndarray, "point cor
     return np.array(places), np.array(weights)
 
 
+def adjacency(cells: Cells, count: int) -> scipy.sparse.coo_array:
+    """Which nodes share a cell, as far as that takes to reach all of a part."""
+    rows = np.concatenate([cells[:, i] for i in range(cells.shape[1] - 1)])
+    columns = np.concatenate([cells[:, i + 1] for i in range(cells.shape[1] - 1)])
+    return scipy.sparse.coo_array((np.ones(len(rows)), (rows, columns)), shape=(count, count))
+
+
 def sides_of(cells: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The side of each cell opposite to its first, second, ... corner: (C · corner, corner − 1) end nodes, running as
     the cell does; and which of them are two of one side: numbers of the one, and of the other."""

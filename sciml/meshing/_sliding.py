@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse
 from jaxtyping import Bool, Float, Integer
+from scipy.sparse.csgraph import connected_components
 
 from sciml.errors import InputError
 from sciml.geometry import Arc, Geometry
-from sciml.meshing._simplices import Cells, Points, outer_sides
+from sciml.meshing._simplices import Cells, Points, adjacency, outer_sides
 
-STRAIGHT = 1e-7  # sine of the angle between sides that make up one straight piece
-ON = 1e-9  # of the size of a mesh: how near to a circle nodes are that lie on it
+STRAIGHT = 1e-4  # sine of the angle between sides that make up one straight piece: files have six or seven digits
+ON = 1e-6  # of the size of a mesh: how near to a circle nodes are that lie on it
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,9 @@ class Sliding:
         """
         count, sides = len(points), outer_sides(cells)
         _refuse_overlaps(cells, count)
+        _refuse_parts(cells, count)
+        if points.shape[1] == 2:
+            _refuse_winding(points, cells)
         fixed, tangent = np.zeros(count, bool), np.zeros_like(points)
         if points.shape[1] == 1:
             fixed[sides.ravel()] = True
@@ -138,6 +142,26 @@ def _refuse_overlaps(cells: Cells, count: int) -> None:
         if len(several) < len(keys):
             pair = divmod(int(several[times.argmax()]), count)
             raise InputError(f"cells: several triangles lie on the same side of the edge {pair}: cells overlap")
+
+
+def _refuse_parts(cells: Cells, count: int) -> None:
+    parts, _ = connected_components(adjacency(cells, count), directed=False)
+    if parts > 1:
+        raise InputError(f"mesh: is of {parts} parts that no cell joins, expected one; move each by itself")
+
+
+def _refuse_winding(points: Points, cells: Cells) -> None:
+    """Angles around a node make up at most one turn; more of them are cells on cells."""
+    total = np.zeros(len(points))
+    for i in range(3):
+        a, b, c = (points[cells[:, (i + j) % 3]] for j in range(3))
+        u, v = b - a, c - a
+        total += np.bincount(
+            cells[:, i], np.arctan2(u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0], (u * v).sum(1)), len(points)
+        )
+    node = int(total.argmax())
+    if total[node] > 2 * np.pi * (1 + 1e-6):
+        raise InputError(f"cells: those around node {node} make up more than one turn: cells lie on each other")
 
 
 def _refuse_hanging(points: Points, sides: np.ndarray, back: np.ndarray) -> None:

@@ -35,7 +35,7 @@ class MongeAmpere(MeshMover):
     Args:
         tolerance: see above.
         max_iterations: beyond, the move is not converged.
-        step: dt, of pseudo-time.
+        step: dt, of pseudo-time, m being taken over its mean.
         memory: of how many earlier iterations a step is mixed, after Anderson; 0 for none. 5 take a fifth of the
             iterations for smooth monitors; where the residual rises to twice its least, all begins anew without.
         factor: "lu" or "cholesky", which needs the package cholespy.
@@ -52,7 +52,7 @@ class MongeAmpere(MeshMover):
     name = "monge_ampere"
 
     def __init__(
-        self, tolerance: float = 1e-3, max_iterations: int = 1000, step: float = 0.1, memory: int = 0,
+        self, tolerance: float = 1e-3, max_iterations: int = 1000, step: float = 0.4, memory: int = 0,
         factor: str = "lu",
     ):  # fmt: skip
         check_positive(self.name, tolerance=tolerance, step=step)

@@ -8,10 +8,10 @@ import numpy as np
 import scipy.sparse.linalg
 from jaxtyping import Float
 
-from sciml.errors import InputError
+from sciml.errors import InputError, is_number
 from sciml.meshing._settings import check_positive
 from sciml.meshing._simplices import Cells, Points, contents, gathered, mass, slopes, stiffness
-from sciml.meshing.mover import checked_mesh
+from sciml.meshing.mover import checked_mesh, numbers_of
 
 Nodal = Float[np.ndarray, " node"]
 
@@ -29,13 +29,15 @@ def gradient(points: Any, cells: Any, field: Any, strength: float = 10.0, smooth
     """
     places, numbers, u = _checked(points, cells, field, strength=strength)
     square = (recovered(places, numbers, u) ** 2).sum(1)
-    return smoothed(places, numbers, 1 + strength * _over(square), smoothing)
+    return smoothed(places, numbers, 1 + strength * _over(square, _noise(places, numbers, u, 1) ** 2), smoothing)
 
 
 def hessian(points: Any, cells: Any, field: Any, strength: float = 5.0, smoothing: float = 0.0) -> Nodal:
     """m = 1 + strength ‖∇∇u‖/max ‖∇∇u‖, in Frobenius' norm; arguments as those of `gradient`."""
     places, numbers, u = _checked(points, cells, field, strength=strength)
-    return smoothed(places, numbers, 1 + strength * _over(curvature(places, numbers, u)), smoothing)
+    return smoothed(
+        places, numbers, 1 + strength * _over(curvature(places, numbers, u), _noise(places, numbers, u, 2)), smoothing
+    )
 
 
 def arc_length(points: Any, cells: Any, field: Any, strength: float = 1.0, smoothing: float = 0.0) -> Nodal:
@@ -65,7 +67,7 @@ def optimal(
     """
     places, numbers, u = _checked(points, cells, field, norm=norm)
     d, size = places.shape[1], curvature(places, numbers, u)
-    power = d * norm / (d + 2 * norm)
+    power = d / 2 if norm == np.inf else d * norm / (d + 2 * norm)
     if floor is None:
         volume = contents(places, numbers)
 
@@ -74,7 +76,7 @@ def optimal(
             return float((m[numbers].mean(1) * volume).sum() / volume.sum())
 
         top = float(size.max())
-        if top == 0:
+        if top <= _noise(places, numbers, u, 2):
             return np.ones(len(places))
         low, high = 1e-12 * top, top
         for _ in range(60):
@@ -140,18 +142,27 @@ def smoothed(points: Points, cells: Cells, m: Nodal, amount: float) -> Nodal:
     return np.clip(found, m.min(), m.max())
 
 
-def _over(values: Nodal) -> Nodal:
-    """Over the largest; 0 where all are."""
+def _over(values: Nodal, least: float) -> Nodal:
+    """Over the largest; 0 where that is no more than `least`."""
     top = float(values.max())
-    return values / top if top > 0 else values
+    return values / top if top > least else np.zeros_like(values)
+
+
+def _noise(points: Points, cells: Cells, u: Nodal, order: int) -> float:
+    """What derivatives of a field are that differ from 0 by rounding alone: ten thousand times ε max |u|/h^order."""
+    h = float(contents(points, cells).min()) ** (1 / points.shape[1])
+    return 1e4 * float(np.finfo(np.float64).eps) * float(np.abs(u).max()) / h**order
 
 
 def _checked(points: Any, cells: Any, field: Any, **settings: Any) -> tuple[Points, Cells, Nodal]:
     places, numbers = checked_mesh(points, cells)
-    u = np.asarray(field, np.float64)
+    u = numbers_of("field", field)
     if u.shape != (len(places),):
         raise InputError(f"field: expected a value for each of {len(places)} nodes, got the shape {u.shape}")
     if not np.isfinite(u).all():
         raise InputError(f"field: node {int(np.flatnonzero(~np.isfinite(u))[0])} is not finite")
-    check_positive("monitor", **settings)
+    for key, value in settings.items():
+        least = 1.0 if key == "norm" else 0.0
+        if not (is_number(value) or (key == "norm" and value == np.inf)) or value < least:
+            raise InputError(f"{key}: got {value!r}, expected a number from {least:g} on")
     return places, numbers, u

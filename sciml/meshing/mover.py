@@ -79,16 +79,22 @@ class Domain:
 
     Attributes:
         points, cells, sliding: as they are.
+        first: m at the nodes.
+        unit: the mean that m is taken over.
         seconds: spent in the monitor so far.
     """
 
     def __init__(self, points: Points, cells: Cells, sliding: Sliding, monitor: Monitor):
         self.points, self.cells, self.sliding = points, cells, sliding
-        self._monitor, self.seconds = monitor, 0.0
+        self._monitor, self.seconds, self.unit = monitor, 0.0, 1.0
         self._walk: Walk | None = None
+        first = self.monitor(points)
+        size, top = contents(points, cells), float(first.max())
+        self.unit = top * float((first / top)[cells].mean(1) @ size / size.sum())
+        self.first = first / self.unit
 
     def monitor(self, points: Points) -> Float[np.ndarray, " point"]:
-        """m at the places of the nodes, or of a function anywhere.
+        """m over its mean on the mesh as it was, at the places of the nodes, or of a function anywhere.
 
         Raises:
             InputError: values that are not positive and finite, or too few.
@@ -96,7 +102,7 @@ class Domain:
         began = time.perf_counter()
         given: Any = self._monitor
         if callable(given):
-            found = np.asarray(given(points), np.float64)
+            found = np.array(given(points.copy()))  # the function may write on its points, and on what it gave before
         elif points is self.points:
             found = given
         else:
@@ -104,7 +110,7 @@ class Domain:
                 self._walk = Walk(self.points, self.cells)
             found = self._walk.sample(given, points)
         self.seconds += time.perf_counter() - began
-        return _checked_monitor(found, len(points))
+        return checked_monitor(found, len(points)) / self.unit
 
 
 class MeshMover(ABC):
@@ -156,10 +162,12 @@ class MeshMover(ABC):
         if field is not None:
             from sciml.meshing.monitors import hessian  # which needs meshes that are checked here
 
-            monitor = hessian(places, numbers, field(places) if callable(field) else field)
-        given: Any = monitor if callable(monitor) else _checked_monitor(monitor, len(places))
+            monitor = hessian(places, numbers, field(places.copy()) if callable(field) else field)
+        if geometry is not None and not isinstance(geometry, Geometry):
+            raise InputError(f"{self.name}: geometry is {geometry!r:.60}, expected a Geometry such as Box or Disc")
+        given: Any = monitor if callable(monitor) else checked_monitor(monitor, len(places))
         domain = Domain(places, numbers, Sliding.of(places, numbers, held, geometry), given)
-        before = domain.monitor(places)
+        before = domain.first
         proposal = self._propose(domain)
         old, step = contents(places, numbers), proposal.points - places
         step = domain.sliding.projected(np.where(np.isfinite(step).all(1, keepdims=True), step, 0.0))
@@ -201,13 +209,19 @@ class MeshMover(ABC):
         kind, kinds = ("line", "triangle")[mesh.dimensions == 2], [k for k, c in mesh.cells.items() if len(c)]
         if mesh.dimensions > 2:
             raise InputError(f"mesh: expected a mesh of a line or of the plane, got one in {mesh.dimensions}-D")
+        if mesh.dimensions == 2 and kinds == ["line", kind]:  # lines are the boundary that Gmsh marks
+            kinds = [kind]
         if kinds != [kind]:
             hint = "; Mesh(mesh.position, {'triangle': mesh.simplices()}) has them cut" if mesh.dimensions == 2 else ""
             raise InputError(f"mesh: expected {kind} cells alone, got {' and '.join(kinds)}{hint}")
         points, info = self.move(
             mesh.points(), mesh.cells[kind], boundary, monitor=monitor, field=field, geometry=geometry
         )
-        return Mesh(points, {kind: mesh.cells[kind]}), info
+        return Mesh(points, dict(mesh.cells)), info
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if isinstance(v, bool | int | float | str | None))
+        return f"{type(self).__name__}({told})"
 
     @abstractmethod
     def _propose(self, domain: Domain) -> Proposal:
@@ -220,12 +234,12 @@ def checked_mesh(points: Any, cells: Any) -> tuple[Points, Cells]:
     Raises:
         InputError: anything but valid intervals or triangles whose nodes all belong to a cell.
     """
-    places = np.array(points, np.float64)
+    places = numbers_of("points", points)
     if places.ndim != 2 or places.shape[1] not in (1, 2) or not len(places):
         raise InputError(f"points: expected (N, 1) or (N, 2), got {places.shape}")
     if not np.isfinite(places).all():
         raise InputError(f"points: node {int(np.flatnonzero(~np.isfinite(places).all(1))[0])} is not finite")
-    numbers = np.asarray(cells)
+    numbers = array_of("cells", cells)
     corners = places.shape[1] + 1
     if numbers.ndim != 2 or numbers.shape[1] != corners or numbers.dtype.kind not in "iu" or not len(numbers):
         raise InputError(f"cells: expected node numbers (C, {corners}), got {numbers.dtype} {numbers.shape}")
@@ -247,8 +261,32 @@ def checked_mesh(points: Any, cells: Any) -> tuple[Points, Cells]:
     return places, numbers
 
 
+def array_of(name: str, given: Any) -> np.ndarray:
+    """An array.
+
+    Raises:
+        InputError: names the argument that is none.
+    """
+    try:
+        return np.asarray(given)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: expected an array, got {given!r:.60} ({error})") from None
+
+
+def numbers_of(name: str, given: Any) -> np.ndarray:
+    """A copy in float64.
+
+    Raises:
+        InputError: names the argument that holds no real numbers.
+    """
+    found = array_of(name, given)
+    if found.dtype.kind not in "biuf":
+        raise InputError(f"{name}: expected real numbers, got {found.dtype} {found.shape}")
+    return np.array(found, np.float64)
+
+
 def _checked_nodes(boundary: Any, count: int) -> np.ndarray:
-    nodes = np.asarray(boundary)
+    nodes = array_of("boundary", boundary)
     if nodes.ndim != 1 or (nodes.size and nodes.dtype.kind not in "iu"):
         raise InputError(f"boundary: expected node numbers, got {nodes.dtype} {nodes.shape}")
     if nodes.size and (nodes.min() < 0 or nodes.max() >= count):
@@ -256,8 +294,8 @@ def _checked_nodes(boundary: Any, count: int) -> np.ndarray:
     return nodes.astype(np.int64)
 
 
-def _checked_monitor(values: Any, count: int) -> Float[np.ndarray, " point"]:
-    found = np.asarray(values, np.float64)
+def checked_monitor(values: Any, count: int) -> Float[np.ndarray, " point"]:
+    found = numbers_of("monitor", values)
     if found.shape != (count,):
         raise InputError(f"monitor: expected a value for each of {count} points, got the shape {found.shape}")
     wrong = np.flatnonzero(~(np.isfinite(found) & (found > 0)))

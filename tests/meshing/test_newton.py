@@ -57,7 +57,7 @@ def test_newton_and_relaxation_find_one_mesh_and_the_published_figures():
     assert newton.volume_ratio == pytest.approx(1.152, abs=5e-4)
     assert newton.equidistribution == pytest.approx(0.02568, abs=5e-6)
     assert newton.iterations < 15
-    assert 3 * anderson.iterations < info.iterations
+    assert 2 * anderson.iterations < info.iterations
 
 
 @pytest.mark.parametrize("diagonal", [0, 1])
@@ -91,7 +91,7 @@ def test_relaxation_with_the_step_kept_oscillates_on_the_high_ring():
         gradient, hessian = work.derivatives(phi)
         right, size = work.excess(domain.monitor(points + gradient), hessian)
         sizes.append(np.linalg.norm(right) / size)
-        phi = phi + 0.1 * work.poisson(right)
+        phi = phi + 0.1 * domain.unit * work.poisson(right)  # of m as it is given, as published
     assert min(sizes[-100:]) > 1e-2
 
 
@@ -125,14 +125,14 @@ def test_the_linear_part_is_the_derivative(mesh):
     gradient, hessian = work.derivatives(phi)
     x, e = points + gradient, 1e-6
     slope = np.stack([(monitor(x + e * a) - monitor(x - e * a)) / (2 * e) for a in np.eye(x.shape[1])], 1)
-    found = work.linearised(monitor(x), slope, hessian)(change)
+    found = work.linearised(monitor(x) / domain.unit, slope / domain.unit, hessian)(change)
     expected = (right(phi + 1e-3 * change) - right(phi - 1e-3 * change)) / 2e-3
     np.testing.assert_allclose(found, expected, atol=1e-7 * np.abs(expected).max())
     assert found.sum() == pytest.approx(0, abs=1e-12 * np.abs(found).sum())
 
 
 def test_the_preconditioner_is_the_linear_part_where_nothing_has_moved():
-    """m = 2 there, and the recovered Hessian is not compact: smooth changes alone."""
+    """m is 1 there, and the recovered Hessian is not compact: smooth changes alone."""
     points, cells = square(24)
     domain, work = transport(points, cells, np.full(625, 2.0))
     phi = np.cos(np.pi * points[:, 0]) * np.cos(2 * np.pi * points[:, 1])
@@ -141,7 +141,7 @@ def test_the_preconditioner_is_the_linear_part_where_nothing_has_moved():
     rise = work.linearised(domain.monitor(points), np.zeros((625, 2)), none)(phi)
     back = work.elliptic(domain.monitor(points), none, 0.0)(-rise)
     assert np.abs(back - phi).max() < 0.05 * np.abs(phi).max()
-    exact = work.elliptic(domain.monitor(points), none, 3.0)(5 * (stiffness(points, cells) @ phi))
+    exact = work.elliptic(domain.monitor(points), none, 3.0)(4 * (stiffness(points, cells) @ phi))
     np.testing.assert_allclose(exact, phi, atol=1e-10)
 
 

@@ -305,6 +305,7 @@ def test_values_at_nodes_serve_as_monitor():
         moved, _ = wild(0, 0.3).move(points, cells, monitor=m(points))
         expected, _ = wild(0, 0.3).move(points, cells, monitor=m)
         assert 0 < np.abs(moved - expected).max() < 0.1
-        graph = Graph(domain_of(points, cells, m))
-        np.testing.assert_allclose(graph.monitor(graph.points), np.log(m(points)))
+        domain = domain_of(points, cells, m)
+        graph = Graph(domain)
+        np.testing.assert_allclose(graph.monitor(graph.points), np.log(m(points) / domain.unit))
         assert all(len(a) == len(b) for a, b in itertools.pairwise((graph.to, graph.of, graph.weight)))
