@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from sciml.errors import InputError
 from sciml.meshing._carried import Carried
 from sciml.meshing._dual_cells import DualCells, Nodal, least_share
 from sciml.meshing._simplices import Cells, Points, contents
+from sciml.meshing._told import checked_density
 from sciml.meshing._walk import Walk
 from sciml.meshing.mover import MeshMover
 from sciml.problem import Case, beginning
+from sciml.solvers._numerical import title
 from sciml.support import Mesh
 
 KEPT = 0.1  # of its content that every cell has at the least while nodes go to their new places
@@ -108,13 +111,20 @@ class March:
         return self.balance.rate(u, self.dual.faces(points, velocity), self.dual.volumes(points), time)
 
     def _target(self) -> Points:
-        """Where the mover wants the nodes for the solution as it is."""
+        """Where the mover wants the nodes for the solution as it is.
+
+        Raises:
+            InputError: what the monitor gives, or a mesh that the mover does not take.
+        """
         assert self.mover is not None
-        began = clock.perf_counter()
-        m = np.asarray(self.monitor(self.x, self.cells, self.u), np.float64)
-        spent = clock.perf_counter() - began
-        held = self.balance.held
-        found, info = self.mover.move(self.points, self.cells, held if len(held) else None, monitor=self._linear(m))
+        held = self.balance.held if len(self.balance.held) else None
+        try:
+            began = clock.perf_counter()
+            m = checked_density(self.monitor(self.x, self.cells, self.u), len(self.x))
+            spent = clock.perf_counter() - began
+            found, info = self.mover.move(self.points, self.cells, held, monitor=self._linear(m))
+        except InputError as error:
+            raise InputError(f"moving_mesh: {title(self.case)}: {error}") from None
         self.tally.moves += 1
         self.tally.inverted += info.inverted
         self.tally.monitor_seconds += spent + info.monitor_seconds
@@ -157,26 +167,29 @@ class March:
         Args:
             most: steps.
         """
-        began, steps = clock.perf_counter(), 0
-        while self.time < goal:
-            if self.time >= self.until:
-                self._plan()
-            end = min(goal, self.until)
-            left = end - self.time
-            wanted = left * self.limit / self.courant
-            if not np.isfinite(wanted):
-                return "values are not finite"
-            tau = left / max(1, math.ceil(wanted * (1 - 1e-9)))
-            if steps >= most or tau <= 1e-14 * max(abs(end), 1e-300):
-                return f"reached max_substeps = {most}" if steps >= most else "steps became too short"
-            while shorter := self._step(tau, end if tau == left else self.time + tau):
-                tau = shorter
-                if tau <= 1e-14 * max(abs(end), 1e-300):
-                    return "steps became too short"
-            steps += 1
-        self.tally.steps += steps
+        began, before = clock.perf_counter(), self.tally.steps
+        failure = ""
+        while self.time < goal and not failure:
+            failure = self._onward(goal, f"reached max_substeps = {most}" * (self.tally.steps - before >= most))
         self.tally.seconds += clock.perf_counter() - began
-        return "" if np.isfinite(self.u).all() else "values are not finite"
+        return failure or ("" if np.isfinite(self.u).all() else "values are not finite")
+
+    def _onward(self, goal: float, over: str) -> str:
+        """One step, unless it is over; says what went wrong, if anything did."""
+        if over or not np.isfinite(self.limit * goal) or not np.isfinite(self.u).all():
+            return over or "values are not finite"
+        if self.time >= self.until:
+            self._plan()
+        end = min(goal, self.until)
+        left, least = end - self.time, 1e-14 * max(abs(end), 1e-300)
+        tau = left / max(1, math.ceil(left * self.limit / self.courant * (1 - 1e-9)))
+        while tau > least:
+            shorter = self._step(tau, end if tau == left else self.time + tau)
+            if not shorter:
+                self.tally.steps += 1
+                return ""
+            tau = shorter
+        return "steps became too short"
 
     def _step(self, tau: float, end: float) -> float:
         """One of Heun's, all faces taken halfway; where it would be too long, nothing but a shorter one to try."""

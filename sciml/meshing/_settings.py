@@ -18,6 +18,17 @@ def check_steps(name: str, **counts: Any) -> None:
             raise InputError(f"{name}: {key} is {value!r}, expected a whole number from 1 on")
 
 
+def check_whole(name: str, **counts: Any) -> None:
+    """Refuse what is no whole number from 0 on.
+
+    Raises:
+        InputError: names the mover, the setting and what was got.
+    """
+    for key, value in counts.items():
+        if not is_whole(value) or value < 0:
+            raise InputError(f"{name}: {key} is {value!r}, expected a whole number from 0 on")
+
+
 def check_positive(name: str, **values: Any) -> None:
     """Refuse what is no positive number.
 

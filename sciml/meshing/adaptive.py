@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from sciml._json import plain
 from sciml.errors import InputError, SolverError, suggest
 from sciml.geometry import AXES
 from sciml.meshing._settings import check_steps
+from sciml.meshing._told import checked_density, monitor_told, mover_told, short
 from sciml.meshing._walk import Walk
 from sciml.meshing.elastic import Elastic
 from sciml.meshing.monitors import hessian
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 KINDS = {1: "line", 2: "triangle"}
 SECONDS = ("seconds", "monitor_seconds")
+OWN = ("mover", "monitor", "rounds", "field")
 
 
 @solvers.register("adaptive_finite_elements")
@@ -76,11 +79,15 @@ class AdaptiveFiniteElements(NumericalSolver):
         if field is not None and not isinstance(field, str):
             raise InputError(f"{self.name}: field is {field!r:.80}, expected the name of a field or None")
         check_steps(self.name, rounds=rounds)
+        known = inspect.signature(FiniteElements).parameters
+        for key in settings:
+            if key not in known:
+                raise InputError(f"{self.name}: no setting is called {key!r}{suggest(key, (*OWN, *known))}")
         self.mover, self.monitor = mover or Elastic(), monitor
         self.rounds, self.field = int(rounds), field
         self.elements = FiniteElements(**settings)
         self.max_substeps = self.elements.max_substeps
-        self._moved: OrderedDict[int, tuple[Case, Case, list[Info]]] = OrderedDict()
+        self._moved: OrderedDict[int, tuple[Case, Any, Case, list[Info]]] = OrderedDict()
 
     @classmethod
     def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False) -> Self:
@@ -89,9 +96,12 @@ class AdaptiveFiniteElements(NumericalSolver):
     @property
     def settings(self) -> dict[str, Any]:
         return {
-            "mover": {"name": self.mover.name, **_numbers(vars(self.mover))}, "monitor": _told(self.monitor),
+            "mover": mover_told(self.mover), "monitor": monitor_told(self.monitor),
             "rounds": self.rounds, "field": self.field, **self.elements.settings,
         }  # fmt: skip
+
+    def __repr__(self) -> str:
+        return short(self)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_moved": OrderedDict()}
@@ -116,11 +126,13 @@ class AdaptiveFiniteElements(NumericalSolver):
         Raises:
             InputError: a field that the problem does not have, or a mesh or monitor that the mover does not take.
         """
+        # what decides the mesh: a mover may have been trained, or another one put in, since a case was last asked for
+        state = self.mover, self.monitor, json.dumps(plain(self.settings), sort_keys=True)
         kept = self._moved.get(id(case))
-        if kept is not None and kept[0] is case:
-            return kept[1], kept[2]
+        if kept is not None and kept[0] is case and kept[1] == state:
+            return kept[2], kept[3]
         found, infos = self._adapt(case)
-        self._moved[id(case)] = case, found, infos
+        self._moved[id(case)] = case, state, found, infos
         while len(self._moved) > KEPT:
             self._moved.popitem(last=False)
         return found, infos
@@ -139,9 +151,9 @@ class AdaptiveFiniteElements(NumericalSolver):
                 return given, infos
             now = np.asarray(self.elements.grid(given).position, np.float64)
             try:
-                m: Any = self.monitor(now, cells, found[field][0])
+                m: Any = checked_density(self.monitor(now, cells, found[field][0]), len(now))
                 if now is not points and not np.array_equal(now, points):
-                    m = functools.partial(Walk(now, cells).sample, np.asarray(m, np.float64))
+                    m = functools.partial(Walk(now, cells).sample, m)
                 moved, info = self.mover.move(points, cells, held, monitor=m)
             except InputError as error:
                 raise InputError(f"{self.name}: {title(case)}: {error}") from None
@@ -217,14 +229,3 @@ def _with_inputs(case: Case, mesh: Mesh, moved: Mesh) -> Case:
         if isinstance(values, np.ndarray) and values.shape == (mesh.size,) and spec.dims != axes and not spec.at:
             inputs[spec.name] = mesh.sample(values, moved.position)
     return Case(case.problem, dict(case.parameters), inputs, case.label, case.subset, case.extents, moved)
-
-
-def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What is told of settings: those that are numbers or words."""
-    return {k: v for k, v in values.items() if not k.startswith("_") and isinstance(v, bool | int | float | str)}
-
-
-def _told(monitor: Any) -> dict[str, Any]:
-    if isinstance(monitor, functools.partial):
-        return _told(monitor.func) | _numbers(monitor.keywords)
-    return {"name": getattr(monitor, "__name__", type(monitor).__name__)}

@@ -173,7 +173,7 @@ def square_error(
     """∫ (u_h − u)² and its gradient over the nodes' coordinates, those of the boundary too, whose values go with u."""
     field, c, count = elements.field, elements.reaction, len(points)
     at, pattern = Samples(points, cells), elements.pattern(cells, count)
-    u, first, second = at.of(field), at.of(field.gradient), at.of(field.hessian)
+    u, first, second = at.of(field), at.of(field.gradient, 1), at.of(field.hessian, 2)
     functions = at.weights[:, None] * at.places
     mean = np.matmul(at.weights, first)
     load = at.size[:, None] * (c * (u @ functions) + _along(at.slopes, mean))

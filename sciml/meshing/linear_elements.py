@@ -81,7 +81,7 @@ class LinearElements:
         return self._solve(places, numbers, Samples(places, numbers))
 
     def _solve(self, points: Points, cells: Cells, at: Samples) -> Nodal:
-        second = at.of(self.field.hessian)
+        second = at.of(self.field.hessian, 2)
         f = self.reaction * at.of(self.field) - sum(second[..., i, i] for i in range(points.shape[1]))
         load = at.size[:, None] * (f @ (at.weights[:, None] * at.places))
         return self.with_load(self.pattern(cells, len(points)), points, at, load)[0]
@@ -91,7 +91,7 @@ class LinearElements:
     ) -> tuple[Nodal, Any]:
         """(u_h, the factored matrix of inner nodes), ∫ f v being given by cells."""
         local = samples.local(self.reaction)
-        given = np.where(pattern.inner, 0.0, np.asarray(self.field(points), np.float64))
+        given = np.where(pattern.inner, 0.0, asked(self.field, points))
         rest = gathered(pattern.cells, load - np.matmul(local, given[pattern.cells][..., None])[..., 0], len(points))
         factor = pattern.factored(local)
         given[pattern.order] = factor.solve(rest[pattern.order])
@@ -107,7 +107,7 @@ class LinearElements:
 
     def _errors(self, at: Samples, inside: Float[np.ndarray, "cell corner"]) -> Errors:
         off = inside @ at.places.T - at.of(self.field)
-        tilt = at.slope(inside)[:, None] - at.of(self.field.gradient)
+        tilt = at.slope(inside)[:, None] - at.of(self.field.gradient, 1)
         return Errors(at.root(off**2), at.root((tilt**2).sum(2)))
 
     def error(self, points: Any, cells: Any) -> Errors:
@@ -118,7 +118,8 @@ class LinearElements:
 
     def interpolation_error(self, points: Any, cells: Any) -> Errors:
         """Of the function that is linear between the exact values at the nodes."""
-        return self.errors(points, cells, self.field(np.asarray(points, np.float64)))
+        places, numbers = checked_mesh(points, cells)
+        return self._errors(Samples(places, numbers), asked(self.field, places)[numbers])
 
     def pattern(self, cells: Cells, count: int) -> Pattern:
         """What depends on the numbers of nodes alone; kept for the next mesh that has the same cells."""
@@ -126,6 +127,23 @@ class LinearElements:
         if kept is None or len(kept.inner) != count or not np.array_equal(kept.cells, cells):
             self._pattern = kept = Pattern(cells, count)
         return kept
+
+
+def asked(function: Any, points: Points, order: int = 0) -> np.ndarray:
+    """(N,) values of a field, (N, D) or (N, D, D) of its first or second derivatives.
+
+    Raises:
+        InputError: a field of another number of dimensions than the points, or values of another shape.
+    """
+    d, what = points.shape[1], ("values", "first derivatives", "second derivatives")[order]
+    try:
+        found = np.asarray(function(points), np.float64)
+    except (ValueError, IndexError) as error:
+        raise InputError(f"field: cannot give {what} at points in {d}-D: {error}") from error
+    expected = (len(points), *(d,) * order)
+    if found.shape != expected:
+        raise InputError(f"field: expected {what} {expected} at points in {d}-D, got the shape {found.shape}")
+    return found
 
 
 class Samples:
@@ -142,9 +160,9 @@ class Samples:
         self.places, self.weights = rule(points.shape[1])
         self.at = np.matmul(self.places, points[cells])
 
-    def of(self, function: Any) -> np.ndarray:
-        """(C, Q, ...) values there."""
-        flat = np.asarray(function(self.at.reshape(-1, self.at.shape[2])), np.float64)
+    def of(self, function: Any, order: int = 0) -> np.ndarray:
+        """(C, Q, ...) values there; arguments as those of `asked`."""
+        flat = asked(function, self.at.reshape(-1, self.at.shape[2]), order)
         return flat.reshape(*self.at.shape[:2], *flat.shape[1:])
 
     def local(self, reaction: float) -> Float[np.ndarray, "cell corner corner"]:

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from sciml.errors import InputError, is_number, is_whole
+from sciml.errors import InputError
 from sciml.meshing._carried import Law, law_of
 from sciml.meshing._march import March, Motion
-from sciml.meshing._settings import check_positive, check_steps
+from sciml.meshing._settings import check_positive, check_steps, check_whole
+from sciml.meshing._told import monitor_told, mover_told, short
 from sciml.meshing.monitors import gradient
 from sciml.meshing.mover import MeshMover, checked_mesh
 from sciml.problem import Case, Problem
 from sciml.solver import Solver, check_times
-from sciml.solvers._fe_space import made_mesh
+from sciml.solvers._fe_space import Space, made_mesh, oriented
 from sciml.solvers._numerical import title
 from sciml.support import Mesh
 
@@ -51,7 +52,8 @@ class MovingMesh(Solver):
     Args:
         mover: what moves the nodes; None for a mesh that stays, the same scheme with nothing else.
         monitor: (points, cells, field at the nodes) -> m > 0 at the nodes.
-        resolution: sides of cells along the longest extent; a case that carries a `Mesh` is solved on that one.
+        resolution: sides of cells along the longest extent; a case that carries a `Mesh` is solved on that one, cells
+            that run clockwise turned and quadrilaterals cut.
         every: steps from one move to the next; more where nodes have a long way to go.
         courant: in (0, 1]; of τ (Σ over the faces of a control volume |f′ − ẋ|·n + diffusion)/V, at most 1 of which
             keeps the range of values.
@@ -87,24 +89,20 @@ class MovingMesh(Solver):
         check_positive(self.name, courant=courant)
         if courant > 1:
             raise InputError(f"{self.name}: courant is {courant!r}, expected a number in (0, 1]")
-        if not is_whole(first) or first < 0:
-            raise InputError(f"{self.name}: first is {first!r}, expected a whole number from 0 on")
+        check_whole(self.name, first=first)
         self.mover, self.monitor, self.resolution = mover, monitor, int(resolution)
         self.every, self.courant, self.first = int(every), float(courant), int(first)
         self.max_substeps = int(max_substeps)
 
     @property
     def settings(self) -> dict[str, Any]:
-        function: Any = self.monitor
-        named: dict[str, Any] = {"function": str(getattr(function, "__name__", type(function).__name__))}
-        if hasattr(function, "func"):  # a partial
-            named = {"function": function.func.__name__, **{k: repr(v) for k, v in function.keywords.items()}}
-        own = {} if self.mover is None else {k: v for k, v in vars(self.mover).items() if is_number(v)}
         return {
-            "mover": None if self.mover is None else {"name": self.mover.name, **own}, "monitor": named,
-            "resolution": self.resolution, "every": self.every, "courant": self.courant,
-            "first": self.first,
+            "mover": mover_told(self.mover), "monitor": monitor_told(self.monitor), "resolution": self.resolution,
+            "every": self.every, "courant": self.courant, "first": self.first, "max_substeps": self.max_substeps,
         }  # fmt: skip
+
+    def __repr__(self) -> str:
+        return short(self)
 
     def supports(self, problem: Problem) -> bool:
         return isinstance(law_of(problem), Law)
@@ -125,17 +123,18 @@ class MovingMesh(Solver):
         """(N, D) nodes and (C, D + 1) cells as they are at first.
 
         Raises:
-            InputError: a periodic domain, or a mesh that movers do not take.
+            InputError: a periodic domain, or a mesh that is none of the domain.
         """
         if any(case.geometry.periodic):
             raise InputError(f"{self.name}: {title(case)}: its domain is periodic, expected one that is not")
-        mesh = case.support if isinstance(case.support, Mesh) else made_mesh(case.geometry, self.resolution)
         kind = "line" if case.problem.dimensions == 1 else "triangle"
-        if kind not in mesh.cells or mesh.dimensions != case.problem.dimensions:
-            raise InputError(
-                f"{self.name}: {title(case)}: its mesh has {', '.join(mesh.cells)} cells, expected {kind} cells"
-            )
-        return checked_mesh(mesh.points(), mesh.cells[kind])
+        try:
+            mesh = case.support if isinstance(case.support, Mesh) else made_mesh(case.geometry, self.resolution)
+            Space(mesh, case.geometry, 1)  # refuses what is no mesh of the domain
+            points = np.asarray(mesh.position, np.float64)
+            return checked_mesh(points, oriented(points, mesh.simplices(), kind).cells[kind])
+        except InputError as error:
+            raise InputError(f"{self.name}: {title(case)}: {error}") from None
 
     def simulate(self, case: Case, times: Any) -> Motion:
         """The bare arrays of a solution, and what it took.

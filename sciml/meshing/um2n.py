@@ -16,7 +16,7 @@ from sciml import registry
 from sciml.errors import InputError, is_number
 from sciml.meshing._learned import LearnedMover
 from sciml.meshing._neighbours import Neighbours, Rest
-from sciml.meshing._settings import check_steps
+from sciml.meshing._settings import check_steps, check_whole
 from sciml.meshing._simplices import contents
 from sciml.meshing.monge_ampere import MongeAmpere
 from sciml.meshing.mover import Domain, Proposal
@@ -96,7 +96,8 @@ class UM2N(LearnedMover):
         pairs: bool = False,
         seed: int = 0,
     ):
-        check_steps(self.name, width=width, heads=heads, blocks=blocks + 1, layers=layers, seed=seed + 1)
+        check_steps(self.name, width=width, heads=heads, layers=layers)
+        check_whole(self.name, blocks=blocks, seed=seed)
         check_heads(width, heads)
         for key, value in (("areas", areas), ("coordinates", coordinates)):
             if not is_number(value) or value < 0:

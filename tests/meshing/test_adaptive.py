@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import skfem
+import torch
 from test_linear_elements import Bump
 
 import sciml
@@ -14,7 +15,7 @@ from sciml.boundary import Dirichlet
 from sciml.errors import InputError
 from sciml.expressions import Balance
 from sciml.geometry import Box
-from sciml.meshing import Elastic, Equidistribution, MongeAmpere, Springs, gradient, hessian, optimal
+from sciml.meshing import Elastic, Equidistribution, LocalMover, MongeAmpere, Springs, gradient, hessian, optimal
 from sciml.meshing._simplices import contents
 from sciml.meshing.adaptive import AdaptiveFiniteElements, _between
 from sciml.meshing.linear_elements import LinearElements
@@ -211,6 +212,23 @@ def test_its_mesh_and_field_are_the_ones_asked_for():
     )  # fmt: skip
 
 
+def test_a_mover_that_is_trained_again_moves_again():
+    case, mover = Poisson().case(), LocalMover(rounds=1, width=4)
+    solver = AdaptiveFiniteElements(mover, resolution=8)
+    before = solver.solve(case)
+    assert solver.adapted(case)[0] is solver.adapted(case)[0]  # kept meanwhile
+    with torch.no_grad():
+        for p in mover.network.parameters():
+            p += 0.5
+    after = solver.solve(case)
+    assert np.abs(after.x - before.x).max() > 1e-4
+    np.testing.assert_array_equal(after.x, AdaptiveFiniteElements(mover, resolution=8).solve(case).x)
+    assert before.attrs["settings"] != after.attrs["settings"]
+    solver.mover = Springs(1)
+    np.testing.assert_array_equal(solver.solve(case).x, AdaptiveFiniteElements(Springs(1), resolution=8).solve(case).x)
+    assert repr(solver).startswith("AdaptiveFiniteElements(mover=springs, monitor=hessian, rounds=1, field=None")
+
+
 def test_nodes_where_conditions_meet_on_a_straight_side_stay():
     """Otherwise a side of the mesh would be of one boundary and its end of the other."""
     case = Peak().case()
@@ -235,6 +253,10 @@ def test_what_cannot_be_solved_is_said():
         (lambda: AdaptiveFiniteElements(rounds=0), "rounds is 0, expected a whole number from 1 on"),
         (lambda: AdaptiveFiniteElements(field=1), "field is 1, expected the name"),
         (lambda: AdaptiveFiniteElements(order=3), "order is 3"),
+        (lambda: AdaptiveFiniteElements(nope=3), "adaptive_finite_elements: no setting is called 'nope'; known: "),
+        (lambda: AdaptiveFiniteElements(resolutio=3), "no setting is called 'resolutio'; did you mean 'resolution'"),
+        (lambda: AdaptiveFiniteElements(monitor=lambda p, c, u: None, resolution=4).solve(Poisson().case()),
+         "case.*monitor: expected a value for each of 25 nodes, got None"),
         (lambda: AdaptiveFiniteElements().solve(HeatEquation().case(), [1.0]), "cannot solve the problem 'heat"),
         (lambda: AdaptiveFiniteElements(field="T").solve(Poisson().case()), "poisson has no field 'T'"),
         (lambda: AdaptiveFiniteElements(Equidistribution(), resolution=4).solve(Poisson().case()), "mesh of intervals"),

@@ -8,7 +8,10 @@ from test_movers import CENTRE, WIDTH, bump, error, line, square
 
 from sciml.errors import InputError
 from sciml.meshing import MongeAmpere
+from sciml.meshing.fields import Gaussians
 from sciml.meshing.linear_elements import LinearElements
+
+PEAK = Gaussians(np.full((1, 2), 0.5), np.ones(1), np.eye(2)[None])
 
 
 class Bump:
@@ -115,6 +118,12 @@ def test_what_cannot_be_solved_is_said():
         (lambda: LinearElements(Bump(), -1), "reaction: got -1, expected a number from 0 on"),
         (lambda: LinearElements(Bump(), np.nan), "reaction: got nan"),
         (lambda: LinearElements(Bump()).solve(points, cells[:, ::-1]), "is inverted or flat"),
+        (
+            lambda: LinearElements(Bump()).error(*line(4)),
+            r"field: expected second derivatives \(16, 1, 1\) at points in 1-D",
+        ),
+        (lambda: LinearElements(PEAK).error(*line(4)), "field: cannot give second derivatives at points in 1-D"),
+        (lambda: LinearElements(PEAK).interpolation_error(*line(4)), "field: cannot give values at points in 1-D"),
         (lambda: LinearElements(Bump()).errors(points, cells, np.ones(3)), "values: expected one for each of 16 nodes"),
     ):
         with pytest.raises(InputError, match=words):

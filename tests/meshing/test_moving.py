@@ -250,6 +250,48 @@ def test_answers_are_solutions_with_nodes_that_move(tmp_path):
         np.testing.assert_allclose(kept.x.values[: found.u.size], found.x.values.ravel(), atol=1e-6)
 
 
+def test_meshes_that_come_with_a_case_are_those_of_its_domain():
+    case = BurgersFront(2).case(viscosity=0.05)
+    points, cells = skewed(6)
+    solver, mesh = MovingMesh(Springs(1)), Mesh(points, {"triangle": cells})
+    found = solver.simulate(case.on(mesh), [0.05])
+    turned = solver.simulate(case.on(Mesh(points, {"triangle": cells[:, ::-1]})), [0.05])
+    np.testing.assert_allclose(turned.values, found.values, atol=1e-9)
+    x, y = np.meshgrid(np.linspace(0, 1, 4), np.linspace(0, 1, 4))
+    first = np.add.outer(4 * np.arange(3), np.arange(3)).ravel()
+    quads = Mesh(np.stack([x.ravel(), y.ravel()], 1), {"quadrilateral": first[:, None] + [0, 1, 5, 4]})
+    assert solver.simulate(case.on(quads), [0.01]).cells.shape == (18, 3)
+    twice = Mesh(
+        np.concatenate([points, points + np.array([3, 0])]), {"triangle": np.concatenate([cells, cells + len(points)])}
+    )
+    for wrong, words in (
+        (Mesh(points + 1e6, {"triangle": cells}), "where the domain has no boundary"),
+        (Mesh(points / 2, {"triangle": cells}), "where the domain has no boundary"),
+        (Mesh(points + np.array([0.2, 0]), {"triangle": cells}), "moving_mesh: BurgersFront.*: mesh: ends at"),
+        (twice, "falls into 2 parts"),
+    ):
+        with pytest.raises(InputError, match=words):
+            solver.solve(case.on(wrong), [0.05])
+
+
+class Called:
+    """A monitor that is an object."""
+
+    def __call__(self, points, cells, field, u=0.0):
+        return 1 + u * field**2
+
+
+def test_settings_and_what_a_march_took():
+    solver = MovingMesh(MongeAmpere(factor="lu"), partial(Called(), u=1), max_substeps=3)
+    told = solver.settings
+    assert told["monitor"] == {"name": "Called", "u": 1} and told["max_substeps"] == 3
+    assert told["mover"]["name"] == "monge_ampere" and told["mover"]["factor"] == "lu"
+    assert repr(solver).startswith("MovingMesh(mover=monge_ampere, monitor=Called, resolution=32, every=5")
+    front = BurgersFront().case()
+    found = MovingMesh(max_substeps=3).simulate(front, [1.0])
+    assert "max_substeps = 3" in found.failure and found.tally.steps == 3 and found.tally.seconds > 0
+
+
 def test_what_cannot_be_is_said_in_a_line():
     front = BurgersFront().case()
     for make, words in (
@@ -266,7 +308,17 @@ def test_what_cannot_be_is_said_in_a_line():
         (lambda: MovingMesh().solve(sciml.problems.DiffusionSorption().case(), [1.0]), "stores another thing"),
         (lambda: MovingMesh(Equidistribution()).solve(Swirl().case(), [0.1]), "expected a mesh of intervals"),
         (lambda: MovingMesh(Springs(), lambda *a: -a[2]).solve(front, [0.1]), "monitor: expected positive"),
-        (lambda: MovingMesh().solve(front.on(made_mesh(Swirl().case().geometry, 3)), [0.1]), "expected line cells"),
+        (
+            lambda: MovingMesh(Springs(), lambda *a: a[2][:, None]).solve(front, [0.1]),
+            r"moving_mesh: BurgersFront.*: monitor: expected a value for each of 33 nodes, got the shape \(33, 1\)",
+        ),
+        (lambda: MovingMesh(Springs(), lambda *a: None).solve(front, [0.1]), "of 33 nodes, got None"),
+        (lambda: MovingMesh(Springs(), lambda *a: a[2][1:]).solve(front, [0.1]), r"got the shape \(32,\)"),
+        (lambda: MovingMesh(Springs(), lambda *a: "wrong").solve(front, [0.1]), "nodes, got 'wrong'"),
+        (
+            lambda: MovingMesh().solve(front.on(made_mesh(Swirl().case().geometry, 3)), [0.1]),
+            "mesh: has 2 dimensions, the domain 1",
+        ),
     ):
         with pytest.raises(InputError, match=words):
             make()

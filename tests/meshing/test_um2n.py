@@ -290,6 +290,9 @@ def test_what_monge_ampere_cannot_do_is_not_learned():
 def test_what_cannot_be_is_said():
     for make, words in (
         (lambda: UM2N(width=0), "width is 0"),
+        (lambda: UM2N(seed=-1), "seed is -1, expected a whole number from 0 on"),
+        (lambda: UM2N(seed="a"), "seed is 'a', expected a whole number from 0 on"),
+        (lambda: UM2N(blocks=-1), "blocks is -1, expected a whole number from 0 on"),
         (lambda: UM2N(width=10, heads=4), "multiple of heads = 4, got 10"),
         (lambda: UM2N(areas=-1), "areas is -1, expected a number from 0 on"),
         (lambda: UM2N(areas=0, coordinates=0), "expected one that is positive"),
