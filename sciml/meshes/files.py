@@ -120,6 +120,8 @@ def write(
 
 
 def _checked(name: str, values: Mapping[str, Any] | None, count: int) -> Values:
+    if values is not None and not isinstance(values, Mapping):
+        raise InputError(f"{name}: expected name -> values, got {values!r:.60}")
     found = {key: np.asarray(value) for key, value in (values or {}).items()}
     for key, array in found.items():
         if array.ndim not in (1, 2) or len(array) != count or array.dtype.kind not in "fiub":

@@ -21,9 +21,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from sciml.errors import InputError
+from sciml.errors import InputError, is_number, positive, suggest
 from sciml.meshing.quality import cell_quality
 from sciml.reporting._files import write_bytes
 from sciml.reporting._style import LEARNED, SEQUENTIAL, caption, png, style
@@ -35,6 +37,7 @@ def _without_dark(name: str) -> ListedColormap:
 
 
 FIELDS, ERRORS = _without_dark("YlGnBu"), _without_dark("YlOrRd")
+NONE = "#d5d9de"  # cells without a value
 LINE = "#30363d"
 FOLDED = "#D55E00"  # cells that are turned over, in every picture of cells
 PANEL, WIDE = 3.1, 4.4  # inches that the longer side of a panel is, of several and of one
@@ -45,7 +48,7 @@ Box = tuple[float, float, float, float]  # x from, to, y from, to
 
 @style()
 def draw(mesh: Mesh, values: Any = None, *, title: str = "", unit: str = "", scale: Any = None) -> Figure:
-    """One mesh of the plane.
+    """One mesh of the plane; cells whose value is not finite are grey.
 
     Args:
         values: at its nodes or in its cells, shown by colours; None for lines alone.
@@ -53,7 +56,8 @@ def draw(mesh: Mesh, values: Any = None, *, title: str = "", unit: str = "", sca
         scale: (low, high) of the colours; None for the values' own.
 
     Raises:
-        InputError: a mesh that is not of the plane, or values of another number than nodes or cells.
+        InputError: a mesh that is not of the plane, values of another number than nodes or cells, or none that is
+            finite, or a scale that falls.
     """
     return gallery({title: mesh}, None if values is None else {title: values}, unit=unit, scale=scale)
 
@@ -80,18 +84,19 @@ def gallery(
         unit, scale: as those of `draw`.
         columns: panels a row.
         notes: title -> a line below the panel.
-        logarithmic: whether colours go by the logarithm, over no more than three decades.
+        logarithmic: whether colours go by the logarithm, over no more than three decades; what is not positive is
+            grey then.
         colours: a map of Matplotlib's.
         box: what is shown of the plane; None for all.
         size: inches that the longer side of a panel is.
 
     Raises:
-        InputError: as `draw`, or no mesh at all.
+        InputError: as `draw`, no mesh at all, or values of a title that no mesh has.
     """
-    if not meshes:
-        raise InputError("meshes: expected one at least, got none")
-    shown = {name: _values(name, meshes[name], v) for name, v in (values or {}).items()}
-    norm = _norm(list(shown.values()), scale, logarithmic)
+    shown = _all_values(meshes, values, scale is None)
+    columns, norm = positive("columns", columns), _norm(list(shown.values()), scale, logarithmic)
+    if logarithmic:
+        shown = {name: np.where(v > 0, v, np.nan) for name, v in shown.items()}
     window = box or _around([_box(name, mesh) for name, mesh in meshes.items()])
     across = min(columns, len(meshes))
     down = -(-len(meshes) // across)
@@ -106,7 +111,7 @@ def gallery(
         left, low = GAP + column * (width + GAP), whole[1] - row * step - TITLE - height
         panel = _axes(figure, left, low, width, height)
         drawn = cells_on(panel, mesh, shown.get(name), norm, colours, window) or drawn
-        caption(panel, name, (notes or {}).get(name, ""), "", pad=5)
+        _titled(panel, name, width, (notes or {}).get(name, ""))
     if drawn is not None:
         low = whole[1] - (down - 1) * step - TITLE - height
         bar_axes = _axes(figure, GAP + across * (width + GAP), low, BAR, whole[1] - TITLE - low)
@@ -120,7 +125,7 @@ def cells_on(
     """Draw a mesh into axes of equal scales without ticks; folded cells are outlined in orange, above all others.
 
     Args:
-        values: in its cells.
+        values: in its cells; those that are not finite are grey.
 
     Returns:
         What a colour bar is made for; None where there are no values.
@@ -136,8 +141,8 @@ def cells_on(
         if values is None:
             made.set_facecolor("white")
         else:
-            made.set_array(values[start : start + len(corners)])
-            made.set(norm=norm, cmap=colours)
+            made.set_array(np.ma.masked_invalid(values[start : start + len(corners)]))
+            made.set(norm=norm, cmap=matplotlib.colormaps.get_cmap(colours).with_extremes(bad=NONE))
             found = made
         start += len(corners)
         turned = _areas(corners) <= 0
@@ -183,7 +188,7 @@ def quality_maps(meshes: Mapping[str, Mesh]) -> Figure:
         bottom = whole[1] - k * step - TITLE - row
         left = _axes(figure, GAP, bottom, width, row)
         drawn = cells_on(left, mesh, q[name], Normalize(0, 1), SEQUENTIAL, window)
-        caption(left, name, "", "", pad=5)
+        _titled(left, name, width)
         right = _axes(figure, GAP + width + GAP + BAR + between, bottom, side, row)
         _histogram(right, q[name], bins, 108 * top)
     right.set_xlabel("quality (1: equilateral)")
@@ -214,8 +219,10 @@ def error_maps(
     meshes: Mapping[str, Mesh], errors: Mapping[str, Any], *, unit: str = "error", columns: int = 3,
     notes: Mapping[str, str] | None = None,
 ) -> Figure:  # fmt: skip
-    """Sizes of errors in cells or at nodes on one logarithmic scale; arguments as those of `gallery`."""
-    sizes = {name: np.abs(np.asarray(e, np.float64)) for name, e in errors.items()}
+    """Sizes of errors in cells or at nodes on one logarithmic scale, on which 0 has no place: cells without an error
+    are grey, which the bar then says; arguments as those of `gallery`."""
+    sizes = {name: np.abs(e) for name, e in _all_values(meshes, errors).items()}
+    unit += " (grey: 0)" * any((e == 0).any() for e in sizes.values())
     return gallery(meshes, sizes, unit=unit, columns=columns, notes=notes, logarithmic=True, colours=ERRORS)
 
 
@@ -246,9 +253,38 @@ def _bar(figure: Figure, drawn: Any, axes: Axes, unit: str, logarithmic: bool) -
     bar = figure.colorbar(drawn, cax=axes)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     bar.set_label(unit)
-    if not logarithmic:
-        bar.locator = MaxNLocator(5)
-        bar.update_ticks()
+    bar.locator = MaxNLocator(5, steps=[1, 2, 5, 10]) if logarithmic else MaxNLocator(5)
+    if logarithmic:
+        low, high = drawn.norm.vmin, drawn.norm.vmax
+        if high >= 10 * low:  # else there are few round powers, or none
+            bar.locator = LogLocator(subs=(1.0,) if high >= 100 * low else (1.0, 2.0, 5.0))
+        bar.formatter = FuncFormatter(lambda x, _: f"{x:.4g}" if low >= 1e-3 and high < 1e4 else _powers(x))
+        bar.minorformatter = NullFormatter()
+    bar.update_ticks()
+
+
+def _powers(x: float) -> str:
+    """Such as 2 × 10⁻⁶, or 10⁻⁶."""
+    factor, power = f"{x:.3e}".split("e")
+    times = "" if float(factor) == 1 else rf"{float(factor):g}\times"
+    return rf"${times}10^{{{int(power)}}}$"
+
+
+def _titled(axes: Axes, title: str, width: float, note: str = "") -> None:
+    """A caption no wider than a panel in inches: smaller if need be, and cut where that is not enough."""
+    caption(axes, title, note, "", pad=5)
+    bold, size = FontProperties(family="DejaVu Sans", weight="bold"), 10.5
+
+    def inches(text: str) -> float:
+        return TextPath((0, 0), text, size=size, prop=bold).get_extents().width / 72 if text.strip() else 0.0
+
+    wanted = inches(title)
+    width *= 0.97  # letters are drawn a little wider than their outlines say
+    if wanted > width:
+        size = max(7.5, size * width / wanted)
+        while inches(title) > width and len(title) > 1:
+            title = title.removesuffix("…")[:-1].rstrip(" $") + "…"
+        axes.set_title(title, loc="left", fontweight="bold", fontsize=size, pad=5)
 
 
 def _panel(window: Box, most: float = PANEL) -> tuple[float, float]:
@@ -267,7 +303,8 @@ def _areas(corners: np.ndarray) -> np.ndarray:
     return (corners[..., 0] * after[..., 1] - after[..., 0] * corners[..., 1]).sum(1) / 2
 
 
-def _box(name: str, mesh: Mesh) -> Box:
+def _box(name: str, mesh: Any) -> Box:
+    _checked_mesh(name, mesh)
     if mesh.dimensions != 2 or not _polygons(mesh):
         raise InputError(
             f"mesh {name!r}: expected triangles or quadrilaterals of the plane, got {', '.join(mesh.cells)} in "
@@ -290,9 +327,47 @@ def _quality(name: str, mesh: Mesh) -> np.ndarray:
     return cell_quality(mesh.points(), mesh.cells["triangle"])
 
 
+def _checked_mesh(name: str, mesh: Any) -> None:
+    if not isinstance(mesh, Mesh):
+        raise InputError(f"mesh {name!r}: expected a Mesh, got {mesh!r:.60}")
+
+
+def _all_values(meshes: Any, values: Any, own_scale: bool = True) -> dict[str, np.ndarray]:
+    """In cells, by titles.
+
+    Raises:
+        InputError: no mesh, or values that are none of these meshes, or of which none is finite if the scale is theirs.
+    """
+    for what, given in (("meshes", meshes), ("values", {} if values is None else values)):
+        if not isinstance(given, Mapping):
+            raise InputError(f"{what}: expected title -> {what}, got {given!r:.60}")
+    if not meshes:
+        raise InputError("meshes: expected one at least, got none")
+    for name in values or {}:
+        if name not in meshes:
+            raise InputError(f"values: no mesh is called {name!r}{suggest(name, map(str, meshes))}")
+    shown = {name: _values(name, meshes[name], v) for name, v in (values or {}).items()}
+    if own_scale and shown and not any(np.isfinite(v).any() for v in shown.values()):
+        raise InputError(f"values of {', '.join(map(repr, shown))}: expected some that are finite, got none")
+    return shown
+
+
+def as_numbers(name: str, given: Any) -> np.ndarray:
+    """In float64.
+
+    Raises:
+        InputError: what is no array of numbers.
+    """
+    try:
+        return np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"values of {name!r}: expected numbers, got {given!r:.60}") from None
+
+
 def _values(name: str, mesh: Mesh, given: Any) -> np.ndarray:
     """In cells; the mean of those at the corners of values at nodes."""
-    found = np.asarray(given, np.float64)
+    _checked_mesh(name, mesh)
+    found = as_numbers(name, given)
     blocks = [mesh.cells[k] for k in ("triangle", "quadrilateral") if len(mesh.cells.get(k, ()))]
     cells = sum(len(b) for b in blocks)
     if found.shape == (cells,):
@@ -307,7 +382,7 @@ def _values(name: str, mesh: Mesh, given: Any) -> np.ndarray:
 def _norm(values: Sequence[np.ndarray], scale: Any, logarithmic: bool) -> Normalize:
     finite = np.concatenate([v[np.isfinite(v)] for v in values]) if values else np.zeros(1)
     finite = finite if finite.size else np.zeros(1)
-    low, high = (float(finite.min()), float(finite.max())) if scale is None else map(float, scale)
+    low, high = (float(finite.min()), float(finite.max())) if scale is None else _checked_scale(scale, logarithmic)
     if logarithmic:
         high = high if high > 0 else 1.0
         positive = finite[finite > 0]
@@ -315,3 +390,10 @@ def _norm(values: Sequence[np.ndarray], scale: Any, logarithmic: bool) -> Normal
             low = max(float(positive.min()) if positive.size else 0.0, high / 1e3)
         return LogNorm(min(low, 0.999 * high), high, clip=True)
     return Normalize(low, high if high > low else low + (abs(low) or 1.0))
+
+
+def _checked_scale(scale: Any, logarithmic: bool) -> tuple[float, float]:
+    ends = list(scale) if isinstance(scale, tuple | list | np.ndarray) else []
+    if len(ends) != 2 or not all(map(is_number, ends)) or ends[1] < ends[0] or (logarithmic and ends[0] <= 0):
+        raise InputError(f"scale: expected (low, high){', both above 0' * logarithmic}, got {scale!r:.60}")
+    return float(ends[0]), float(ends[1])

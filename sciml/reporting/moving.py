@@ -60,8 +60,9 @@ def film(
             raise InputError(f"{name}: expected one for each of {len(meshes)} meshes, got {len(several)}")
     box = pictures._around([pictures._box("", mesh) for mesh in meshes]) if len(meshes) else None
     if values is not None and scale is None and len(meshes):
-        shown = [pictures._values("", m, v) for m, v in zip(meshes, values, strict=True)]
-        scale = (min(float(np.nanmin(v)) for v in shown), max(float(np.nanmax(v)) for v in shown))
+        shown = pictures._all_values(dict(enumerate(meshes)), dict(enumerate(values)))
+        finite = np.concatenate([v[np.isfinite(v)] for v in shown.values()])
+        scale = (float(finite.min()), float(finite.max()))
 
     def frames() -> Iterable[Figure]:
         for k, mesh in enumerate(meshes):
@@ -204,7 +205,8 @@ def over_time(
     return figure
 
 
-def _surface(name: str, mesh: Mesh) -> np.ndarray:
+def _surface(name: str, mesh: Any) -> np.ndarray:
+    pictures._checked_mesh(name, mesh)
     cells = mesh.simplices() if mesh.dimensions == 3 else np.zeros((0, 0), int)
     if cells.shape[1] != 3:
         raise InputError(
@@ -214,7 +216,7 @@ def _surface(name: str, mesh: Mesh) -> np.ndarray:
 
 
 def _at_nodes(name: str, mesh: Mesh, given: Any) -> np.ndarray:
-    found = np.asarray(given, np.float64)
+    found = pictures.as_numbers(name, given)
     if found.shape != (mesh.size,):
         raise InputError(f"values of {name!r}: expected one for each of {mesh.size} nodes, got {found.shape}")
     return found

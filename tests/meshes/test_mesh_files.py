@@ -75,6 +75,7 @@ def test_values_at_nodes_and_in_cells_go_with_a_mesh(tmp_path: Path, ending: str
     order = list(again.cells) == list(mesh.cells)
     np.testing.assert_array_equal(in_cells["quality"], cells["quality"] if order else cells["quality"][::-1])
     for given, words in (
+        ([1], r"node_values: expected name -> values, got \[1\]"),
         ({"a": np.ones(4)}, r"node_values: a: expected numbers \(5,\)"),
         ({"a": ["x"] * 5}, "expected"),
     ):

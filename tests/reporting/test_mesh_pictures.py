@@ -1,10 +1,12 @@
 """Pictures of meshes say what they are given: cells, colours, folded cells, frames of films."""
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgba
 from PIL import Image
 
 from sciml import meshes
@@ -85,6 +87,46 @@ def test_errors_have_three_decades_of_colours_at_most():
     assert pictures.error_maps({"a": MESH}, {"a": np.zeros(MESH.size)})  # nothing but zeros
 
 
+def test_cells_without_error_or_value_are_grey():
+    errors = np.linspace(0, 1, len(CELLS))
+    figure = pictures.error_maps({"a": MESH}, {"a": errors})
+    figure.canvas.draw()
+    colours = panels(figure)[0].collections[0].get_facecolors()
+    grey = to_rgba(pictures.NONE)
+    assert np.isclose(colours, grey).all(1).nonzero()[0].tolist() == [0]
+    assert "error (grey: 0)" in {a.get_ylabel() for a in figure.axes}
+    values = np.where(errors > 0.5, np.nan, errors)
+    figure = pictures.draw(MESH, values)
+    figure.canvas.draw()
+    colours = panels(figure)[0].collections[0].get_facecolors()
+    np.testing.assert_array_equal(np.isclose(colours, grey).all(1), errors > 0.5)
+
+
+@pytest.mark.parametrize(("low", "high", "some"), [(1.2, 4.1, "2"), (0.3, 20, "0.5"), (2e-6, 1.5e-3, r"$10^{-5}$")])
+def test_ticks_of_logarithmic_bars_are_plain(low, high, some):
+    figure = pictures.error_maps({"a": MESH}, {"a": np.linspace(low, high, len(CELLS))})
+    figure.canvas.draw()
+    bar = figure.axes[-1]
+    said = [t.get_text() for t in bar.get_yticklabels() if low <= t.get_position()[1] <= high]
+    assert some in said and 2 <= len(said) <= 9 and not any(t.get_text() for t in bar.get_yticklabels(minor=True))
+
+
+def test_titles_are_no_wider_than_their_panels():
+    for mesh in (MESH, Mesh(MESH.position * [0.3, 2], MESH.cells)):
+        figure = pictures.gallery({"a title that goes on and on and on and on, beyond all bounds": mesh, "b": mesh})
+        figure.canvas.draw()
+        axes = figure.axes[0]
+        assert axes.get_title(loc="left")[:4] == "a ti" and figure.axes[1].get_title(loc="left") == "b"
+        assert axes._left_title.get_window_extent().width < 1.03 * axes.get_window_extent().width
+
+
+def test_films_of_frames_without_values(tmp_path):
+    values = [np.full(MESH.size, np.nan), np.ones(MESH.size)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert moving.film(tmp_path / "a.gif", [MESH, MESH], values, dpi=40).is_file()
+
+
 @pytest.mark.parametrize("ending", ["gif", "webp", "png"])
 def test_films_have_a_frame_a_mesh(tmp_path, ending):
     frames = [Mesh(MESH.position * (1 + 0.1 * k), MESH.cells) for k in range(3)]
@@ -126,6 +168,17 @@ def test_figures_over_time_and_files(tmp_path):
     for make, words in (
         (lambda: pictures.save(figure, tmp_path / "a.jpg"), "ends in .png or .svg, got 'a.jpg'"),
         (lambda: pictures.gallery({}), "expected one at least, got none"),
+        (lambda: pictures.draw(MESH, "abc"), "values of '': expected numbers, got 'abc'"),
+        (lambda: pictures.draw("x"), "mesh '': expected a Mesh, got 'x'"),
+        (lambda: pictures.gallery([MESH]), "meshes: expected title -> meshes, got"),
+        (lambda: pictures.gallery({"a": MESH}, {"b": np.ones(MESH.size)}), "no mesh is called 'b'; known: a"),
+        (lambda: pictures.gallery({"a": MESH}, columns=0), "columns: expected a whole number ≥ 1, got 0"),
+        (lambda: pictures.draw(MESH, np.ones(MESH.size), scale=(1,)), r"scale: expected \(low, high\), got \(1,\)"),
+        (lambda: pictures.draw(MESH, np.ones(MESH.size), scale=(3, 1)), r"expected \(low, high\), got \(3, 1\)"),
+        (lambda: pictures.draw(MESH, np.full(MESH.size, np.nan)), "expected some that are finite, got none"),
+        (lambda: pictures.error_maps({"a": MESH}, {"a": "e"}), "values of 'a': expected numbers"),
+        (lambda: moving.film(tmp_path / "a.gif", [MESH], [np.full(MESH.size, np.nan)]), "some that are finite"),
+        (lambda: moving.film(tmp_path / "a.gif", ["x"]), "expected a Mesh, got 'x'"),
         (
             lambda: pictures.gallery({"a": MESH}, {"a": np.ones(3)}),
             f"one for each of {MESH.size} nodes or {len(CELLS)}",
