@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from sciml.data.loader import order
 from sciml.errors import InputError
+from sciml.meshing._checked import checked_mesh, checked_monitor
 from sciml.meshing._sliding import Sliding
-from sciml.meshing.mover import Domain, MeshMover, checked_mesh, checked_monitor
+from sciml.meshing.mover import Domain, MeshMover
 from sciml.meshing.samples import Sample
 from sciml.solvers._saved import reading, write_parts
 from sciml.training.callbacks import Callback
@@ -146,7 +147,8 @@ class LearnedMover(MeshMover):
         """Of what decides the weights beside the recipe."""
         found = hashlib.sha256(json.dumps(self.config(), sort_keys=True).encode())
         for sample in samples:
-            m = sample.monitor(np.array(sample.points)) if callable(sample.monitor) else sample.monitor
+            given: Any = sample.monitor
+            m = given(np.array(sample.points)) if callable(given) else given
             for values in (sample.points, sample.cells, np.round(m, 9)):
                 found.update(np.ascontiguousarray(values, np.float64).tobytes())
         return found.hexdigest()

@@ -11,8 +11,8 @@ import scipy.sparse.linalg
 from jaxtyping import Bool, Float
 
 from sciml.errors import InputError, is_number
+from sciml.meshing._checked import checked_mesh
 from sciml.meshing._simplices import Cells, Points, contents, gathered, outer_sides, rule, slopes
-from sciml.meshing.mover import checked_mesh
 
 Nodal = Float[np.ndarray, " node"]
 

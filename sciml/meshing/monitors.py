@@ -9,9 +9,9 @@ import scipy.sparse.linalg
 from jaxtyping import Float
 
 from sciml.errors import InputError, is_number
+from sciml.meshing._checked import checked_mesh, numbers_of
 from sciml.meshing._settings import check_positive
 from sciml.meshing._simplices import Cells, Points, contents, gathered, mass, slopes, stiffness
-from sciml.meshing.mover import checked_mesh, numbers_of
 
 Nodal = Float[np.ndarray, " node"]
 

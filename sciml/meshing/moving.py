@@ -9,11 +9,12 @@ import numpy as np
 
 from sciml.errors import InputError
 from sciml.meshing._carried import Law, law_of
+from sciml.meshing._checked import checked_mesh
 from sciml.meshing._march import March, Motion
 from sciml.meshing._settings import check_positive, check_steps, check_whole
 from sciml.meshing._told import monitor_told, mover_told, short
 from sciml.meshing.monitors import gradient
-from sciml.meshing.mover import MeshMover, checked_mesh
+from sciml.meshing.mover import MeshMover
 from sciml.problem import Case, Problem
 from sciml.solver import Solver, check_times
 from sciml.solvers._fe_space import Space, made_mesh, oriented
