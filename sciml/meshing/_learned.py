@@ -140,7 +140,7 @@ class LearnedMover(MeshMover):
     @staticmethod
     def _domain(sample: Sample) -> Domain:
         points, cells = checked_mesh(sample.points, sample.cells)
-        given = sample.monitor if callable(sample.monitor) else checked_monitor(sample.monitor, len(points))
+        given: Any = sample.monitor if callable(sample.monitor) else checked_monitor(sample.monitor, len(points))
         return Domain(points, cells, Sliding.of(points, cells, None), given)
 
     def _digest(self, samples: Sequence[Sample]) -> str:
@@ -148,7 +148,7 @@ class LearnedMover(MeshMover):
         found = hashlib.sha256(json.dumps(self.config(), sort_keys=True).encode())
         for sample in samples:
             given: Any = sample.monitor
-            m = given(np.array(sample.points)) if callable(given) else given
+            m: Any = given(np.array(sample.points)) if callable(given) else given
             for values in (sample.points, sample.cells, np.round(m, 9)):
                 found.update(np.ascontiguousarray(values, np.float64).tobytes())
         return found.hexdigest()
