@@ -1,4 +1,4 @@
-"""Fields and meshes that no mover was trained on, for the table of movers."""
+"""Fields and meshes for the table of movers, all drawn anew; what kinds of them training had is said with each."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sciml.geometry import Box, Difference, Disc, Union
 from sciml.meshing.fields import Front, Gaussians
 from sciml.meshing.samples import meshed, polygons, rows
 
-SEED = 7000  # training draws from generators of seeds below
+SEED = 8000  # training draws from others; an earlier table was made with 7000, and movers were chosen by it
 #: kind -> (cases, cases of a quick run)
 COUNTS = {
     "square, rows": (16, 1), "square, unstructured": (16, 1), "square, rows 50 × 50": (10, 1),
     "square, rows 100 × 100": (5, 0), "square, four triangles a cell": (12, 1), "square, graded": (12, 0),
     "convex polygons": (16, 1), "non-convex polygons": (40, 1), "square with holes": (12, 1),
 }  # fmt: skip
-#: kinds of which the training saw one of their sort
-SEEN = ("square, rows", "square, unstructured")
+#: kinds of which training had none of the sort, for no mover
+UNSEEN = ("square, four triangles a cell", "square, graded", "non-convex polygons", "square with holes")
 SQUARES = tuple(k for k in COUNTS if k.startswith("square, "))
 NONCONVEX = ("non-convex polygons", "square with holes")
 SMALL = 700  # nodes up to which the error itself is descended
@@ -92,8 +92,7 @@ class Case:
 
     Args:
         kind: of the mesh; a key of `COUNTS`.
-        field: "gaussians", "front" (both were drawn anew for training), "waves" (products; sums of waves were drawn for
-            training) or "layer", of a kind that was not.
+        field: "gaussians", "front", "waves" (of these kinds training had others) or "layer", of a kind that it had not.
         refined: `refined(n)` is a mesh of the same sort with edges 1/n as long.
     """
 

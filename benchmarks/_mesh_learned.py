@@ -27,8 +27,8 @@ SEED = 0
 STEPS = 1500
 #: row -> settings; the first is what comes with the package
 LOCALS: dict[str, dict[str, Any]] = {
-    "local, for the error": {"rounds": 6, "error": 0.5},
     "local, for evenness": {"rounds": 6},
+    "local, for the error": {"rounds": 6, "error": 0.5},
     "local, patches alone": {"rounds": 10, "alone": True},
 }
 
@@ -65,9 +65,9 @@ def movers(work: Any) -> dict[str, MeshMover]:
     from benchmarks import _mesh_learned_dmm, _mesh_learned_um2n
 
     found: dict[str, MeshMover] = {row: local(row) for row in LOCALS}
-    found["UM2N"] = _mesh_learned_um2n.trained()
-    found["UM2N, not trained"] = UM2N()
-    found["DMM"] = _mesh_learned_dmm.trained()
+    found["after UM2N"] = _mesh_learned_um2n.trained()
+    found["after UM2N, not trained"] = UM2N()
+    found["after DMM"] = _mesh_learned_dmm.trained()
     return found
 
 

@@ -183,7 +183,7 @@ def measure(ledger: Ledger, work: Any) -> None:
 
     known = movers(work)
     shown: dict[str, MeshMover] = {"springs": Springs(), "Monge-Ampère": MongeAmpere(), "elastic": Elastic()}
-    shown |= {name: known[name] for name in ("local, for the error", "UM2N", "DMM") if name in known}
+    shown |= {name: known[name] for name in ("local, for evenness", "after UM2N", "after DMM") if name in known}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) if work.quick else DOCS
         film = draw_film("elastic", shown["elastic"], folder, frames=16, size=0.075)

@@ -1,10 +1,10 @@
-"""The table of movers: what moving a mesh buys on fields and meshes that no mover was trained on.
+"""The table of movers: what moving a mesh buys on fields and meshes that are drawn anew.
 
 Of each case the screened Poisson equation u − ∇²u = f is solved with linear elements, m = 1 + 5‖H‖/max ‖H‖ is made of
 the H that is recovered from that solution, every mover moves the mesh by it, and the equation is solved again. Errors
-are in L², against the exact u, by quadrature on the mesh itself. The seconds of a row are those of recovery, monitor
-and mover; its total adds both solves. Nothing is left out: a mesh that the safeguard returns counts as returned, and a
-mover that raises an error counts as one that moves nothing.
+are in L², against the exact u, by quadrature on the mesh itself. The seconds of a row are those of a processor for
+recovery, monitor and mover, all movers by turns; its total adds both solves. Nothing is left out: a mesh that the
+safeguard returns counts as returned, and a mover that raises an error counts as one that moves nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._ledger import Kept, Ledger, extremes, quantiles
-from benchmarks._mesh_cases import COUNTS, NONCONVEX, SEEN, SMALL, SQUARES, Case, cases
+from benchmarks._mesh_cases import NONCONVEX, SMALL, SQUARES, UNSEEN, Case, cases
 from benchmarks._mesh_classical import peak
 from sciml.errors import SolverError
 from sciml.meshing import Elastic, ErrorDescent, MeshMover, MongeAmpere, NewtonMongeAmpere, Springs, hessian, optimal
@@ -26,8 +26,11 @@ from sciml.meshing.linear_elements import LinearElements
 MONGE_AMPERE = "Monge-Ampère, relaxation"
 MIXED, NEWTON, ELASTIC = "Monge-Ampère, mixed", "Monge-Ampère, Newton", "elastic"
 OPTIMAL = "elastic, monitor `optimal`"  # the density that is best for interpolation in L², in place of 1 + 5‖H‖/max
+TESTED = (MONGE_AMPERE, MIXED, NEWTON, ELASTIC, OPTIMAL)  # who stop by a residual; the others stop by themselves
+SHIPPED = "local, for evenness"  # the learned row that is judged: it comes with the package
 CEILING = "descent of the error (knows u)"
-DESCENTS = 4  # cases of a kind on which the error itself is descended
+DESCENTS = 5  # cases of a kind on which the error itself is descended
+SLOW = 1.0  # seconds from which on once is enough
 REPEATS = 3  # of every timing, of which the least counts
 
 
@@ -51,10 +54,13 @@ def measured(case: Case, movers: Mapping[str, MeshMover]) -> list[dict[str, Any]
     every = {**movers, OPTIMAL: Elastic()}
     if len(case.points) <= SMALL and case.number < DESCENTS:
         every[CEILING] = ErrorDescent(elements, start=Elastic())
-    for name, mover in every.items():
-        monitor = optimal if name == OPTIMAL else hessian
-        runs = [_moved(case, mover, u, monitor) for _ in range(1 if name == CEILING else REPEATS)]
-        x, info, spent = min(runs, key=lambda run: run[2])
+    runs: dict[str, list[Any]] = {name: [] for name in every}
+    for turn in range(REPEATS):
+        for name, mover in every.items():
+            if turn == 0 or (name != CEILING and runs[name][0][2] < SLOW):
+                runs[name].append(_moved(case, mover, u, optimal if name == OPTIMAL else hessian))
+    for name in every:
+        x, info, spent = min(runs[name], key=lambda run: run[2])
         try:
             error = elements.error(x, case.cells).l2
         except SolverError:
@@ -63,7 +69,8 @@ def measured(case: Case, movers: Mapping[str, MeshMover]) -> list[dict[str, Any]
         found.append({
             "row": name, "error": error, "reduction": (base - error) / base,
             "inverted": info.inverted if info else 0, "safeguard": info.safeguard if info else 0.0,
-            "converged": bool(info and info.converged), "left": int((_areas(x, case.cells) <= 0).sum()),
+            "converged": bool(info and info.converged) if name in TESTED else None,
+            "left": int((_areas(x, case.cells) <= 0).sum()),
             "equidistribution": info.equidistribution if info else None, "seconds": spent, "total_seconds": total,
             "over_uniform_of_equal_time": error / curve(total),
         })  # fmt: skip
@@ -71,17 +78,17 @@ def measured(case: Case, movers: Mapping[str, MeshMover]) -> list[dict[str, Any]
 
 
 def _timed(run: Any) -> tuple[Any, float]:
-    began = time.perf_counter()
-    return run(), time.perf_counter() - began
+    began = time.process_time()
+    return run(), time.process_time() - began
 
 
 def _moved(case: Case, mover: MeshMover, u: np.ndarray, monitor: Any) -> tuple[np.ndarray, Any, float]:
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         x, info = mover.move(case.points, case.cells, monitor=monitor(case.points, case.cells, u))
     except Exception:  # whatever a mover cannot do is no gain
-        return case.points, None, time.perf_counter() - began
-    return x, info, time.perf_counter() - began
+        return case.points, None, time.process_time() - began
+    return x, info, time.process_time() - began
 
 
 def _areas(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
@@ -128,23 +135,23 @@ def measure(ledger: Ledger, work: Any) -> None:
     kinds = ("gaussians", "waves", "front", "layer")
     for name in dict.fromkeys(r["row"] for r in found if r["row"] not in ("uniform", CEILING)):
         means = {k: [r["reduction"] for r in found if r["row"] == name and r["field"] == k] for k in kinds}
-        ledger.row(section="fields", row=name, **{k: statistics.fmean(v) if v else None for k, v in means.items()})
+        ledger.row(section="fields", row=name, **{k: statistics.fmean(v) if v else None for k, v in means.items()},
+                   **{f"{k}_cases": len(v) for k, v in means.items()})  # fmt: skip
     if not work.quick:
         for name in every:
             most = kept(lambda name=name: peak(name, 99), what="memory", mover=name, n=99)
             ledger.row(section="memory", row=name, nodes=10_000, peak_mebibytes=most)
-        _checks(ledger, found, tuple(learned))
+        _checks(ledger, found)
 
 
 def _told(ledger: Ledger, kind: str, found: Sequence[dict[str, Any]]) -> None:
-    cases = {(r["kind"], r["number"]) for r in found}
     ceiled = {(r["kind"], r["number"]) for r in found if r["row"] == CEILING}
     for name in dict.fromkeys(r["row"] for r in found):
-        _row(ledger, kind, name, [r for r in found if r["row"] == name])
-        if ceiled and len(ceiled) < len(cases) and name != CEILING:
-            # beside the ceiling only what was measured on the same cases
+        if name != CEILING:
+            _row(ledger, kind, name, [r for r in found if r["row"] == name])
+        if ceiled:  # beside the descent only what was measured on the same cases
             some = [r for r in found if r["row"] == name and (r["kind"], r["number"]) in ceiled]
-            _row(ledger, f"{kind}, cases of the ceiling", name, some)
+            _row(ledger, f"{kind}, cases of the descent", name, some)
 
 
 def _row(ledger: Ledger, kind: str, name: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -157,7 +164,7 @@ def _row(ledger: Ledger, kind: str, name: str, rows: Sequence[dict[str, Any]]) -
         reduction_low=spread["low"], reduction_high=spread["high"],
         positive_share=statistics.fmean(g > 0 for g in gains),
         proposals_inverted=sum(r["inverted"] > 0 for r in rows), cells_inverted_after=sum(r["left"] for r in rows),
-        not_converged=sum(not r["converged"] for r in rows),
+        not_converged=None if rows[0]["converged"] is None else sum(not r["converged"] for r in rows),
         move_ms_median=1e3 * statistics.median(r["seconds"] for r in rows),
         total_ms_median=1e3 * statistics.median(r["total_seconds"] for r in rows),
         error_over_uniform_of_equal_time=statistics.median(r["over_uniform_of_equal_time"] for r in rows),
@@ -165,56 +172,68 @@ def _row(ledger: Ledger, kind: str, name: str, rows: Sequence[dict[str, Any]]) -
     )  # fmt: skip
 
 
-def _checks(ledger: Ledger, found: Sequence[dict[str, Any]], learned: Sequence[str]) -> None:
-    def gain(name: str, kinds: Sequence[str]) -> float:
-        return statistics.fmean(r["reduction"] for r in found if r["row"] == name and r["kind"] in kinds)
+def _checks(ledger: Ledger, found: Sequence[dict[str, Any]]) -> None:
+    rows = [r for r in dict.fromkeys(r["row"] for r in found) if r not in ("uniform", CEILING)]
 
-    every = tuple(COUNTS)
-    best = max(learned, key=lambda name: gain(name, every))
-    peers = {"MA": gain(MONGE_AMPERE, SQUARES), "elastic, which learns nothing": gain(ELASTIC, SQUARES)}
-    told = ", ".join(f"{k} {100 * v:.1f} %" for k, v in peers.items())
-    shares = [gain(best, (k,)) / gain(MONGE_AMPERE, (k,)) for k in SQUARES]
+    def gains(name: str, kinds: Sequence[str]) -> list[float]:
+        return [r["reduction"] for r in found if r["row"] == name and r["kind"] in kinds]
+
+    def told(figure: Any, but: str = SHIPPED) -> str:
+        return ", ".join(f"{name} {figure(name):.3f}" for name in rows if name != but)
+
+    def gain(name: str, kinds: Sequence[str]) -> float:
+        return statistics.fmean(gains(name, kinds))
+
+    shares = [gain(SHIPPED, (k,)) / gain(MONGE_AMPERE, (k,)) for k in SQUARES]
+    home = tuple(k for k in SQUARES if k != "square, four triangles a cell")
+    ratio = gain(SHIPPED, SQUARES) / gain(MONGE_AMPERE, SQUARES)
     for id in ("learned_error_reduction_share_of_monge_ampere", "learned_error_reduction_share_of_monge_ampere_far"):
         ledger.check(
-            id, gain(best, SQUARES) / gain(MONGE_AMPERE, SQUARES), spread=extremes(shares, "kinds of meshes"),
-            note=f"{best}, on the square, where Monge-Ampère is at home: {100 * gain(best, SQUARES):.1f} % ({told})",
+            id, ratio, spread=extremes(shares, "kinds of meshes"),
+            note=f"{SHIPPED}, on the square; without cells of four triangles, where relaxation does not always "
+                 f"converge, {gain(SHIPPED, home) / gain(MONGE_AMPERE, home):.3f}; less error: {SHIPPED} "
+                 f"{gain(SHIPPED, SQUARES):.3f}, {told(lambda name: gain(name, SQUARES))}",
         )  # fmt: skip
-    left = sum(r["left"] for r in found)
-    ledger.check("inverted_elements_anywhere", left, note=f"{len(found)} moves of the table, after the safeguard")
-    unseen = tuple(k for k in every if k not in SEEN)
-    polygons = tuple(k for k in every if k not in SQUARES)
-    means = {name: gain(name, polygons) for name in (MONGE_AMPERE, ELASTIC, "springs")}
+    moves = [r for r in found if r["row"] != "uniform"]
     ledger.check(
-        "mean_error_reduction_unseen_geometry", gain(best, polygons),
-        spread=quantiles([r["reduction"] for r in found if r["row"] == best and r["kind"] in polygons], "cases"),
-        note=f"{best}, on polygons and with holes, none of them seen; all meshes of other sorts than in training "
-             f"{gain(best, unseen):.3f}; {', '.join(f'{k} {v:.3f}' for k, v in means.items())}",
+        "inverted_elements_anywhere", sum(r["left"] for r in moves),
+        note=f"{len(moves)} moves of the table after the safeguard, whose doing it is; it was needed in "
+             f"{sum(r['inverted'] > 0 for r in moves)}",
     )  # fmt: skip
-    fails = {
-        (r["kind"], r["number"]) for r in found
-        if r["row"] == MONGE_AMPERE and r["kind"] in NONCONVEX
-        and (r["inverted"] or not r["converged"] or r["reduction"] <= 0)
-    }  # fmt: skip
-    wins = {
-        name: [r["reduction"] > 0 for r in found if r["row"] == name and (r["kind"], r["number"]) in fails]
-        for name in (best, ELASTIC, "springs", MONGE_AMPERE)
-    }
-    told = ", ".join(f"{k} {statistics.fmean(v):.2f}" for k, v in wins.items() if k != best and v)
+    ledger.check(
+        "mean_error_reduction_unseen_geometry", gain(SHIPPED, NONCONVEX),
+        spread=quantiles(gains(SHIPPED, NONCONVEX), "cases"),
+        note=f"{SHIPPED}, on polygons that are not convex and squares with holes, of which training had none; with "
+             f"graded meshes and cells of four triangles {gain(SHIPPED, UNSEEN):.3f}; "
+             f"others on the first: {told(lambda name: gain(name, NONCONVEX))}",
+    )  # fmt: skip
+    base = [r for r in found if r["row"] == MONGE_AMPERE and r["kind"] in NONCONVEX]
+    worse = {(r["kind"], r["number"]) for r in base if r["reduction"] <= 0}
+    fails = worse | {(r["kind"], r["number"]) for r in base if r["inverted"] or not r["converged"]}
+
+    def share(name: str, of: set[Any]) -> float:
+        return statistics.fmean(
+            r["reduction"] > 0 for r in found if r["row"] == name and (r["kind"], r["number"]) in of
+        )
+
+    strict = f"; in the {len(worse)} where it gained nothing: {SHIPPED} {share(SHIPPED, worse):.3f}, " + told(
+        lambda name: share(name, worse)
+    ) if worse else ""  # fmt: skip
     for id in ("nonconvex_success_share", "nonconvex_success_share_far"):
         ledger.check(
-            id, statistics.fmean(wins[best]) if fails else None, reason=None if fails else "it never failed",
-            note=f"{best}; {len(fails)} cases in which Monge-Ampère turned a cell over, did not converge or gained "
-                 f"nothing; {told}",
+            id, share(SHIPPED, fails) if fails else None, reason=None if fails else "it never failed",
+            note=f"{SHIPPED}; {len(fails)} of {len(base)} cases in which Monge-Ampère's relaxation turned a cell over, "
+                 f"did not converge or gained nothing; {told(lambda name: share(name, fails))}{strict}",
         )  # fmt: skip
-    ratios = []
-    for number in range(COUNTS["square, rows 100 × 100"][0]):
-        pair = {
-            r["row"]: r["seconds"] for r in found if r["kind"] == "square, rows 100 × 100" and r["number"] == number
-        }
-        ratios.append([pair[name] / pair[best] for name in (MONGE_AMPERE, MIXED, NEWTON, ELASTIC)])
-    first, *others = (statistics.median(v) for v in zip(*ratios, strict=True))
-    told = ", ".join(f"{n} {v:.2f}" for n, v in zip((MIXED, NEWTON, ELASTIC), others, strict=True))
+    large = [r for r in found if r["kind"] == "square, rows 100 × 100"]
+    times = {name: [r["seconds"] for r in large if r["row"] == name] for name in rows}
+    ratios = [a / b for a, b in zip(times[MONGE_AMPERE], times[SHIPPED], strict=True)]
+
+    def over(name: str) -> float:
+        return statistics.median(a / b for a, b in zip(times[MONGE_AMPERE], times[name], strict=True))
+
     ledger.check(
-        "learned_time_vs_monge_ampere", first, spread=extremes([r[0] for r in ratios], "cases"),
-        note=f"{MONGE_AMPERE} over {best}, 10,201 nodes, recovery and monitor included; other rows over it: {told}",
+        "learned_time_vs_monge_ampere", statistics.median(ratios), spread=extremes(ratios, "cases"),
+        note=f"{MONGE_AMPERE} over {SHIPPED}, 10,201 nodes, recovery and monitor included, seconds of a processor; "
+             f"over others: {told(over)}",
     )  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.spatial import ConvexHull
 
 from sciml.errors import InputError
 from sciml.geometry import Box, Geometry, Polygon
@@ -57,14 +58,16 @@ def polygons(
 
 def polygon(rng: np.random.Generator, convex: bool = False) -> Polygon:
     """A polygon of 5 to 9 corners around ½: on a circle where it is to be convex, else at distances that differ by up
-    to a factor of three."""
-    corners = int(rng.integers(5, 10))
-    share = (np.arange(corners) + rng.uniform(-0.3, 0.3, corners)) / corners
-    radius = np.full(corners, 0.5) if convex else rng.uniform(0.18, 0.5, corners)
-    angle = 2 * np.pi * (share + rng.uniform())
-    return Polygon(
-        tuple((float(0.5 + r * np.cos(a)), float(0.5 + r * np.sin(a))) for r, a in zip(radius, angle, strict=True))
-    )
+    to a factor of three, drawn until it lacks a twentieth of its convex hull or more."""
+    while True:
+        corners = int(rng.integers(5, 10))
+        share = (np.arange(corners) + rng.uniform(-0.3, 0.3, corners)) / corners
+        radius = np.full(corners, 0.5) if convex else rng.uniform(0.18, 0.5, corners)
+        angle = 2 * np.pi * (share + rng.uniform())
+        places = 0.5 + radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
+        found = Polygon(tuple((float(x), float(y)) for x, y in places))
+        if convex or abs(found.area) < 0.95 * float(ConvexHull(places).volume):
+            return found
 
 
 def rows(n: int, other: bool = False) -> Nodes:
