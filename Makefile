@@ -59,7 +59,7 @@ bench-own-data: $(STAMP)
 bench-linear: $(STAMP)
 	$(BIN)/python -m benchmarks.linear $(if $(DATA),--data $(DATA)) $(if $(FULL),--full)
 bench-mesh: $(STAMP)
-	$(BIN)/python -m benchmarks.mesh $(if $(FULL),--full)
+	$(BIN)/python -m benchmarks.mesh $(if $(DATA),--data $(DATA)) $(if $(FULL),--full)
 
 readme: $(STAMP)
 	$(BIN)/python -m benchmarks.readme

@@ -109,10 +109,10 @@ class Case:
         return f"{self.kind} {self.number}"
 
 
-def cases(quick: bool) -> Iterator[Case]:
-    """All, in an order that is the same every time."""
+def cases(quick: bool, full: bool = False) -> Iterator[Case]:
+    """All, in an order that is the same every time; `full` has three times as many, the first ones the same."""
     for place, (kind, counts) in enumerate(COUNTS.items()):
-        for number in range(counts[quick]):
+        for number in range(counts[quick] * (3 if full else 1)):
             rng = np.random.default_rng([SEED, place, number])
             points, cells = _mesh(kind, rng, number)
             name, u = _field(rng, number, points)

@@ -8,7 +8,6 @@ draws them anew with the movers that need no training; `draw(movers, folder)` ta
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +25,6 @@ from sciml.reporting import moving
 from sciml.support import Mesh
 
 DOCS = HERE.parent / "docs"
-BLOW = Path(os.environ.get("SCIML_SHARED", HERE.parents[1] / "shared")) / "data" / "vtk" / "blow.vtk"
 SQUARE = Box((0.0, 0.0), (1.0, 1.0))
 CHANNEL = (
     Box((0.0, 0.0), (2.2, 1.0))
@@ -134,7 +132,7 @@ def draw_film(name: str, mover: MeshMover, folder: Path, frames: int = 20, size:
     )  # fmt: skip
 
 
-def blow(path: Path = BLOW) -> tuple[np.ndarray, list[Mesh], np.ndarray]:
+def blow(path: Path) -> tuple[np.ndarray, list[Mesh], np.ndarray]:
     """Times, the mesh at each, and the thickness of its walls (T, N): a file of VTK with numbered displacements and
     thicknesses, through the package's own importer."""
     from sciml.data import importers
@@ -149,10 +147,10 @@ def blow(path: Path = BLOW) -> tuple[np.ndarray, list[Mesh], np.ndarray]:
     return np.asarray(solution["time"].values), meshes, np.asarray(solution["thickness"].values, np.float64)
 
 
-def draw_blow(folder: Path, path: Path = BLOW) -> list[Path]:
+def draw_blow(folder: Path, path: Path | None) -> list[Path]:
     """Two halves of a mould close around a tube that is blown up: mesh_blow.png, mesh_blow.webp, mesh_blow_quality.png;
     nothing where the file is not there."""
-    if not path.is_file():
+    if path is None or not path.is_file():
         return []
     folder.mkdir(parents=True, exist_ok=True)
     times, meshes, thickness = blow(path)
@@ -187,16 +185,21 @@ def measure(ledger: Ledger, work: Any) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) if work.quick else DOCS
         film = draw_film("elastic", shown["elastic"], folder, frames=16, size=0.075)
-        for path in (*draw(shown, folder), film, *draw_blow(folder)):
+        for path in (*draw(shown, folder), film, *draw_blow(folder, blown(work.data))):
             if path.suffix == ".png":  # few colours: a third of the bytes, the same to the eye
                 with Image.open(path) as image:
                     image.convert("RGB").quantize(96).save(path, optimize=True)
             ledger.row(section="pictures", picture=path.name, kilobytes=round(path.stat().st_size / 1e3))
 
 
+def blown(data: Path | None) -> Path | None:
+    """The blow moulding in a folder with others' data."""
+    return None if data is None else data / "vtk" / "blow.vtk"
+
+
 def main() -> None:
     movers = {"springs": Springs(), "Monge-Ampère": MongeAmpere()}
-    for path in (*draw(movers, DOCS), draw_film("Monge-Ampère", movers["Monge-Ampère"], DOCS), *draw_blow(DOCS)):
+    for path in (*draw(movers, DOCS), draw_film("Monge-Ampère", movers["Monge-Ampère"], DOCS), *draw_blow(DOCS, None)):
         print(f"{path} {path.stat().st_size / 1e3:.0f} kB")
 
 

@@ -124,7 +124,7 @@ def measure(ledger: Ledger, work: Any) -> None:
     kept = Kept("mesh", dry=work.quick)
     every = {**classical(), **learned}
     found: list[dict[str, Any]] = []
-    for case in cases(work.quick):
+    for case in cases(work.quick, work.full):
         rows = kept(lambda c=case: measured(c, every), what="table", case=case.name, rows=sorted(every))
         found += [{**row, "kind": case.kind, "number": case.number} for row in rows]
         print(case.name, {r["row"]: round(r["reduction"], 3) for r in rows}, flush=True)

@@ -1,12 +1,13 @@
 """Movers of meshes, classical and learned: what they gain, what they cost, and solvers on meshes that move. Ledger
 `mesh`.
 
-    python -m benchmarks.mesh [--part table ...] [--full] [--minutes 1]
+    python -m benchmarks.mesh [--part table ...] [--full] [--minutes 1] [--data FOLDER]
 
 Parts: `classical` (published figures, a thin ring by Newton's method, factors kept or made anew, memory), `training`
-(what the learned movers took), `table` (all movers on fields and meshes that none was trained on), `moving` (a swirl
-and a front on meshes that move with them), `operator` (the operator with a second branch on a moved mesh, against the
-same on the static one; `--minutes` a training), `pictures`.
+(what the learned movers took), `table` (all movers on fields and meshes drawn anew; `--full` on three times as many),
+`moving` (a swirl and fronts on meshes that move with them), `operator` (the operator with a second branch on a moved
+mesh, against the same on the static one; `--minutes` a training), `pictures` (with `--data` those of a blow moulding
+too).
 
 What is trained is kept in benchmarks/work/mesh, so that an interrupted run goes on. Training apart, the default takes
 about half an hour on two cores.
@@ -44,7 +45,7 @@ class Settings(Work):
 
 def main() -> None:
     parser = arguments(__doc__, PARTS)
-    parser.add_argument("--full", action="store_true", help="finer meshes, more seeds")
+    parser.add_argument("--full", action="store_true", help="three times as many cases in the table")
     parser.add_argument("--minutes", type=float, default=1.0, help="of a training of the operator")
     given = parsed(parser)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
