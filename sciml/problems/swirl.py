@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STEPS = 200  # of the fourth-order rule with which paths are followed, for each metre of speed · time
 
 
-@problems.register("swirl")
+@problems.register("reversing_swirl")
 class Swirl(PDEProblem):
     """∂t u + ∇·(a u) = 0 on the unit square, no flow through its sides,
 
@@ -37,7 +37,7 @@ class Swirl(PDEProblem):
     Source: R. J. LeVeque, SIAM J. Numer. Anal. 33, 627 (1996), whose flow turns gradually.
     """
 
-    name = "swirl"
+    name = "reversing_swirl"
     title = "Ring in a swirl"
     dimensions = 2
     fields = (FieldSpec("u", "1", description="concentration", bounds=(0.0, 1.0)),)

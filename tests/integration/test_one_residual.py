@@ -69,7 +69,7 @@ EXCEPTIONS = {
     ("finite elements", "tube_flow"): SADDLE,
 }
 #: of a balance that is no polynomial of the place, what the quadrature of finite elements may be off by
-INEXACT = {"swirl": 2e-5}
+INEXACT = {"reversing_swirl": 2e-5}
 #: in characteristic times: rates by central differences are then off by some 1e-10 where a storage is no polynomial, as
 #: that of sorption, and by 1e-13 from rounding
 STEP = 1e-3

@@ -44,7 +44,7 @@ WITH_EXACT = {
     "burgers": Burgers().case(viscosity=0.03, velocity=0.7, length=2.0),
     "burgers_front": BurgersFront().case(viscosity=0.03, height=0.7),
     "burgers_front, plane": BurgersFront(2).case(viscosity=0.05, angle=0.9),
-    "swirl": Swirl().case(speed=0.4, width=0.2, radius=0.0),
+    "reversing_swirl": Swirl().case(speed=0.4, width=0.2, radius=0.0),
     "diffusion": Diffusion().case(diffusivity=0.3),
     "heat_equation": HeatEquation().case(diffusivity=0.1, amplitude=2.0, frequency=0.5, length=1.5),
     "taylor_green": TaylorGreen().case(viscosity=0.1, density=2.0, velocity=0.5, length=3.0),
