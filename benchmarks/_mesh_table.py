@@ -20,7 +20,17 @@ from benchmarks._ledger import Kept, Ledger, extremes, quantiles
 from benchmarks._mesh_cases import NONCONVEX, SMALL, SQUARES, UNSEEN, Case, cases
 from benchmarks._mesh_classical import peak
 from sciml.errors import SolverError
-from sciml.meshing import Elastic, ErrorDescent, MeshMover, MongeAmpere, NewtonMongeAmpere, Springs, hessian, optimal
+from sciml.meshing import (
+    Elastic,
+    ErrorDescent,
+    MeshMover,
+    MongeAmpere,
+    NewtonMongeAmpere,
+    Springs,
+    folded,
+    hessian,
+    optimal,
+)
 from sciml.meshing.linear_elements import LinearElements
 
 MONGE_AMPERE = "Monge-Ampère, relaxation"
@@ -70,7 +80,7 @@ def measured(case: Case, movers: Mapping[str, MeshMover]) -> list[dict[str, Any]
             "row": name, "error": error, "reduction": (base - error) / base,
             "inverted": info.inverted if info else 0, "safeguard": info.safeguard if info else 0.0,
             "converged": bool(info and info.converged) if name in TESTED else None,
-            "left": int((_areas(x, case.cells) <= 0).sum()),
+            "left": int(folded(x, case.cells).sum()),
             "equidistribution": info.equidistribution if info else None, "seconds": spent, "total_seconds": total,
             "over_uniform_of_equal_time": error / curve(total),
         })  # fmt: skip
@@ -89,11 +99,6 @@ def _moved(case: Case, mover: MeshMover, u: np.ndarray, monitor: Any) -> tuple[n
     except Exception:  # whatever a mover cannot do is no gain
         return case.points, None, time.process_time() - began
     return x, info, time.process_time() - began
-
-
-def _areas(points: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    a, b, c = (points[cells[:, i]] for i in range(3))
-    return ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]) / 2
 
 
 def _curve(case: Case, base: float, seconds: float) -> Any:

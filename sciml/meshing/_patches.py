@@ -94,7 +94,7 @@ class Lesson:
         exact = _Asked.apply(at.reshape(-1, x.shape[1]), self.field, self.field.gradient).reshape(at.shape[:2])
         nodes = _Asked.apply(x, self.field, self.field.gradient)
         off = torch.einsum("qk,ck->cq", places, nodes[self.cells]) - exact
-        return torch.einsum("cq,q,c->", off**2, weights, determinants(edges(x, self.cells)) / len("1" * x.shape[1]))
+        return torch.einsum("cq,q,c->", off**2, weights, sizes(edges(x, self.cells)))
 
 
 def edges(x: Tensor, cells: Tensor) -> Float[Tensor, "cell corner dimension"]:
@@ -106,6 +106,11 @@ def determinants(matrices: Tensor) -> Float[Tensor, " cell"]:
     if matrices.shape[1] == 1:
         return matrices[:, 0, 0]
     return matrices[:, 0, 0] * matrices[:, 1, 1] - matrices[:, 0, 1] * matrices[:, 1, 0]
+
+
+def sizes(now: Tensor) -> Float[Tensor, " cell"]:
+    """Lengths or areas of cells with these edges."""
+    return determinants(now) / math.factorial(now.shape[1])
 
 
 def moved(network: Any, lesson: Lesson, number: int, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -149,8 +154,7 @@ def moved(network: Any, lesson: Lesson, number: int, x: Tensor) -> tuple[Tensor,
 
 def logs(lesson: Lesson, now: Tensor, m: Tensor) -> Tensor:
     """log(m |K|/(θ |K₀|))."""
-    factor = 1.0 if now.shape[1] == 1 else 0.5
-    found = m[lesson.cells].mean(1) * determinants(now) * factor / lesson.size
+    found = m[lesson.cells].mean(1) * sizes(now) / lesson.size
     theta = (found * lesson.size).sum() / lesson.size.sum()
     return torch.log((found / theta).clamp_min(1e-4))
 

@@ -13,9 +13,7 @@ def check_steps(name: str, **counts: Any) -> None:
     Raises:
         InputError: names the mover, the setting and what was got.
     """
-    for key, value in counts.items():
-        if not is_whole(value) or value < 1:
-            raise InputError(f"{name}: {key} is {value!r}, expected a whole number from 1 on")
+    _check_least(name, 1, counts)
 
 
 def check_whole(name: str, **counts: Any) -> None:
@@ -24,9 +22,13 @@ def check_whole(name: str, **counts: Any) -> None:
     Raises:
         InputError: names the mover, the setting and what was got.
     """
+    _check_least(name, 0, counts)
+
+
+def _check_least(name: str, least: int, counts: dict[str, Any]) -> None:
     for key, value in counts.items():
-        if not is_whole(value) or value < 0:
-            raise InputError(f"{name}: {key} is {value!r}, expected a whole number from 0 on")
+        if not is_whole(value) or value < least:
+            raise InputError(f"{name}: {key} is {value!r}, expected a whole number from {least} on")
 
 
 def check_positive(name: str, **values: Any) -> None:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from sciml import registry
-from sciml.errors import InputError, is_number, is_whole
+from sciml.errors import InputError, is_number
 from sciml.meshing._learned import LearnedMover
 from sciml.meshing._patches import Lesson, Patchwork, edges, logs, monitored, moved
-from sciml.meshing._settings import check_steps
+from sciml.meshing._settings import check_steps, check_whole
 from sciml.meshing.mover import Domain, Proposal
 from sciml.meshing.samples import Sample
 from sciml.training.optimisers import AdamW
@@ -62,8 +62,7 @@ class LocalMover(LearnedMover):
         check_steps(self.name, rounds=rounds, width=width)
         if not is_number(error) or error < 0:
             raise InputError(f"{self.name}: error is {error!r}, expected a number from 0 on")
-        if not is_whole(seed) or seed < 0:
-            raise InputError(f"{self.name}: seed is {seed!r}, expected a whole number from 0 on")
+        check_whole(self.name, seed=seed)
         self.rounds, self.width, self.alone, self.error, self.seed = rounds, width, bool(alone), float(error), seed
         with torch.random.fork_rng():
             torch.manual_seed(seed)
