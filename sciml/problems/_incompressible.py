@@ -11,9 +11,14 @@ from sciml.geometry import resample_nodal
 from sciml.support import Grid
 
 
-def navier_stokes(q: Any, d: Operators, theta: Any) -> dict[str, Balance]:
-    """∇·u = 0 and ∂t(ρu) + ∇·(ρ u⊗u + p I − μ(∇u + ∇uᵀ)) = 0, `theta.viscosity` being the dynamic viscosity μ."""
-    velocity = d.vector(q.u, q.v)
+def navier_stokes(q: Any, d: Operators, theta: Any, force: Any = 0.0) -> dict[str, Balance]:
+    """∇·u = 0 and ∂t(ρu) + ∇·(ρ u⊗u + p I − μ(∇u + ∇uᵀ)) = f in two or three dimensions.
+
+    Args:
+        theta: with `density` and `viscosity`, the dynamic viscosity μ.
+        force: f per volume, a vector of expressions.
+    """
+    velocity = d.vector(*(getattr(q, name) for name in "uvw"[: d.dimensions]))
     gradient = d.grad(velocity)
     stress = theta.viscosity * (gradient + d.transpose(gradient))
     return {
@@ -21,6 +26,7 @@ def navier_stokes(q: Any, d: Operators, theta: Any) -> dict[str, Balance]:
         "momentum": Balance(
             storage=theta.density * velocity,
             flux=theta.density * d.outer(velocity, velocity) + q.p * d.identity() - stress,
+            source=force,
             unit="N m-3",
         ),
     }
