@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         registry,
         reporting,
         solvers,
+        structure,
         studies,
         training,
     )
@@ -61,7 +62,8 @@ __version__ = "0.1.0"
 
 _SUBPACKAGES = (
     "cli", "constraints", "contracts", "data", "derivatives", "evaluation", "implicit", "meshes", "meshing", "metrics",
-    "operators", "problems", "processes", "registry", "reporting", "solvers", "studies", "training",
+    "operators", "problems", "processes", "registry", "reporting", "solvers", "structure", "studies",
+    "training",
 )  # fmt: skip
 _NAMES = {
     "audit": "sciml._audit",
@@ -148,6 +150,7 @@ __all__ = [
     "report",
     "reporting",
     "solvers",
+    "structure",
     "studies",
     "study",
     "training",

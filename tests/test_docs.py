@@ -196,6 +196,11 @@ def operator(scope: dict[str, Any], folder: Path) -> None:
         assert rows[name]["runs"] == 3 and np.isfinite(error["mean"]).all() and error["std"][0] > 0
 
 
+def structure(scope: dict[str, Any], folder: Path) -> None:
+    assert np.allclose(scope["found"].okubo_weiss, -4 * scope["found"].q_criterion)
+    assert (folder / "vortices.pvd").exists()
+
+
 def program(scope: dict[str, Any], folder: Path) -> None:
     """The program is the surrogate, its derivative that of differences, and a guard with no tolerance the solver."""
     torch, model, Rod = scope["torch"], scope["model"], scope["Rod"]
@@ -316,6 +321,7 @@ PAGES: dict[str, Page] = {
         ),
         holds=physics,
     ),
+    "docs/structure.md": Page(holds=structure),
 }
 
 

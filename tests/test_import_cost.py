@@ -45,6 +45,7 @@ def test_import_is_light_and_fast():
         ("sciml.data", ("torch", "jax", "matplotlib")),
         ("sciml.derivatives.numpy", ("torch", "jax", "xarray")),
         ("sciml.metrics", ("jax", "matplotlib")),
+        ("sciml.structure", ("torch", "jax", "matplotlib", "h5py")),
         ("sciml.implicit", ("torch", "jax")),
         ("sciml.implicit.torch", ("jax", "xarray", "matplotlib")),
         ("sciml.implicit.jax", ("torch", "xarray", "matplotlib")),
@@ -78,6 +79,7 @@ def test_public_names_resolve(name):
         "implicit",
         "constraints",
         "processes",
+        "structure",
     ],
 )
 def test_public_names_of_sub_packages_resolve(package):

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import singledispatch
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from sciml.data._nodes import COUNT
 from sciml.data._support import support
 from sciml.data.exporters._vtk import write_pvd, write_vtu
 from sciml.errors import InputError, suggest
-from sciml.support import Grid, Mesh, Points, Support
+from sciml.problem import Case
+from sciml.support import Grid, Mesh, Points, Support, support_of
 
 
 def export_tree(data: Any, folder: str | os.PathLike[str], *, subset: str | Sequence[str] | None = None) -> Path:
@@ -75,21 +76,55 @@ def export_tree(data: Any, folder: str | os.PathLike[str], *, subset: str | Sequ
     return target
 
 
+def export_solution(solution: Any, path: str | os.PathLike[str]) -> Path:
+    """Write one solution with whatever it holds, fields that were made of it among them: `<path>.pvd`, and
+    `<path>/frameNNNNN.vtu` beside it.
+
+    Args:
+        solution: of any solver, or what `sciml.structure` made of one; it carries its case.
+        path: a place without an ending, which must not exist yet.
+
+    Returns:
+        the .pvd.
+
+    Raises:
+        InputError: a data set of many cases, a solution without its case, or a place that cannot be written.
+    """
+    if schema.is_packed(solution):
+        raise InputError("export: got a data set of many cases, expected one solution; take sciml.data.case(ds, i)[1]")
+    case = Case.from_parts(solution.attrs, {str(k): v.values for k, v in solution.variables.items()})
+    place = Path(_files.given(path, "path"))
+    index = place.with_name(place.name + ".pvd")
+    if place.exists() or index.exists():
+        raise InputError(f"{place}: exists already")
+    try:
+        place.mkdir(parents=True)
+        _write_frames(solution, place, case.problem.velocity, lambda frame: support_of(case, solution, frame))
+    except OSError as error:
+        raise InputError(f"{place}: cannot write: {_files.reason(error)}") from None
+    return index
+
+
 def _write_case(dataset: Any, i: int, parent: Path) -> None:
     case, solution = packing.case(dataset, i)
     name = f"case{i:04d}"
     (parent / name).mkdir()
+    geometry = case.geometry if case.extents is None else None
+    _write_frames(solution, parent / name, case.problem.velocity, lambda frame: support(dataset, i, geometry, frame))
+
+
+def _write_frames(solution: Any, place: Path, velocity: Sequence[str], where_at: Callable[[int], Support]) -> None:
+    """The frames into a folder, and what lists them beside it."""
     framed = "time" in solution.dims
     times = np.asarray(solution["time"].values) if framed else np.zeros(1)
     moving = any(a in solution.variables and "time" in solution[a].dims for a in "xyz")
-    geometry = case.geometry if case.extents is None else None
-    files, where = [], support(dataset, i, geometry)
+    files, where = [], where_at(0)
     for frame in range(len(times)):
-        where = support(dataset, i, geometry, frame) if moving and frame else where
-        values = _values(solution, where, frame if framed else None, case.problem.velocity)
-        files.append(f"{name}/frame{frame:05d}.vtu")
-        _write_frame(where, parent / files[-1], values)
-    write_pvd(parent / f"{name}.pvd", times.tolist(), files)
+        where = where_at(frame) if moving and frame else where
+        values = _values(solution, where, frame if framed else None, velocity)
+        files.append(f"{place.name}/frame{frame:05d}.vtu")
+        _write_frame(where, place.parent / files[-1], values)
+    write_pvd(place.with_name(place.name + ".pvd"), times.tolist(), files)
 
 
 def _values(solution: Any, where: Support, frame: int | None, velocity: Sequence[str]) -> dict[str, np.ndarray]:
