@@ -229,6 +229,11 @@ class Problem(ABC):
         """Lines along which a report draws a field; none for the centre lines of a velocity."""
         return ()
 
+    def wall_units(self, case: Case) -> tuple[float, float] | None:
+        """(friction velocity u_τ, kinematic viscosity ν) of a flow along walls whose u_τ is known beforehand, say from
+        the force that drives it; y⁺ = y u_τ / ν. None where there is none."""
+        return None
+
     def published(self) -> tuple[Published, ...]:
         """Curves that others have published of its cases."""
         return ()

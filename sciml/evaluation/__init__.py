@@ -39,11 +39,19 @@ import xarray as xr
 
 from sciml.data import schema
 from sciml.errors import InputError, is_whole
+from sciml.evaluation._blocking import sampling_error
+from sciml.evaluation._profile_error import profile_error
 from sciml.evaluation._statistic import Statistic
+from sciml.evaluation._statistics_of import statistics_of
 from sciml.evaluation._summary import Row
 from sciml.evaluation._work import Comparison, check_fields
 from sciml.evaluation.certificate import Certificate, certificate
+from sciml.evaluation.correlations import Correlations
 from sciml.evaluation.coverage import Coverage, coverage, resplits
+from sciml.evaluation.energy_history import EnergyHistory
+from sciml.evaluation.profiles import Profiles
+from sciml.evaluation.shell_spectra import ShellSpectra
+from sciml.evaluation.spectra import Spectra
 from sciml.solver import Solver, TrainableSolver
 from sciml.solvers.baselines import Baseline, MeanField, Persistence
 from sciml.solvers.interpolation import ParameterInterpolation
@@ -148,6 +156,7 @@ def evaluate(
     for statistic in statistics:
         if not isinstance(statistic, Statistic):
             raise InputError(f"statistics: expected objects of sciml.evaluation.Statistic, got {statistic!r:.60}")
+        statistic.begin(held.fields)
     comparison = Comparison(held, rows, named, steps, examples, progress, statistics, every_frame)
     summary, errors, pictures = comparison.run()
     gathered = {s.name: s.result() for s in statistics}
@@ -246,5 +255,6 @@ def _finite(value: Any) -> Any:
 
 
 __all__ = [
-    "Certificate", "Coverage", "Evaluation", "Statistic", "certificate", "coverage", "evaluate", "resplits",
+    "Certificate", "Correlations", "Coverage", "EnergyHistory", "Evaluation", "Profiles", "ShellSpectra", "Spectra",
+    "Statistic", "certificate", "coverage", "evaluate", "profile_error", "resplits", "sampling_error", "statistics_of",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,9 @@ class Statistic(ABC):
     """
 
     name: str
+
+    def begin(self, fields: Sequence[str]) -> None:  # noqa: B027
+        """Told once, before the first frame: the names of the fields, in the order in which frames hold them."""
 
     @abstractmethod
     def add(
