@@ -159,6 +159,7 @@ solvers = Registry(
         "two_phase_flow": "sciml.solvers.two_phase",
         "openfoam": "sciml.solvers.openfoam",
         "pseudo_spectral": "sciml.solvers.pseudospectral",
+        "channel_flow": "sciml.solvers.channel",
         "shock_capturing": "sciml.solvers.shock_capturing",
         "finite_volume": "sciml.solvers.finite_volume",
         "finite_elements": "sciml.solvers.finite_elements",

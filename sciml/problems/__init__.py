@@ -23,9 +23,11 @@ from sciml.problems.step_transport import StepTransport as StepTransport
 from sciml.problems.swirl import Swirl as Swirl
 from sciml.problems.taylor_green import TaylorGreen as TaylorGreen
 from sciml.problems.tube_flow import TubeFlow as TubeFlow
+from sciml.problems.turbulent_channel import TurbulentChannel as TurbulentChannel
 
 __all__ = [
     "Advection", "AllenCahn", "Burgers", "BurgersFront", "BurgersRamp", "CylinderFlow", "DamFlow", "Darcy",
     "DataProblem", "Diffusion", "DiffusionSorption", "ElasticPlate", "HeatEquation", "HeatPlate", "LidDrivenCavity",
     "Observed", "Poisson", "PorousMedium", "Stefan", "StepTransport", "Swirl", "TaylorGreen", "TubeFlow",
+    "TurbulentChannel",
 ]  # fmt: skip

@@ -9,7 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sciml.solvers._subgrid import WALE, DynamicSmagorinsky
     from sciml.solvers.baselines import MeanField, Persistence
+    from sciml.solvers.channel import ChannelFlow
     from sciml.solvers.conformal import Conformal, Constant, Local, Scores, Spread
     from sciml.solvers.dynamic_modes import DynamicModes
     from sciml.solvers.ensemble import Ensemble
@@ -29,9 +31,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "FiniteElements": "finite_elements",
+    "ChannelFlow": "channel",
     "Conformal": "conformal",
     "Constant": "conformal",
     "DynamicModes": "dynamic_modes",
+    "DynamicSmagorinsky": "_subgrid",
     "Ensemble": "ensemble",
     "FiniteVolume": "finite_volume",
     "IncompressibleFlow": "incompressible",
@@ -53,15 +57,19 @@ _HOMES = {
     "SteadyLinear": "linear.steady",
     "Surrogate": "surrogate",
     "TwoPhaseFlow": "two_phase",
+    "WALE": "_subgrid",
     "generate": "generation",
     "load": "surrogate",
 }
 
 __all__ = [
     "PINN",
+    "WALE",
+    "ChannelFlow",
     "Conformal",
     "Constant",
     "DynamicModes",
+    "DynamicSmagorinsky",
     "Ensemble",
     "FiniteElements",
     "FiniteVolume",

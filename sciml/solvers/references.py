@@ -22,6 +22,7 @@ FEWEST = 4  # cells along an axis
 REFERENCES: list[tuple[str, str]] = [
     ("sciml.solvers.incompressible", "IncompressibleFlow"),
     ("sciml.solvers.two_phase", "TwoPhaseFlow"),
+    ("sciml.solvers.channel", "ChannelFlow"),
     ("sciml.solvers.shock_capturing", "ShockCapturing"),
     ("sciml.solvers.finite_volume", "FiniteVolume"),
 ]

@@ -32,12 +32,13 @@ from sciml.problems import (
     Swirl,
     TaylorGreen,
     TubeFlow,
+    TurbulentChannel,
 )
 
 ALL = (
     Advection, AllenCahn, Burgers, BurgersFront, BurgersRamp, CylinderFlow, DamFlow, Darcy, Diffusion,
     DiffusionSorption, ElasticPlate, HeatEquation, HeatPlate, LidDrivenCavity, Poisson, PorousMedium, Stefan,
-    StepTransport, Swirl, TaylorGreen, TubeFlow,
+    StepTransport, Swirl, TaylorGreen, TubeFlow, TurbulentChannel,
 )  # fmt: skip
 WITH_EXACT = {
     "advection": Advection().case(speed=-0.7, amplitude=2.0, length=2.0),
