@@ -125,10 +125,11 @@ class TurbulentChannel(PDEProblem):
         """Re_τ = ρ u_τ h/μ."""
         return case.density * case.friction_velocity * case.half_height / case.viscosity
 
-    def wall_units(self, case: Case, y: Any) -> np.ndarray:
-        """y⁺, the distance of places y from the nearer wall, over μ/(ρ u_τ)."""
-        near = case.half_height - np.abs(np.asarray(y, dtype=np.float64))
-        return near * self.reynolds(case) / case.half_height
+    def wall_units(self, case: Case) -> tuple[float, float] | None:
+        """u_τ and ν; None where it is the flow rate that is given, and the wall's shear what comes out."""
+        if self.drive == "flow_rate":
+            return None
+        return case.friction_velocity, case.viscosity / case.density
 
     def shown(self, case: Case) -> dict[str, float]:
         h = case.half_height

@@ -17,7 +17,7 @@ from sciml.problem import Case, Problem, beginning
 from sciml.problems.turbulent_channel import TurbulentChannel
 from sciml.registry import solvers
 from sciml.solver import Start
-from sciml.solvers import _chebyshev, _fourier, _time
+from sciml.solvers import _chebyshev, _flow_batches, _fourier, _time
 from sciml.solvers._channel_stepper import STABLE, ChannelStepper
 from sciml.solvers._numerical import Begin, GridSolver, checked, known_names, since
 from sciml.solvers._promotion import standard
@@ -99,6 +99,11 @@ class ChannelFlow(GridSolver):
         own = {"resolution": list(self.resolution), "dtype": self.dtype, "cfl": self.cfl}
         own["max_substeps"] = self.max_substeps
         return own if self.closure is None else {**own, "closure": self.closure.settings}
+
+    @property
+    def threads(self) -> int:
+        """Cases that run at the same time: one uses little more than a core."""
+        return _flow_batches.cores()
 
     def supports(self, problem: Problem) -> bool:
         return isinstance(problem, TurbulentChannel)
