@@ -199,6 +199,7 @@ def operator(scope: dict[str, Any], folder: Path) -> None:
 def structure(scope: dict[str, Any], folder: Path) -> None:
     assert np.allclose(scope["found"].okubo_weiss, -4 * scope["found"].q_criterion)
     assert (folder / "vortices.pvd").exists()
+    assert not scope["barriers"].left.any() and len(scope["lines"].node) > 20
 
 
 def program(scope: dict[str, Any], folder: Path) -> None:
@@ -321,7 +322,9 @@ PAGES: dict[str, Page] = {
         ),
         holds=physics,
     ),
-    "docs/structure.md": Page(holds=structure),
+    "docs/structure.md": Page(
+        (("resolution=64", "resolution=32"), ("case.geometry, 96", "case.geometry, 48")), holds=structure
+    ),
 }
 
 

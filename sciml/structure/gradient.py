@@ -39,10 +39,11 @@ class Differences:
     Args:
         grid: where values are.
         width: points of a stencil.
+        fourier: whether Fourier modes are taken where they can be; without them all is finite differences.
     """
 
-    def __init__(self, grid: Grid, width: int = WIDTH):
-        self.grid, self.width = grid, width
+    def __init__(self, grid: Grid, width: int = WIDTH, fourier: bool = True):
+        self.grid, self.width, self.fourier = grid, width, fourier
         self._rules: dict[tuple[Any, ...], Any] = {}
         for axis, n in zip(AXES, reversed(grid.shape), strict=False):
             if n < 2 and not grid.periodic[AXES.index(axis)]:
@@ -52,7 +53,7 @@ class Differences:
         """Whether derivatives along this axis are those of Fourier modes."""
         w = self.grid.widths[axis]
         even = np.ptp(w) <= 1e-9 * w[0] and self.grid.at is None
-        return self.grid.periodic[axis] and bool(even) and self.grid.mask is None
+        return self.fourier and self.grid.periodic[axis] and bool(even) and self.grid.mask is None
 
     def __call__(
         self, values: Float[np.ndarray, "*values"], axis: int, order: int = 1, ends: Any = (None, None)
