@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.linalg
 from numpy.polynomial import chebyshev
 
+from benchmarks._turbulence_stability import KNOWN, growth
 from sciml.errors import InputError, SolverError
 from sciml.problems import TurbulentChannel
 from sciml.solvers import WALE, ChannelFlow, DynamicSmagorinsky, _chebyshev
@@ -80,41 +80,11 @@ def test_the_parabola_stays(drive, closure):
     np.testing.assert_allclose(found.driving_force.values[1], 2 * mu * peak / h**2, rtol=1e-10)
 
 
-def orr_sommerfeld(reynolds, alpha, near, n=80):
-    """The eigenvalue c next to a guess and v(y, derivative), by collocation in (1 − y²)² T_k."""
-    y = np.cos(np.pi * (np.arange(n) + 0.5) / n)
-    basis = [chebyshev.chebmul(chebyshev.poly2cheb([1, 0, -2, 0, 1]), np.eye(n)[k]) for k in range(n)]
-    v, v2, v4 = (np.stack([chebyshev.chebval(y, chebyshev.chebder(b, m)) for b in basis], 1) for m in (0, 2, 4))
-    laplace = v2 - alpha**2 * v
-    twice = v4 - 2 * alpha**2 * v2 + alpha**4 * v
-    values, vectors = scipy.linalg.eig((1 - y**2)[:, None] * laplace + 2 * v - twice / (1j * alpha * reynolds), laplace)
-    k = np.argmin(np.abs(np.where(np.isfinite(values), values, 99) - near))
-    total = sum(c * b for c, b in zip(vectors[:, k], (np.pad(b, (0, n + 8 - len(b))) for b in basis), strict=True))
-    return values[k], lambda at, m=0: chebyshev.chebval(at, chebyshev.chebder(total, m))
-
-
 def test_a_tollmien_schlichting_wave_grows_as_orr_and_sommerfeld_say():
-    """Re 7500, α = 1: c = 0.24989154 + 0.00223498i (Malik, Zang, Hussaini 1985)."""
-    c, mode = orr_sommerfeld(7500.0, 1.0, 0.25 + 0.002j)
-    assert c == pytest.approx(0.24989154 + 0.00223498j, abs=2e-8)
-    case = PROBLEM.case(
-        disturbance=0.0, viscosity=1 / 7500, friction_velocity=np.sqrt(2 / 7500), length_x=2 * np.pi, length_z=1.0
-    )
-    solver = ChannelFlow((4, 63, 8), cfl=0.2)
-    grid = solver.grid(case)
-    x, y, _ = grid.centres
-    wave = 1e-5 * np.exp(1j * x)[None, :] / abs(mode(y)).max()
-    first = solver.solve(case, [0.0])
-    first["v"] = first.v + (mode(y)[:, None] * wave).real
-    first["u"] = first.u + (1j * mode(y, 1)[:, None] * wave).real
-    times = [0.0, 20.0]
-    found = solver.resume(case, first, times)
-    modes = np.fft.rfft(found.v.values[:, 0], axis=-1)[..., 1]
-    weight = _chebyshev.weights(63)[1:-1]
-    rate = np.log((weight * np.conj(modes[0]) * modes[1]).sum() / (weight * abs(modes[0]) ** 2).sum()) / 20
-    growth = np.log((weight * abs(modes[1]) ** 2).sum() / (weight * abs(modes[0]) ** 2).sum()) / 40
-    assert growth == pytest.approx(c.imag, rel=0.01)
-    assert np.exp(rate.imag * 20 * 1j) == pytest.approx(np.exp(-1j * c.real * 20), abs=1e-3)
+    found, known = growth()
+    assert known == pytest.approx(KNOWN, abs=2e-8)
+    assert found.imag == pytest.approx(known.imag, rel=0.01)
+    assert found.real == pytest.approx(known.real, rel=1e-3)
 
 
 # -- the equations ------------------------------------------------------------------------------------------------
