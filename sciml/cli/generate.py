@@ -19,7 +19,9 @@ def generate(
     fraction: float = typer.Option(None, "--fraction", metavar="SHARE", help="Share of all cases, chosen evenly."),
     subset: str = typer.Option(None, "--subset", metavar="NAMES", help="Subsets, as bc,prop,geo,ic of the cavity."),
     frames: int = typer.Option(None, "--frames", metavar="N", help="Frames of every case."),
-    resolution: int = typer.Option(None, "--resolution", metavar="N", help="Cells along each side."),
+    resolution: str = typer.Option(
+        None, "--resolution", metavar="N", help="Cells along each side, or along y,x or z,y,x: 16,33,16."
+    ),
     profile: str = typer.Option(None, "--profile", help="Parameter axes (cavity: resolved or published)."),
     seed: int = typer.Option(0, "--seed", help="Seed of random cases and of the splits."),
     solver: str = typer.Option(None, "--solver", metavar="NAME", help="Solver; the problem's own if left out."),
@@ -33,8 +35,9 @@ def generate(
     """Solve cases of a problem and write them to a data set file. An interrupted command goes on where it stopped."""
     from sciml.cli import _arguments, _show
 
-    for name, value, least in (("--cases", cases, 1), ("--frames", frames, 1), ("--resolution", resolution, 4)):
+    for name, value, least in (("--cases", cases, 1), ("--frames", frames, 1)):
         _arguments.at_least(name, value, least)
+    counts = _counts(resolution)
     if seed < 0:
         raise InputError(f"--seed: expected a whole number >= 0, got {seed}")
     if fraction is not None and (not 0 < fraction <= 1 or cases is not None):
@@ -52,7 +55,7 @@ def generate(
     if solver is not None:
         registry.solvers.get(solver)
     options = {
-        "cases": cases, "fraction": fraction, "subset": subset, "frames": frames, "resolution": resolution,
+        "cases": cases, "fraction": fraction, "subset": subset, "frames": frames, "resolution": counts,
         "solver": solver, "profile": profile,
     }  # fmt: skip
     given = {k: v for k, v in options.items() if v is not None} | {"seed": seed}
@@ -79,6 +82,27 @@ def generate(
             _show.note(f"{made} ({_show.size(target.stat().st_size)}, {made.seconds:.3g} s)")
     if as_json:
         _show.print_json(told if many else told[0])
+
+
+def _counts(given: str | None) -> int | tuple[int, ...] | None:
+    """`--resolution`: one count, or several with commas.
+
+    Raises:
+        InputError: something else, or fewer than 4 cells along some axis.
+    """
+    from sciml.cli import _arguments
+
+    if given is None:
+        return None
+    try:
+        counts = tuple(int(n) for n in given.split(","))
+    except ValueError:
+        raise InputError(
+            f"--resolution: expected a whole number, or several as 16,33,16 along z,y,x, got {given!r}"
+        ) from None
+    for n in counts:
+        _arguments.at_least("--resolution", n, 4)
+    return counts[0] if len(counts) == 1 else counts
 
 
 def _made(path: str, digest: str) -> bool:

@@ -1,0 +1,80 @@
+"""What is trained on turbulent flows, and how: the same budget and the same trials for every row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks._ledger import WORK
+from benchmarks._runs import Runs, digest, validation
+from sciml import data
+from sciml.studies._plan import Plan, surrogate_settings
+from sciml.training.augmentations import Noise
+from sciml.training.losses import Nmse
+from sciml.training.objectives import Rollout, Supervised
+from sciml.training.optimisers import AdamW
+from sciml.training.recipe import ProcessorMinutes, Recipe
+from sciml.training.schedules import OneCycle
+from sciml.training.stepping import Autoregressive
+
+BATCH = 4
+SEEDS = 3  # of the best two
+TUNING = 0.25  # of the length, each trial of a row
+
+
+class Trial(NamedTuple):
+    """Learning rate, and whether increments or the next frame are predicted."""
+
+    rate: float
+    increments: bool
+
+    def __str__(self) -> str:
+        return f"rate {self.rate:g}, {'increments' if self.increments else 'next frame'}"
+
+
+TRIALS = (Trial(1e-3, True), Trial(3e-3, True), Trial(1e-3, False))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row: an operator with its options, and what its training adds to one step with the loss."""
+
+    operator: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    noise: float = 0.0
+    rollout: int = 1
+
+    def plan(self, minutes: float, trial: Trial, seed: int) -> Plan:
+        objective = Supervised(Nmse()) if self.rollout == 1 else Rollout(Nmse(), steps=self.rollout, after=0.5)
+        recipe = Recipe(
+            length=ProcessorMinutes(minutes), batch=BATCH, objective=objective,
+            optimiser=AdamW(lr=trial.rate, average=0.99), schedule=OneCycle(), seed=seed, validate_every=100,
+            validation_items=32, keep="best", augmentations=(Noise(self.noise),) if self.noise else (),
+        )  # fmt: skip
+        settings: Any = surrogate_settings()
+        return Plan(self.operator, self.options, recipe, settings(stepping=Autoregressive(increments=trial.increments)))
+
+
+def trained(
+    task: str, path: Path, main: Mapping[str, Entry], more: Mapping[str, Entry], minutes: float, seeds: int = SEEDS
+) -> dict[str, list[Path]]:
+    """Row -> its runs, the best two of `main` with several seeds; what diverged in training is left out.
+
+    Args:
+        minutes: of a training, on one core.
+    """
+
+    def plan(entry: Entry, share: float, trial: Trial, seed: int) -> Plan:
+        return entry.plan(share * minutes, trial, seed)
+
+    known = data.open(path)
+    content = digest(str(known["sha256"].values.tolist()), str(known["split"].values.tolist()))
+    each = Runs(task, path, content, WORK / "turbulence" / "runs" / task, plan, TRIALS, str, TUNING)
+    found = {row: [run] for row, run in each.trained({**main, **more}).items()}
+    best = sorted((r for r in main if r in found), key=lambda row: validation(found[row][0]))[:2]
+    for seed in range(1, seeds):
+        for row, run in each.trained({r: main[r] for r in best}, seed).items():
+            found[row].append(run)
+    return found
