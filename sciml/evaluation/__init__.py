@@ -40,6 +40,7 @@ import xarray as xr
 from sciml.data import schema
 from sciml.errors import InputError, is_whole
 from sciml.evaluation._blocking import sampling_error
+from sciml.evaluation._fitting_statistics import statistics_for
 from sciml.evaluation._profile_error import profile_error
 from sciml.evaluation._statistic import Statistic
 from sciml.evaluation._statistics_of import statistics_of
@@ -256,5 +257,6 @@ def _finite(value: Any) -> Any:
 
 __all__ = [
     "Certificate", "Correlations", "Coverage", "EnergyHistory", "Evaluation", "Profiles", "ShellSpectra", "Spectra",
-    "Statistic", "certificate", "coverage", "evaluate", "profile_error", "resplits", "sampling_error", "statistics_of",
+    "Statistic", "certificate", "coverage", "evaluate", "profile_error", "resplits", "sampling_error", "statistics_for",
+    "statistics_of",
 ]  # fmt: skip

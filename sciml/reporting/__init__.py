@@ -24,6 +24,7 @@ def report(
     split: str = "test",
     steps: int = 20,
     tell: Any = None,
+    statistics: Any = None,
 ) -> Path:
     """Write one HTML page about trained runs: comparison, fields, errors, speed, audit, and how to make it again.
 
@@ -33,6 +34,7 @@ def report(
         out: the page to write, replaced if it exists.
         split, steps: which cases are held out, and the length of rollouts.
         tell: function of one line, called before each longer part.
+        statistics: of turbulence and the like, see `compare`.
 
     Returns:
         The path of the page.
@@ -40,7 +42,9 @@ def report(
     Raises:
         InputError: runs, data or a place that cannot be used.
     """
-    return write_page(compare(runs, data, split=split, steps=steps, details=True, tell=tell), out)
+    return write_page(
+        compare(runs, data, split=split, steps=steps, details=True, tell=tell, statistics=statistics), out
+    )
 
 
 def write_page(study: Study, out: str | Path) -> Path:

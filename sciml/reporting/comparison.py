@@ -29,6 +29,7 @@ def compare(
     tell: Tell | None = None,
     progress: bool = False,
     device: str = "auto",
+    statistics: Any = None,
 ) -> Study:
     """Hold trained runs against persistence (in time), mean field, interpolation and the reference solver on coarser
     grids.
@@ -43,12 +44,16 @@ def compare(
         tell: called with one line before each longer part.
         progress: whether to show how far the evaluation is.
         device: where runs that are loaded from folders answer.
+        statistics: what to gather from the frames of every row and of the truth: objects of
+            `sciml.evaluation.Statistic`, or an `Evaluation` that has gathered them already. None for those that a flow
+            in space has (`statistics_for`) on a page, else for none.
 
     Raises:
         InputError: runs or data that cannot be used.
     """
     from sciml.data import case as case_of
     from sciml.data import support
+    from sciml.evaluation import Evaluation, statistics_for
     from sciml.solvers.references import references
     from sciml.support import Grid
     from sciml.training.samples import at_hand, open_data, table
@@ -71,9 +76,14 @@ def compare(
     if problem.name != own:
         raise InputError(f"data: holds {own!r}, but the run was trained on {problem.name!r}")
     live = support(dataset, 0)
-    held = [] if live.inside is None else table(dataset, split, surrogates[0].predicted).cases
-    solvers = references(problem, live, held) if reference else {}
-    parts = _compared(groups, solvers, dataset, split, steps, say, progress)
+    held = table(dataset, split, surrogates[0].predicted)
+    solvers = references(problem, live, [] if live.inside is None else held.cases) if reference else {}
+    gathered = statistics.summary["statistics"] if isinstance(statistics, Evaluation) else {}
+    if statistics is None:
+        statistics = statistics_for(held.cases, held.fields) if details else ()
+    asked = () if isinstance(statistics, Evaluation) else statistics
+    parts = _compared(groups, solvers, dataset, split, steps, say, progress, asked)
+    parts["statistics"] = gathered or parts["statistics"]
     every = parts.pop("every")
     predicted = surrogates[0].predicted
     fields = {f.name: f.unit for f in problem.fields if predicted is None or f.name in predicted}
@@ -117,7 +127,7 @@ def _load(runs: Any, device: str) -> tuple[list[Any], list[str]]:
 
 def _compared(
     groups: Mapping[str, list[Any]], solvers: Mapping[str, Any], dataset: Any, split: str, steps: int, say: Tell,
-    progress: bool,
+    progress: bool, statistics: Any,
 ) -> dict[str, Any]:  # fmt: skip
     from sciml.evaluation import evaluate
     from sciml.solvers.baselines import Persistence
@@ -126,7 +136,8 @@ def _compared(
     say("evaluating all rows on held-out cases")
     solved = {**{name: [solver] for name, solver in solvers.items()}, **groups}
     with contextlib.redirect_stdout(sys.stderr) if progress else contextlib.nullcontext():  # answers alone go to stdout
-        found = evaluate(solved, dataset, split=split, steps=steps, examples=0, progress=progress, every_frame=False)
+        found = evaluate(solved, dataset, split=split, steps=steps, examples=0, progress=progress, every_frame=False,
+                         statistics=statistics)  # fmt: skip
     errors = found.errors
     any_surrogate = next(iter(groups.values()))[0]
     held = table(dataset, split, any_surrogate.predicted)
@@ -154,7 +165,7 @@ def _compared(
         "rollout_features": {k: np.array([n[k] for n in numbers]) for k in numbers[0]} if numbers else {},
         "rollout_case": [int(n) for n in errors["case"].values], "more": more,
         "still": next((r.model for r in rows if r.kind == "baseline" and r.model == Persistence.name), None),
-        "every": int(found.summary.get("every") or 1),
+        "every": int(found.summary.get("every") or 1), "statistics": found.summary["statistics"],
         "starts": starts if shares else f"{len(held.cases)} held-out cases.",
     }  # fmt: skip
 

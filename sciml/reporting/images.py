@@ -151,23 +151,93 @@ def _dots(axes: Axes, points: np.ndarray, shown: Any, scale: Scale) -> Any:
 
 
 def slices(grid: Grid) -> list[tuple[str, tuple[str, str], tuple[Any, ...], Grid]]:
-    """The three central slices of a 3-D grid: (title, names of the axes, index into the array, grid of the slice).
+    """Three slices of a 3-D grid, across z, y and x: (title, names of the axes, how to take it from an array, grid of
+    the slice).
 
-    Where the number of cells along an axis is even, the slice is the layer just above the middle.
+    They go through the middle; where the number of cells along an axis is even, through the layer just above. Between
+    walls, where one axis alone is not periodic, that axis is drawn upright, and the slice along the walls is the one
+    nearest to a tenth of the half height above the lower one, where streaks are.
     """
+    wall = next((a for a in range(3) if not grid.periodic[a]), None) if sum(grid.periodic) == 2 else None
     found = []
     for normal in (2, 1, 0):  # xy, xz, yz
         first, second = (a for a in range(3) if a != normal)
-        k = grid.shape[2 - normal] // 2
+        if first == wall:
+            first, second = second, first
+        low, high = grid.extents[normal]
+        near = low + 0.05 * (high - low)
+        k = int(np.argmin(np.abs(grid.centres[normal] - near))) if normal == wall else grid.shape[2 - normal] // 2
         index: list[Any] = [slice(None)] * 3
         index[2 - normal] = k
         at = grid.centres[normal][k]
-        mask = None if grid.mask is None else grid.mask[tuple(index)]
+        names = ("xyz"[first], "xyz"[second])
+        mask = None if grid.mask is None else taken(grid.mask, tuple(index), names)
         if mask is not None and not mask.any():
             mask = None
         flat = Grid((grid.faces[first], grid.faces[second]), (grid.periodic[first], grid.periodic[second]), mask)
-        found.append((f"{'xyz'[normal]} = {at:.3g}", ("xyz"[first], "xyz"[second]), tuple(index), flat))
+        title = f"{'xyz'[normal]} = {at:.3g}".replace("-", "−") + (", near the wall" if normal == wall else "")
+        found.append((title, names, tuple(index), flat))
     return found
+
+
+def taken(values: np.ndarray, index: tuple[Any, ...], names: tuple[str, str]) -> np.ndarray:
+    """A slice of values (..., z, y, x) with its axes as `slices` has them: the second one upright."""
+    found = np.asarray(values)[(..., *index)]
+    return found if names[0] < names[1] else np.swapaxes(found, -1, -2)
+
+
+@style()
+def stack(
+    panels: Sequence[tuple[str, np.ndarray, Scale]], grid: Grid, title: str, unit: str, length_unit: str,
+    names: tuple[str, str],
+) -> str:  # fmt: skip
+    """Draw fields on one plane under each other: (name, values, scale); neighbours of one scale share a colour bar."""
+    (left, right), (low, high) = grid.extents
+    ratio = ((high - low) or 1e-9) / ((right - left) or 1e-9)
+    slender = not 0.1 <= ratio <= 4.0
+    shape = (1 / 3 if ratio < 1 else 2.0) if slender else ratio
+    width = 2.28 if shape <= 1.2 else max(2.28 * 1.2 / shape, 0.9)
+    tall, above, left_, beneath = width * shape, 0.28, 0.64, 0.5
+    whole, total = left_ + width + 0.78, len(panels) * (tall + above) + beneath + 0.2  # three fit side by side
+    made, axes = figure(whole, total)
+    axes.remove()
+    made.set_layout_engine("none")
+    made.text(left_ / whole, 1 - 0.04 / total, title, fontweight="bold", fontsize=10.5, va="top")
+    bars: list[tuple[Scale, Any, float, float]] = []
+    for i, (name, values, scale) in enumerate(panels):
+        bottom = beneath + (len(panels) - 1 - i) * (tall + above)
+        here = made.add_axes((left_ / whole, bottom / total, width / whole, tall / total))
+        here.grid(False)
+        here.set_facecolor(GREY)
+        drawn = _cells(here, grid, np.ma.masked_invalid(inside(values, grid)), scale)
+        here.set_aspect("auto")
+        here.set_xlim(left, right)
+        here.set_ylim(low, high)
+        here.set_title(name, loc="left", fontsize=9, pad=3)
+        for spine in here.spines.values():
+            spine.set_visible(True)
+            spine.set_color(INK)
+            spine.set_linewidth(0.8)
+        here.xaxis.set_major_locator(MaxNLocator(4))
+        here.yaxis.set_major_locator(MaxNLocator(2 if tall < 0.8 else 4))
+        if i < len(panels) - 1:
+            here.set_xticklabels([])
+        else:
+            here.set_xlabel(labelled(names[0], length_unit))
+        here.set_ylabel(labelled(names[1], length_unit))
+        if bars and bars[-1][0] == scale:
+            bars[-1] = (scale, drawn, bottom, bars[-1][3])
+        else:
+            bars.append((scale, drawn, bottom, bottom + tall))
+    for _, drawn, bottom, top in bars:
+        beside = made.add_axes(((left_ + width + 0.1) / whole, bottom / total, 0.12 / whole, (top - bottom) / total))
+        bar = made.colorbar(drawn, cax=beside)
+        bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+        bar.locator = MaxNLocator(3 if top - bottom < 0.8 else 5)
+        bar.update_ticks()
+        bar.set_label(unit)
+    told = ", ".join(f"{name} from {scale[0]:.3g} to {scale[1]:.3g} {unit}".strip() for name, _, scale in panels)
+    return svg(made, f"{title}: {told}")
 
 
 def slab(points: np.ndarray) -> tuple[np.ndarray, float, float]:

@@ -27,7 +27,8 @@ def results(study: Study) -> dict[str, Any]:
     won = {s: steps_won(study, best, s) for s in [ALL, *study.subsets]} if best else {}
     rollouts = list(zip(study.rollout_case, study.rollout_subset, strict=False))
     cases = {s: len({c for c, own in rollouts if s in (ALL, own)}) for s in [ALL, *study.subsets]}
-    return {
+    gathered = {"statistics": dict(study.statistics)} if study.statistics else {}
+    return gathered | {
         "data": study.data_name, "split": study.split, "steps": study.steps, "verdict": sentence, "tone": tone,
         "best": best, "cases": cases, "steps_won": {k: {"won": a, "of": b} for k, (a, b) in won.items()}, "rows": rows,
     }  # fmt: skip

@@ -71,6 +71,7 @@ class Sample:
         support: where the values live; of nodes that move, at the last of the times.
         truth: field -> (T, *support.shape).
         predictions: model -> field -> (T, *support.shape).
+        plane: of a sample cut from one in space, where, as the end of a phrase.
         bands: model -> field -> (T, *support.shape) half widths of its error bars, where it has any.
         audits: model or "truth" -> rows of `sciml.audit(...).to_dict()`; `notes` what these could not check.
         moving: whether nodes move from frame to frame.
@@ -92,6 +93,7 @@ class Sample:
     profiles: Sequence[Profile] = ()
     quantities: Mapping[str, tuple[str, str, np.ndarray]] = field(default_factory=dict)
     bands: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    plane: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,7 @@ class Study:
         on_nodes: whether the data live on nodes, where no reference solver is run and no equation is audited.
         more: model -> name -> text: further figures for a table of their own.
         bars: model -> what its error bars came to, of those that have any.
+        statistics: name -> result of each statistic of an evaluation.
     """
 
     title: str
@@ -182,6 +185,7 @@ class Study:
     still: str | None = None
     on_nodes: bool = False
     bars: Mapping[str, Bars] = field(default_factory=dict)
+    statistics: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def models(self) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from sciml.reporting.sections.bars import bars
 from sciml.reporting.sections.flow import audits, profiles, spectra
 from sciml.reporting.sections.pictures import fields, film
 from sciml.reporting.sections.setting import cost, reproduce, training
+from sciml.reporting.sections.turbulence import statistics
 from sciml.reporting.study import Study
 from sciml.reporting.verdict import highlights, verdict
 
@@ -26,6 +27,7 @@ def build(study: Study) -> Page:
         Section("bars", "Error bars", bars(study)),
         Section("animation", "Animation", film(study)),
         Section("profiles", "Profiles", profiles(study)),
+        Section("statistics", "Statistics of the flow", statistics(study)),
         Section("parameters", "Error over parameter space", parameters(study)),
         Section("spectra", "Energy spectra", spectra(study)),
         Section("cost", "Speed against accuracy", cost(study)),

@@ -185,7 +185,7 @@ def spectra(study: Study) -> list[object]:
         unit = unit_text(study.fields.get(names[0], "1"))
         title = (sample.subset or sample.label) + ("" if study.steady else ", last step")
         items.append(curves.spectrum(lines, look, title, f"wavenumber (rad/{study.length_unit})".replace("/)", ")"),
-                                     labelled("E", _squared(unit) if unit else "")))  # fmt: skip
+                                     labelled("E", squared(unit) if unit else "")))  # fmt: skip
     if not items:
         return []
     kinds = " and ".join(
@@ -199,7 +199,7 @@ def spectra(study: Study) -> list[object]:
     return [Figures(items, caption)]
 
 
-def _squared(unit: str) -> str:
+def squared(unit: str) -> str:
     if unit.isalpha():
         return f"{unit}²"
     return {"m s⁻¹": "m² s⁻²"}.get(unit, f"({unit})²")

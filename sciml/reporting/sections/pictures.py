@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 
 from sciml.derivatives import central
@@ -32,7 +35,7 @@ def _how(sample: Sample) -> str:
     if support.dimensions == 3:
         return (
             " Truth and prediction share one scale; that of the error is its own, symmetric about zero. "
-            + ("Three slices through the middle are drawn." if isinstance(support, Grid) else
+            + ("Three slices are drawn." if isinstance(support, Grid) else
                "The nodes of a thin slab in the middle of z are drawn, projected along z.")
         )  # fmt: skip
     where = ""
@@ -164,11 +167,12 @@ def _space(
     scale = images.limits(true, made)
     rows = ((true, scale, "truth"), (made, scale, model), (error, (-bound, bound, DIVERGING), "error"))
     if isinstance(sample.support, Grid):
-        return [
-            Figures([images.field(v[index], plane, s, f"{name}, {who}, {at}", unit, study.length_unit, names)
-                     for v, s, who in rows], caption if last else "")
-            for last, (at, names, index, plane) in zip((False, False, True), images.slices(sample.support), strict=True)
+        items = [
+            images.stack([(who, images.taken(v, index, names), s) for v, s, who in rows], plane, f"{name}, {at}",
+                         unit, study.length_unit, names)
+            for at, names, index, plane in images.slices(sample.support)
         ]  # fmt: skip
+        return [Figures(items, caption)]
     points = sample.support.points()
     near, low, high = images.slab(points)
     flat = Points(points[near, :2])
@@ -199,8 +203,8 @@ def describe(study: Study, sample: Sample) -> str:
 def film(study: Study) -> list[object]:
     if study.steady:
         return []
-    usable = [s for s in study.samples if s.predictions and len(s.times) > 2 and not s.moving
-              and films.raster(s.support) is not None]  # fmt: skip
+    usable = [cut for s in study.samples if s.predictions and len(s.times) > 2 and not s.moving
+              and films.raster((cut := _on_plane(s)).support) is not None]  # fmt: skip
     if not usable:
         return []
     sample = _liveliest(study, usable)
@@ -220,8 +224,24 @@ def film(study: Study) -> list[object]:
     return [
         Film(pictures, ["Truth", model, "Error"], width, height, times,
              [images.colour_bar(s, labelled(name if i < 2 else "error", shown)) for i, s in enumerate(scales)],
-             f"Shown is {name}. {describe(study, sample)} {note}".strip())
+             f"Shown is {name}{sample.plane}. {describe(study, sample)} {note}".strip())
     ]  # fmt: skip
+
+
+def _on_plane(sample: Sample) -> Sample:
+    """A sample on a 3-D grid as one on a plane: along the walls near one of them, else the middle one across z."""
+    if not isinstance(sample.support, Grid) or sample.support.dimensions != 3:
+        return sample
+    cuts = images.slices(sample.support)
+    at, names, index, plane = next((c for c in cuts if c[0].endswith("near the wall")), cuts[0])
+
+    def cut(fields: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {n: images.taken(v, index, names) for n, v in fields.items()}
+
+    return replace(
+        sample, support=plane, truth=cut(sample.truth), plane=f" on the plane {at}",
+        predictions={m: cut(p) for m, p in sample.predictions.items()},
+    )  # fmt: skip
 
 
 def _liveliest(study: Study, usable: list[Sample]) -> Sample:
