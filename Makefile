@@ -7,7 +7,7 @@ WORKERS ?= 2
 
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test lint bench bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints bench-own-data bench-linear bench-mesh docs readme clean
+.PHONY: demo test lint bench bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints bench-own-data bench-linear bench-mesh bench-turbulence docs readme clean
 
 demo: $(STAMP)
 	$(BIN)/sciml demo
@@ -21,7 +21,7 @@ lint: $(STAMP)
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints bench-own-data bench-linear bench-mesh readme
+bench: bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints bench-own-data bench-linear bench-mesh bench-turbulence readme
 
 bench-speed: $(VENV)/.peers
 	$(BIN)/python -m benchmarks.speed
@@ -60,6 +60,9 @@ bench-linear: $(STAMP)
 	$(BIN)/python -m benchmarks.linear $(if $(DATA),--data $(DATA)) $(if $(FULL),--full)
 bench-mesh: $(STAMP)
 	$(BIN)/python -m benchmarks.mesh $(if $(DATA),--data $(DATA)) $(if $(FULL),--full)
+# DATA names a folder with others' tables, MINUTES is of a training
+bench-turbulence: $(STAMP)
+	$(BIN)/python -m benchmarks.turbulence $(if $(DATA),--data $(DATA)) $(if $(MINUTES),--minutes $(MINUTES))
 
 readme: $(STAMP)
 	$(BIN)/python -m benchmarks.readme

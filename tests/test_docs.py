@@ -196,6 +196,11 @@ def operator(scope: dict[str, Any], folder: Path) -> None:
         assert rows[name]["runs"] == 3 and np.isfinite(error["mean"]).all() and error["std"][0] > 0
 
 
+def turbulence(scope: dict[str, Any], folder: Path) -> None:
+    assert np.isfinite(scope["modelled"].u).all() and len(scope["profiles"]["place"]) == 17
+    assert float(scope["later"].time[0]) == 0.03 and scope["profiles"]["friction_velocity"]["source"] == "the case"
+
+
 def structure(scope: dict[str, Any], folder: Path) -> None:
     assert np.allclose(scope["found"].okubo_weiss, -4 * scope["found"].q_criterion)
     assert (folder / "vortices.pvd").exists()
@@ -322,6 +327,7 @@ PAGES: dict[str, Page] = {
         ),
         holds=physics,
     ),
+    "docs/turbulence.md": Page(holds=turbulence),
     "docs/structure.md": Page(
         (("resolution=64", "resolution=32"), ("case.geometry, 96", "case.geometry, 48")), holds=structure
     ),
