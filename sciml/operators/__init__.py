@@ -13,12 +13,15 @@ from sciml.operators.auto_edeeponet import AutoEDeepONet
 from sciml.operators.auto_ffn import AutoFFN
 from sciml.operators.convergent_graph import ConvergentGraph
 from sciml.operators.deeponet import DeepONet
+from sciml.operators.factformer import FactFormer
 from sciml.operators.ffn import FFN
 from sciml.operators.flare import FLARE
 from sciml.operators.fno import FNO
 from sciml.operators.galerkin_transformer import GalerkinTransformer
 from sciml.operators.gnot import GNOT
 from sciml.operators.identity import Identity
+from sciml.operators.ifactformer import IFactFormer
+from sciml.operators.ifno import IFNO
 from sciml.operators.meshgraphnet import MeshGraphNet
 from sciml.operators.moving_mesh import MovingMeshOperator
 from sciml.operators.neuraloperator import from_neuraloperator
@@ -40,6 +43,7 @@ __all__ = [
     "FLARE",
     "FNO",
     "GNOT",
+    "IFNO",
     "PIORF",
     "AutoDeepONet",
     "AutoDeepONetCNN",
@@ -47,7 +51,9 @@ __all__ = [
     "AutoFFN",
     "ConvergentGraph",
     "DeepONet",
+    "FactFormer",
     "GalerkinTransformer",
+    "IFactFormer",
     "Identity",
     "MeshGraphNet",
     "MovingMeshOperator",

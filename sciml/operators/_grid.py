@@ -36,6 +36,14 @@ def per_axis(name: str, value: Any, dimensions: int) -> tuple[float, ...]:
     return tuple(float(v) for v in values)
 
 
+def flags(name: str, value: Any, dimensions: int) -> tuple[bool, ...]:
+    """One truth value for each axis from a truth value or a sequence."""
+    values = [value] * dimensions if isinstance(value, bool) else list(value) if isinstance(value, Iterable) else []
+    if len(values) != dimensions or not all(isinstance(v, bool) for v in values):
+        raise InputError(f"{name}: expected True, False or {dimensions} of them, got {value!r}")
+    return tuple(values)
+
+
 def grid_coordinates(space: Sequence[int], sampling: str, like: Tensor) -> Float[Tensor, " {len(space)} *space"]:
     """Positions of the samples on the unit box, (d, *space), axis order that of the array."""
     axes = [Axis(n, 0, 1.0, sampling) for n in space]
@@ -178,14 +186,15 @@ class Modulation(nn.Module):
         return 1 + gain, shift
 
 
-def extend(x: Tensor, multiple: int, periodic: bool = False) -> Tensor:
+def extend(x: Tensor, multiple: int, periodic: bool | Sequence[bool] = False) -> Tensor:
     """Continue a field by its edge values, or periodically, so that every axis has a multiple of so many points."""
+    around = [periodic] * (x.ndim - 2) if isinstance(periodic, bool) else periodic
     for axis in range(2, x.ndim):
         n = x.shape[axis]
         whole = (n + multiple - 1) // multiple * multiple
         if torch.compiler.is_exporting() or whole > n:  # a program for all sizes decides nothing by the size
             where = torch.arange(whole, device=x.device)
-            where = torch.remainder(where, where.new_full((), n)) if periodic else where.clamp(max=n - 1)
+            where = torch.remainder(where, where.new_full((), n)) if around[axis - 2] else where.clamp(max=n - 1)
             x = x.index_select(axis, where)
     return x
 

@@ -206,9 +206,7 @@ class FNO(GridOperator):
 
         v = self.lift(h.movedim(1, -1), shift)  # (batch, *space, width)
         v = v if inside is None else v * inside.movedim(1, -1)
-        v = self.pad(v)
-        for layer in self.layers:
-            v = self.through(layer, v, embedding)
+        v = self.evolve(self.pad(v), embedding)
         y = self.projection(self.unpad(v, h.shape[2:])).movedim(-1, 1)
         y = y if inside is None else y * inside
 
@@ -217,6 +215,14 @@ class FNO(GridOperator):
             y = crop(y, x.shape[2:])
             y = y if mask is None else y * mask.to(y.dtype)
         return y.contiguous()
+
+    def evolve(
+        self, v: Float[Tensor, "batch *space width"], embedding: Float[Tensor, "batch embedding"] | None
+    ) -> Float[Tensor, "batch *space width"]:
+        """v_L from v₀."""
+        for layer in self.layers:
+            v = self.through(layer, v, embedding)
+        return v
 
     def pads(self, space: Sequence[int]) -> list[tuple[int, int]]:
         """Points added before and after each axis with extension="carry"."""
