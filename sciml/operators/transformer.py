@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Self
 
 import torch
@@ -19,6 +20,7 @@ from sciml.operators._grid import (
     Modulation,
     crop,
     extend,
+    flags,
     grid_arguments,
     overlap_add,
     overlap_channels,
@@ -65,12 +67,15 @@ class Transformer(GridOperator):
         heads: of the attention.
         patch: side of a patch.
         frequencies: waves of the position an axis, with lengths of 2, 1, ... 2/frequencies of the box.
+        periodic: whether axes are periodic, in the order of the arrays' axes, or one answer for all: what patches write
+            goes around there, and so do their shifts, and waves of the position are of whole periods.
         jitter: 0, or at how many shifts of the patches an answer is taken, whose mean it is; in training each batch
             sees one shift, drawn at random. A grid of patches that never moves leaves its outline in a rollout.
         n_params: scalar parameters a sample; they modulate every block.
         dimensions, masked, sampling: see `GridOperator`.
 
-    Any grid size works: the field is continued to whole patches by its edge values, and the answer cropped.
+    Any grid size works: the field is continued to whole patches by its edge values (or periodically), and the answer
+    cropped. Where patches do not divide a periodic axis, what goes around meets what the axis was continued by.
 
     Raises:
         InputError: an argument out of range, or tensors whose shapes do not fit.
@@ -94,6 +99,7 @@ class Transformer(GridOperator):
         n_params: int = 0,
         *,
         dimensions: int = 2,
+        periodic: bool | Sequence[bool] = False,
         masked: bool = False,
         sampling: str = "centre",
     ):
@@ -111,6 +117,7 @@ class Transformer(GridOperator):
         self.jitter = positive("jitter", jitter, 0)
         if jitter > patch:
             raise InputError(f"jitter: expected at most patch = {patch} shifts, got {jitter}")
+        self.periodic = flags("periodic", periodic, dimensions)
         d, embedding = dimensions, max(width, 32) if n_params else 0
         self.embedding = Embedding(n_params, embedding) if n_params else None
         self.tokens = nn.Linear(self.assembled_channels * patch**d, width)
@@ -121,8 +128,11 @@ class Transformer(GridOperator):
 
     @classmethod
     def for_signature(cls, signature: Signature, **options: Any) -> Self:
-        """As the data are."""
-        defaults = {"dimensions": signature.dimensions, "masked": signature.masked}
+        """As the data are; axes are taken as periodic where patches divide them."""
+        side, space = options.get("patch", 4), signature.space or ()
+        whole = [isinstance(side, int) and side > 0 and n % side == 0 for n in space] or [False] * signature.dimensions
+        periodic = [bool(w and signature.is_periodic(axis)) for axis, w in enumerate(whole)]
+        defaults = {"dimensions": signature.dimensions, "masked": signature.masked, "periodic": periodic}
         return cls(**grid_arguments(signature), **defaults | options)
 
     def config(self) -> dict[str, Any]:
@@ -137,6 +147,7 @@ class Transformer(GridOperator):
             "jitter": self.jitter,
             "n_params": self.n_params,
             "dimensions": self.dimensions,
+            "periodic": list(self.periodic),
             "masked": self.masked,
             "sampling": self.sampling,
         }
@@ -165,18 +176,24 @@ class Transformer(GridOperator):
     def shifted(self, h: Tensor, embedding: Tensor | None, shift: tuple[int, ...]) -> Tensor:
         """(batch, out_channels, *space) by patches that begin so many points before the grid."""
         space = h.shape[2:]
+        around = self.periodic
         for axis, n in enumerate(shift, 2):  # as `extend` does behind the grid
-            h = torch.cat([h.narrow(axis, 0, 1)] * n + [h], dim=axis) if n else h
-        h = space_to_depth(extend(h, self.patch), self.patch)
+            if n:
+                edge = [h.narrow(axis, 0, 1)] * n
+                h = torch.roll(h, n, axis) if around[axis - 2] else torch.cat([*edge, h], dim=axis)
+        h = space_to_depth(extend(h, self.patch, around), self.patch)
         patches = h.shape[2:]
         tokens = self.tokens(h.flatten(2).transpose(1, 2)) + self.position(self.waves(h))
         for block in self.blocks:
             tokens = self.through(block, tokens, embedding)
         y = self.head(self.norm(tokens)).transpose(1, 2).unflatten(2, patches)
-        y = overlap_add(y, self.patch, [False] * self.dimensions)
+        y = overlap_add(y, self.patch, around)
         for axis, n in enumerate(shift, 2):
-            y = y.narrow(axis, n, y.shape[axis] - n) if n else y
-        return crop(y, space)
+            y = y.narrow(axis, n, y.shape[axis] - n) if n and not around[axis - 2] else y
+        y = crop(y, space)
+        for axis, n in enumerate(shift, 2):
+            y = torch.roll(y, -n, axis) if n and around[axis - 2] else y
+        return y
 
     def waves(self, h: Tensor) -> Tensor:
         """(batch, token, 2 · dimensions · frequencies) sines and cosines of the mean coordinates of patches."""
@@ -184,5 +201,6 @@ class Transformer(GridOperator):
         at = h[:, self.in_channels * each : (self.in_channels + self.dimensions) * each].flatten(2)
         at = at.unflatten(1, (self.dimensions, each)).mean(2).transpose(1, 2)
         k = torch.arange(1, self.frequencies + 1, device=h.device, dtype=h.dtype)
-        angle = (math.pi * at[..., None] * k).flatten(-2)
+        angle = torch.stack([(2 if p else 1) * math.pi * at[..., a, None] * k for a, p in enumerate(self.periodic)], -2)
+        angle = angle.flatten(-2)
         return torch.cat([torch.cos(angle), torch.sin(angle)], dim=-1)

@@ -209,6 +209,32 @@ def test_transformer_takes_any_grid_and_moves_its_patches(space):
     assert torch.equal(moved(x), first)
 
 
+def test_patches_of_the_transformer_go_around_periodic_axes():
+    """With nothing said of the position a shift by whole patches commutes with the map along periodic axes alone."""
+    torch.manual_seed(0)
+    channel = Signature(1, 1, 3, periodic=(True, False, True), space=(8, 9, 12))
+    net = build(Transformer, channel, {"width": 16, "depth": 1, "heads": 2, "patch": 2}).double().eval()
+    assert net.periodic == (True, False, True) and Transformer(**net.config()).periodic == net.periodic
+    x = torch.randn(2, 1, 8, 9, 12, dtype=torch.float64)
+    h = torch.rand(1, 4 * 8, 4, 5, 6, dtype=torch.float64)  # channels: the field, then places along z, y, x
+    period = torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=torch.float64).repeat_interleave(8)[:, None, None, None]
+    assert torch.allclose(net.waves(h + period), net.waves(h), atol=1e-12)
+    assert not torch.allclose(net.waves(h + 0.5 * period), net.waves(h), atol=1e-2)
+    with torch.no_grad():
+        net.position.weight.zero_()
+        net.tokens.weight.view(16, 4, 8)[:, 1:].zero_()
+        for jitter in (0, 2):
+            net.jitter = jitter
+            y = net(x)
+            assert (net(x.roll((2, 4), (2, 4))) - y.roll((2, 4), (2, 4))).norm() < 1e-12 * y.norm()
+            assert (net(x.roll(2, 3)) - y.roll(2, 3)).norm() > 1e-3 * y.norm()
+        net.periodic = (False, False, False)
+        assert (net(x.roll(2, 2)) - net(x).roll(2, 2)).norm() > 1e-3 * y.norm()
+    odd = Signature(1, 1, 3, periodic=(True, False, True), space=(7, 9, 12))
+    assert build(Transformer, odd, {"patch": 2}).periodic == (False, False, True)
+    assert Transformer(1, 1, width=8, depth=1, patch=2, dimensions=1, periodic=True)(torch.randn(1, 1, 7)).shape[2] == 7
+
+
 def test_a_constant_field_stays_nearly_constant_under_shifts():
     """Without coordinates in its way, an answer by shifted patches is the answer of the shifted field."""
     torch.manual_seed(0)
