@@ -204,6 +204,8 @@ def turbulence(scope: dict[str, Any], folder: Path) -> None:
 def structure(scope: dict[str, Any], folder: Path) -> None:
     assert np.allclose(scope["found"].okubo_weiss, -4 * scope["found"].q_criterion)
     assert (folder / "vortices.pvd").exists()
+    assert float(scope["growth"]) < 0  # these vortices fade everywhere
+    assert np.isfinite(scope["exponents"].ftle_mean[3:6]).all() and np.isfinite(scope["own"].ftle).all()
     assert not scope["barriers"].left.any() and len(scope["lines"].node) > 20
 
 

@@ -73,7 +73,11 @@ class Flow:
 
 
 def read(
-    what: str, solution: Any, grid: Grid | None = None, velocity: Sequence[str] | None = None, rank: int | None = None
+    what: str,
+    solution: Any,
+    grid: Grid | None = None,
+    velocity: Sequence[str] | None = None,
+    fields: Sequence[str] | None = None,
 ) -> Flow:
     """A solution, checked.
 
@@ -82,7 +86,7 @@ def read(
         grid: where values are; by itself the grid of the case that the solution carries, or, where it carries none,
             cells around its coordinates, on a box that is not periodic.
         velocity: names of the components; by themselves those of the problem, or u, v, w and the like.
-        rank: dimensions that are needed.
+        fields: what is read instead of a velocity.
     """
     if not isinstance(solution, xr.Dataset):
         raise InputError(f"{what}: expected a solution (xarray.Dataset), got {type(solution).__name__}")
@@ -92,8 +96,12 @@ def read(
     if "case_json" in solution.attrs:
         case = Case.from_parts(solution.attrs, {str(k): v.values for k, v in solution.variables.items()})
     grid = grid if grid is not None else _grid(what, solution, case)
-    if rank is not None and grid.dimensions != rank:
-        raise InputError(f"{what}: expected a flow in {rank} dimensions, got one in {grid.dimensions}")
+    if fields is not None:
+        unknown = [n for n in fields if n not in solution]
+        if unknown or not fields:
+            has = ", ".join(map(str, solution.data_vars))
+            raise InputError(f"{what}: fields: expected some of {has}, got {', '.join(unknown) or 'none'}")
+        return Flow(solution, grid, tuple(fields), _times(what, solution, case))
     names = tuple(velocity) if velocity is not None else _names(what, solution, case, grid)
     missing = [n for n in names if n not in solution]
     if missing or len(names) != grid.dimensions:
@@ -101,17 +109,21 @@ def read(
             f"{what}: velocity: expected {grid.dimensions} components that the solution has, got {', '.join(names)}"
             + f"; {', '.join(missing)} missing" * bool(missing)
         )
-    times = None
-    if "time" in solution.dims:
-        times = clock(f"{what}: time", solution["time"].values, case.problem.time_unit if case else "s")
-        if len(times) > 1 and not np.all(np.diff(times) > 0):
-            raise InputError(f"{what}: time: expected times that increase")
-    flow = Flow(solution, grid, names, times)
+    flow = Flow(solution, grid, names, _times(what, solution, case))
     for n in names:
         shape = flow.values(n, 0).shape
         if shape != grid.shape:
             raise InputError(f"{what}: {n} has shape {shape}, expected that of the grid, {grid.shape}")
     return flow
+
+
+def _times(what: str, solution: xr.Dataset, case: Case | None) -> np.ndarray | None:
+    if "time" not in solution.dims:
+        return None
+    times = clock(f"{what}: time", solution["time"].values, case.problem.time_unit if case else "s")
+    if len(times) > 1 and not np.all(np.diff(times) > 0):
+        raise InputError(f"{what}: time: expected times that increase")
+    return times
 
 
 def _grid(what: str, solution: xr.Dataset, case: Case | None) -> Grid:
@@ -124,7 +136,9 @@ def _grid(what: str, solution: xr.Dataset, case: Case | None) -> Grid:
     if not axes or any(a not in solution.coords for a in axes):
         raise InputError(f"{what}: expected coordinates x, y, (z) of a grid, got dimensions {tuple(solution.dims)}")
     mask = solution["mask"].values if "mask" in solution else None
-    return Grid.from_centres(tuple(np.asarray(solution[a].values, dtype=np.float64) for a in axes), None, mask)
+    plain = Grid.from_centres(tuple(np.asarray(solution[a].values, dtype=np.float64) for a in axes), None, mask)
+    periodic = np.atleast_1d(solution.attrs.get("periodic", np.zeros(len(axes))))  # as `ftle` says it
+    return Grid(plain.faces, tuple(bool(p) for p in periodic), plain.mask, plain.at)
 
 
 def _names(what: str, solution: xr.Dataset, case: Case | None, grid: Grid) -> tuple[str, ...]:

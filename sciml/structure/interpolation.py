@@ -46,9 +46,9 @@ class Interpolant:
         walls: Walls | None = None,
         span: tuple[float, float] | None = None,
     ):
-        flow = read("interpolation", solution, grid, velocity)
+        flow = read("interpolation", solution, grid, velocity, fields)
         self.grid, self.times = flow.grid, flow.times
-        self.fields = flow.names if fields is None else tuple(fields)
+        self.fields = flow.names
         first, stop = self._frames(flow, span)
         values = np.stack(
             [[flow.values(n, k) for n in self.fields] for k in range(first, stop)]
