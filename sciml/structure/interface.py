@@ -128,12 +128,12 @@ def interface(
         raise InputError("interface: expected two frames or more, or viscosity=, to tell how it moves; got one frame")
     k = frame_at("interface", flow, time)
     frame = _Frame(flow, k, walls)
-    if threshold is None:
-        threshold = _scan(frame.enstrophy, flow.grid).attrs["threshold"]
-    if not is_number(threshold) or threshold <= 0:
+    chosen: Any = _scan(frame.enstrophy, flow.grid).attrs["threshold"] if threshold is None else threshold
+    if not is_number(chosen) or chosen <= 0:
         raise InputError(f"threshold: expected a number > 0 in 1/s², got {threshold!r}")
+    level = float(chosen)
     slope = frame.enstrophy_gradient()
-    surface = isosurface(frame.enstrophy, flow.grid, float(threshold), slope)
+    surface = isosurface(frame.enstrophy, flow.grid, level, slope)
     d = flow.grid.dimensions
     wanted = {"slope": slope, "velocity": frame.velocity}
     if flow.times is None or flow.frames > 1:
@@ -162,7 +162,7 @@ def interface(
     coords = {a: ("node", surface.points[:, i], {"units": "m"}) for i, a in enumerate(AXES[:d])}
     periods = [f[-1] - f[0] if p else np.inf for f, p in zip(flow.grid.faces, flow.grid.periodic, strict=True)]
     attrs = {
-        "threshold": float(threshold),
+        "threshold": level,
         "volume": surface.volume,
         "spacing": float(max(w.max() for w in flow.grid.widths)),
         "periods": np.array(periods),
