@@ -49,7 +49,9 @@ def statistics_of(
         if not isinstance(statistic, Statistic):
             raise InputError(f"statistics: expected objects of sciml.evaluation.Statistic, got {statistic!r:.60}")
     names: tuple[str, ...] = ()
-    rollout, step, last, owner = -1, 0, -math.inf, None
+    rollout, step, last = -1, 0, -math.inf
+    owner: Case | None = None
+    where: Support | None = None
     for own_case, own_support, own_fields, parts in _solutions(solution, case, support, tuple(fields)):
         if own_fields != names:
             if names:
@@ -59,10 +61,13 @@ def statistics_of(
                 statistic.begin(names)
         for k, (time, frame) in enumerate(parts):
             if k == 0 and not (owner == own_case and time > last):
-                rollout, step = rollout + 1, 0
+                rollout, step, owner, where = rollout + 1, 0, own_case, own_support
+            elif k == 0 and (where is None or not where.same(own_support)):
+                where = own_support
+            assert owner is not None and where is not None  # set with the first frame
             for statistic in several:
-                statistic.add(name, 0, rollout, step, time, frame, own_case, own_support)
-            step, last, owner = step + 1, time, own_case
+                statistic.add(name, 0, rollout, step, time, frame, owner, where)
+            step, last = step + 1, time
     if owner is None:
         raise InputError("solution: expected frames, got none")
     return {statistic.name: statistic.result() for statistic in several}

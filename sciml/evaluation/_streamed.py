@@ -23,6 +23,20 @@ if TYPE_CHECKING:
 LIMIT = 1e3  # times the first frame's speed: a rollout that is faster has blown up
 
 
+def shown(case: Case) -> dict[str, float]:
+    """The numbers that say which kind of flow a case is; cases that differ in a seed alone are of one kind."""
+    return {name: float(value) for name, value in case.problem.shown(case).items()}
+
+
+def kind_of(case: Case) -> Hashable:
+    """Equal for cases whose frames may be averaged: equal numbers that are shown, scales and wall units, as far as
+    single precision holds them."""
+    scales = case.scales if case.problem.scaled else None
+    numbers = [*shown(case).values(), *(case.problem.wall_units(case) or ())]
+    numbers += [] if scales is None else [scales.length, scales.time, scales.velocity]
+    return (tuple(shown(case)), *(float(f"{v:.6g}") for v in numbers))
+
+
 def told(content: Any) -> Any:
     """Nested values as JSON has them: arrays as lists, and None for what is not finite."""
     if isinstance(content, dict):
@@ -36,7 +50,7 @@ def told(content: Any) -> Any:
 
 @dataclass
 class Group:
-    """What is averaged together: frames of one run on one grid and of equal parameters.
+    """What is averaged together: frames of one run on one grid and of one kind of flow.
 
     Args:
         place: what `Streamed.place` made of the grid.
@@ -53,12 +67,11 @@ class Group:
     case: Case
     step: int | None = None
     blocking: Blocking | None = None
-    rollouts: set[int] = field(default_factory=set)
     left_out: int = 0
     first: float = math.inf
     last: float = -math.inf
     passed: float = 0.0
-    latest: dict[int, float] = field(default_factory=dict)
+    latest: dict[Hashable, float] = field(default_factory=dict)
 
     @property
     def frames(self) -> int:
@@ -67,21 +80,22 @@ class Group:
     @property
     def spacing(self) -> float:
         """Mean time between frames of one rollout."""
-        steps = self.frames - len(self.rollouts)
+        steps = self.frames - len(self.latest)
         return self.passed / steps if steps > 0 else math.nan
 
     def head(self) -> dict[str, Any]:
         """What every entry of a result begins with."""
         found: dict[str, Any] = {
-            "row": self.row, "run": self.run, "parameters": dict(self.case.parameters), "frames": self.frames,
-            "rollouts": len(self.rollouts), "left_out": self.left_out,
+            "row": self.row, "run": self.run, "parameters": shown(self.case), "frames": self.frames,
+            "rollouts": len(self.latest), "left_out": self.left_out,
             "time": [self.first, self.last] if self.frames else [None, None],
         }  # fmt: skip
         return found if self.step is None else found | {"step": self.step}
 
 
 class Streamed(Statistic):
-    """Abstract. Time averages of what `measure` makes of each frame, apart by row, run, grid and parameters.
+    """Abstract. Time averages of what `measure` makes of each frame, apart by row, run, grid and kind of flow (the
+    numbers that `Problem.shown` tells of a case, its scales and wall units; not by its seed).
 
     Frames count alike, so that they should be equally far apart. A frame that is not finite, or whose largest component
     is beyond 1000 times the scale of the velocity (or the root mean square of its rollout's first frame, if larger), is
@@ -153,10 +167,11 @@ class Streamed(Statistic):
         components = [self.fields.index(n) for n in self.names(case)]
         ids = (id(support), id(case))
         if ids not in self._places:
-            self._places[ids] = (support, case, *self.place(support, case))
+            place, key = self.place(support, case)
+            self._places[ids] = (support, case, place, (key, kind_of(case)))
         _, _, place, key = self._places[ids]
-        group = self._group(row, run, place, key, case, apart)
-        series = (row, run, rollout)
+        group = self.groups.setdefault((row, run, key, apart), Group(row, run, place, case, apart))
+        series = (row, run, rollout, id(case))
         if series in self._gone:
             group.left_out += 1
             return
@@ -169,13 +184,12 @@ class Streamed(Statistic):
         values = self.measure(velocity, place)
         if group.blocking is None:
             group.blocking = Blocking(*values.shape)
-        if group.latest.get(rollout, -math.inf) > time:
-            group.blocking.end(rollout)
-        elif rollout in group.latest:
-            group.passed += time - group.latest[rollout]
-        group.latest[rollout] = time
-        group.blocking.add(rollout, values)
-        group.rollouts.add(rollout)
+        if group.latest.get(series, -math.inf) > time:
+            group.blocking.end(series)
+        elif series in group.latest:
+            group.passed += time - group.latest[series]
+        group.latest[series] = time
+        group.blocking.add(series, values)
         group.first, group.last = min(group.first, time), max(group.last, time)
 
     def _known(self, case: Case, time: float) -> bool:
@@ -192,18 +206,10 @@ class Streamed(Statistic):
             self._speeds[series] = max(scale, first) or math.inf
         return self._speeds[series]
 
-    def _group(self, row: str, run: int, place: Any, key: Hashable, case: Case, step: int | None) -> Group:
-        # parameters that a case is stored with in single precision are still the same
-        same = tuple((k, float(f"{v:.6g}")) for k, v in sorted(case.parameters.items()))
-        at = (row, run, key, same, step)
-        if at not in self.groups:
-            self.groups[at] = Group(row, run, place, case, step)
-        return self.groups[at]
-
     # -- results --------------------------------------------------------------------------------------------------
 
     def result(self) -> dict[str, Any]:
-        """{"kind": the class, "entries": one for each row, run, grid and set of parameters, the truth first}."""
+        """{"kind": the class, "entries": one for each row, run, grid and kind of flow, the truth first}."""
         groups = sorted(self.groups.values(), key=lambda g: g.row != TRUTH)
         return {"kind": type(self).__name__, "entries": [told(g.head() | self.entry(g)) for g in groups]}
 

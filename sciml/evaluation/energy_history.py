@@ -11,7 +11,7 @@ import numpy as np
 from sciml.errors import InputError, is_number
 from sciml.evaluation._layers import plain_grid
 from sciml.evaluation._statistic import TRUTH, Statistic
-from sciml.evaluation._streamed import above_zero, names_of, told
+from sciml.evaluation._streamed import above_zero, names_of, shown, told
 from sciml.problem import Case
 from sciml.support import Grid, Support
 
@@ -112,7 +112,7 @@ class EnergyHistory(Statistic):
         values = np.array(course.values, dtype=np.float64)
         most = self._most.get(id(course.case)) if self.largest is None else self.largest
         found: dict[str, Any] = {
-            "row": key[0], "run": key[1], "rollout": key[2], "parameters": dict(course.case.parameters),
+            "row": key[0], "run": key[1], "rollout": key[2], "parameters": shown(course.case),
             "step": [k + 1 for k in course.steps], "time": course.times, "kinetic_energy": values[:, 0],
             "largest_energy": most, "diverged": self._diverged(course, values[:, 0], most),
         }  # fmt: skip

@@ -205,6 +205,24 @@ def test_the_case_may_know_its_wall_units():
     assert flow().wall_units(member(grid)) is None
 
 
+def test_cases_that_differ_in_a_seed_are_averaged_and_others_are_not():
+    class Seeded(DataProblem):
+        def shown(self, case):
+            return {"Reynolds number": 1.0 / case.viscosity}
+
+    grid = channel()
+    problem = Seeded("seeded", UVW, ["viscosity", "seed"], 3, periodic=(True, False, True))
+    profiles = Profiles()
+    for seed, viscosity in ((0.0, 0.1), (1.0, 0.1), (2.0, 0.2)):
+        case = member(grid, problem, seed=seed, viscosity=viscosity)
+        parts = list(enumerate(frames(grid, 3, int(seed))))
+        statistics_of(parts, profiles, case=case, support=grid, fields=UVW, name=f"row {viscosity}")
+    entries = profiles.result()["entries"]
+    assert [(e["row"], e["frames"], e["rollouts"], e["parameters"]) for e in entries] == [
+        ("row 0.1", 6, 2, {"Reynolds number": 10.0}), ("row 0.2", 3, 1, {"Reynolds number": 5.0}),
+    ]  # fmt: skip
+
+
 def test_the_wall_may_be_along_any_axis_and_a_plane_has_walls_too():
     grid = channel()
     values = frames(grid, 6)

@@ -80,7 +80,7 @@ def _sets(study: Study, entries: Sequence[Entry], more: Sequence[str] = ()) -> l
     for entry in entries:
         if not entry.get("frames", 1):
             continue
-        told = {k: v for k, v in entry["parameters"].items()} | {k: entry[k] for k in more if k in entry}
+        told = entry["parameters"] | {k: entry[k] for k in more if k in entry}
         rows = found.setdefault(json.dumps(told), {})
         rows.setdefault(str(entry["row"]), []).append(entry)
     sets = []
