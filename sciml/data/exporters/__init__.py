@@ -7,7 +7,7 @@ from typing import Any
 
 from sciml.errors import InputError, suggest
 
-FORMATS = ("cfdbench", "vtu")
+FORMATS = ("cfdbench", "vtr", "vtu")
 
 
 def get(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""VTK's XML files: unstructured grids (.vtu) and series of them over time (.pvd)."""
+"""VTK's XML files: unstructured grids (.vtu), rectilinear ones (.vtr) and series of them over time (.pvd)."""
 
 from __future__ import annotations
 
@@ -69,18 +69,47 @@ def write_vtu(
         "<Cells>", _array("connectivity", joined), _array("offsets", np.cumsum(sizes)), _array("types", codes),
         "</Cells>",
     ]  # fmt: skip
-    for tag, length, data in (("PointData", n, point_data), ("CellData", count, cell_data)):
-        lines.append(f"<{tag}>")
-        for name, values in (data or {}).items():
-            array = np.asarray(values)
-            if array.ndim not in (1, 2) or len(array) != length:
-                raise InputError(f"{tag}: {name!r} has shape {array.shape}, expected {length} values or vectors")
-            if array.ndim == 2 and array.shape[1] == 2:  # vectors of VTK live in space
-                array = np.column_stack([array, np.zeros(length, array.dtype)])
-            lines.append(_array(name, array))
-        lines.append(f"</{tag}>")
+    lines += [*_data("PointData", n, point_data), *_data("CellData", count, cell_data)]
     lines += ["</Piece>", "</UnstructuredGrid>", "</VTKFile>", ""]
     Path(path).write_text("\n".join(lines), encoding="utf-8")
+
+
+def write_vtr(
+    path: str | os.PathLike[str], faces: Sequence[np.ndarray], cell_data: Mapping[str, np.ndarray] | None = None
+) -> None:
+    """One rectilinear grid, of which a file holds no more than the faces along each axis; packed as in `write_vtu`.
+
+    Args:
+        faces: along x, y and z, increasing; axes that are left out have no extent.
+        cell_data: name -> (N,), or (N, 2 or 3) of vectors; x runs fastest.
+
+    Raises:
+        InputError: as `write_vtu`.
+    """
+    axes = [np.asarray(f, dtype=np.float64) for f in faces] + [np.zeros(1)] * (3 - len(faces))
+    extent = " ".join(f"0 {len(f) - 1}" for f in axes)
+    count = int(np.prod([max(len(f) - 1, 1) for f in axes]))
+    lines = [
+        '<?xml version="1.0"?>',
+        '<VTKFile type="RectilinearGrid" version="1.0" byte_order="LittleEndian" header_type="UInt64" '
+        'compressor="vtkZLibDataCompressor">',
+        f'<RectilinearGrid WholeExtent="{extent}">', f'<Piece Extent="{extent}">',
+        "<Coordinates>", *(_array(name, f) for name, f in zip("xyz", axes, strict=True)), "</Coordinates>",
+        *_data("CellData", count, cell_data), "</Piece>", "</RectilinearGrid>", "</VTKFile>", "",
+    ]  # fmt: skip
+    Path(path).write_text("\n".join(lines), encoding="utf-8")
+
+
+def _data(tag: str, length: int, data: Mapping[str, np.ndarray] | None) -> list[str]:
+    lines = [f"<{tag}>"]
+    for name, values in (data or {}).items():
+        array = np.asarray(values)
+        if array.ndim not in (1, 2) or len(array) != length:
+            raise InputError(f"{tag}: {name!r} has shape {array.shape}, expected {length} values or vectors")
+        if array.ndim == 2 and array.shape[1] == 2:  # vectors of VTK live in space
+            array = np.column_stack([array, np.zeros(length, array.dtype)])
+        lines.append(_array(name, array))
+    return [*lines, f"</{tag}>"]
 
 
 def _array(name: str, values: np.ndarray) -> str:

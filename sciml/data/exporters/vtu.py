@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import singledispatch
 from pathlib import Path
 from typing import Any
@@ -14,13 +11,11 @@ from typing import Any
 import numpy as np
 
 from sciml.data import _files, schema
-from sciml.data import _pack as packing
-from sciml.data._nodes import COUNT
-from sciml.data._support import support
-from sciml.data.exporters._vtk import write_pvd, write_vtu
-from sciml.errors import InputError, suggest
+from sciml.data.exporters._tree import write_frames, write_tree
+from sciml.data.exporters._vtk import write_vtu
+from sciml.errors import InputError
 from sciml.problem import Case
-from sciml.support import Grid, Mesh, Points, Support, support_of
+from sciml.support import Grid, Mesh, Points, support_of
 
 
 def export_tree(data: Any, folder: str | os.PathLike[str], *, subset: str | Sequence[str] | None = None) -> Path:
@@ -38,42 +33,7 @@ def export_tree(data: Any, folder: str | os.PathLike[str], *, subset: str | Sequ
     Raises:
         InputError: no such subset, or a place that cannot be written; nothing is left behind then.
     """
-    from sciml.data._open import open as open_data
-
-    dataset = open_data(data) if isinstance(data, str | os.PathLike) else data
-    root = Path(_files.given(folder, "folder"))
-    target = root / "".join(c if c.isalnum() or c in "-_." else "_" for c in str(dataset.attrs.get("problem")))
-    if target.exists():
-        raise InputError(f"{target}: exists already")
-    count = dataset.sizes["case"]
-    subsets = schema.flag_names(dataset["subset"]) if "subset" in dataset.variables else np.full(count, "all")
-    wanted = [subset] if isinstance(subset, str) else subset
-    for word in wanted or ():
-        if word not in subsets:
-            raise InputError(f"subset: the data set has no subset {word!r}{suggest(word, set(subsets.tolist()))}")
-    chosen = [i for i in range(count) if wanted is None or subsets[i] in wanted]
-    part = root / f".{secrets.token_hex(8)}.part"
-    made = [p for p in (root, *root.parents) if not p.exists()]
-    try:
-        part.mkdir(parents=True)
-        for i in chosen:
-            if int(dataset["row_size"].values[i]) == 0:
-                warnings.warn(f"export: case {i} has no frames: left out", stacklevel=2)
-                continue
-            _write_case(dataset, i, part)
-        _files.sync(part)
-        part.rename(target)
-    except OSError as error:
-        raise InputError(f"{target}: cannot write: {_files.reason(error)}") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        if not target.exists():
-            for place in made:
-                try:
-                    place.rmdir()
-                except OSError:
-                    break
-    return target
+    return write_tree(data, folder, subset, _write_frame, "vtu")
 
 
 def export_solution(solution: Any, path: str | os.PathLike[str]) -> Path:
@@ -99,54 +59,12 @@ def export_solution(solution: Any, path: str | os.PathLike[str]) -> Path:
         raise InputError(f"{place}: exists already")
     try:
         place.mkdir(parents=True)
-        _write_frames(solution, place, case.problem.velocity, lambda frame: support_of(case, solution, frame))
+        write_frames(
+            solution, place, case.problem.velocity, lambda frame: support_of(case, solution, frame), _write_frame, "vtu"
+        )
     except OSError as error:
         raise InputError(f"{place}: cannot write: {_files.reason(error)}") from None
     return index
-
-
-def _write_case(dataset: Any, i: int, parent: Path) -> None:
-    case, solution = packing.case(dataset, i)
-    name = f"case{i:04d}"
-    (parent / name).mkdir()
-    geometry = case.geometry if case.extents is None else None
-    _write_frames(solution, parent / name, case.problem.velocity, lambda frame: support(dataset, i, geometry, frame))
-
-
-def _write_frames(solution: Any, place: Path, velocity: Sequence[str], where_at: Callable[[int], Support]) -> None:
-    """The frames into a folder, and what lists them beside it."""
-    framed = "time" in solution.dims
-    times = np.asarray(solution["time"].values) if framed else np.zeros(1)
-    moving = any(a in solution.variables and "time" in solution[a].dims for a in "xyz")
-    files, where = [], where_at(0)
-    for frame in range(len(times)):
-        where = where_at(frame) if moving and frame else where
-        values = _values(solution, where, frame if framed else None, velocity)
-        files.append(f"{place.name}/frame{frame:05d}.vtu")
-        _write_frame(where, place.parent / files[-1], values)
-    write_pvd(place.with_name(place.name + ".pvd"), times.tolist(), files)
-
-
-def _values(solution: Any, where: Support, frame: int | None, velocity: Sequence[str]) -> dict[str, np.ndarray]:
-    """name -> (N,) numbers or (N, D) vectors of one frame."""
-    found: dict[str, np.ndarray] = {}
-    skipped = {"x", "y", "z", "time", "mask", COUNT}
-    for name in map(str, solution.variables):
-        var = solution.variables[name]
-        if name in skipped or name.startswith("connectivity") or var.dtype.kind not in "fiu":
-            continue
-        if "time" in var.dims and frame is not None:
-            var = var.isel(time=frame)
-        array = np.asarray(var.values)
-        if var.dims == ("node",):
-            array = array[: where.size]
-        axes = tuple(d.removeprefix("input_") for d in map(str, var.dims))
-        if array.shape == where.shape and axes == where.dims:
-            found[name] = array.reshape(-1)
-    if velocity and all(name in found for name in velocity):
-        kind = np.result_type(*(found[name] for name in velocity))
-        found["velocity"] = np.stack([found[name].astype(kind) for name in velocity], axis=1)
-    return found
 
 
 @singledispatch
