@@ -87,7 +87,7 @@ def measure(ledger: Ledger, work: Any) -> None:
 
 def _bounded(course: dict[str, Any]) -> int:
     """Steps before a rollout leaves the bound, or all."""
-    return STEPS if course.get("diverged") is None else int(course["diverged"])
+    return STEPS if course.get("diverged") is None else int(course["diverged"]["step"]) - 1
 
 
 def _figures(row: dict[str, Any]) -> dict[str, Any]:
