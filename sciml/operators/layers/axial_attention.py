@@ -237,5 +237,5 @@ class AxialAttention(nn.Module):
         """√volume (v - mean of v), 0 outside the domain, from √volume v."""
         y = y if grid.inside is None else y * grid.inside[:, None]
         mean = (y * grid.root[:, None]).sum(-1) if grid.root.shape[0] > 1 else y @ grid.root[0]
-        # in place, for the product that made y does not need it, and a new tensor costs as much as the product
-        return y.sub_(mean[..., None] * grid.root[:, None])
+        # not in place: what autograd copies where a view is written to costs more than a new tensor
+        return torch.addcmul(y, mean[..., None], grid.root[:, None], value=-1)
