@@ -85,9 +85,13 @@ def _sets(study: Study, entries: Sequence[Entry], more: Sequence[str] = ()) -> l
         rows.setdefault(str(entry["row"]), []).append(entry)
     sets = []
     for key, rows in list(found.items())[:MOST]:
-        label = ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in json.loads(key).items())
-        sets.append(_Rows(study, label, rows))
+        sets.append(_Rows(study, _kind(json.loads(key)), rows))
     return sets
+
+
+def _kind(numbers: Mapping[str, float]) -> str:
+    """A kind of flow in words."""
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in numbers.items())
 
 
 def _tabbed(sets: Sequence[_Rows], draw: Callable[[_Rows], list[object]]) -> list[object]:
@@ -215,7 +219,7 @@ def _spectra(study: Study, result: Entry) -> list[object]:
             keep = slice(1, None if len(wave) < 3 else -1)  # the last one holds half of what it should
             for name in part.get("energy", {}):
                 lines = [
-                    Line(row, wave[keep], rows.mean(row, "spectra", axis, "energy", name, k)[keep])
+                    Line(row, wave[keep], _seen(rows.mean(row, "spectra", axis, "energy", name, k)[keep]))
                     for row in rows.entries
                 ]
                 items.append(curves.spectrum(lines, rows.looks, f"{name} along {axis}",
@@ -225,6 +229,11 @@ def _spectra(study: Study, result: Entry) -> list[object]:
         return [Figures(items, text)]
 
     return _at_heights(study, result, draw, "Spectra along the walls")
+
+
+def _seen(energy: np.ndarray) -> np.ndarray:
+    """Without what is rounding: waves that a solver does not keep."""
+    return np.where(energy > 1e-10 * np.nanmax(energy, initial=0.0), energy, 0.0)
 
 
 def _correlations(study: Study, result: Entry) -> list[object]:
@@ -263,7 +272,7 @@ def _shells(study: Study, result: Entry) -> list[object]:
     items = []
     for rows in _sets(study, result["entries"], ("step",)):
         wave = _at(rows.first, ("wavenumber",))
-        lines = [Line(row, wave[1:], rows.mean(row, "energy")[1:]) for row in rows.entries]
+        lines = [Line(row, wave[1:], _seen(rows.mean(row, "energy")[1:])) for row in rows.entries]
         items.append(curves.spectrum(lines, rows.looks, rows.label or "Energy by wave number",
                      f"wavenumber (rad/{study.length_unit})".replace("/)", ")"),
                      labelled("E", squared(unit) if unit else "")))  # fmt: skip
@@ -279,21 +288,23 @@ def _energy(study: Study, result: Entry) -> list[object]:
     unit = unit_text(study.fields.get(next(iter(study.velocity), ""), "1"))
     shown = {"kinetic_energy": labelled("kinetic energy", squared(unit) if unit else ""), "enstrophy": "enstrophy",
              "dissipation": "dissipation"}  # fmt: skip
-    cases: dict[str, int] = {}
-    for e in entries:  # the first rollout of each set of parameters
-        cases.setdefault(json.dumps(e["parameters"]), e["rollout"])
-    items = []
-    for key, rollout in list(cases.items())[:MOST]:
+    kinds: dict[str, int] = {}
+    for e in entries:  # the first rollout of each kind of flow
+        kinds.setdefault(json.dumps(e["parameters"]), e["rollout"])
+    tabs: list[tuple[str, Sequence[object]]] = []
+    for key, rollout in list(kinds.items())[:MOST]:
         runs = [e for e in entries if e["rollout"] == rollout and e["run"] == 0]
-        told = ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in json.loads(key).items())
+        items = []
         for name, label in shown.items():
             if name not in runs[0]:
                 continue
             lines = [Line(e["row"], np.array(e["time"], float), _at(e, (name,))) for e in runs]
             most = runs[0]["largest_energy"]
             bound = result["bound"] * most if name == "kinetic_energy" and most else None
-            title = label.split(" (")[0].capitalize() + (f", {told}" if told else "")
+            title = label.split(" (")[0].capitalize()
             items.append(turbulence.course(lines, looks, title, labelled("time", study.time_unit), label, bound))
+        text = "Means over the volume along the first rollout; a cross marks where one ends."
+        tabs.append((_kind(json.loads(key)) or "all", [Figures(items, text)]))
     rows = []
     for row in dict.fromkeys(e["row"] for e in entries):
         mine = [e for e in entries if e["row"] == row]
@@ -307,7 +318,7 @@ def _energy(study: Study, result: Entry) -> list[object]:
         f"A rollout has diverged where its energy is beyond {result['bound']:g} times the largest of the truth of its "
         "case, or not finite.",
     )  # fmt: skip
-    return [table, Figures(items, "Means over the volume along the first rollout; a cross marks where one ends.")]
+    return [table, Tabs(tabs)] if len(tabs) > 1 else [table, *tabs[0][1]]
 
 
 def _last(entries: Sequence[Entry], mine: Sequence[Entry]) -> str:
