@@ -226,6 +226,10 @@ def spectrum(lines: Sequence[Line], looks: Mapping[str, Look], title: str, xlabe
     _quiet_log(axes.yaxis)
     axes.xaxis.set_major_formatter(FuncFormatter(_decade))
     axes.xaxis.set_minor_formatter(NullFormatter())
+    low, high = axes.get_xlim()
+    if high < 20 * low:  # one whole decade at most, which is too few to read from
+        axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     caption(axes, title, xlabel, ylabel)
     label_lines(axes, ends)
     return svg(made, f"{title}: energy against wavenumber")
