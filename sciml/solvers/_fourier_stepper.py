@@ -1,21 +1,24 @@
 """A periodic problem in Fourier space, built from its balances.
 
 With fields q and rows ∂t(c q) + ∇·F = S, the fluxes are split into what holds no derivatives and what is linear in
-them, F_i = F⁰_i(q, x, t) − Σ_j D_ij ∂_j q. Then, for the wave vector k,
+them, F_i = F⁰_i(q, x, t) − Σ_j D_ij ∂_j q, and of sources that are linear in the fields with constant coefficients,
+S = S⁰(x, t) + R q, these are taken out. Then, for the wave vector k,
 
-    ∂t q̂ = −M(k) q̂ + N̂,    c M(k) = Σ_ij k_i k_j D_ij,    c N̂ = Ŝ − Σ_i i k_i F̂⁰_i,
+    ∂t q̂ = −M(k) q̂ + N̂,    c M(k) = Σ_ij k_i k_j D_ij − R,    c N̂ = Ŝ⁰ − Σ_i i k_i F̂⁰_i,
 
-with F⁰ and S evaluated on the grid and truncated to wave numbers below a third of the cells on each axis, so that
+with F⁰ and S⁰ evaluated on the grid and truncated to wave numbers below a third of the cells on each axis, so that
 products of two fields carry no aliases there (2/3 rule). The decay λ(k), the part of M that is one number for all
 fields (for each field, where they do not constrain one another), is integrated exactly by the factor e^(−λt), the rest
 by classical Runge-Kutta 4.
 
 A row ∇·q = 0 makes its field the gradient's multiplier p: with K the projection onto fields without divergence,
-∂t q̂ = K(...), and p̂ = −i k·(c N̂ − c M q̂)/k². There M is the trace of K M K over the D − 1 directions that K leaves;
-for isotropic viscosity that is ν k², and nothing of it is left to the explicit part.
+∂t q̂ = K(...), and p̂ = −i k·(c N̂ − c M q̂)/k². There λ is the trace of K M K over the D − 1 directions that K leaves;
+for isotropic viscosity that is ν k², and nothing of it is left to the explicit part. What all rows carry along their
+own axis acts as a pressure does: the last row's F⁰ is taken from the others', so that of the D(D + 1)/2 fluxes of a
+symmetric tensor D(D + 1)/2 − 1 are transformed, and p is put right where it is asked for.
 
 Source: S. A. Orszag, J. Atmos. Sci. 28, 1074 (1971), for the truncation; L. N. Trefethen, Spectral Methods in MATLAB
-(2000), chapter 10, for the integrating factor.
+(2000), chapter 10, for the integrating factor; C. Basdevant, J. Comput. Phys. 50, 209 (1983), for fewer transforms.
 """
 
 from __future__ import annotations
@@ -34,10 +37,12 @@ from sciml.derivatives.numpy import backend as numpy_backend
 from sciml.errors import InputError
 from sciml.expressions import (
     ZERO,
+    Constant,
     Coordinate,
     Expression,
     Field,
     Input,
+    Operation,
     Parameter,
     Partial,
     Rate,
@@ -55,13 +60,14 @@ from sciml.solvers._time import Stepper
 
 @dataclass(frozen=True)
 class Row:
-    """∂t storage + ∇·(still + Σ_j slopes[·, j] ∂_j ·) = source, with storage = mass · field."""
+    """∂t storage + ∇·(still + Σ_j slopes[·, j] ∂_j ·) = source + Σ_f linear[f] f, with storage = mass · field."""
 
     field: str
     storage: Expression
     still: tuple[Expression, ...]
     slopes: tuple[Mapping[tuple[str, int], Expression], ...]
     source: Expression
+    linear: Mapping[str, Expression]
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,8 @@ def system(problem: PDEProblem) -> System:
             still = tuple(without_gradients(f) for f in flux)
             if any(isinstance(leaf, Input) for e in (*still, source) for leaf in leaves(e)):
                 raise InputError(f"{name}: given coefficients and sources are not available")
-            rows.append(Row(rate.name, storage, still, tuple(s for s in slopes if s is not None), source))
+            rest, linear = _split(source)
+            rows.append(Row(rate.name, storage, still, tuple(s for s in slopes if s is not None), rest, linear))
     evolving = [row.field for row in rows]
     others = [f.name for f in problem.fields if f.name not in evolving]
     if not rows or len(set(evolving)) < len(rows):
@@ -124,6 +131,47 @@ def names_time(problem: Problem) -> bool:
     return any(isinstance(leaf, Time) for e in parts for leaf in leaves(e))
 
 
+def _split(source: Expression) -> tuple[Expression, Mapping[str, Expression]]:
+    """(rest, coefficients) of a source = rest + Σ_f coefficient[f] f where these are numbers and parameters; else it is
+    all rest."""
+    return _linear(source) or (source, {})
+
+
+def _linear(e: Expression) -> tuple[Expression, dict[str, Expression]] | None:
+    if not any(isinstance(leaf, Field) for leaf in leaves(e)):
+        return e, {}
+    match e:
+        case Field(name):
+            return ZERO, {name: Constant(1.0)}
+        case Operation("add" | "subtract" as name, a, b):
+            left, right = _linear(a), _linear(b)
+            if left is None or right is None:
+                return None
+            sign = 1.0 if name == "add" else -1.0
+            change = {n: left[1].get(n, ZERO) + sign * c for n, c in right[1].items()}
+            return left[0] + sign * right[0], left[1] | change
+        case Operation("multiply" | "divide" as name, a, b):
+            if name == "multiply" and not any(isinstance(leaf, Field) for leaf in leaves(a)):
+                a, b = b, a
+            inner = _linear(a)
+            if inner is None or not all(isinstance(leaf, Constant | Parameter) for leaf in leaves(b)):
+                return None
+            if name == "multiply":
+                return inner[0] * b, {n: c * b for n, c in inner[1].items()}
+            return inner[0] / b, {n: c / b for n, c in inner[1].items()}
+    return None
+
+
+def _key(e: Expression) -> str:
+    """Equal for products and sums that differ in the order of two operands."""
+    match e:
+        case Operation("add" | "multiply" as name, a, b):
+            return f"{name}({', '.join(sorted((_key(a), _key(b))))})"
+        case Operation(name, a, b):
+            return f"{name}({_key(a)}, {_key(b)})"
+    return repr(e)
+
+
 def _constant(leaf: Expression) -> bool:
     return not isinstance(leaf, Field | Rate | Input | Coordinate | Time | Partial)
 
@@ -140,7 +188,7 @@ def _is_pressure(rows: list[Row], name: str) -> bool:
     for i, row in enumerate(rows):
         wanted = [float(i == j) for j in range(len(row.still))] + [0.0]
         found = [evaluate(time_derivative(e), leaf, _none, numpy_backend.functions) for e in (*row.still, row.source)]
-        if len(row.still) != len(rows) or not np.allclose(found, wanted, rtol=0, atol=1e-12):
+        if name in row.linear or len(row.still) != len(rows) or not np.allclose(found, wanted, rtol=0, atol=1e-12):
             return False
     return True
 
@@ -186,12 +234,15 @@ class FourierStepper(Stepper):
         self.inverse = jnp.where(k2 > 0, 1 / jnp.where(k2 > 0, k2, 1), 0)
         self.matrix = self._linear()
         names = range(len(system.rows))
+        #: a flux that every row has along its own axis, but for what differs, and that acts as a pressure does
+        self.gauge = ZERO if system.pressure is None else system.rows[-1].still[-1]
         if system.pressure is None:
             self.decay = jnp.stack([self.matrix[c][c] + 0 * k2 for c in names])
         else:  # trace of K M K = M - (M k) kᵀ/k² - ... over the directions without divergence
             along = sum(self.k[a] * self.matrix[a][b] * self.k[b] for a in names for b in names) * self.inverse
             trace = sum(self.matrix[c][c] for c in names) - along
-            self.decay = (trace / max(d - 1, 1) + 0 * k2)[None]
+            # the mean of the fields knows no constraint
+            self.decay = jnp.where(k2 > 0, trace / max(d - 1, 1), trace / d)[None]
 
     # -- numbers ------------------------------------------------------------------------------------------------
 
@@ -220,6 +271,8 @@ class FourierStepper(Stepper):
                     if name in fields:
                         size = -self._number(coefficient) / self.mass[c]
                         found[c][fields.index(name)] += size * self.k[i] * self.k[j]
+            for name, coefficient in row.linear.items():
+                found[c][fields.index(name)] -= self._number(coefficient) / self.mass[c]
         return found
 
     # -- the equation -------------------------------------------------------------------------------------------
@@ -231,16 +284,13 @@ class FourierStepper(Stepper):
         values = jnp.broadcast_to(jnp.asarray(values, self.decay.dtype), self.shape)
         return jnp.fft.rfftn(values, axes=range(-len(self.shape), 0))
 
-    def rest(self, state: jax.Array, time: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """(the rate of change without −λ q̂, the multiplier's modes, the rate at which values are carried and made)."""
-        fields = self.system.fields
-        values = {name: self.back(state[c]) for c, name in enumerate(fields)}
-        rows, memory = [], {}
+    def leaf(self, values: Mapping[str, jax.Array], time: jax.Array) -> Callable[[Expression], Any]:
+        """What the leaves of an expression are, given the fields on the grid."""
 
-        def leaf(node: Expression) -> Any:
+        def of(node: Expression) -> Any:
             match node:
                 case Field(name):
-                    return values.get(name, 0.0)  # the multiplier comes in below
+                    return values.get(name, 0.0)  # the multiplier comes in later
                 case Coordinate(axis):
                     where = [1] * len(self.shape)
                     where[len(self.shape) - 1 - axis] = -1
@@ -250,22 +300,40 @@ class FourierStepper(Stepper):
                     return time
             return self._parameter(node)
 
+        return of
+
+    def rest(self, state: jax.Array, time: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """(the rate of change without −λ q̂, the multiplier's modes but for `gauge`, the rate at which values are
+        carried and made)."""
+        fields = self.system.fields
+        values = {name: self.back(state[c]) for c, name in enumerate(fields)}
+        leaf, memory, known = self.leaf(values, time), {}, {}
+
+        def modes(e: Expression, less: Expression = ZERO) -> jax.Array:
+            key = _key(e), _key(less)
+            if key not in known:
+                numbers = [evaluate(part, leaf, _none, backend.functions, memory) for part in (e, less)]
+                known[key] = jnp.where(self.keep, self.forth(numbers[0] - numbers[1]), 0)
+            return known[key]
+
+        rows = []
         for c, row in enumerate(self.system.rows):
-            total = 0.0
+            total = jnp.zeros_like(state[0])
             for i, e in enumerate(row.still):
-                if e != ZERO:
-                    total = total - 1j * self.k[i] * self.forth(evaluate(e, leaf, _none, backend.functions, memory))
+                less = self.gauge if i == c else ZERO
+                if _key(e) != _key(less):
+                    total = total - 1j * self.k[i] * modes(e, less)
             if row.source != ZERO:
-                total = total + self.forth(evaluate(row.source, leaf, _none, backend.functions, memory))
+                total = total + modes(row.source)
             linear = sum(self.matrix[c][b] * state[b] for b in range(len(fields)))
-            rows.append(jnp.where(self.keep, total, 0) / self.mass[c] - linear)
-        change = jnp.stack(rows)
+            rows.append(total / self.mass[c] - linear)
         multiplier = jnp.zeros_like(state[0])
         if self.system.pressure is not None:
-            along = sum(k * (m * r) for k, m, r in zip(self.k, self.mass, rows, strict=True))
-            multiplier = -1j * along * self.inverse
-            change = jnp.stack([r - 1j * k * multiplier / m for k, m, r in zip(self.k, self.mass, rows, strict=True)])
-        return change + self.decay * state, multiplier, self._carried(values, leaf) + self._made(leaf)
+            force = sum(k * (m * r) for k, m, r in zip(self.k, self.mass, rows, strict=True))
+            multiplier = -1j * force * self.inverse
+            rows = [r - 1j * k * multiplier / m for k, m, r in zip(self.k, self.mass, rows, strict=True)]
+        change = jnp.stack(rows) + self.decay * state
+        return change, multiplier, self._carried(values, leaf) + self._made(leaf)
 
     def _carried(self, values: Mapping[str, jax.Array], leaf: Callable[[Expression], Any]) -> jax.Array:
         """Σ |velocity| / cell size at its largest."""
@@ -329,5 +397,7 @@ class FourierStepper(Stepper):
         change = change - self.decay * state
         out = {name: self.back(state[c]) for c, name in enumerate(self.system.fields)}
         if self.system.pressure is not None:
-            out[self.system.pressure] = self.back(multiplier)
+            gauge = evaluate(self.gauge, self.leaf(out, time), _none, backend.functions)
+            inside = self.keep & (self.inverse > 0)
+            out[self.system.pressure] = self.back(multiplier - jnp.where(inside, self.forth(gauge), 0))
         return out | {f"{n}_tendency": self.back(change[c]) for c, n in enumerate(self.system.fields)}
