@@ -1,5 +1,6 @@
 """Errors between solutions: array-API functions that need neither torch nor JAX."""
 
+from sciml.metrics.energetics import Energetics, energetics
 from sciml.metrics.flow import divergence, divergence_error, divergence_faces
 from sciml.metrics.pointwise import (
     correlation,
@@ -17,12 +18,14 @@ from sciml.metrics.spectrum import energy_spectrum, spectrum_error
 from sciml.metrics.sums import Sums
 
 __all__ = [
+    "Energetics",
     "Sums",
     "correlation",
     "correlation_time",
     "divergence",
     "divergence_error",
     "divergence_faces",
+    "energetics",
     "energy_spectrum",
     "mae",
     "max_error",

@@ -13,6 +13,8 @@ from sciml.problems.diffusion_sorption import DiffusionSorption as DiffusionSorp
 from sciml.problems.elastic_plate import ElasticPlate as ElasticPlate
 from sciml.problems.heat_equation import HeatEquation as HeatEquation
 from sciml.problems.heat_plate import HeatPlate as HeatPlate
+from sciml.problems.isotropic_turbulence import IsotropicTurbulence as IsotropicTurbulence
+from sciml.problems.kolmogorov_flow import KolmogorovFlow as KolmogorovFlow
 from sciml.problems.lid_driven_cavity import LidDrivenCavity as LidDrivenCavity
 from sciml.problems.own_data import DataProblem as DataProblem
 from sciml.problems.own_data import Observed as Observed
@@ -22,12 +24,13 @@ from sciml.problems.stefan import Stefan as Stefan
 from sciml.problems.step_transport import StepTransport as StepTransport
 from sciml.problems.swirl import Swirl as Swirl
 from sciml.problems.taylor_green import TaylorGreen as TaylorGreen
+from sciml.problems.taylor_green_3d import TaylorGreen3D as TaylorGreen3D
 from sciml.problems.tube_flow import TubeFlow as TubeFlow
 from sciml.problems.turbulent_channel import TurbulentChannel as TurbulentChannel
 
 __all__ = [
     "Advection", "AllenCahn", "Burgers", "BurgersFront", "BurgersRamp", "CylinderFlow", "DamFlow", "Darcy",
-    "DataProblem", "Diffusion", "DiffusionSorption", "ElasticPlate", "HeatEquation", "HeatPlate", "LidDrivenCavity",
-    "Observed", "Poisson", "PorousMedium", "Stefan", "StepTransport", "Swirl", "TaylorGreen", "TubeFlow",
-    "TurbulentChannel",
+    "DataProblem", "Diffusion", "DiffusionSorption", "ElasticPlate", "HeatEquation", "HeatPlate", "IsotropicTurbulence",
+    "KolmogorovFlow", "LidDrivenCavity", "Observed", "Poisson", "PorousMedium", "Stefan", "StepTransport", "Swirl",
+    "TaylorGreen", "TaylorGreen3D", "TubeFlow", "TurbulentChannel",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sciml.solvers.ensemble import Ensemble
     from sciml.solvers.finite_elements import FiniteElements
     from sciml.solvers.finite_volume import FiniteVolume
+    from sciml.solvers.following import follow, history
     from sciml.solvers.generation import generate
     from sciml.solvers.incompressible import IncompressibleFlow
     from sciml.solvers.interpolation import ParameterInterpolation
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sciml.solvers.pseudospectral import PseudoSpectral
     from sciml.solvers.regression import LinearRegression, NearestCase, PODRegression
     from sciml.solvers.shock_capturing import ShockCapturing
+    from sciml.solvers.spectral_closure import SpectralEddyViscosity
     from sciml.solvers.surrogate import Surrogate, load
     from sciml.solvers.two_phase import TwoPhaseFlow
 
@@ -53,12 +55,15 @@ _HOMES = {
     "PseudoSpectral": "pseudospectral",
     "Scores": "conformal",
     "ShockCapturing": "shock_capturing",
+    "SpectralEddyViscosity": "spectral_closure",
     "Spread": "conformal",
     "SteadyLinear": "linear.steady",
     "Surrogate": "surrogate",
     "TwoPhaseFlow": "two_phase",
     "WALE": "_subgrid",
+    "follow": "following",
     "generate": "generation",
+    "history": "following",
     "load": "surrogate",
 }
 
@@ -87,11 +92,14 @@ __all__ = [
     "PseudoSpectral",
     "Scores",
     "ShockCapturing",
+    "SpectralEddyViscosity",
     "Spread",
     "SteadyLinear",
     "Surrogate",
     "TwoPhaseFlow",
+    "follow",
     "generate",
+    "history",
     "load",
 ]  # fmt: skip
 

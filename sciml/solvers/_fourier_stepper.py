@@ -56,6 +56,7 @@ from sciml.expressions import (
 from sciml.problem import PDEProblem, Problem
 from sciml.solvers._fourier import kept, wave_numbers
 from sciml.solvers._time import Stepper
+from sciml.solvers.spectral_closure import SpectralEddyViscosity
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,16 @@ def _none(e: Partial) -> Any:
     raise TypeError(f"unexpected {e!r}")
 
 
+def _scaled(a: Any, modes: jax.Array) -> jax.Array:
+    """a · modes for a real a: half the work of a complex product."""
+    return lax.complex(a * jnp.real(modes), a * jnp.imag(modes))
+
+
+def _slope(a: Any, modes: jax.Array) -> jax.Array:
+    """i a · modes for a real a."""
+    return lax.complex(-a * jnp.imag(modes), a * jnp.real(modes))
+
+
 class FourierStepper(Stepper):
     """States are the modes (field, *modes) of the fields that change in time; frames hold all fields and tendencies.
 
@@ -207,6 +218,7 @@ class FourierStepper(Stepper):
         shape: cells in array order.
         origin: (D,) where the domain begins.
         cfl: (Σ |velocity| / cell size + |∂ source / ∂ field|) τ of a step.
+        closure: an eddy viscosity by wave number, of a velocity without divergence.
     """
 
     def __init__(
@@ -217,8 +229,9 @@ class FourierStepper(Stepper):
         shape: tuple[int, ...],
         origin: Any,
         cfl: float,
+        closure: SpectralEddyViscosity | None = None,
     ):
-        self.system, self.parameters, self.shape, self.cfl = system, parameters, shape, cfl
+        self.system, self.parameters, self.shape, self.cfl, self.closure = system, parameters, shape, cfl, closure
         d = len(shape)
         self.lengths, self.origin = [lengths[a] for a in range(d)], [origin[a] for a in range(d)]
         counts = shape[::-1]  # along x, y, ...
@@ -322,18 +335,24 @@ class FourierStepper(Stepper):
             for i, e in enumerate(row.still):
                 less = self.gauge if i == c else ZERO
                 if _key(e) != _key(less):
-                    total = total - 1j * self.k[i] * modes(e, less)
+                    total = total - _slope(self.k[i], modes(e, less))
             if row.source != ZERO:
                 total = total + modes(row.source)
-            linear = sum(self.matrix[c][b] * state[b] for b in range(len(fields)))
-            rows.append(total / self.mass[c] - linear)
+            rows.append(_scaled(1 / self.mass[c], total))
+            for b, m in enumerate(self.matrix[c]):
+                if not isinstance(m, float):  # nothing stands there
+                    rows[c] = rows[c] - _scaled(m, state[b])
         multiplier = jnp.zeros_like(state[0])
         if self.system.pressure is not None:
-            force = sum(k * (m * r) for k, m, r in zip(self.k, self.mass, rows, strict=True))
-            multiplier = -1j * force * self.inverse
-            rows = [r - 1j * k * multiplier / m for k, m, r in zip(self.k, self.mass, rows, strict=True)]
-        change = jnp.stack(rows) + self.decay * state
-        return change, multiplier, self._carried(values, leaf) + self._made(leaf)
+            force = sum(_scaled(k * m, r) for k, m, r in zip(self.k, self.mass, rows, strict=True))
+            multiplier = -_slope(self.inverse, force)
+            rows = [r - _slope(k / m, multiplier) for k, m, r in zip(self.k, self.mass, rows, strict=True)]
+        change, rate = jnp.stack(rows) + _scaled(self.decay, state), self._carried(values, leaf) + self._made(leaf)
+        if self.closure is not None:
+            damping = self.closure.damping(state, self.k, self.shape)
+            change = change - _scaled(damping, state)
+            rate = rate + lax.stop_gradient(jnp.max(jnp.where(self.keep, damping, 0)))
+        return change, multiplier, rate
 
     def _carried(self, values: Mapping[str, jax.Array], leaf: Callable[[Expression], Any]) -> jax.Array:
         """Σ |velocity| / cell size at its largest."""

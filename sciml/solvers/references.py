@@ -25,6 +25,7 @@ REFERENCES: list[tuple[str, str]] = [
     ("sciml.solvers.channel", "ChannelFlow"),
     ("sciml.solvers.shock_capturing", "ShockCapturing"),
     ("sciml.solvers.finite_volume", "FiniteVolume"),
+    ("sciml.solvers.pseudospectral", "PseudoSpectral"),
 ]
 #: the same for problems whose fields all live on nodes
 ON_NODES: list[tuple[str, str]] = [("sciml.solvers.finite_elements", "FiniteElements")]
