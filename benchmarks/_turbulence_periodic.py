@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import xarray
 
-from benchmarks._turbulence_kept import kept, marched, mean
+from benchmarks._turbulence_kept import digest, kept, marched, mean
 from sciml.metrics import energetics
 from sciml.problem import Case
 from sciml.problems import IsotropicTurbulence, TaylorGreen3D
@@ -63,20 +63,21 @@ def vortices(
     case = TaylorGreen3D().at_reynolds(REYNOLDS)
     times = STEP * np.arange(round(last / STEP) + 1)
 
+    solver = PseudoSpectral(cells, dtype=dtype, cfl=cfl)
+
     def make(path: Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # how much lies in the shortest waves is among the figures
-            solver = PseudoSpectral(cells, dtype=dtype, cfl=cfl)
             return marched(solver, case, times, _measure(case.length, case.viscosity, False), path)
 
-    return kept(folder, make, what="taylor_green", cells=cells, last=last, dtype=dtype, cfl=cfl)
+    return kept(folder, digest(solver, case), make, what="taylor_green", cells=cells, last=last, dtype=dtype, cfl=cfl)
 
 
 def reference_vortices(data: Path) -> dict[str, np.ndarray]:
     """Time, energy, −dE/dt and enstrophy ½⟨|ω|²⟩ of a pseudo-spectral simulation with 512³ modes.
 
-    Source: W. M. van Rees, A. Leonard, D. I. Pullin, P. Koumoutsakos, J. Comput. Phys. 230, 2794 (2011); distributed for
-    the International Workshop on High-Order CFD Methods.
+    Source: W. M. van Rees, A. Leonard, D. I. Pullin, P. Koumoutsakos, J. Comput. Phys. 230, 2794 (2011); distributed
+    for the International Workshop on High-Order CFD Methods.
     """
     table = np.loadtxt(data / "three_d" / "spectral_Re1600_512.gdiag")
     return dict(zip(("time", "energy", "dissipation", "enstrophy"), table.T, strict=True))
@@ -215,7 +216,7 @@ def decay(
     settings = {"seed": seed, "begins": begins, "closed": closed, "dtype": dtype, "cfl": cfl}
     if begins == "developed":
         settings |= {"developed": DEVELOPED, "pieces": PIECES}
-    return kept(folder, make, what="decay", cells=cells, **settings)
+    return kept(folder, digest(solver, case), make, what="decay", cells=cells, **settings)
 
 
 def developed(solver: PseudoSpectral, case: Case, energies: np.ndarray) -> xarray.Dataset:

@@ -34,8 +34,8 @@ class IsotropicTurbulence(PDEProblem):
     the balance alone sees nothing else. It feeds 3 A u'² into the flow; once that is what the viscosity takes, the
     scale ⟨u'³⟩/ε of the eddies is about 0.19 of the length of the cube. With A = 0 the turbulence decays.
 
-    Source: T. S. Lundgren, Annual Research Briefs, Center for Turbulence Research, 461 (2003), for the force; C. Rosales,
-    C. Meneveau, Phys. Fluids 17, 095106 (2005), for what it leads to.
+    Source: T. S. Lundgren, Annual Research Briefs, Center for Turbulence Research, 461 (2003), for the force;
+    C. Rosales, C. Meneveau, Phys. Fluids 17, 095106 (2005), for what it leads to.
     """
 
     name = "isotropic_turbulence"

@@ -30,8 +30,9 @@ class KolmogorovFlow(PDEProblem):
     on which learned models are often compared: F = 1, α = 0.1, ν = 10⁻³ and 4 waves of the force in a square of side
     2π. The steady flow u = F/(νk² + α) sin ky e_x is unstable there.
 
-    Source: L. D. Meshalkin, Ya. G. Sinai, J. Appl. Math. Mech. 25, 1700 (1961), for Kolmogorov's flow; D. Kochkov, J. A.
-    Smith, A. Alieva, Q. Wang, M. P. Brenner, S. Hoyer, Proc. Natl. Acad. Sci. 118, e2101784118 (2021), for the case.
+    Source: L. D. Meshalkin, Ya. G. Sinai, J. Appl. Math. Mech. 25, 1700 (1961), for Kolmogorov's flow; D. Kochkov,
+    J. A. Smith, A. Alieva, Q. Wang, M. P. Brenner, S. Hoyer, Proc. Natl. Acad. Sci. 118, e2101784118 (2021), for the
+    case.
     """
 
     name = "kolmogorov_flow"

@@ -241,6 +241,8 @@ class FourierStepper(Stepper):
             where[d - 1 - axis] = -1
             self.k.append(wave_numbers(counts[axis], self.lengths[axis], axis == 0).reshape(where))
             keep = keep & kept(counts[axis], axis == 0).reshape(where)
+        if closure is not None:
+            keep = keep & closure.kept(shape)
         self.keep = keep
         self.mass = [self._number(time_derivative(row.storage), Rate(row.field)) for row in system.rows]
         k2 = sum(k * k for k in self.k)

@@ -16,9 +16,10 @@ class SpectralEddyViscosity:
 
         ν_t(k) = 0.441 C^(−3/2) (1 + 34.47 e^(−3.03 k_c/k)) √(E(k_c)/k_c),
 
-    a plateau for long waves and a cusp at k_c. E(k_c) is the energy of the last whole shell of waves over its
-    thickness; without energy there, as in a laminar flow, there is no eddy viscosity. The constants belong to a
-    spectrum E ∝ k^(−5/3) about k_c in three dimensions.
+    a plateau for long waves and a cusp at k_c, in a ball of waves up to the last whole shell. E(k_c) is the energy of
+    that shell over its thickness; without energy there, as in a laminar flow, there is no eddy viscosity. The constants
+    belong to a spectrum E ∝ k^(−5/3) about k_c in three dimensions: where k_c lies among the eddies that carry the
+    energy, or well within the dissipation, they promise less.
 
     Args:
         kolmogorov: the constant C of E = C ε^(2/3) k^(−5/3).
@@ -36,6 +37,12 @@ class SpectralEddyViscosity:
     def settings(self) -> dict[str, Any]:
         return {"name": "spectral_eddy_viscosity", "kolmogorov": self.kolmogorov}
 
+    def kept(self, shape: tuple[int, ...]) -> np.ndarray:
+        """(*modes) which waves stay beside those of the 2/3 rule: whole shells alone. Waves in the corners of the cube
+        would take energy that the viscosity takes already."""
+        m = [np.fft.fftfreq(n, 1 / n) for n in shape[:-1]] + [np.fft.rfftfreq(shape[-1], 1 / shape[-1])]
+        return np.sqrt(sum(a**2 for a in np.meshgrid(*m, indexing="ij"))) <= _last(shape) + 0.5
+
     def damping(self, modes: Any, k: Any, shape: tuple[int, ...]) -> jax.Array:
         """(*modes) the rate ν_t(k) k².
 
@@ -45,7 +52,7 @@ class SpectralEddyViscosity:
             shape: cells in array order.
         """
         unit = k[0].reshape(-1)[1]
-        last = (min(shape) - 1) // 3
+        last = _last(shape)
         square = sum(a * a for a in k)
         sizes = jnp.sqrt(square) / unit
         shell = jnp.abs(sizes - last) <= 0.5
@@ -64,3 +71,8 @@ class SpectralEddyViscosity:
 
     def __repr__(self) -> str:
         return f"SpectralEddyViscosity(kolmogorov={self.kolmogorov:g})"
+
+
+def _last(shape: tuple[int, ...]) -> int:
+    """The last shell that the 2/3 rule keeps whole."""
+    return (min(shape) - 1) // 3

@@ -24,6 +24,8 @@ from sciml.problems import (
     ElasticPlate,
     HeatEquation,
     HeatPlate,
+    IsotropicTurbulence,
+    KolmogorovFlow,
     LidDrivenCavity,
     Poisson,
     PorousMedium,
@@ -31,14 +33,16 @@ from sciml.problems import (
     StepTransport,
     Swirl,
     TaylorGreen,
+    TaylorGreen3D,
     TubeFlow,
     TurbulentChannel,
 )
 
 ALL = (
     Advection, AllenCahn, Burgers, BurgersFront, BurgersRamp, CylinderFlow, DamFlow, Darcy, Diffusion,
-    DiffusionSorption, ElasticPlate, HeatEquation, HeatPlate, LidDrivenCavity, Poisson, PorousMedium, Stefan,
-    StepTransport, Swirl, TaylorGreen, TubeFlow, TurbulentChannel,
+    DiffusionSorption, ElasticPlate, HeatEquation, HeatPlate, IsotropicTurbulence, KolmogorovFlow, LidDrivenCavity,
+    Poisson, PorousMedium, Stefan, StepTransport, Swirl, TaylorGreen, TaylorGreen3D, TubeFlow,
+    TurbulentChannel,
 )  # fmt: skip
 WITH_EXACT = {
     "advection": Advection().case(speed=-0.7, amplitude=2.0, length=2.0),

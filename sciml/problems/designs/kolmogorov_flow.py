@@ -11,8 +11,8 @@ from sciml.problems.designs import RandomDesign
 
 
 class KolmogorovFlowDesign(RandomDesign):
-    """F = 1 in 4 waves across a square of side 2π, fields of random seeds with an rms speed of 1, α in [0.05, 0.2] and ν
-    log-uniform in [10⁻³, 10⁻²]. Frames are 0.2 s apart.
+    """F = 1 in 4 waves across a square of side 2π, fields of random seeds with an rms speed of 1, α in [0.05, 0.2] and
+    ν log-uniform in [10⁻³, 10⁻²]. Frames are 0.2 s apart.
 
     Solved on at least 64² cells at ν = 10⁻², and on more in proportion to ν^(−1/2), the scale at which viscosity ends
     the cascade of vorticity: on 202² at ν = 10⁻³.

@@ -13,8 +13,8 @@ from sciml.problems.designs import RandomDesign
 class TaylorGreen3DDesign(RandomDesign):
     """Re = ρUL/μ log-uniform in [50, 400], U = ρ = 1 and L = length/2π = 1; frames 0.5 L/U apart.
 
-    Solved on at least 32³ cells up to Re 100, and on more in proportion to Re^(3/4), so that the waves that the 2/3 rule
-    keeps reach the Kolmogorov length at the peak of the dissipation, ε ≈ 0.013 U³/L.
+    Solved on at least 32³ cells up to Re 100, and on more in proportion to Re^(3/4), so that the waves that the 2/3
+    rule keeps reach the Kolmogorov length at the peak of the dissipation, ε ≈ 0.013 U³/L.
     """
 
     usual = 20
