@@ -123,7 +123,7 @@ def test_energy_goes_where_the_balance_says():
 def test_taylor_green_follows_the_direct_simulation_until_the_grid_is_too_coarse():
     case = TaylorGreen3D().at_reynolds(1600.0)
     with pytest.warns(UserWarning, match=r"shortest waves hold .* of u, v, w; the solution is under-resolved"):
-        found = PseudoSpectral(32, cfl=1.0).solve(case, [0.0, *DIRECT[:, 0], 6.0])
+        found = PseudoSpectral(32, cfl=1.0).solve(case, [0.0, *DIRECT[:, 0], 4.0])
     e = energetics(np.stack([found[n].values for n in "uvw"], axis=1), [2 * math.pi] * 3)
     assert float(e.energy[0]) == pytest.approx(1 / 8, rel=1e-12)
     assert float(e.enstrophy[0]) == pytest.approx(3 / 8, rel=1e-12)
@@ -131,7 +131,7 @@ def test_taylor_green_follows_the_direct_simulation_until_the_grid_is_too_coarse
     off = np.abs(dissipation / DIRECT[:, 2] - 1)
     assert off[:2].max() < 1e-5 and off.max() < 1e-2
     np.testing.assert_allclose(np.asarray(e.energy)[1:-1], DIRECT[:, 1], rtol=2e-5)
-    assert float(e.dissipation(case.viscosity)[-1]) < 0.9 * 0.0055  # the reference: 0.00553
+    assert abs(float(e.dissipation(case.viscosity)[-1]) / 0.002066236485 - 1) > 0.1  # and then it does not
 
 
 def test_the_axes_are_alike():
