@@ -1,12 +1,13 @@
 """Turbulence: flow solvers against published flows, operators on a channel and on forced flow, statistics. Ledger
 `turbulence`.
 
-    python -m benchmarks.turbulence [--part learned ...] [--span 24] [--minutes 3] [--data FOLDER]
+    python -m benchmarks.turbulence [--part learned ...] [--span 30] [--minutes 8] [--data FOLDER] [--grids 32 48 64]
 
 Parts, the most telling first: `channel` (a growing wave, a minimal flow unit at Re_τ 180, subgrid models), `learned`
 (operators on the channel against the same models: one step, then 500 steps with all statistics), `forced` (operators on
 forced flow in the plane, 25 times the training horizon), `structure` (the double gyre), `taylor_green` and `isotropic`
-(periodic flow in three dimensions, with `--data` against published tables), `pictures`.
+(periodic flow in three dimensions, with `--data` against published tables; `--grids 64 96 128` where there is time or
+a GPU).
 
 Flows and trained models are kept in benchmarks/work/turbulence, so that an interrupted run goes on.
 """
@@ -20,6 +21,11 @@ from benchmarks._parts import Work, arguments, measured, parsed
 #: part -> (module, function); each is imported when it is measured
 PARTS = {
     "channel": ("_turbulence_channel", "measure"),
+    "learned": ("_turbulence_learned", "measure"),
+    "forced": ("_turbulence_forced", "measure"),
+    "structure": ("_turbulence_flows", "double_gyre"),
+    "taylor_green": ("_turbulence_flows", "taylor_green"),
+    "isotropic": ("_turbulence_flows", "isotropic"),
 }
 
 
@@ -32,6 +38,11 @@ class Settings(Work):
         return float(self.given.span)
 
     @property
+    def grids(self) -> tuple[int, ...]:
+        """Cells along each side of the Taylor-Green vortices."""
+        return tuple(self.given.grids)
+
+    @property
     def minutes(self) -> float:
         """Of a training, on one core."""
         return float(self.given.minutes)
@@ -39,8 +50,9 @@ class Settings(Work):
 
 def main() -> None:
     parser = arguments(__doc__, PARTS)
-    parser.add_argument("--span", type=float, default=24.0, help="h/u_tau over which channels are averaged")
-    parser.add_argument("--minutes", type=float, default=3.0, help="of a training, on one core")
+    parser.add_argument("--span", type=float, default=30.0, help="h/u_tau over which channels are averaged")
+    parser.add_argument("--grids", type=int, nargs="+", default=(32, 48, 64), help="of the Taylor-Green vortices")
+    parser.add_argument("--minutes", type=float, default=8.0, help="of a training, on one core")
     given = parsed(parser)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # before the parts import anything that reads them
