@@ -1,4 +1,4 @@
-"""Parts of the turbulence ledger that others' figures judge: periodic flows in three dimensions, and the double gyre."""
+"""Parts of the turbulence ledger that others' figures judge: periodic flows in space, and the double gyre."""
 
 from __future__ import annotations
 
