@@ -124,7 +124,7 @@ class NumericalSolver(Restartable):
             if asked.size:
                 _check_after(start, check_times(start.case.problem, asked))
         grids = [self.grid(case) for case in cases]
-        back = [grid.map_onto(start.support) for grid, start in zip(grids, starts, strict=True)]
+        back = [self.back(start, grid) for grid, start in zip(grids, starts, strict=True)]
         begins = [self.begin(start) for start in starts]
         for k in range(times.shape[1]):
             found = self.run(cases, [times[i, k : k + 1] for i in range(len(cases))], begins)
@@ -136,6 +136,10 @@ class NumericalSolver(Restartable):
                 onto(np.stack([f[n][0] for n in start.fields or self.names(start.case)]))
                 for f, onto, start in zip(found, back, starts, strict=True)
             ]
+
+    def back(self, start: Start, grid: Support) -> Callable[[np.ndarray], np.ndarray]:
+        """How frames (field, *shape) on the solver's support become frames on that of the start."""
+        return grid.map_onto(start.support)
 
     def resume(self, case: Case, frame: Any, times: Any) -> xarray.Dataset:
         """The solution at `times` from a given state on; see `Restartable.resume`."""

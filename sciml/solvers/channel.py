@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -203,6 +203,15 @@ class ChannelFlow(GridSolver):
         fitted = {n: _onto(np.asarray(v, np.float64), support, grid) for n, v in given.items()}
         return Begin(_solenoidal(fitted, start.case, grid), start.time)
 
+    def back(self, start: Start, grid: Any) -> Callable[[np.ndarray], np.ndarray]:
+        """As `filtered` makes data, where frames are asked for on a coarser grid of its kind."""
+        shape = start.support.shape
+        same = len(shape) == 3 and start.support.same(stretched(start.case, shape))
+        if not same or shape == grid.shape or any(n > m for n, m in zip(shape, grid.shape, strict=True)):
+            return super().back(start, grid)
+        rests = [n in start.case.problem.velocity for n in start.fields or self.names(start.case)]
+        return lambda frames: np.stack([_coarse(f, shape, r) for f, r in zip(frames, rests, strict=True)])
+
     def label(self, case: Case, times: np.ndarray | None, found: Mapping[str, np.ndarray]) -> xarray.Dataset:
         from sciml.data import solution
 
@@ -261,17 +270,10 @@ def filtered(case: Case, solution: xarray.Dataset, shape: Sequence[int], names: 
         raise InputError(
             f"resolution: {tuple(shape)}: expected at most as many cells as the solution has, {fine.shape}"
         )
-    grid = stretched(case, shape)
-    means = _chebyshev.means(fine.shape[1], _chebyshev.faces(shape[1]))
-    fields = {}
+    grid, fields = stretched(case, shape), {}
     for name in names:
         values = np.asarray(solution[name].values, np.float64)
-        found = np.einsum("ij,tzjx->tzix", means[:, 1:-1], values)
-        if name == "p":  # no value at the walls: that of the next point
-            found += means[:, 0][:, None] * values[:, :, :1] + means[:, -1][:, None] * values[:, :, -1:]
-        for axis, n in ((1, shape[0]), (3, shape[2])):
-            found = _truncated(found, n, axis)
-        fields[name] = found.astype(solution[name].dtype)
+        fields[name] = _coarse(values, shape, name in case.problem.velocity).astype(solution[name].dtype)
     settings = json.loads(solution.attrs.get("settings", "{}")) | {"stored_cells": list(grid.shape)}
     return data.solution(
         case, solution["time"].values, fields, grid, solver=solution.attrs.get("solver", ""), settings=settings,
@@ -279,6 +281,23 @@ def filtered(case: Case, solution: xarray.Dataset, shape: Sequence[int], names: 
         quantities={q.name: solution[q.name].values for q in case.problem.quantities if q.name in solution},
         attrs={k: v for k, v in solution.attrs.items() if k == "substeps"},
     )  # fmt: skip
+
+
+def _coarse(values: np.ndarray, shape: Sequence[int], rests: bool) -> np.ndarray:
+    """Values (..., z, y, x) on a coarser grid, as `filtered` says.
+
+    Args:
+        rests: whether they vanish at the walls; else the last value before a wall is taken to be there, too.
+    """
+    cells = values.shape[-2]
+    means = _chebyshev.means(cells, _chebyshev.faces(shape[1]))
+    inner = means[:, 1:-1].copy()
+    if not rests:
+        inner[:, [0, -1]] += means[:, [0, -1]]
+    found = np.einsum("ij,...zjx->...zix", inner, values)
+    for axis, n in ((-3, shape[0]), (-1, shape[2])):
+        found = _truncated(found, n, axis)
+    return found
 
 
 def _truncated(values: np.ndarray, n: int, axis: int) -> np.ndarray:
