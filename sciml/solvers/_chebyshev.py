@@ -88,10 +88,7 @@ class Modes:
         self.cells = cells
         first = derivative(cells)
         second = first @ first
-        rate, vectors = np.linalg.eig(second[1:-1, 1:-1])
-        order = np.argsort(-rate.real)
-        self.rate = rate.real[order]
-        self.to_values = np.ascontiguousarray(vectors.real[:, order])
+        self.rate, self.to_values = _eigenvectors(second[1:-1, 1:-1])
         self.to_modes = np.linalg.inv(self.to_values)
         self.to_slopes = first[1:-1, 1:-1] @ self.to_values  # amplitudes -> slopes at the inner points
         self.of_slopes = self.to_modes @ first[1:-1, 1:-1]  # values that vanish at the ends -> amplitudes of the slope
@@ -113,13 +110,18 @@ class Modes:
         self.ends_from_slopes = inverse
         matrix = second[inner, inner] + second[inner, ends] @ self.ends_from_inner
         self.from_slopes = second[inner, ends] @ inverse
-        rate, vectors = np.linalg.eig(matrix)
-        order = np.argsort(-rate.real)
-        self.neumann_rate = rate.real[order]
-        self.neumann_rate[0] = 0.0
-        self.neumann_to_values = np.ascontiguousarray(vectors.real[:, order])
+        self.neumann_rate, self.neumann_to_values = _eigenvectors(matrix)
+        self.neumann_rate[0] = 0.0  # of the constant
         self.neumann_to_modes = np.linalg.inv(self.neumann_to_values)
         self.first = first
+
+
+def _eigenvectors(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues from the largest on, and vectors as columns, of a matrix whose eigenvalues are real."""
+    found = np.linalg.eig(matrix)
+    rate, vectors = np.real(found[0]), np.real(found[1])
+    order = np.argsort(-rate)
+    return rate[order], np.ascontiguousarray(vectors[:, order])
 
 
 @cache

@@ -1,6 +1,7 @@
 """Flow between two walls: exact flows, linear stability, the equations themselves, restarts and bad requests."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -192,7 +193,8 @@ def test_units_do_not_matter():
 
 
 def test_the_flow_rate_is_kept():
-    case = TurbulentChannel("flow_rate").case(**{**small().parameters, "bulk_velocity": 7.0})
+    given: dict = {**small().parameters, "bulk_velocity": 7.0}
+    case = TurbulentChannel("flow_rate").case(**given)
     solver = ChannelFlow((8, 17, 12))
     found = solver.solve(case, [0.0, 0.02, 0.05])
     bulk = (_chebyshev.weights(17)[1:-1] @ found.u.values.mean((1, 3)).T) / 2
@@ -316,13 +318,10 @@ def test_the_dynamic_coefficient_against_its_formula():
     ell = hat(u[:, None] * u[None]) - hat(u)[:, None] * hat(u)[None]
     expected = np.maximum(-0.5 * (ell * m).sum((0, 1)).mean((1, 2)) / (m**2).sum((0, 1)).mean((1, 2)), 0)
 
-    class Stepper:
-        pass
-
-    Stepper.planes = planes
+    stepper = SimpleNamespace(planes=planes)
     with jax.enable_x64(True):
         gradient = [[jnp.asarray(g[i, j]) for j in range(3)] for i in range(3)]
-        found = DynamicSmagorinsky().coefficient(jnp.asarray(u), gradient, Stepper)
+        found = DynamicSmagorinsky().coefficient(jnp.asarray(u), gradient, stepper)
     np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-10)
 
 
