@@ -16,7 +16,7 @@ from sciml.problems import KolmogorovFlow
 from sciml.solvers import PseudoSpectral
 
 CELLS, FINE = 64, 104  # of the data and of the simulations that they are made from, along each side
-FLOW = {"viscosity": 4e-3, "drag": 0.1}
+FLOW: dict[str, Any] = {"viscosity": 4e-3, "drag": 0.1}
 SETTLED, STEP = 10.0, 0.2  # s before the first frame, between frames
 HORIZON, TIMES = 20, 25  # steps of a training flow; horizons of a rollout
 TRAINING, VALIDATION, TEST = 40, 4, 4  # flows

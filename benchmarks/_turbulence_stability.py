@@ -27,7 +27,8 @@ def orr_sommerfeld(reynolds: float, alpha: float, near: complex, n: int = 80) ->
     v, v2, v4 = (np.stack([chebyshev.chebval(y, chebyshev.chebder(b, m)) for b in basis], 1) for m in (0, 2, 4))
     laplace = v2 - alpha**2 * v
     twice = v4 - 2 * alpha**2 * v2 + alpha**4 * v
-    values, vectors = scipy.linalg.eig((1 - y**2)[:, None] * laplace + 2 * v - twice / (1j * alpha * reynolds), laplace)
+    found: Any = scipy.linalg.eig((1 - y**2)[:, None] * laplace + 2 * v - twice / (1j * alpha * reynolds), laplace)
+    values, vectors = found
     k = int(np.argmin(np.abs(np.where(np.isfinite(values), values, 99) - near)))
     padded = (np.pad(b, (0, n + 8 - len(b))) for b in basis)
     total = sum(c * b for c, b in zip(vectors[:, k], padded, strict=True))
