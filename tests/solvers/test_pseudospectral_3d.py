@@ -3,13 +3,16 @@
 import itertools
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import sciml
+from sciml.errors import InputError, SolverError
 from sciml.metrics import energetics
-from sciml.problems import IsotropicTurbulence, TaylorGreen3D
-from sciml.solvers import PseudoSpectral
+from sciml.problems import Burgers, IsotropicTurbulence, KolmogorovFlow, TaylorGreen, TaylorGreen3D
+from sciml.solvers import PseudoSpectral, SpectralEddyViscosity, _fourier_stepper
 
 ROUNDING = 400 * np.finfo(np.float64).eps
 #: t, E, ε of the pseudo-spectral simulation with 512³ modes at Re 1600 by W. M. van Rees, A. Leonard, D. I. Pullin, P.
@@ -149,3 +152,94 @@ def test_the_axes_are_alike():
         later = solver.resume(case, frame_of(case, image, 12), [0.4])
         _, expected = mirror.solution(case, {n: found[n].values[0] for n in "uvw"})
         np.testing.assert_allclose(velocity(later), [expected[n] for n in "uvw"], rtol=0, atol=1e-12)
+
+
+def test_derivatives():
+    """In reverse, against central differences."""
+    solver, problem = PseudoSpectral(8, cfl=1.0), IsotropicTurbulence()
+    parameters, inputs = solver.arrays(problem.case(viscosity=0.05, peak=1.0, forcing=0.2))
+
+    def loss(viscosity, u):
+        out = solver.simulate(parameters | {"viscosity": viscosity}, inputs | {"u": u}, [0.3], problem)
+        return jnp.sum(jnp.sin(out["u"]) * out["w"] + out["p"])
+
+    with jax.enable_x64(True):
+        at, way = (jnp.asarray(0.05), jnp.asarray(inputs["u"])), (0.3, jnp.asarray(inputs["v"]))
+        parts = jax.jit(jax.grad(loss, argnums=(0, 1)))(*at)
+        value = jax.jit(loss)
+        ahead, back = (value(*(a + s * 1e-5 * d for a, d in zip(at, way, strict=True))) for s in (1, -1))
+    assert all(np.isfinite(p).all() for p in parts)
+    slope = sum(float(jnp.sum(p * d)) for p, d in zip(parts, way, strict=True))
+    assert slope == pytest.approx(float(ahead - back) / 2e-5, rel=1e-6)
+
+
+def test_a_step_makes_no_more_transforms_than_it_needs():
+    """Three fields back, and five of the six fluxes forth: the sixth acts as a pressure does."""
+    problem, lengths = TaylorGreen3D(), [2 * math.pi] * 3
+    system = _fourier_stepper.system(problem)
+
+    def step(modes):
+        parameters = dict(problem.case().parameters)
+        stepper = _fourier_stepper.FourierStepper(system, parameters, lengths, (8,) * 3, [0.0] * 3, 0.5)
+        return stepper.step(modes, 0.0, 1.0)
+
+    text = jax.jit(step).lower(jnp.zeros((3, 8, 8, 5), jnp.complex64)).compile().as_text()
+    assert text.count(" fft(") == 4 * 8
+
+
+def test_audits():
+    case = TaylorGreen3D().at_reynolds(50.0)
+    found = PseudoSpectral(16).solve(case, [0.0, 1.0])
+    audit = sciml.audit(found)
+    whole = [r for r in audit.rows if r.check == "balance" and r.size == 0]
+    assert [r.name for r in whole] == ["continuity", "momentum x", "momentum y", "momentum z"]
+    assert all(r.rms <= r.floor for r in whole)
+    single = audit.select("momentum z", 1)[0]
+    assert single.rms < 4 * single.floor
+    found["w"][:] = np.roll(found["w"].values, 1, axis=-1)
+    assert sciml.audit(found).select("momentum z", 1)[0].rms > 8 * single.rms
+
+
+def test_the_eddy_viscosity_is_the_formula_s():
+    """One wave in the last whole shell, and waves elsewhere that are damped for it."""
+    n, last = 24, 7
+    case = TaylorGreen3D().case(viscosity=1e-3)
+    fields = {
+        "u": lambda x, y, z: 0.1 * np.cos(last * z) + 0 * x,
+        "v": lambda x, y, z: 0.2 * np.sin(2 * x) + 0 * z,
+        "w": lambda x, y, z: 0.0 * x,
+    }
+    begun = frame_of(case, fields, n)
+    closed = PseudoSpectral(n, closure=SpectralEddyViscosity(1.5)).resume(case, begun, [0.0])
+    opened = PseudoSpectral(n).resume(case, begun, [0.0])
+    size = 0.441 * 1.5**-1.5 * math.sqrt(0.1**2 / 4 / last)
+    for name, k in (("u", last), ("v", 2)):
+        change = (closed[f"{name}_tendency"] - opened[f"{name}_tendency"]).values[0]
+        expected = -size * (1 + 34.47 * math.exp(-3.03 * last / k)) * k**2 * begun[name].values[0]
+        np.testing.assert_allclose(change, expected, rtol=0, atol=1e-13)
+    # nothing in the last shell: nothing is damped
+    smooth = TaylorGreen3D().at_reynolds(50.0)
+    a, b = (PseudoSpectral(n, closure=c).solve(smooth, [0.0]) for c in (SpectralEddyViscosity(), None))
+    np.testing.assert_allclose(a["u_tendency"].values, b["u_tendency"].values, rtol=0, atol=1e-14)
+    assert "spectral_eddy_viscosity" in a.attrs["settings"] and "closure" not in b.attrs["settings"]
+
+
+def test_wrong_requests():
+    with pytest.raises(InputError, match="3 counts"):
+        PseudoSpectral((16, 16)).solve(TaylorGreen3D().case(), [1.0])
+    with pytest.raises(InputError, match="closure is 'smagorinsky', expected a SpectralEddyViscosity"):
+        PseudoSpectral(16, closure="smagorinsky")
+    with pytest.raises(InputError, match="kolmogorov: expected a number > 0, got 0"):
+        SpectralEddyViscosity(0)
+    for problem in (TaylorGreen(), Burgers(), KolmogorovFlow()):
+        assert not PseudoSpectral(16, closure=SpectralEddyViscosity()).supports(problem)
+    case = TaylorGreen3D().case(velocity=1e25, viscosity=1e-3, label="too fast")
+    with pytest.raises(SolverError, match=r"too fast.*(not finite|max_substeps = 50) at t = .*; .*\Z"):
+        PseudoSpectral(8, dtype="float32", max_substeps=50).solve(case, [1e-20, 1.0])
+
+
+def test_values_that_are_not_finite_are_told_with_their_time():
+    case = IsotropicTurbulence().case(viscosity=1e-3, forcing=40.0, peak=1.0, label="fed")
+    with pytest.raises(SolverError, match=r"fed.*not finite at t = \d.*finer resolution") as caught:
+        PseudoSpectral(8, dtype="float32").solve(case, [0.5, 4.0])
+    assert "\n" not in str(caught.value)
