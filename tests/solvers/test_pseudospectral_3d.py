@@ -46,7 +46,7 @@ FLOW = TaylorGreen3D().case(viscosity=0.05, density=1.3, length=3.0, velocity=0.
 K = 2 * math.pi / 3.0
 
 
-@pytest.mark.parametrize(("a", "b"), itertools.permutations(range(3), 2))
+@pytest.mark.parametrize(("a", "b"), list(itertools.permutations(range(3), 2)))
 def test_plane_vortices_along_each_pair_of_axes_decay_exactly(a, b):
     """In two dimensions the Taylor-Green vortices are an exact solution, with pressure."""
     names, time, size = "uvw", 0.7, 0.8
@@ -196,8 +196,10 @@ def test_audits():
     assert all(r.rms <= r.floor for r in whole)
     single = audit.select("momentum z", 1)[0]
     assert single.rms < 4 * single.floor
-    found["w"][:] = np.roll(found["w"].values, 1, axis=-1)
-    assert sciml.audit(found).select("momentum z", 1)[0].rms > 8 * single.rms
+    found["w"] = (found["w"].dims, -found["w"].values)
+    for name in ("continuity", "momentum z"):
+        row = sciml.audit(found).select(name, 1)[0]
+        assert row.rms > 4 * row.floor, name
 
 
 def test_the_eddy_viscosity_is_the_formula_s():
@@ -234,12 +236,6 @@ def test_wrong_requests():
     for problem in (TaylorGreen(), Burgers(), KolmogorovFlow()):
         assert not PseudoSpectral(16, closure=SpectralEddyViscosity()).supports(problem)
     case = TaylorGreen3D().case(velocity=1e25, viscosity=1e-3, label="too fast")
-    with pytest.raises(SolverError, match=r"too fast.*(not finite|max_substeps = 50) at t = .*; .*\Z"):
-        PseudoSpectral(8, dtype="float32", max_substeps=50).solve(case, [1e-20, 1.0])
-
-
-def test_values_that_are_not_finite_are_told_with_their_time():
-    case = IsotropicTurbulence().case(viscosity=1e-3, forcing=40.0, peak=1.0, label="fed")
-    with pytest.raises(SolverError, match=r"fed.*not finite at t = \d.*finer resolution") as caught:
-        PseudoSpectral(8, dtype="float32").solve(case, [0.5, 4.0])
+    with pytest.raises(SolverError, match=r"too fast.*not finite at t = .*finer resolution") as caught:
+        PseudoSpectral(8, dtype="float32").solve(case, [1e-20, 1.0])
     assert "\n" not in str(caught.value)
