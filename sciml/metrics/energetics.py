@@ -70,7 +70,7 @@ def energetics(velocity: Shaped[Any, "*_"], extents: Sequence[float]) -> Energet
         slope = modes * xp.asarray(k[c], dtype=own.dtype)
         power = own if power is None else power + own
         along = slope if along is None else along + slope
-    factor = xp.asarray(0.5 * twice / math.prod(space) ** 2, dtype=power.dtype)
+    factor = xp.asarray(0.5 * twice / math.prod(space) ** 2, dtype=power.dtype)  # type: ignore[union-attr]
     power = power * factor
     along = (xp.real(along) ** 2 + xp.imag(along) ** 2) * factor
     square = xp.asarray(sum(a * a for a in k), dtype=power.dtype)

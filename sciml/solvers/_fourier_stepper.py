@@ -347,7 +347,7 @@ class FourierStepper(Stepper):
         multiplier = jnp.zeros_like(state[0])
         if self.system.pressure is not None:
             force = sum(_scaled(k * m, r) for k, m, r in zip(self.k, self.mass, rows, strict=True))
-            multiplier = -_slope(self.inverse, force)
+            multiplier = -_slope(self.inverse, force)  # type: ignore[arg-type]
             rows = [r - _slope(k / m, multiplier) for k, m, r in zip(self.k, self.mass, rows, strict=True)]
         change, rate = jnp.stack(rows) + _scaled(self.decay, state), self._carried(values, leaf) + self._made(leaf)
         if self.closure is not None:
