@@ -2,8 +2,8 @@
 
     τ_ij − δ_ij τ_kk/3 = −2 ν_t S_ij,   S_ij = (∂j u_i + ∂i u_j)/2;   the isotropic part goes into the pressure.
 
-The filter is that of the grid: Δ = (Δx Δy Δz)^(1/3), with Δx, Δz half the shortest wave length that is kept and Δy the
-size of a cell. Arrays have y as their first axis of space, (y, z, x), the inner Chebyshev points of a channel.
+The filter is that of the grid: Δ = (Δx Δy Δz)^(1/3), with Δx, Δz the periods over the number of waves that are kept and
+Δy the size of a cell. Arrays have y as their first axis of space, (y, z, x), the inner Chebyshev points of a channel.
 """
 
 from __future__ import annotations
@@ -84,10 +84,15 @@ class WALE(Closure):
         third = (square[0][0] + square[1][1] + square[2][2]) / 3
         part = [square[i][i] - third for i in range(3)]
         part += [(square[i][j] + square[j][i]) / 2 for i, j in ((0, 1), (0, 2), (1, 2))]
-        least = jnp.finfo(coefficient.dtype).tiny ** 0.6  # whose powers are still numbers
-        turned, strained = jnp.maximum(_square(part), least), _square(strain(gradient))
+        # below, powers of it would be no numbers; where it is chosen twice, neither they nor their slopes are infinite
+        least = jnp.finfo(coefficient.dtype).tiny ** 0.4
+        turned, strained = _square(part), _square(strain(gradient))
+        seen = turned > least
+        turned = jnp.where(seen, turned, 1.0)
+        strained = jnp.where(seen & (strained > least), strained, least)
         root = jnp.sqrt(turned)  # powers by roots, which are cheap
-        size = turned * root / (strained**2 * jnp.sqrt(strained) + turned * jnp.sqrt(root))
+        below = strained**2 * jnp.sqrt(strained) + turned * jnp.sqrt(root)
+        size = jnp.where(seen, turned * root / below, 0.0)
         return (coefficient * width**2)[:, None, None] * size
 
 
@@ -110,12 +115,12 @@ class DynamicSmagorinsky(Closure):
 
     def coefficient(self, velocity: jax.Array, gradient: Gradient, stepper: Any) -> jax.Array:
         s = strain(gradient)
-        size = jnp.sqrt(2 * _square(s))
+        size = _size(s)
         pairs = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
         products = [velocity[i] * velocity[j] for i, j in pairs]
         smooth = _coarse(jnp.stack([*velocity, *s, *products, *(size * part for part in s)]), stepper.planes)
         u, sh, uu, ss = smooth[:3], smooth[3:9], smooth[9:15], smooth[15:]
-        large = jnp.sqrt(2 * _square(list(sh)))
+        large = _size(list(sh))
         ratio = 2 ** (4 / 3)
         m = [ratio * large * a - b for a, b in zip(sh, ss, strict=True)]
         ell = [uu[n] - u[i] * u[j] for n, (i, j) in enumerate(pairs)]  # M has no trace, so that L's does not count
@@ -125,7 +130,7 @@ class DynamicSmagorinsky(Closure):
         return jnp.maximum(jnp.where(below > tiny, -above / (2 * jnp.where(below > tiny, below, 1)), 0.0), 0.0)
 
     def viscosity(self, gradient: Gradient, coefficient: jax.Array, width: jax.Array) -> jax.Array:
-        return coefficient[:, None, None] * jnp.sqrt(2 * _square(strain(gradient)))
+        return coefficient[:, None, None] * _size(strain(gradient))
 
 
 def strain(gradient: Gradient) -> list[jax.Array]:
@@ -141,6 +146,12 @@ def _product(a: Any, b: Any) -> jax.Array:
 
 def _square(a: Any) -> jax.Array:
     return _product(a, a)
+
+
+def _size(a: Any) -> jax.Array:
+    """(2 a:a)^½, whose derivative is a number where a is 0."""
+    square = 2 * _square(a)
+    return jnp.sqrt(jnp.maximum(square, jnp.finfo(square.dtype).tiny))
 
 
 def _coarse(values: jax.Array, planes: Any) -> jax.Array:

@@ -193,11 +193,11 @@ class ChannelFlow(GridSolver):
 
     def begin(self, start: Start) -> Begin:
         """Velocities on any grid of the channel, as trigonometric and cubic polynomials through its values, without the
-        gradient part."""
+        gradient part: what a model has learned is not free of divergence, and all of that would go into u and w."""
         grid, support = self.grid(start.case), start.support
         given = {n: v for n, v in self.given(start).items() if n in self.needed(start.case)}
         if isinstance(support, Grid) and support.shape == grid.shape and support.same(grid):
-            return Begin(given, start.time)
+            return Begin(_solenoidal(given, start.case, grid), start.time)
         if not isinstance(support, Grid):
             raise InputError(f"{self.name}: the frame lives on {support!r}, expected a grid")
         fitted = {n: _onto(np.asarray(v, np.float64), support, grid) for n, v in given.items()}
@@ -328,7 +328,7 @@ def _solenoidal(fields: dict[str, np.ndarray], case: Case, grid: Grid) -> dict[s
     others, of which u and w follow."""
     modes, h = _chebyshev.modes(grid.shape[1]), case.half_height
     axes = (0, 2)
-    u, v, w = (np.fft.fftn(fields[n], axes=axes) for n in "uvw")
+    u, v, w = (np.fft.fftn(np.asarray(fields[n], np.float64), axes=axes) for n in "uvw")
     kx = 2 * np.pi * np.fft.fftfreq(grid.shape[2], case.length_x / grid.shape[2])[None, None, :]
     kz = 2 * np.pi * np.fft.fftfreq(grid.shape[0], case.length_z / grid.shape[0])[:, None, None]
     inner = modes.first[1:-1, 1:-1] / h
