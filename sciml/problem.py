@@ -229,9 +229,9 @@ class Problem(ABC):
         """Lines along which a report draws a field; none for the centre lines of a velocity."""
         return ()
 
-    def wall_units(self, case: Case) -> tuple[float, float] | None:
-        """(friction velocity u_τ, kinematic viscosity ν) of a flow along walls whose u_τ is known beforehand, say from
-        the force that drives it; y⁺ = y u_τ / ν. None where there is none."""
+    def wall_units(self, case: Case) -> tuple[float | None, float] | None:
+        """(friction velocity u_τ, kinematic viscosity ν) of a flow along walls; y⁺ = y u_τ / ν. u_τ is None where it is
+        not known beforehand, say from the force that drives the flow. None where there are no walls."""
         return None
 
     def published(self) -> tuple[Published, ...]:

@@ -52,8 +52,8 @@ def statistics_for(cases: Case | Sequence[Case], fields: Sequence[str] | None = 
     found.append(Profiles(fold=all(np.max(np.abs(w - w[::-1])) <= 1e-5 * w.mean() for w in across)))
     if not equal:
         return found
-    known = [problem.wall_units(c) for c in several]
-    high = all(k is not None and w.sum() / 2 * k[0] / k[1] >= PLUS[-1] for k, w in zip(known, across, strict=True))
+    known = [problem.wall_units(c) or (None, 1.0) for c in several]
+    high = all(u is not None and w.sum() / 2 * u / nu >= PLUS[-1] for (u, nu), w in zip(known, across, strict=True))
     if high:
         return [*found, Spectra(y_plus=PLUS), Correlations(y_plus=PLUS[1:])]
     return [*found, Spectra(y_over_h=OUTER), Correlations(y_over_h=OUTER[::2])]

@@ -32,7 +32,7 @@ def kind_of(case: Case) -> Hashable:
     """Equal for cases whose frames may be averaged: equal numbers that are shown, scales and wall units, as far as
     single precision holds them."""
     scales = case.scales if case.problem.scaled else None
-    numbers = [*shown(case).values(), *(case.problem.wall_units(case) or ())]
+    numbers = [*shown(case).values(), *(n for n in case.problem.wall_units(case) or () if n is not None)]
     numbers += [] if scales is None else [scales.length, scales.time, scales.velocity]
     return (tuple(shown(case)), *(float(f"{v:.6g}") for v in numbers))
 

@@ -148,7 +148,7 @@ class Profiles(Streamed):
         value, source, at_walls = slope, "slope of the mean at the walls", dict(zip(ends, drag, strict=True))
         if self.friction_velocity is not None:
             value, source = self.friction_velocity, "given"
-        elif known:
+        elif known and known[0] is not None:
             value, source = float(known[0]), "the case"
         if source != "slope of the mean at the walls":
             at_walls = {e: float(np.sign(t)) * value**2 for e, t in at_walls.items()}

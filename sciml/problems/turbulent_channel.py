@@ -125,11 +125,10 @@ class TurbulentChannel(PDEProblem):
         """Re_τ = ρ u_τ h/μ."""
         return case.density * case.friction_velocity * case.half_height / case.viscosity
 
-    def wall_units(self, case: Case) -> tuple[float, float] | None:
-        """u_τ and ν; None where it is the flow rate that is given, and the wall's shear what comes out."""
-        if self.drive == "flow_rate":
-            return None
-        return case.friction_velocity, case.viscosity / case.density
+    def wall_units(self, case: Case) -> tuple[float | None, float]:
+        """u_τ and ν; no u_τ where it is the flow rate that is given, and the wall's shear what comes out."""
+        known = None if self.drive == "flow_rate" else case.friction_velocity
+        return known, case.viscosity / case.density
 
     def shown(self, case: Case) -> dict[str, float]:
         h = case.half_height

@@ -11,6 +11,7 @@ from numpy.polynomial import chebyshev
 
 from benchmarks._turbulence_stability import KNOWN, growth
 from sciml.errors import InputError, SolverError
+from sciml.evaluation import EnergyHistory, Profiles, Spectra, statistics_of
 from sciml.problems import TurbulentChannel
 from sciml.solvers import WALE, ChannelFlow, DynamicSmagorinsky, _chebyshev
 from sciml.solvers.channel import filtered, stretched
@@ -199,6 +200,12 @@ def test_the_flow_rate_is_kept():
     found = solver.solve(case, [0.0, 0.02, 0.05])
     bulk = (_chebyshev.weights(17)[1:-1] @ found.u.values.mean((1, 3)).T) / 2
     np.testing.assert_allclose(bulk[1:], 7.0, rtol=1e-12)
+    told = statistics_of(found, [Profiles(), EnergyHistory()])
+    walls = told["profiles"]["entries"][0]["friction_velocity"]
+    assert walls["source"] == "slope of the mean at the walls" and walls["value"] > 0
+    assert "dissipation" in told["energy_history"]["entries"][0]
+    with pytest.raises(InputError, match="friction_velocity"):
+        statistics_of(found, Spectra(y_plus=(15.0,)))
 
 
 # -- restarts, other grids ----------------------------------------------------------------------------------------
