@@ -19,7 +19,7 @@ from sciml.training.recipe import ProcessorMinutes, Recipe
 from sciml.training.schedules import OneCycle
 from sciml.training.stepping import Autoregressive
 
-BATCH = 4
+BATCH = 2
 SEEDS = 3  # of the best two
 TUNING = 0.25  # of the length, each trial of a row
 
