@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._ledger import WORK, Ledger
-from benchmarks._turbulence_rows import SEEDS, Entry, trained
+from benchmarks._turbulence_rows import SEEDS, Entry, bounded, trained
 from sciml import data, load
 from sciml.data import schema
 from sciml.evaluation import EnergyHistory, ShellSpectra, evaluate
@@ -78,10 +78,6 @@ def measure(ledger: Ledger, work: Any) -> None:
         ledger.row(
             section="forced", row=row["name"], kind=row["kind"], seeds=len(models.get(row["name"], [1])),
             weights=models[row["name"]][0].weights if row["name"] in models else None, horizons=TIMES,
-            steps=HORIZON * TIMES, steps_bounded=[_bounded(c) for c in mine],
+            steps=HORIZON * TIMES, steps_bounded=[bounded(c, HORIZON * TIMES) for c in mine],
             late_energy_over_true=[None if not np.isfinite(r) else float(r) for r in ratio],
         )  # fmt: skip
-
-
-def _bounded(course: dict[str, Any]) -> int:
-    return HORIZON * TIMES if course.get("diverged") is None else int(course["diverged"]["step"]) - 1

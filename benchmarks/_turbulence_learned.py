@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._ledger import WORK, Ledger
-from benchmarks._turbulence_rows import SEEDS, Entry, trained
+from benchmarks._turbulence_rows import SEEDS, Entry, bounded, trained
 from sciml import load
 from sciml.evaluation import EnergyHistory, Profiles, Spectra, evaluate, profile_error, statistics_of
 from sciml.solvers import WALE, ChannelFlow, DynamicSmagorinsky, generate
@@ -72,7 +72,7 @@ def measure(ledger: Ledger, work: Any) -> None:
     for row in summary["rows"]:
         name = row["name"]
         own = profiles.get(name)
-        bounded = [_bounded(c) for c in courses if c["row"] == name]
+        kept = [bounded(c, STEPS) for c in courses if c["row"] == name]
         errors = {}
         if own is not None and own["mean"]:
             mean = profile_error(y, own["mean"]["u"]["value"], y, truth["mean"]["u"]["value"], widths=widths)
@@ -88,12 +88,7 @@ def measure(ledger: Ledger, work: Any) -> None:
             errors["shear_stress_relative_l2"] = shear["relative_l2"]
         ledger.row(section="learned", row=name, kind=row["kind"], seeds=len(models.get(name, [1])),
                    weights=models[name][0].weights if name in models else None,
-                   rollout_steps=STEPS, steps_bounded=bounded, **errors, **_figures(row))  # fmt: skip
-
-
-def _bounded(course: dict[str, Any]) -> int:
-    """Steps before a rollout leaves the bound, or all."""
-    return STEPS if course.get("diverged") is None else int(course["diverged"]["step"]) - 1
+                   rollout_steps=STEPS, steps_bounded=kept, **errors, **_figures(row))  # fmt: skip
 
 
 def _figures(row: dict[str, Any]) -> dict[str, Any]:

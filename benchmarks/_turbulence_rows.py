@@ -78,3 +78,8 @@ def trained(
         for row, run in each.trained({r: main[r] for r in best}, seed).items():
             found[row].append(run)
     return found
+
+
+def bounded(course: Mapping[str, Any], steps: int) -> int:
+    """Steps before a rollout leaves its bound, or all."""
+    return steps if course.get("diverged") is None else int(course["diverged"]["step"]) - 1

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.integrate import trapezoid
 
-from sciml.evaluation import _walls
-from sciml.evaluation._heights import Heights, Wanted
-from sciml.evaluation._streamed import Group, Streamed, above_zero, average
-from sciml.problem import Case
-from sciml.support import Support
+from sciml.evaluation._at_heights import AtHeights
+from sciml.evaluation._heights import Heights
+from sciml.evaluation._streamed import Group, average
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 
-class Correlations(Streamed):
+class Correlations(AtHeights):
     """Two-point correlations of each velocity component along each homogeneous direction, on planes at given heights:
 
     R_ii(r) = ⟨u_i'(x) u_i'(x + r)⟩ / ⟨u_i'²⟩,  L_i = ∫₀^{r₀} R_ii dr,
@@ -36,30 +33,7 @@ class Correlations(Streamed):
         InputError: as `Spectra`.
     """
 
-    along = "height"
-
-    def __init__(
-        self,
-        *,
-        y_plus: Sequence[float] = (),
-        y_over_h: Sequence[float] = (),
-        friction_velocity: float | None = None,
-        viscosity: float | None = None,
-        walls: Sequence[str] | str = ("min", "max"),
-        velocity: Sequence[str] | None = None,
-        homogeneous: Sequence[str] | None = None,
-        skip: int = 0,
-        name: str = "correlations",
-    ):
-        super().__init__(name, velocity, homogeneous, skip)
-        self.walls = _walls.checked(name, walls)
-        u, nu = (above_zero(name, n, v) for n, v in
-                 (("friction_velocity", friction_velocity), ("viscosity", viscosity)))  # fmt: skip
-        self.wanted = Wanted.of(name, y_plus, y_over_h, u, nu)
-
-    def place(self, support: Support, case: Case) -> tuple[Heights, Hashable]:
-        found = self.wanted.on(self.name, support, case, self.homogeneous, self.walls, self.names(case)[0])
-        return found, found.walls.layers.key()
+    name = "correlations"
 
     def measure(self, velocity: Float[np.ndarray, " component *shape"], place: Heights) -> Float[np.ndarray, "q n"]:
         """(3 · wall, direction · component · height · lag): ⟨u(x) u(x + r)⟩, ⟨u²⟩ and ⟨u⟩."""

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sciml.evaluation import _walls
-from sciml.evaluation._heights import Heights, Wanted
-from sciml.evaluation._streamed import Group, Streamed, above_zero, average
-from sciml.problem import Case
-from sciml.support import Support
+from sciml.evaluation._at_heights import AtHeights
+from sciml.evaluation._heights import Heights
+from sciml.evaluation._streamed import Group, average
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 
-class Spectra(Streamed):
+class Spectra(AtHeights):
     """One-sided spectra of each velocity component along each homogeneous direction, on planes at given heights.
 
     With û_m the Fourier coefficients along a line of n cells and length L, k_m = 2πm/L, m = 0 ... ⌊n/2⌋,
@@ -42,31 +39,7 @@ class Spectra(Streamed):
         InputError: as `Profiles`; directions that are not periodic or of unequal cells; unknown wall units.
     """
 
-    along = "height"
-
-    def __init__(
-        self,
-        *,
-        y_plus: Sequence[float] = (),
-        y_over_h: Sequence[float] = (),
-        friction_velocity: float | None = None,
-        viscosity: float | None = None,
-        walls: Sequence[str] | str = ("min", "max"),
-        velocity: Sequence[str] | None = None,
-        homogeneous: Sequence[str] | None = None,
-        skip: int = 0,
-        name: str = "spectra",
-    ):
-        super().__init__(name, velocity, homogeneous, skip)
-        self.walls = _walls.checked(name, walls)
-        u, nu = (above_zero(name, n, v) for n, v in
-                 (("friction_velocity", friction_velocity), ("viscosity", viscosity)))  # fmt: skip
-        self.wanted = Wanted.of(name, y_plus, y_over_h, u, nu)
-
-    def place(self, support: Support, case: Case) -> tuple[Heights, Hashable]:
-        component = self.names(case)[0]
-        found = self.wanted.on(self.name, support, case, self.homogeneous, self.walls, component)
-        return found, found.walls.layers.key()
+    name = "spectra"
 
     def measure(self, velocity: Float[np.ndarray, " component *shape"], place: Heights) -> Float[np.ndarray, "q n"]:
         """(2 · wall, direction · component · height · wave number): power, then the mean of the plane at m = 0."""
