@@ -13,7 +13,7 @@ from sciml import load
 from sciml.evaluation import EnergyHistory, Profiles, Spectra, evaluate, profile_error, statistics_of
 from sciml.solvers import WALE, ChannelFlow, DynamicSmagorinsky, generate
 
-GRID, CASES, FRAMES = (16, 33, 16), 6, 601  # of the data: cells (z, y, x), flows, frames of each
+GRID, CASES, FRAMES = (16, 33, 16), 4, 601  # of the data: cells (z, y, x), flows, frames of each
 LES = (24, 33, 24)  # cells with as many waves, after the 2/3 rule, as the data have
 STEPS = 500  # of a rollout
 HEIGHTS = (15.0, 40.0)  # y⁺ of spectra
