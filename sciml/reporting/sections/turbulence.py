@@ -286,8 +286,10 @@ def _energy(study: Study, result: Entry) -> list[object]:
     entries = result["entries"]
     looks = {TRUTH: Look(INK, "-", "o", 3.0)} | styles(study)
     unit = unit_text(study.fields.get(next(iter(study.velocity), ""), "1"))
-    shown = {"kinetic_energy": labelled("kinetic energy", squared(unit) if unit else ""), "enstrophy": "enstrophy",
-             "dissipation": "dissipation"}  # fmt: skip
+    energy = squared(unit) if unit else ""
+    shown = {"kinetic_energy": labelled("kinetic energy", energy),
+             "fluctuation_energy": labelled("energy of fluctuations", energy),
+             "enstrophy": "enstrophy", "dissipation": "dissipation"}  # fmt: skip
     kinds: dict[str, int] = {}
     for e in entries:  # the first rollout of each kind of flow
         kinds.setdefault(json.dumps(e["parameters"]), e["rollout"])
@@ -296,7 +298,7 @@ def _energy(study: Study, result: Entry) -> list[object]:
         runs = [e for e in entries if e["rollout"] == rollout and e["run"] == 0]
         items = []
         for name, label in shown.items():
-            if name not in runs[0]:
+            if name not in runs[0] or (name == "fluctuation_energy" and _alike(runs[0], name)):
                 continue
             lines = [Line(e["row"], np.array(e["time"], float), _at(e, (name,))) for e in runs]
             most = runs[0]["largest_energy"]
@@ -309,16 +311,24 @@ def _energy(study: Study, result: Entry) -> list[object]:
     for row in dict.fromkeys(e["row"] for e in entries):
         mine = [e for e in entries if e["row"] == row]
         gone = [e["diverged"] for e in mine if e["diverged"]]
-        first = min((g["step"] for g in gone), default=None)
+        first = min(gone, key=lambda g: g["step"], default=None)
         kind = next((k for m, k in study.models if m == row), "reference")
         rows.append((kind, [Cell(row), Cell(str(len(mine))), Cell(str(len(gone)) if gone else "–"),
-                            Cell("–" if first is None else str(first)), Cell(_last(entries, mine))]))  # fmt: skip
+                            Cell("–" if first is None else f"{first['step']}, {first['why']}"),
+                            Cell(_last(entries, mine))]))  # fmt: skip
+    bound = f"{result['bound']:g}"
     table = Table(
         ["row", "rollouts", "diverged", "first at step", "energy at the end over the truth's"], rows,
-        f"A rollout has diverged where its energy is beyond {result['bound']:g} times the largest of the truth of its "
-        "case, or not finite.",
+        f"A rollout has diverged where it is not finite, where its energy is beyond {bound} times the largest of the "
+        "truth of its case, or where that of its fluctuations about the mean along periodic axes is beyond "
+        f"{bound} times the largest, or below 1/{bound} of the least.",
     )  # fmt: skip
     return [table, Tabs(tabs)] if len(tabs) > 1 else [table, *tabs[0][1]]
+
+
+def _alike(entry: Entry, name: str) -> bool:
+    """Whether all energy is that of the fluctuations, so that one curve says both."""
+    return np.allclose(_at(entry, (name,)), _at(entry, ("kinetic_energy",)), rtol=1e-3, equal_nan=True)
 
 
 def _last(entries: Sequence[Entry], mine: Sequence[Entry]) -> str:
