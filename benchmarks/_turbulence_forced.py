@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks._ledger import WORK, Ledger
-from benchmarks._turbulence_rows import SEEDS, Entry, bounded, trained
+from benchmarks._turbulence_rows import SEEDS, Entry, bounded, trained, trial_of
 from sciml import data, load
-from sciml.data import schema
 from sciml.evaluation import EnergyHistory, ShellSpectra, evaluate
 from sciml.problems import KolmogorovFlow
 from sciml.solvers import PseudoSpectral
@@ -21,20 +20,26 @@ SETTLED, STEP = 10.0, 0.2  # s before the first frame, between frames
 HORIZON, TIMES = 20, 25  # steps of a training flow; horizons of a rollout
 TRAINING, VALIDATION, TEST = 40, 4, 4  # flows
 
+ROLLOUT = 3  # steps in a row that are trained, of every row alike
+FOURIER: dict[str, Any] = {"width": 24, "modes": (12, 12)}
+SMALL: dict[str, Any] = {"width": 32, "heads": 2, "iterations": 5}
+
 MAIN = {
-    "FNO": Entry("fno", {"width": 24, "modes": (12, 12)}),
-    "Transformer": Entry("transformer", {"width": 128, "depth": 4, "patch": 4}),
-    "U-Net": Entry("unet"),
-    "IFactFormer-m": Entry("ifactformer", {"parallel": True, "width": 32, "heads": 2, "iterations": 5}),
-    "IFactFormer-o": Entry("ifactformer", {"parallel": False, "width": 32, "heads": 2, "iterations": 5}),
-    "IFNO": Entry("ifno", {"width": 32}),
-    "FactFormer": Entry("factformer", {"width": 48}),
+    "FNO": Entry("fno", FOURIER, rollout=ROLLOUT),
+    "IFactFormer-m": Entry("ifactformer", SMALL | {"parallel": True}, rollout=ROLLOUT),
+    "Transformer": Entry("transformer", {"width": 128, "depth": 4, "patch": 4}, rollout=ROLLOUT),
+    "U-Net": Entry("unet", rollout=ROLLOUT),
+    "IFactFormer-o": Entry("ifactformer", SMALL | {"parallel": False}, rollout=ROLLOUT),
+    "IFNO": Entry("ifno", {"width": 32}, rollout=ROLLOUT),
+    "FactFormer": Entry("factformer", {"width": 48}, rollout=ROLLOUT),
 }
-#: what rollout training and noise buy the row that is least stable by itself
+#: what rollouts buy, and noise in their place
 STABLE = {
-    "FNO, noise 0.05": Entry("fno", {"width": 24, "modes": (12, 12)}, noise=0.05),
-    "FNO, rollouts of 3": Entry("fno", {"width": 24, "modes": (12, 12)}, rollout=3),
+    "FNO, one step": Entry("fno", FOURIER),
+    "FNO, one step, noise 0.05": Entry("fno", FOURIER, noise=0.05),
+    "IFactFormer-m, one step": Entry("ifactformer", SMALL | {"parallel": True}),
 }
+SHARE = 0.5  # of the minutes of a training on a channel
 
 
 def made(folder: Path = WORK / "turbulence") -> Path:
@@ -59,25 +64,53 @@ def measure(ledger: Ledger, work: Any) -> None:
     """One rollout of each test flow: errors while there is something to be right about, then energy and spectrum."""
     path = made()
     ledger.seeds(*range(SEEDS))
-    folders = trained("forced", path, MAIN, STABLE, work.minutes)
+    folders = trained("forced", path, MAIN, STABLE, SHARE * work.minutes)
     models = {row: [load(run) for run in several] for row, several in folders.items()}
     history = EnergyHistory(gradients=False, viscosity=FLOW["viscosity"])
     found = evaluate(
-        models, path, steps=HORIZON * TIMES, starts=(0,), statistics=[history, ShellSpectra()], examples=0,
-        every_frame=False,
-    )  # fmt: skip
-    known = data.open(path)
-    assert set(schema.flag_names(known["split"])) == {"train", "validation", "test"}
-    courses = found.summary["statistics"]["energy_history"]["entries"]
-    energies = {row: [c for c in courses if c["row"] == row] for row in {c["row"] for c in courses}}
-    truth = np.array([c["kinetic_energy"] for c in energies["truth"]])
-    for row in found.summary["rows"]:
-        mine = energies.get(row["name"], [])
-        late = slice(HORIZON * TIMES // 2, None)
-        ratio = [np.nanmean(np.array(c["kinetic_energy"], float)[late]) / truth.mean() for c in mine]
+        models, path, steps=HORIZON * TIMES, starts=(0,), statistics=[history, ShellSpectra()], examples=0
+    ).summary  # fmt: skip
+    courses = found["statistics"]["energy_history"]["entries"]
+    shells = found["statistics"]["shell_spectra"]["entries"]
+    late = slice(HORIZON * TIMES // 2, None)
+    truth = np.mean([np.array(c["kinetic_energy"])[late] for c in courses if c["row"] == "truth"])
+    for row in found["rows"]:
+        name = row["name"]
+        mine = [c for c in courses if c["row"] == name]
+        ratios = [
+            float(np.nanmean(np.array(c["kinetic_energy"], float)[late]) / truth) for c in mine if not c["diverged"]
+        ]
+        one = row["every_frame"]["all"]["joint"]["nmse"]
         ledger.row(
-            section="forced", row=row["name"], kind=row["kind"], seeds=len(models.get(row["name"], [1])),
-            weights=models[row["name"]][0].weights if row["name"] in models else None, horizons=TIMES,
-            steps=HORIZON * TIMES, steps_bounded=[bounded(c, HORIZON * TIMES) for c in mine],
-            late_energy_over_true=[None if not np.isfinite(r) else float(r) for r in ratio],
+            section="forced", row=name, kind=row["kind"], runs=row["runs"],
+            weights=models[name][0].weights if name in models else None,
+            training=trial_of(folders[name][0]) if name in folders else None,
+            one_step_nmse=one["mean"], one_step_nmse_std=one["std"],
+            correlation_time=row["correlation_time"]["all"]["mean"], horizons=TIMES, steps=HORIZON * TIMES,
+            rollouts=len(mine), rollouts_bounded=sum(not c["diverged"] for c in mine),
+            fewest_steps_bounded=min(bounded(c, HORIZON * TIMES) for c in mine),
+            left_by=sorted({c["diverged"]["why"] for c in mine if c["diverged"]}),
+            late_energy_over_true=float(np.mean(ratios)) if ratios else None,
+            late_energy_over_true_range=[min(ratios), max(ratios)] if ratios else None,
+            spectrum_error=_spectrum_error(shells, name), seconds_per_step=row["seconds_per_step"]["batched"],
         )  # fmt: skip
+    for row in dict.fromkeys(c["row"] for c in courses):
+        first = next(c for c in courses if c["row"] == row)
+        ledger.row(section="forced_energy", row=row, time=first["time"], kinetic_energy=first["kinetic_energy"])
+        spectrum = next((s for s in shells if s["row"] == row), None)
+        if spectrum is not None:
+            ledger.row(section="forced_spectra", row=row, wavenumber=spectrum["wavenumber"],
+                       energy=spectrum["energy"]["value"])  # fmt: skip
+
+
+def _spectrum_error(shells: list[dict[str, Any]], row: str) -> float | None:
+    """Mean |log10 E / E_true| over the shells that the data's grid has whole, averages over whole rollouts."""
+    truth = next(s for s in shells if s["row"] == "truth")
+    mine = [s for s in shells if s["row"] == row]
+    if not mine:
+        return None
+    whole = slice(1, CELLS // 3)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        errors = [np.abs(np.log10(np.array(s["energy"]["value"], float)[whole] /
+                                  np.array(truth["energy"]["value"], float)[whole])).mean() for s in mine]  # fmt: skip
+    return float(np.mean(errors)) if np.isfinite(errors).all() else None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._ledger import WORK, Ledger
-from benchmarks._turbulence_rows import SEEDS, Entry, bounded, trained
+from benchmarks._turbulence_rows import SEEDS, Entry, bounded, trained, trial_of
 from sciml import load
 from sciml.evaluation import EnergyHistory, Profiles, Spectra, evaluate, profile_error, statistics_of
 from sciml.solvers import WALE, ChannelFlow, DynamicSmagorinsky, generate
@@ -30,11 +30,12 @@ MAIN = {
     "IFNO": Entry("ifno", FOURIER, rollout=ROLLOUT),
     "FactFormer": Entry("factformer", {"width": 32, "heads": 2, "head_width": 16}, rollout=ROLLOUT),
 }
-#: what rollouts buy, and noise in their place
+#: what rollouts buy, noise in their place, and about as few weights as IFactFormer has
 STABLE = {
     "IFactFormer-m, one step": Entry("ifactformer", SMALL | {"parallel": True}),
     "FNO, one step": Entry("fno", FOURIER),
     "FNO, one step, noise 0.1": Entry("fno", FOURIER, noise=0.1),
+    "FNO, fewer weights": Entry("fno", FOURIER | {"width": 8, "modes": (3, 5, 3)}, rollout=ROLLOUT),
 }
 
 
@@ -62,34 +63,108 @@ def measure(ledger: Ledger, work: Any) -> None:
     statistics = [Profiles(fold=True), Spectra(y_plus=HEIGHTS), EnergyHistory(gradients=False)]
     found = evaluate(
         {**models, **simulations()}, path, steps=STEPS, starts=(0,), statistics=statistics, examples=0
-    )  # fmt: skip
-    summary = found.summary
-    every = statistics_of(str(path), [Profiles(fold=True)])["profiles"]["entries"]  # one entry a kind of channel
-    truth = every[0]
+    ).summary  # fmt: skip
+    (truth,) = statistics_of(str(path), [Profiles(fold=True)])["profiles"]["entries"]  # of all flows
+    profiles = found["statistics"]["profiles"]["entries"]
+    courses = found["statistics"]["energy_history"]["entries"]
+    spectra = found["statistics"]["spectra"]["entries"]
+    told = {}
+    for name in ["truth", *(row["name"] for row in found["rows"])]:
+        row = next((r for r in found["rows"] if r["name"] == name), None)
+        runs = [e for e in profiles if e["row"] == name and e["mean"]]
+        told[name] = {
+            "kind": "truth" if row is None else row["kind"], "runs": row["runs"] if row else None,
+            "weights": models[name][0].weights if name in models else None,
+            "training": trial_of(folders[name][0]) if name in folders else None,
+            "rollout_steps": STEPS, **_bounds([c for c in courses if c["row"] == name]),
+            "frames_in_averages": [e["frames"] for e in runs], **_over_runs([_errors(e, truth) for e in runs]),
+            **({} if row is None else _figures(row)),
+        }  # fmt: skip
+        title = "filtered direct simulation, this flow alone" if row is None else name
+        ledger.row(section="learned", row=title, **told[name])
+    for entry in (e for e in profiles if e["run"] == 0 and e["mean"]):
+        ledger.row(
+            section="learned_profiles", row=entry["row"], y_plus=entry["wall_distance_plus"],
+            mean_u=entry["mean"]["u"]["value"], shear_stress=[-v for v in entry["covariance"]["uv"]["value"]],
+            **{f"rms_{c}": entry["rms"][c]["value"] for c in "uvw"},
+        )  # fmt: skip
+    for entry in (e for e in spectra if e["run"] == 0 and e["spectra"]):
+        for axis in "xz":
+            ledger.row(
+                section="learned_spectra", row=entry["row"], along=axis, y_plus=entry["wall_distance_plus"][0],
+                wavenumber_h=entry["spectra"][axis]["wavenumber"],
+                **{f"energy_{c}": entry["spectra"][axis]["energy"][c][0] for c in "uvw"},
+            )  # fmt: skip
+    for course in (c for c in courses if c["run"] == 0):
+        ledger.row(section="learned_energy", row=course["row"], time_h_over_u_tau=course["time"],
+                   fluctuation_energy=course["fluctuation_energy"])  # fmt: skip
+    _check(ledger, told)
+
+
+def _errors(own: dict[str, Any], truth: dict[str, Any]) -> dict[str, float]:
+    """Of one run's averages over its rollout, against those of all frames of all flows."""
     y, widths = np.array(truth["wall_distance_plus"]), truth["width"]
-    profiles = {e["row"]: e for e in summary["statistics"]["profiles"]["entries"] if e["run"] == 0}
-    courses = summary["statistics"]["energy_history"]["entries"]
-    for row in summary["rows"]:
-        name = row["name"]
-        own = profiles.get(name)
-        kept = [bounded(c, STEPS) for c in courses if c["row"] == name]
-        errors = {}
-        if own is not None and own["mean"]:
-            mean = profile_error(y, own["mean"]["u"]["value"], y, truth["mean"]["u"]["value"], widths=widths)
-            errors["frames_in_averages"] = own["frames"]
-            errors["mean_velocity_largest_error"] = mean["largest"]
-            errors["mean_velocity_relative_l2"] = mean["relative_l2"]
-            for c in "uvw":
-                rms = profile_error(y, own["rms"][c]["value"], y, truth["rms"][c]["value"], widths=widths)
-                errors[f"{c}_rms_relative_l2"] = rms["relative_l2"]
-            shear = profile_error(
-                y, own["covariance"]["uv"]["value"], y, truth["covariance"]["uv"]["value"], widths=widths
-            )
-            errors["shear_stress_relative_l2"] = shear["relative_l2"]
-        ledger.row(section="learned", row=name, kind=row["kind"], seeds=len(models.get(name, [1])),
-                   weights=models[name][0].weights if name in models else None,
-                   rollout_steps=STEPS, steps_bounded=kept, **errors, **_figures(row))  # fmt: skip
+
+    def error(*at: str) -> dict[str, float]:
+        a, b = own, truth
+        for key in at:
+            a, b = a[key], b[key]
+        return profile_error(y, a["value"], y, b["value"], widths=widths)
+
+    mean = error("mean", "u")
+    return {
+        "mean_velocity_largest_error": mean["largest"], "mean_velocity_relative_l2": mean["relative_l2"],
+        **{f"{c}_rms_relative_l2": error("rms", c)["relative_l2"] for c in "uvw"},
+        "shear_stress_relative_l2": error("covariance", "uv")["relative_l2"],
+    }  # fmt: skip
+
+
+def _over_runs(errors: list[dict[str, float]]) -> dict[str, Any]:
+    """The mean over runs, and the most where there are several."""
+    found: dict[str, Any] = {}
+    for key in errors[0] if errors else ():
+        values = [e[key] for e in errors]
+        found[key] = float(np.mean(values))
+        if len(values) > 1:
+            found[f"{key}_most"] = max(values)
+    return found
+
+
+def _bounds(courses: list[dict[str, Any]]) -> dict[str, Any]:
+    left = [c["diverged"]["why"] for c in courses if c["diverged"]]
+    return {"steps_bounded": [bounded(c, STEPS) for c in courses], "left_by": sorted(set(left))}
 
 
 def _figures(row: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in row.items() if k in ("one_step", "every_frame", "seconds_per_step", "correlation_time")}
+    """Seconds are those of one rollout by itself, from frame to frame."""
+    every = row["every_frame"]["all"]["joint"]["nmse"]
+    return {"one_step_nmse": every["mean"], "one_step_nmse_std": every["std"],
+            "correlation_time": row["correlation_time"]["all"]["mean"],
+            "seconds_per_step": row["seconds_per_step"]["batched"]}  # fmt: skip
+
+
+def _check(ledger: Ledger, rows: dict[str, dict[str, Any]]) -> None:
+    """The goals of IFactFormer-m."""
+    mine, peer = rows.get("IFactFormer-m"), rows["LES, WALE"]
+    names = ("ifactformer_m_rollout_steps_bounded", "ifactformer_m_mean_velocity_relative", "ifactformer_m_cost_vs_les")
+    if mine is None:
+        for name in names:
+            ledger.check(name, None, "training diverged")
+        return
+    runs = f"{mine['runs']} run{'s' if mine['runs'] > 1 else ''} of {mine['weights']:,} weights"
+    steps = mine["steps_bounded"]
+    what = f"fewest of {runs}: {', '.join(map(str, steps))} steps; {'; '.join(mine['left_by']) or 'never left'}"
+    ledger.check(names[0], min(steps), what, note=what)
+    error = mine.get("mean_velocity_largest_error")
+    what = (
+        f"largest error over the layers, mean over {runs}, averages over {mine['frames_in_averages']} steps; in L2 "
+        f"{mine.get('mean_velocity_relative_l2')}"
+    )
+    ledger.check(names[1], error, what, note=what)
+    ratio = peer["seconds_per_step"] / mine["seconds_per_step"]
+    what = (
+        f"a step of {peer['seconds_per_step']:.3g} s by LES with WALE on {LES[2]} x {LES[1]} x {LES[0]} cells, "
+        f"{rows['LES, no model']['seconds_per_step']:.3g} s without model, against {mine['seconds_per_step']:.3g} s, "
+        "one core"
+    )
+    ledger.check(names[2], ratio, what, note=what)

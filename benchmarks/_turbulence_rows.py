@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks._ledger import WORK
-from benchmarks._runs import Runs, digest, validation
+from benchmarks._runs import Runs, digest, recipe, validation
 from sciml import data
 from sciml.studies._plan import Plan, surrogate_settings
 from sciml.training.augmentations import Noise
@@ -78,6 +79,13 @@ def trained(
         for row, run in each.trained({r: main[r] for r in best}, seed).items():
             found[row].append(run)
     return found
+
+
+def trial_of(run: Path) -> str:
+    """The trial that won, in words."""
+    config = json.loads((run / "config.json").read_text())
+    increments = config["surrogate"]["stepping"]["increments"]
+    return str(Trial(float(recipe(run)["rate"]), bool(increments)))
 
 
 def bounded(course: Mapping[str, Any], steps: int) -> int:

@@ -164,6 +164,6 @@ def test_rows_that_have_gone_are_drawn_until_then_and_counted():
     made = replace(compare([Damped()], dataset(cells=(8, 16, 8)), steps=2), statistics=gathered)
     blocks = list(flat(statistics(made)))
     energy, profile = (b for b in blocks if isinstance(b, Table))
-    assert [c.text for c in energy.rows[1][1]][:4] == ["Damped", "1", "1", "4"]
+    assert [c.text for c in energy.rows[1][1]][:4] == ["Damped", "1", "1", "4, not finite"]
     assert [c.text for c in profile.rows[1][1]][:3] == ["Damped", "3", "3"]
     assert ">y/h<" in next(b for b in blocks if isinstance(b, Figures) and "planes" in b.caption).items[0]
