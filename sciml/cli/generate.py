@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -28,6 +28,15 @@ def generate(
     scheduler: str = typer.Option(
         "local", "--scheduler", metavar="ADDRESS", help="local, or a Dask scheduler's address."
     ),
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="PATH=VALUE",
+            help="Other than the design says: problem.drive=flow_rate, case.viscosity=1/395, solver.closure=WALE(), "
+            "times.start=8; repeatable.",
+        ),
+    ] = None,
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace FILE if it exists."),
     plan: bool = typer.Option(False, "--plan", help="Only say what would be made, and about what it costs."),
     as_json: bool = typer.Option(False, "--json", help="Print what was made as JSON."),
@@ -59,8 +68,9 @@ def generate(
         "solver": solver, "profile": profile,
     }  # fmt: skip
     given = {k: v for k, v in options.items() if v is not None} | {"seed": seed}
+    chosen = {family.name: _chosen(family, given, changes or []) for family in families}
     if plan:
-        plans = [prepare(family.name, **given).plan() for family in families]
+        plans = [prepare(family.name, **chosen[family.name]).plan() for family in families]
         if as_json:
             _show.print_json([p.to_dict() for p in plans])
         else:
@@ -70,18 +80,43 @@ def generate(
     many = problem == "all"
     targets = [str(Path(out) / f"{family.name}.h5") if many else out for family in families]
     told: list[Any] = []
-    work = [prepare(family.name, **given) for family in families] if many else [None]  # refused before all is computed
+    work: list[Any] = [None]
+    if many:  # refused before all is computed
+        work = [prepare(family.name, **chosen[family.name]) for family in families]
     for family, path, todo in zip(families, targets, work, strict=True):
         if todo is not None and _made(path, todo.digest):  # the same command goes on
             _show.note(f"{path} is there")
             continue
         target = _arguments.new_file("--out", path, overwrite)
-        made = run_generation(family.name, target, scheduler=scheduler, overwrite=overwrite, **given)
+        mine = chosen[family.name]
+        made = run_generation(family.name, target, scheduler=scheduler, overwrite=overwrite, **mine)
         told.append(made.to_dict() | {"bytes": target.stat().st_size})
         if not as_json:
             _show.note(f"{made} ({_show.size(target.stat().st_size)}, {made.seconds:.3g} s)")
     if as_json:
         _show.print_json(told if many else told[0])
+
+
+def _chosen(family: Any, given: dict[str, Any], texts: list[str]) -> dict[str, Any]:
+    """What is asked of one problem: `given`, and what `--set` says."""
+    if not texts:
+        return given
+    from sciml import registry
+    from sciml.cli import _choices
+    from sciml.solvers.references import reference
+
+    design = family.design()
+    profile = given.get("profile", design.profiles[0])
+
+    def solver_of(problem: Any) -> Any:
+        if "solver" in given:
+            return registry.solvers.get(given["solver"])
+        counts = given.get("resolution", 64)
+        several = counts if isinstance(counts, tuple) else (counts,) * problem.dimensions
+        found = reference(problem, several) if len(several) == problem.dimensions else None
+        return None if found is None else type(found)
+
+    return given | _choices.read(design.posed(family(), profile), solver_of, texts)
 
 
 def _counts(given: str | None) -> int | tuple[int, ...] | None:

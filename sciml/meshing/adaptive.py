@@ -90,8 +90,8 @@ class AdaptiveFiniteElements(NumericalSolver):
         self._moved: OrderedDict[int, tuple[Case, Any, Case, list[Info]]] = OrderedDict()
 
     @classmethod
-    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False) -> Self:
-        return cls(resolution=FiniteElements.on(counts, dtype, tendencies).resolution)
+    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False, **options: Any) -> Self:
+        return cls(resolution=FiniteElements.on(counts, dtype, tendencies).resolution, **options)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -36,15 +36,18 @@ class NumericalSolver(Restartable):
     """
 
     max_substeps: int
+    #: arguments of the constructor that are objects: name -> the classes that they, or classes derived, may be of
+    parts: ClassVar[Mapping[str, tuple[type, ...]]] = {}
 
     @classmethod
     @abstractmethod
-    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False) -> Self:
+    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False, **options: Any) -> Self:
         """The solver on a grid of so many cells in array order (z, y, x).
 
         Args:
             dtype: type to compute in, where there is a choice.
             tendencies: whether answers hold rates of change, where that costs anything.
+            options: further arguments of the constructor.
 
         Raises:
             InputError: not in so many dimensions, or not on so few cells.
@@ -53,6 +56,11 @@ class NumericalSolver(Restartable):
     def is_reference(self, problem: Problem) -> bool:
         """Whether its answers are what others are held against, unless a solver named before it has them."""
         return self.supports(problem)
+
+    @property
+    def modelled(self) -> bool:
+        """Whether a model stands for what the grid does not hold, so that nobody expects that all is resolved."""
+        return False
 
     def answers(self, problem: Problem) -> tuple[str, ...]:
         """The names of what a solution can hold."""

@@ -89,10 +89,10 @@ class FiniteElements(NumericalSolver):
         self._spaces: OrderedDict[int, tuple[Case, Space]] = OrderedDict()
 
     @classmethod
-    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False) -> Self:
+    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False, **options: Any) -> Self:
         if tendencies:
             raise InputError(f"{cls.name}: gives no rates of change")
-        return cls(max(counts))
+        return cls(max(counts), **options)
 
     @property
     def settings(self) -> dict[str, Any]:

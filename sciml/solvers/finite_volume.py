@@ -91,8 +91,8 @@ class FiniteVolume(GridSolver):
         self.time_step = None if time_step is None else float(time_step)
 
     @classmethod
-    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False) -> Self:
-        return cls(counts)
+    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False, **options: Any) -> Self:
+        return cls(counts, **options)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -9,10 +9,10 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import as_completed as futures_done
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from sciml.errors import InputError, SolverError, is_number, is_whole, suggest
 from sciml.problem import Case, Problem
 from sciml.problems.designs import Design, Request
 from sciml.progress import Bar
+from sciml.solvers import _choices
 from sciml.solvers._coarse import joined
 from sciml.solvers._numerical import Begin, NumericalSolver, frame_bytes, window
 from sciml.solvers.references import reference
@@ -92,6 +93,11 @@ def generate(
     fields: Sequence[str] | None = None,
     dtype: str = "float32",
     fraction: float | None = None,
+    options: Mapping[str, Any] | None = None,
+    parameters: Mapping[str, float] | None = None,
+    solver_options: Mapping[str, Any] | None = None,
+    start: float | None = None,
+    step: float | None = None,
 ) -> Summary:
     """Make a data set of a problem's cases with splits by case.
 
@@ -117,6 +123,12 @@ def generate(
             `IncompressibleFlow` "u_face" and "v_face".
         dtype: "float32" or "float64": type to compute in, where the solver has a choice; stored is float32.
         fraction: of all cases that the design has, instead of a number; they are chosen as evenly.
+        options: of the problem, for instance {"drive": "flow_rate"} of a channel.
+        parameters: values that all cases share, instead of those of the design.
+        solver_options: further arguments of the solver, for instance {"closure": WALE()}. {"resolution": cells} is what
+            cases are solved on, where that is to be something else than the design says; with a model of what the
+            grid does not hold it is the stored grid, otherwise.
+        start, step: time of the first frame and between frames, in the problem's unit, instead of the design's.
 
     Raises:
         InputError: an argument that does not fit; before anything is computed or written.
@@ -128,7 +140,8 @@ def generate(
         raise InputError(f"out: expected a path, got {out!r}")
     path = Path(os.fspath(out))
     work = prepare(
-        problem_name, cases, subset, frames, resolution, profile, seed, solver, fields, dtype, fraction
+        problem_name, cases, subset, frames, resolution, profile, seed, solver, fields, dtype, fraction, options,
+        parameters, solver_options, start, step,
     )  # fmt: skip
     made, request = work.cases, work.request
     if os.path.isdir(path) or (os.path.exists(path) and not overwrite):
@@ -140,14 +153,14 @@ def generate(
     writer = _writer(ShardWriter, path, work.identity, work.stored, overwrite)
     todo = [task for task in tasks if not all(writer.done(i) for i in task.numbers)]
     computed = 0
-    with cluster as client, Bar("generate", len(made), progress) as step:
+    with cluster as client, Bar("generate", len(made), progress) as one_more:
         for _ in range(len(made) - sum(len(task.numbers) for task in todo)):
-            step()
+            one_more()
         for i, solution in _work(todo, client, work.solver.threads):
             if not writer.done(i):
                 writer.write(i, solution)
                 computed += 1
-            step()
+            one_more()
 
     coarse, profile = work.design.under_resolved(made, request.resolution), request.profile
     attrs = {
@@ -254,6 +267,7 @@ class Work:
     times: list[Any]
     solved: list[tuple[int, ...]]
     count: int | None
+    solver_options: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -282,7 +296,8 @@ class Work:
         for cells in sorted(set(self.solved)):
             finer = self.solver
             if cells != self.request.resolution:
-                finer = type(finer).on(cells, self.dtype, any(f.endswith("_tendency") for f in self.stored))
+                rates = any(f.endswith("_tendency") for f in self.stored)
+                finer = type(finer).on(cells, self.dtype, rates, **self.solver_options)
             found.append((finer, [i for i, c in enumerate(self.solved) if c == cells]))
         return found
 
@@ -338,6 +353,11 @@ def prepare(
     fields: Sequence[str] | None = None,
     dtype: str = "float32",
     fraction: float | None = None,
+    options: Mapping[str, Any] | None = None,
+    parameters: Mapping[str, float] | None = None,
+    solver_options: Mapping[str, Any] | None = None,
+    start: float | None = None,
+    step: float | None = None,
 ) -> Work:
     """The work of `generate`, whose arguments these are; nothing is computed.
 
@@ -355,11 +375,13 @@ def prepare(
         more = ", or a number of cases, not both" if cases is not None else ""
         raise InputError(f"fraction: expected a number in (0, 1]{more}, got {fraction!r}")
     profile = design.profiles[0] if profile is None else profile
-    problem = design.posed(problem, profile)
+    problem = _choices.with_options(design.posed(problem, profile), options)
     usual = [s for s in design.subsets if profile != "published" or s not in design.unpublished]
     chosen = usual if subset is None else subset
     names = tuple(s.strip() for s in chosen.split(",")) if isinstance(chosen, str) else tuple(chosen)
-    numerical = _solver(problem, resolution, solver, fields, dtype)
+    further = _choices.mapping("solver_options", solver_options)
+    on = _counts(problem, further.pop("resolution")) if "resolution" in further else None
+    numerical = _solver(problem, resolution, solver, fields, dtype, further)
     stored, counts = _fields(problem, numerical, fields), _counts(problem, resolution)
     request = Request(names, cases, profile, counts, 1 if problem.steady else frames, seed)
     made = design.cases(request)
@@ -367,9 +389,23 @@ def prepare(
         cases = max(1, round(fraction * len(made)))
         request = replace(request, count=cases)
         made = design.cases(request)
-    times = [design.times(case, request) for case in made]
-    solved = [design.cells(case, counts) for case in made]
-    return Work(problem, design, request, numerical, stored, dtype, made, times, solved, cases)
+    made = _choices.held(made, options, parameters)
+    times = [_choices.times_from(design.times(case, request), start, step) for case in made]
+    solved = [_solved_on(numerical, design, case, counts, on) for case in made]
+    return Work(problem, design, request, numerical, stored, dtype, made, times, solved, cases, further)
+
+
+def _solved_on(
+    solver: NumericalSolver, design: Design, case: Case, counts: tuple[int, ...], on: tuple[int, ...] | None
+) -> tuple[int, ...]:
+    """Cells on which a case is solved that is stored on `counts`."""
+    if on is None:
+        return counts if solver.modelled else design.cells(case, counts)
+    if on != counts and type(solver).stored is NumericalSolver.stored:
+        raise InputError(f"solver_options: {solver.name} keeps all that it solves on; expected a resolution alone")
+    if any(n < m for n, m in zip(on, counts, strict=True)):
+        raise InputError(f"solver_options: resolution: expected at least the {counts} cells that are stored, got {on}")
+    return on
 
 
 def _counts(problem: Problem, resolution: Any) -> tuple[int, ...]:
@@ -382,7 +418,7 @@ def _counts(problem: Problem, resolution: Any) -> tuple[int, ...]:
 
 
 def _solver(
-    problem: Problem, resolution: Any, name: str | None, fields: Sequence[str] | None, dtype: str
+    problem: Problem, resolution: Any, name: str | None, fields: Sequence[str] | None, dtype: str, options: Any
 ) -> NumericalSolver:
     counts = _counts(problem, resolution)
     if dtype not in ("float32", "float64"):
@@ -392,11 +428,12 @@ def _solver(
         found = reference(problem, counts)
         if found is None:
             raise InputError(f"solver: no numerical solver of this package solves {problem.name!r} on {counts} cells")
-        return type(found).on(counts, dtype, rates)
+        cls = type(found)
+        return cls.on(counts, dtype, rates, **_choices.of_solver(cls, options))
     cls = registry.solvers.get(name)
     if not issubclass(cls, NumericalSolver):
         raise InputError(f"solver: {name!r} is no numerical solver")
-    solver = cls.on(counts, dtype, rates)
+    solver = cls.on(counts, dtype, rates, **_choices.of_solver(cls, options))
     if not solver.supports(problem):
         raise InputError(f"solver: {name!r} does not solve {problem.name!r}")
     return solver

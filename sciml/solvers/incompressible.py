@@ -74,8 +74,8 @@ class IncompressibleFlow(GridSolver):
         self.max_substeps, self.derivative = int(max_substeps), derivative
 
     @classmethod
-    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False) -> Self:
-        return cls(two_counts(cls.name, counts), dtype=dtype, tendencies=tendencies)
+    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False, **options: Any) -> Self:
+        return cls(two_counts(cls.name, counts), dtype=dtype, tendencies=tendencies, **options)
 
     def answers(self, problem: Problem) -> tuple[str, ...]:
         return (*super().answers(problem), "u_face", "v_face")

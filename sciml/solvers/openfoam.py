@@ -103,9 +103,9 @@ class OpenFOAM(GridSolver):
         self.keep = None if keep is None else Path(os.fspath(keep)).expanduser()
 
     @classmethod
-    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False) -> Self:
+    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False, **options: Any) -> Self:
         """It computes in double precision, whatever `dtype` is."""
-        return cls(two_counts(cls.name, counts, tendencies))
+        return cls(two_counts(cls.name, counts, tendencies), **options)
 
     def answers(self, problem: Problem) -> tuple[str, ...]:
         return tuple(f.name for f in problem.fields)

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -53,6 +53,7 @@ class PseudoSpectral(GridSolver):
     """
 
     name = "pseudo_spectral"
+    parts: ClassVar[Mapping[str, tuple[type, ...]]] = {"closure": (SpectralEddyViscosity,)}
 
     def __init__(
         self,
@@ -78,8 +79,12 @@ class PseudoSpectral(GridSolver):
         self.closure = closure
 
     @classmethod
-    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False) -> Self:
-        return cls(counts, dtype=dtype)
+    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False, **options: Any) -> Self:
+        return cls(counts, dtype=dtype, **options)
+
+    @property
+    def modelled(self) -> bool:
+        return self.closure is not None
 
     @property
     def settings(self) -> dict[str, Any]:

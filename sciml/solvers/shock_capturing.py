@@ -68,10 +68,10 @@ class ShockCapturing(GridSolver):
         self.courant, self.max_substeps = float(courant), int(max_substeps)
 
     @classmethod
-    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False) -> Self:
+    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False, **options: Any) -> Self:
         if len(counts) != 1:
             raise InputError(f"{cls.name}: resolution is {counts}, expected one count")
-        return cls(counts[0])
+        return cls(counts[0], **options)
 
     @property
     def settings(self) -> dict[str, Any]:

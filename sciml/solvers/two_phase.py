@@ -84,8 +84,8 @@ class TwoPhaseFlow(GridSolver):
         self.max_substeps, self.derivative = int(max_substeps), derivative
 
     @classmethod
-    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False) -> Self:
-        return cls(two_counts(cls.name, counts, tendencies), dtype=dtype)
+    def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False, **options: Any) -> Self:
+        return cls(two_counts(cls.name, counts, tendencies), dtype=dtype, **options)
 
     def answers(self, problem: Problem) -> tuple[str, ...]:
         return (*(f.name for f in problem.fields), "u_face", "v_face")
