@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from benchmarks._ledger import WORK
 from benchmarks._runs import Runs, digest, recipe, validation
 from sciml import data
+from sciml.evaluation import evaluate
 from sciml.studies._plan import Plan, surrogate_settings
 from sciml.training.augmentations import Noise
 from sciml.training.losses import Nmse
@@ -22,6 +23,7 @@ from sciml.training.stepping import Autoregressive
 
 BATCH = 2
 SEEDS = 3  # of the best two
+STARTS = 24  # of single steps, spread over a flow
 TUNING = 0.25  # of the length, each trial of a row
 
 
@@ -79,6 +81,13 @@ def trained(
         for row, run in each.trained({r: main[r] for r in best}, seed).items():
             found[row].append(run)
     return found
+
+
+def one_step(solvers: Mapping[str, Any], path: Path) -> dict[str, dict[str, float]]:
+    """Row -> NMSE after one step from `STARTS` frames of each test flow, with its deviation over runs."""
+    starts = [k / STARTS for k in range(STARTS)]
+    found = evaluate(solvers, path, steps=1, starts=starts, examples=0, every_frame=False).summary
+    return {row["name"]: row["one_step"]["all"]["joint"]["nmse"] for row in found["rows"]}
 
 
 def trial_of(run: Path) -> str:
