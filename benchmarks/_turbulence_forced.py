@@ -88,7 +88,7 @@ def measure(ledger: Ledger, work: Any) -> None:
             weights=models[name][0].weights if name in models else None,
             training=trial_of(folders[name][0]) if name in folders else None,
             one_step_nmse=one["mean"], one_step_nmse_std=one["std"],
-            correlation_time=row["correlation_time"]["all"]["mean"], horizons=TIMES, steps=HORIZON * TIMES,
+            correlation_time=row["correlation_time"]["all"]["median"], horizons=TIMES, steps=HORIZON * TIMES,
             rollouts=len(mine), rollouts_bounded=sum(not c["diverged"] for c in mine),
             fewest_steps_bounded=min(bounded(c, HORIZON * TIMES) for c in mine),
             left_by=sorted({c["diverged"]["why"] for c in mine if c["diverged"]}),
