@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -20,12 +21,19 @@ ELSEWHERE = {
     "tube_flow": "test_generate_all", "taylor_green": "solvers/test_generate", "poisson": "solvers/test_generate",
     "darcy": "solvers/test_generate", "heat_equation": "solvers/test_generate", "burgers": "solvers/test_generate",
 }  # fmt: skip
+#: flows whose designs ask for many cells, or wait until turbulence is there: planned as they are, made of smaller cases
+SMALLER: dict[str, dict[str, Any]] = {
+    "isotropic_turbulence": {"cells": lambda *_: (16, 16, 16)},
+    "kolmogorov_flow": {"cells": lambda *_: (16, 16)},
+    "taylor_green_3d": {"cells": lambda *_: (16, 16, 16)},
+    "turbulent_channel": {"cells": lambda *_: (12, 25, 16), "settled": 0.01},
+}
 #: without an equation to solve, and what is said then
 REFUSED = {"data": "sciml import reads them"}
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_every_problem_is_generated(cli, tmp_path, name):
+def test_every_problem_is_generated(cli, tmp_path, monkeypatch, name):
     out = tmp_path / "made.h5"
     if name in REFUSED:
         cli("generate", name, "--out", out).refused(name, REFUSED[name])
@@ -34,11 +42,14 @@ def test_every_problem_is_generated(cli, tmp_path, name):
     problem: Problem = registry.problems.get(name)()
     assert reference(problem, (8,) * problem.dimensions) is not None
     small = ("--cases", 3, "--frames", 2, "--resolution", 8, "--json")
-    if name in ELSEWHERE:
+    if name in ELSEWHERE or name in SMALLER:
         planned = cli("generate", name, "--plan", *small)
         assert planned.code == 0, planned.err
         assert json.loads(planned.out)[0]["problem"] == name
+    if name in ELSEWHERE:
         return
+    for what, value in SMALLER.get(name, {}).items():
+        monkeypatch.setattr(type(problem.design()), what, value)
     made = cli("generate", name, "--out", out, *small)
     assert made.code == 0, made.err
     told = json.loads(made.out)
@@ -51,7 +62,7 @@ def test_every_problem_is_generated(cli, tmp_path, name):
 
 
 def test_the_lists_above_are_up_to_date():
-    assert {*ELSEWHERE, *REFUSED} <= set(PROBLEMS)
+    assert {*ELSEWHERE, *REFUSED, *SMALLER} <= set(PROBLEMS)
 
 
 @pytest.mark.parametrize("name", OPERATORS)
