@@ -93,7 +93,7 @@ def one_step(solvers: Mapping[str, Any], path: Path) -> dict[str, dict[str, floa
 def trial_of(run: Path) -> str:
     """The trial that won, in words."""
     config = json.loads((run / "config.json").read_text())
-    increments = config["surrogate"]["stepping"]["increments"]
+    increments = config["encoding"]["stepping"]["increments"]
     return str(Trial(float(recipe(run)["rate"]), bool(increments)))
 
 
