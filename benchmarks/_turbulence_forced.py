@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._ledger import WORK, Ledger
-from benchmarks._turbulence_rows import SEEDS, Entry, bounded, one_step, trained, trial_of
+from benchmarks._turbulence_rows import SEEDS, Entry, bounded, costs, one_step, trained, trial_of
 from sciml import data, load
 from sciml.evaluation import EnergyHistory, ShellSpectra, evaluate
 from sciml.problems import KolmogorovFlow
@@ -72,6 +72,7 @@ def measure(ledger: Ledger, work: Any) -> None:
         every_frame=False,
     ).summary  # fmt: skip
     first = one_step(models, path)
+    cost = costs({row: several[0] for row, several in models.items()}, path)
     courses = found["statistics"]["energy_history"]["entries"]
     shells = found["statistics"]["shell_spectra"]["entries"]
     late = slice(HORIZON * TIMES // 2, None)
@@ -94,9 +95,9 @@ def measure(ledger: Ledger, work: Any) -> None:
             left_by=sorted({c["diverged"]["why"] for c in mine if c["diverged"]}),
             late_energy_over_true=float(np.mean(ratios)) if ratios else None,
             late_energy_over_true_range=[min(ratios), max(ratios)] if ratios else None,
-            spectrum_error=_spectrum_error(shells, name), seconds_per_step=row["seconds_per_step"]["batched"],
+            spectrum_error=_spectrum_error(shells, name), core_seconds_per_step=cost.get(name),
         )  # fmt: skip
-    for row in dict.fromkeys(c["row"] for c in courses):
+    for row in ["truth", *models]:
         course = next(c for c in courses if c["row"] == row)
         ledger.row(section="forced_energy", row=row, time=course["time"], kinetic_energy=course["kinetic_energy"])
         spectrum = next((s for s in shells if s["row"] == row), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,12 +13,15 @@ from benchmarks._ledger import WORK
 from benchmarks._runs import Runs, digest, recipe, validation
 from sciml import data
 from sciml.evaluation import evaluate
+from sciml.evaluation._held import Held
+from sciml.solvers._numerical import GridSolver
 from sciml.studies._plan import Plan, surrogate_settings
 from sciml.training.augmentations import Noise
 from sciml.training.losses import Nmse
 from sciml.training.objectives import Rollout, Supervised
 from sciml.training.optimisers import AdamW
 from sciml.training.recipe import ProcessorMinutes, Recipe
+from sciml.training.samples import table
 from sciml.training.schedules import OneCycle
 from sciml.training.stepping import Autoregressive
 
@@ -88,6 +92,31 @@ def one_step(solvers: Mapping[str, Any], path: Path) -> dict[str, dict[str, floa
     starts = [k / STARTS for k in range(STARTS)]
     found = evaluate(solvers, path, steps=1, starts=starts, examples=0, every_frame=False).summary
     return {row["name"]: row["one_step"]["all"]["joint"]["nmse"] for row in found["rows"]}
+
+
+def costs(solvers: Mapping[str, Any], path: Path, steps: int = 50, repeats: int = 3) -> dict[str, float]:
+    """Row -> core seconds a step of one rollout by itself, the least of several, nothing compiled in them.
+
+    Numerical solvers march over all steps in one call, as their users let them.
+    """
+    held = Held(table(data.open(path), "test"), 1)
+    assert held.table.times is not None
+    times = held.table.times[0][1 : steps + 1]
+
+    def march(solver: Any) -> float:
+        (start,) = held.starts([(0, 0)], solver)
+        began = time.process_time()
+        if isinstance(solver, GridSolver):
+            solver.run([start.case], [times], [solver.begin(start)])
+        else:
+            for _ in solver.rollout([start], times[None]):
+                pass
+        return (time.process_time() - began) / len(times)
+
+    for solver in solvers.values():
+        march(solver)
+    rounds = [{row: march(solver) for row, solver in solvers.items()} for _ in range(repeats)]  # in turns
+    return {row: min(r[row] for r in rounds) for row in solvers}
 
 
 def trial_of(run: Path) -> str:
