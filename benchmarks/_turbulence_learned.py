@@ -197,10 +197,10 @@ def _check(ledger: Ledger, rows: dict[str, dict[str, Any]]) -> None:
         f"{mine.get('mean_velocity_relative_l2')}"
     )
     ledger.check(names[1], error, what, note=what)
-    ratio = peer["core_seconds_per_step"] / mine["core_seconds_per_step"]
+    own, others, bare = (r["core_seconds_per_step"] for r in (mine, peer, rows["LES, no model"]))
+    ratio = others / own
     what = (
-        f"a step of {peer["core_seconds_per_step"]:.3g} s by LES with WALE on {LES[2]} x {LES[1]} x {LES[0]} cells, "
-        f"{rows['LES, no model']["core_seconds_per_step"]:.3g} s without model, against {mine["core_seconds_per_step"]:.3g} s, "
-        "one core, nothing compiled in it"
+        f"a step of {others:.3g} s by LES with WALE on {LES[2]} x {LES[1]} x {LES[0]} cells, {bare:.3g} s without "
+        f"model, against {own:.3g} s, one core, nothing compiled in it"
     )
     ledger.check(names[2], ratio, what, note=what)
