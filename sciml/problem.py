@@ -285,6 +285,18 @@ class PDEProblem(Problem):
                     found[f"{boundary}_{name}"] = condition.over(times, places)
         return found
 
+    def forcing(self, case: Case, quantities: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], str]:
+        """What sources are beyond what `equations` states, as the quantities of a solution tell, where the equations
+        state what is expected alone.
+
+        Args:
+            quantities: name -> (T,) numbers over the times of the solution; NaN where they are not known.
+
+        Returns:
+            name of a balance -> (component, T), in its unit; and what is to be remarked where it is not known, or "".
+        """
+        return {}, ""
+
     def balances(self) -> dict[str, Balance]:
         """`equations` with its symbols filled in."""
         q = Names("field or input", {f.name: Field(f.name) for f in self.fields} | {

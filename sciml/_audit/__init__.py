@@ -15,10 +15,14 @@ of such a cell are left out, and with them every larger one that contains them; 
 The whole domain is balanced all the same where what goes into the body is known, see `sciml._audit.bodies`; where no
 rates of change are known it is balanced between frames, see `sciml._audit.in_time`. Fields that have bounds are held
 within them.
+
+Where a solution tells by its quantities what drives it, as a flow whose rate is kept does, sources are what it tells. A
+model of what the solver's grid did not hold is remarked.
 """
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,6 +105,7 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
     if isinstance(body, str):
         notes.append(f"values on bodies, and balances of the whole domain: not computed, {body}")
         body = None
+    notes += [remark for remark in (view.forcing_remark, _closure(solution)) if remark]
     for name, balance in case.problem.balances().items():
         needed = fields_of(balance)
         absent = sorted(needed & set(missing))
@@ -139,6 +144,22 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
         if f.bounds is not None and f.name in view.fields
     ]
     return Audit(case.problem.name, case.label or repr(case), tuple(rows), tuple(notes), len(chosen))
+
+
+def _closure(solution: xarray.Dataset) -> str:
+    """What is to be said of a model of what the grid of the solver did not hold; "" where there was none."""
+    try:
+        found = json.loads(str(solution.attrs.get("settings", "{}")))
+    except ValueError:
+        return ""
+    closure = found.get("closure") if isinstance(found, dict) else None
+    if not isinstance(closure, dict):
+        return ""
+    name = closure.get("model", closure.get("name", "a closure"))
+    return (
+        f"the solver's model of what its grid does not hold ({name}) is no part of the equations: balances over "
+        "control volumes smaller than the domain show its stresses, too, above their floor"
+    )
 
 
 def _some(solution: xarray.Dataset, frames: int | None) -> xarray.Dataset:

@@ -25,10 +25,15 @@ def audit_balance(name: str, balance: Balance, view: View, chosen: list[int]) ->
     flux_squares = np.zeros(components)
     for k in chosen:
         lattice = view.lattice(k)
-        fine = [np.where(view.fluid, f, np.nan) for f in lattice.finite_volume(balance)]
-        better = view.lattice(k, order=4).finite_volume(balance) if min(grid.shape) >= 5 else fine
-        later = view.lattice(k, width=2).finite_volume(balance) if view.rates_from == "frames" else fine
-        coarse = view.lattice(k, coarse=True).finite_volume(balance) if view.coarse_grid is not None else None
+        beyond = view.beyond(name, components, k)
+
+        def defects(lattice: Any, beyond: np.ndarray = beyond) -> list[np.ndarray]:
+            return [f - b for f, b in zip(lattice.finite_volume(balance), beyond, strict=True)]
+
+        fine = [np.where(view.fluid, f, np.nan) for f in defects(lattice)]
+        better = defects(view.lattice(k, order=4)) if min(grid.shape) >= 5 else fine
+        later = defects(view.lattice(k, width=2)) if view.rates_from == "frames" else fine
+        coarse = defects(view.lattice(k, coarse=True)) if view.coarse_grid is not None else None
         sampled = _sampling_errors(balance, lattice, view)
         for i, flux in enumerate(lattice.fluxes(balance)):
             flux_squares[i] += np.mean([mean_square(f, view) for f in flux]) / len(chosen)

@@ -41,7 +41,8 @@ def audit_between(name: str, balance: Balance, view: View, body: EmbeddedBoundar
             fluxes = lattice.fluxes(balance)
             for i, (storage, _, source) in enumerate(components):
                 out, size = through(fluxes[i], view.grid, None if body is None else body.apertures.faces)
-                given[which, i, j] = out - float((lattice.cells(source) * shares).sum())
+                sources = lattice.cells(source) + view.beyond(name, len(components), int(k))[i]
+                given[which, i, j] = out - float((sources * shares).sum())
                 if which == 0:
                     sizes[i] += size / len(knots)
                     if storage is not None:

@@ -13,7 +13,7 @@ from sciml.derivatives import hold_on_part, upwind
 from sciml.derivatives import numpy as provider
 from sciml.errors import InputError
 from sciml.geometry import AXES
-from sciml.problem import Case
+from sciml.problem import Case, PDEProblem
 from sciml.support import Grid
 
 if TYPE_CHECKING:
@@ -55,12 +55,26 @@ class View:
         self.inputs = {s.name: case.input_on(s.name, grid) for s in case.problem.inputs if s.covers(grid.dimensions)}
         self.quantities = {q.name: np.asarray(solution[q.name].values, dtype=np.float64)
                            for q in case.problem.quantities if q.name in solution}  # fmt: skip
+        self.forcing, self.forcing_remark = self._forcing()
         self.parts = parts_of(case, grid)
         self.why_no_rates = ""
         self.rates_from = self._choose_rates()
         self.coarse_grid = None
         if all(n % 2 == 0 and n >= 8 for n in grid.shape):
             self.coarse_grid = Grid(tuple(f[::2] for f in grid.faces), grid.periodic)
+
+    def _forcing(self) -> tuple[dict[str, np.ndarray], str]:
+        """What sources are beyond what the equations state: name of a balance -> (component, time)."""
+        problem = self.case.problem
+        if self.steady or not isinstance(problem, PDEProblem):
+            return {}, ""
+        told = {n: v for n, v in self.quantities.items() if v.shape == self.times.shape}
+        return problem.forcing(self.case, told)
+
+    def beyond(self, name: str, components: int, k: int) -> np.ndarray:
+        """(component,) what the sources of a balance are beyond what it states, in frame k."""
+        found = self.forcing.get(name)
+        return np.zeros(components) if found is None else found[:, k]
 
     def stored(self, name: str) -> np.ndarray:
         """The frames of a field as they are stored, in their own type."""

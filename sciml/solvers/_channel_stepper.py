@@ -293,12 +293,12 @@ class ChannelStepper(Stepper):
         pressure = self.pressure(state, m)
         out = {n: jnp.swapaxes(f, 0, 1) for n, f in zip("uvw", found, strict=True)}
         out["p"] = jnp.swapaxes(self.planes.back(pressure), 0, 1)
+        return {**out, "wall_shear": self.wall_shear(state), "driving_force": state["force"]}
+
+    def wall_shear(self, state: Any) -> jax.Array:
+        """Over density, mean of both walls."""
         slopes = jnp.asarray(self.y.slope_at, self.rate.dtype) @ state["mean"][0] / self.height
-        return {
-            **out,
-            "wall_shear": self.viscosity * (slopes[0] - slopes[1]) / 2,  # mean of both walls, over density
-            "driving_force": state["force"],
-        }
+        return self.viscosity * (slopes[0] - slopes[1]) / 2
 
     def pressure(self, state: Any, m: Mapping[str, jax.Array]) -> jax.Array:
         """Modes of p/ρ at the inner points, whose mean over the channel is zero.
