@@ -265,6 +265,17 @@ def speed_accuracy(
     return svg(made, f"{title}: {ylabel} against {xlabel}")
 
 
+def row_legend(axes, loc: str = "best", most: int = 6) -> None:
+    """A legend within the axes, or, of more rows than `most`, below them, by which the figure grows."""
+    handles, labels = axes.get_legend_handles_labels()
+    if len(handles) <= most:
+        axes.legend(frameon=False, loc=loc, handlelength=1.8)
+        return
+    figure = axes.figure
+    figure.set_figheight(figure.get_figheight() + 0.18 * -(-len(handles) // 2))
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=8, columnspacing=1.0)
+
+
 def figure_legend(axes) -> None:
     """Put a frameless legend above the axes, where it covers no data."""
     handles, labels = axes.get_legend_handles_labels()

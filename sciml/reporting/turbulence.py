@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from sciml.reporting._style import INK, MUTED, Look, caption, figure, label_lines, style, svg
-from sciml.reporting.curves import Line
+from sciml.reporting.curves import Line, row_legend
 
 KAPPA, INTERCEPT = 0.41, 5.2
 
@@ -37,7 +37,7 @@ def law_of_the_wall(
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     caption(axes, title, "y⁺", "U⁺")
-    axes.legend(frameon=False, loc="upper left", handlelength=1.8)
+    row_legend(axes, "upper left")
     return svg(made, f"{title}: U⁺ against y⁺ on a logarithmic axis")
 
 
@@ -58,7 +58,7 @@ def across(
         axes.plot(points[0], points[1], "o", mfc="none", mec=INK, ms=5, linestyle="none", label=points[2], zorder=5)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     caption(axes, title, xlabel, ylabel)
-    axes.legend(frameon=False, loc="best", handlelength=1.8)
+    row_legend(axes)
     return svg(made, f"{title}: {ylabel} against {xlabel}")
 
 
