@@ -43,7 +43,7 @@ def channel(**attributes):
 
 def test_poiseuille_flow_is_kept_to_second_order():
     errors = []
-    for n in (8, 16, 32):
+    for n in (16, 32):
         found = IncompressibleFlow((n, 2 * n), dtype="float64").solve(channel().case(viscosity=0.1), times=[3.0])
         y = found.y.values
         u = np.abs(found.u.values[0] - (4 * y * (1 - y))[:, None]).max()
