@@ -136,6 +136,11 @@ class Problem(ABC):
         """Whether cases of the one are cases of the other."""
         return type(self) is type(other) and self.name == other.name and self.options == other.options
 
+    def within(self, support: Support) -> Problem:
+        """The same problem, knowing what a support says of the domain, where nothing else says it: which axes are
+        periodic."""
+        return self
+
     def informed(self, fields: tuple[str, ...], frames: Iterable[tuple[Support, Any, np.ndarray]]) -> Problem:
         """The same problem, knowing what its training data keep, where it has no equations that say so.
 
@@ -397,7 +402,9 @@ class Case:
 
     def on(self, support: Support | None) -> Case:
         """The same case with data on `support`."""
-        return replace(self, support=support, parameters=dict(self.parameters), inputs=dict(self.inputs))
+        problem = self.problem if support is None else self.problem.within(support)
+        parts = {"parameters": dict(self.parameters), "inputs": dict(self.inputs)}
+        return replace(self, problem=problem, support=support, **parts)
 
     def mask(self, grid: Grid) -> np.ndarray | None:
         """(*shape) 1 inside the domain: what the grid itself leaves out, else what lies outside of the geometry; None

@@ -78,6 +78,10 @@ def solution(
     Raises:
         InputError: a name, shape or value that does not fit; the message names the argument.
     """
+    if isinstance(coords, Support) and coords.dimensions == case.problem.dimensions:
+        problem = case.problem.within(coords)
+        if problem is not case.problem:
+            case = replace(case, problem=problem, parameters=dict(case.parameters), inputs=dict(case.inputs))
     problem, given = case.problem, coords
     if isinstance(coords, Support):
         if case.extents is None and problem.needs_extents:

@@ -147,7 +147,8 @@ class AxialOperator(GridOperator):
     ) -> Float[Tensor, "batch channel_out *space"]:
         """Apply the operator; arguments and result as in `GridOperator.forward`.
 
-        `coords` are taken as those of a grid of all pairs (triples) of coordinates, which grow along their axes.
+        `coords` are taken as those of a grid of all pairs (triples) of coordinates, which grow along their axes or fall
+        along them: to turn an axis round, values and coordinates, turns what comes out.
         """
         self.check(x, params, mask, coords)
         h = self.assemble(x, mask, coords)

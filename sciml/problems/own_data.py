@@ -36,7 +36,8 @@ class DataProblem(Problem):
         dimensions: of space.
         steady: whether a case has one frame and no time.
         inputs: static fields that a case is given.
-        periodic: for each axis, whether the domain is periodic along it.
+        periodic: for each axis, whether the domain is periodic along it. A `Grid` that says so, of a case or of its
+            solution, is enough.
         velocity: fields that make up a velocity; by default fields called u, v, w or the like.
         title, time_unit, length_unit: for people.
         observed: what the data keep, as found in training.
@@ -130,6 +131,15 @@ class DataProblem(Problem):
         """The same problem, knowing what its data keep."""
         content: dict[str, Any] = self.options | {"observed": asdict(observed)}
         return DataProblem(**content)
+
+    def within(self, support: Support) -> DataProblem:
+        """Axes whose ends a support identifies are periodic."""
+        around = support.periodic
+        if len(around) != self.dimensions or not any(p and not mine for p, mine in zip(around, self.box, strict=True)):
+            return self
+        content: dict[str, Any] = self.options
+        box = [bool(p or mine) for p, mine in zip(around, self.box, strict=True)]
+        return DataProblem(**{**content, "periodic": box})
 
     def informed(self, fields: tuple[str, ...], frames: Iterable[tuple[Support, Any, np.ndarray]]) -> DataProblem:
         velocity = self.velocity if set(self.velocity) <= set(fields) else ()

@@ -49,15 +49,16 @@ def cell_widths(x: Float[Tensor, "#batch point"], periodic: bool) -> Float[Tenso
     """The part of [0, 1] that is nearest to each of the points: the weights of a trapezoid rule, Σ = 1.
 
     A periodic axis is a circle of length 1; on others the first and the last point reach to the ends, wherever in
-    their cells they lie.
+    their cells they lie. Points may follow each other in either direction.
     """
+    sign = torch.where(x[:, -1:] < x[:, :1], -1, 1).to(x)
     if periodic:
         after, before = torch.roll(x, -1, 1), torch.roll(x, 1, 1)
         seam = torch.arange(x.shape[1], device=x.device)
-        width = (after - before + (seam == x.shape[1] - 1).to(x) + (seam == 0).to(x)) / 2
+        width = (sign * (after - before) + (seam == x.shape[1] - 1).to(x) + (seam == 0).to(x)) / 2
     else:
-        ends = torch.zeros_like(x[:, :1]), torch.ones_like(x[:, :1])
-        width = torch.diff(torch.cat([ends[0], (x[:, 1:] + x[:, :-1]) / 2, ends[1]], dim=1), dim=1)
+        begin = (1 - sign) / 2
+        width = sign * torch.diff(torch.cat([begin, (x[:, 1:] + x[:, :-1]) / 2, 1 - begin], dim=1), dim=1)
     return width.clamp_min(1e-12)  # points that coincide: their roots are divided by
 
 
