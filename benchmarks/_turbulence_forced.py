@@ -39,7 +39,7 @@ STABLE = {
     "FNO, one step, noise 0.05": Entry("fno", FOURIER, noise=0.05),
     "IFactFormer-m, one step": Entry("ifactformer", SMALL | {"parallel": True}),
 }
-SHARE = 0.5  # of the minutes of a training on a channel
+SHARE = 0.6  # of the minutes of a training on a channel
 
 
 def made(folder: Path = WORK / "turbulence") -> Path:

@@ -1,7 +1,7 @@
 """Turbulence: flow solvers against published flows, operators on a channel and on forced flow, statistics. Ledger
 `turbulence`.
 
-    python -m benchmarks.turbulence [--part learned ...] [--span 30] [--minutes 6] [--data FOLDER] [--grids 32 48 64]
+    python -m benchmarks.turbulence [--part learned ...] [--span 30] [--minutes 5] [--data FOLDER] [--grids 32 48 64]
 
 Parts, the most telling first: `channel` (a growing wave, a minimal flow unit at Re_τ 180, subgrid models), `learned`
 (operators on the channel against the same models: one step, then 500 steps with all statistics), `forced` (operators on
