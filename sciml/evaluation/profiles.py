@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,8 @@ class Profiles(Streamed):
 
     τ/ρ = −⟨u'v'⟩ + ν dU/dy  against  τ_w/ρ (1 − y/h),  defect² = ∫(τ − τ_linear)² dy / ∫τ_linear² dy,
 
+    to whose left side belongs what is `modelled`, of a flow that is not resolved,
+
     and wall units, y⁺ = y u_τ/ν, u⁺ = u/u_τ. u' is the departure from the mean over planes *and* time. In a developed
     flow that a constant force drives, the balance holds for long averages; its defect says how far the average, the
     viscosity of a scheme or the model of a surrogate is from that.
@@ -47,6 +49,9 @@ class Profiles(Streamed):
             are odd, all else is even.
         friction_velocity: u_τ in the unit of the velocity; `viscosity`: ν, kinematic. None for what the case knows.
         walls: which ends of the axis across are walls, "min", "max".
+        modelled: what a subgrid model carries, (velocity (component, *shape), support) -> (*shape) shear stress over
+            density on planes along the walls, in the direction of the mean flow; a term of the balance, 0 at walls.
+            `ChannelFlow.modelled_shear` is one. None for none.
         velocity, homogeneous, skip, name: see `Streamed`.
 
     Raises:
@@ -63,6 +68,7 @@ class Profiles(Streamed):
         friction_velocity: float | None = None,
         viscosity: float | None = None,
         walls: Sequence[str] | str = ("min", "max"),
+        modelled: Callable[[np.ndarray, Support], np.ndarray] | None = None,
         velocity: Sequence[str] | None = None,
         homogeneous: Sequence[str] | None = None,
         skip: int = 0,
@@ -75,6 +81,9 @@ class Profiles(Streamed):
             raise InputError(f"{name}: fold: expected walls at both ends, got {self.walls}")
         self.friction_velocity = above_zero(name, "friction_velocity", friction_velocity)
         self.viscosity = above_zero(name, "viscosity", viscosity)
+        if modelled is not None and not callable(modelled):
+            raise InputError(f"{name}: modelled: expected a function of velocity and support, got {modelled!r:.60}")
+        self.modelled = modelled
 
     def place(self, support: Support, case: Case) -> tuple[Walls, Hashable]:
         layers = Layers.of(self.name, support, self.homogeneous)
@@ -88,16 +97,22 @@ class Profiles(Streamed):
     def measure(
         self, velocity: Float[np.ndarray, " component *shape"], place: Walls
     ) -> Float[np.ndarray, "quantity layer"]:
-        """Means of the components over each plane, means of their products, and the slope dU/dn at each wall (the same
-        at all layers)."""
+        """Means of the components over each plane, means of their products, what is modelled, and the slope dU/dn at
+        each wall (the same at all layers)."""
         layers = place.layers
         found = [layers.mean(u) for u in velocity]
         found += [layers.mean(velocity[i] * velocity[j]) for i, j in _pairs(len(velocity))]
+        if self.modelled is not None:
+            shear = np.asarray(self.modelled(velocity, layers.grid), np.float64)
+            if shear.shape != layers.grid.shape:
+                raise InputError(f"{self.name}: modelled: expected values {layers.grid.shape}, got {shear.shape}")
+            found.append(layers.mean(shear))
         values = np.stack(found)
         along = values[layers.streamwise]
         slopes = [w @ along + c for w, c in (place.slope_weights(end) for end in place.ends)]
         if self.fold:
-            values = mirrored(values, _parity(len(velocity), layers.normal))
+            signs = _parity(len(velocity), layers.normal)
+            values = mirrored(values, np.append(signs, [-1.0] * (len(values) - len(signs))))
         return np.concatenate([values, np.repeat(np.array(slopes)[:, None], values.shape[1], axis=1)])
 
     # -- what they come to ----------------------------------------------------------------------------------------
@@ -158,7 +173,11 @@ class Profiles(Streamed):
             along = np.concatenate([along, along[::-1][len(layers.places) % 2 :]])
         matrix, constant = walls.derivative_matrix()
         viscous = viscosity * (matrix @ along + constant)[kept]
-        total = viscous - shear[0]
+        total, modelled = viscous - shear[0], {}
+        if self.modelled is not None:
+            at = len(q) - len(ends) - 1
+            modelled["modelled"] = average(group, q[at], np.eye(len(q))[at][:, None])
+            total = total + q[at]
         low, high = layers.ends
         linear = first + (last - first) * (layers.places[kept] - low) / (high - low)
         width = layers.widths[kept]
@@ -173,8 +192,8 @@ class Profiles(Streamed):
             },
             "wall_distance_plus": walls.distance[kept] * value / viscosity,
             "stress": {
-                "viscous": viscous, "reynolds": average(group, -shear[0], -shear[1]), "total": total, "linear": linear,
-                "relative_defect": defect,
+                "viscous": viscous, "reynolds": average(group, -shear[0], -shear[1]), **modelled, "total": total,
+                "linear": linear, "relative_defect": defect,
             },
         }  # fmt: skip
 

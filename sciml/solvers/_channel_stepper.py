@@ -162,12 +162,9 @@ class ChannelStepper(Stepper):
             rate = self._carried(u - speed, v, w)
             u = u - speed
             return self.planes.forth(jnp.stack([v * c - w * b, w * a - u * c, u * b - v * a])), rate, memory, m
-        along = [1j * self.kx * m[n] for n in "uvw"], [1j * self.kz * m[n] for n in "uvw"]
-        slopes = [[along[0][i], m["uvw"[i] + "_y"], along[1][i]] for i in range(3)]
-        values = self.planes.back(jnp.stack([m["u"], m["v"], m["w"], *(g for row in slopes for g in row)]))
-        u, v, w = values[:3]
-        gradient = [[values[3 + 3 * i + j] for j in range(3)] for i in range(3)]
-        coefficient = self.closure.coefficient(values[:3], gradient, self) if memory is None else memory[0]
+        velocity, gradient = self.slopes(m)
+        u, v, w = velocity
+        coefficient = self.closure.coefficient(velocity, gradient, self) if memory is None else memory[0]
         stress, eddy = self.closure.stress(gradient, coefficient, self.width)
         if memory is None:
             memory = jnp.stack([coefficient, eddy.mean((-2, -1))])
@@ -184,6 +181,20 @@ class ChannelStepper(Stepper):
         x, z = 1j * self.kx, 1j * self.kz
         out = jnp.stack([x * xx + z * xz + across[0], x * xy + z * yz + across[1], x * xz + z * zz + across[2]])
         return h - out, rate, memory, m
+
+    def slopes(self, m: Mapping[str, jax.Array]) -> tuple[jax.Array, list[list[jax.Array]]]:
+        """(3, y, z, x) velocity, and ∂j u_i as [i][j], of the modes that `velocities` gives."""
+        along = [1j * self.kx * m[n] for n in "uvw"], [1j * self.kz * m[n] for n in "uvw"]
+        rows = [[along[0][i], m["uvw"[i] + "_y"], along[1][i]] for i in range(3)]
+        values = self.planes.back(jnp.stack([m["u"], m["v"], m["w"], *(g for row in rows for g in row)]))
+        return values[:3], [[values[3 + 3 * i + j] for j in range(3)] for i in range(3)]
+
+    def modelled_shear(self, state: Any) -> jax.Array:
+        """(y, z, x) −τ_xy of the closure, over density, with its coefficient at this moment."""
+        assert self.closure is not None
+        velocity, gradient = self.slopes(self.velocities(state))
+        stress, _ = self.closure.stress(gradient, self.closure.coefficient(velocity, gradient, self), self.width)
+        return -stress[3]
 
     def _carried(self, u: jax.Array, v: jax.Array, w: jax.Array) -> jax.Array:
         x, y, z = self.fastest

@@ -23,7 +23,7 @@ from sciml.solvers._channel_stepper import STABLE, ChannelStepper, Planes
 from sciml.solvers._numerical import Begin, GridSolver, checked, known_names, since
 from sciml.solvers._promotion import standard
 from sciml.solvers._subgrid import Closure
-from sciml.support import Grid, support_of
+from sciml.support import Grid, Support, support_of
 
 if TYPE_CHECKING:
     import xarray
@@ -259,6 +259,35 @@ class ChannelFlow(GridSolver):
             quantities=quantities, attrs={"substeps": int(found["substeps"].sum())},
         )  # fmt: skip
 
+    def modelled_shear(self, velocity: Any, support: Support) -> np.ndarray:
+        """(z, y, x) the shear stress −τ_xy over density, m²/s², that the closure carries in a frame; 0 without one.
+
+        What `sciml.evaluation.Profiles(modelled=solver.modelled_shear)` needs for the balance of stresses.
+
+        Args:
+            velocity: (3, z, y, x) u, v, w on this solver's own grid of a channel.
+            support: that grid.
+
+        Raises:
+            InputError: another grid, on which waves that the closure has seen are missing or not all there is.
+        """
+        values = np.asarray(velocity, np.float64)
+        grid = support if isinstance(support, Grid) and support.shape == self.resolution else None
+        ends = grid.extents if grid is not None else ((0.0, 1.0),) * 3
+        half = (ends[1][1] - ends[1][0]) / 2
+        faces = ends[1][0] + half * (1 + _chebyshev.faces(self.resolution[1]))
+        if grid is None or not np.allclose(grid.faces[1], faces, rtol=0, atol=1e-6 * half):
+            raise InputError(f"{self.name}: modelled_shear: expected a frame on this solver's grid, got {support!r}")
+        if values.shape != (3, *self.resolution):
+            raise InputError(
+                f"{self.name}: modelled_shear: expected velocities {(3, *self.resolution)}, got {values.shape}"
+            )
+        if self.closure is None:
+            return np.zeros(self.resolution)
+        lengths = np.array([ends[0][1] - ends[0][0], ends[2][1] - ends[2][0]])
+        with jax.enable_x64(self.dtype == "float64"):
+            return np.asarray(_modelled(self, values, lengths, half))
+
     def stored(self, case: Case, solution: xarray.Dataset, resolution: tuple[int, ...], names: Sequence[str]) -> Any:
         return filtered(case, solution, resolution, names)
 
@@ -272,6 +301,16 @@ class ChannelFlow(GridSolver):
 @partial(jax.jit, static_argnames=("solver", "drive"))
 def _compiled(solver: ChannelFlow, parameters: Any, inputs: Any, times: Any, drive: str) -> Any:
     return solver._simulate(parameters, inputs, times, drive, "forward")
+
+
+@partial(jax.jit, static_argnames="solver")
+def _modelled(solver: ChannelFlow, velocity: Any, lengths: Any, half_height: Any) -> jax.Array:
+    real = jnp.zeros(()).dtype
+    u, v, w = jnp.asarray(velocity, real)
+    sides, h = jnp.asarray(lengths, real), jnp.asarray(half_height, real)
+    shape: Any = solver.resolution
+    stepper = ChannelStepper(shape, (sides[0], sides[1]), h, 0.0, 0.0, None, solver.cfl, solver.closure)
+    return jnp.swapaxes(stepper.modelled_shear(stepper.start({"u": u, "v": v, "w": w})), 0, 1)
 
 
 def stretched(case: Case, shape: Sequence[int]) -> Grid:
