@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import jax
@@ -60,6 +61,20 @@ def manufactured(n: int, cfl: float, end: float = 0.5, knots: int = 4001) -> dic
     Returns:
         root mean square errors of "u", "v" (face values), "p", "u_tendency", and the fields themselves.
     """
+    inputs, exact = _given(n, end, knots)
+    with jax.enable_x64(True):
+        parameters = {"density": 1.0, "viscosity": VISCOSITY, "width": 1.0, "height": HEIGHT}
+        solver = IncompressibleFlow(n, cfl=cfl, dtype="float64", derivative="forward")
+        times, ends = jnp.asarray([end / 2, end]), ((End.WALL, End.WALL),) * 2
+        found = jax.jit(lambda p, i: solver._simulate(p, i, times, ends, "forward"))(parameters, inputs)
+        errors = {k: float(jnp.sqrt(jnp.mean((found[k][-1] - v) ** 2))) for k, v in exact.items()}
+        fields = {k: np.asarray(found[k][-1]) for k in exact}
+        return {"errors": errors, "fields": fields, "substeps": int(found["substeps"].sum())}
+
+
+@cache
+def _given(n: int, end: float, knots: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(inputs of the solver, exact fields at the end) of the manufactured flow: the same for steps of any size."""
     with jax.enable_x64(True):
         xf, yf = np.linspace(0, 1, n + 1), np.linspace(0, HEIGHT, n + 1)
         xc, yc = (xf[1:] + xf[:-1]) / 2, (yf[1:] + yf[:-1]) / 2
@@ -77,11 +92,7 @@ def manufactured(n: int, cfl: float, end: float = 0.5, knots: int = 4001) -> dic
             "v_face": _on(_v, xc, yf, zero)[0],
             "force": (coarse, force_u, force_v),
         }
-        parameters = {"density": 1.0, "viscosity": VISCOSITY, "width": 1.0, "height": HEIGHT}
-        solver = IncompressibleFlow(n, cfl=cfl, dtype="float64", derivative="forward")
-        times, ends = jnp.asarray([end / 2, end]), ((End.WALL, End.WALL),) * 2
-        found = jax.jit(lambda p, i: solver._simulate(p, i, times, ends, "forward"))(parameters, inputs)
-        last = times[1:]
+        last = jnp.asarray([end])
         exact = {
             "u_face": _on(_u, xf, yc, last)[0],
             "v_face": _on(_v, xc, yf, last)[0],
@@ -89,9 +100,7 @@ def manufactured(n: int, cfl: float, end: float = 0.5, knots: int = 4001) -> dic
             "u_tendency": _on(jax.grad(_u, 2), xc, yc, last)[0],
         }
         exact["p"] = exact["p"] - exact["p"].mean()
-        errors = {k: float(jnp.sqrt(jnp.mean((found[k][-1] - v) ** 2))) for k, v in exact.items()}
-        fields = {k: np.asarray(found[k][-1]) for k in exact}
-        return {"errors": errors, "fields": fields, "substeps": int(found["substeps"].sum())}
+        return inputs, exact
 
 
 def taylor_green(n: int, cfl: float = 2.0) -> dict[str, float]:
@@ -110,16 +119,23 @@ def orders(errors: list[dict[str, float]]) -> dict[str, float]:
 STEADY = {100: 25.0, 400: 50.0, 1000: 100.0}  # L/U after which centre lines change by less than 1e-4
 
 
-def centre_lines(n: int, reynolds: int, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Settled u along x = 0.5 and v along y = 0.5 of the unit cavity at positions `where`, by cubic splines."""
-    from scipy.interpolate import CubicSpline
-
+@cache
+def _settled(n: int, reynolds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places, u along x = 0.5 and v along y = 0.5 of the settled unit cavity, walls included."""
     end = STEADY[reynolds]
     case = LidDrivenCavity().case(viscosity=1 / reynolds)
     solution = IncompressibleFlow(n, tendencies=False).solve(case, times=[end - 1, end])
     centres = np.concatenate([[0.0], solution.x.values, [1.0]])
     u = np.concatenate([[0.0], solution.u_face.values[-1][:, n // 2], [1.0]])
     v = np.concatenate([[0.0], solution.v_face.values[-1][n // 2], [0.0]])
+    return centres, u, v
+
+
+def centre_lines(n: int, reynolds: int, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Settled u along x = 0.5 and v along y = 0.5 of the unit cavity at positions `where`, by cubic splines."""
+    from scipy.interpolate import CubicSpline
+
+    centres, u, v = _settled(n, reynolds)
     return CubicSpline(centres, u)(where), CubicSpline(centres, v)(where)
 
 
