@@ -13,7 +13,7 @@ demo: $(STAMP)
 	$(BIN)/sciml demo
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations=40 --durations-min=8
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
