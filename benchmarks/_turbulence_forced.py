@@ -100,20 +100,20 @@ def measure(ledger: Ledger, work: Any) -> None:
     for row in ["truth", *models]:
         course = next(c for c in courses if c["row"] == row)
         ledger.row(section="forced_energy", row=row, time=course["time"], kinetic_energy=course["kinetic_energy"])
-        spectrum = next((s for s in shells if s["row"] == row), None)
+        spectrum = next((s for s in shells if s["row"] == row and "energy" in s), None)
         if spectrum is not None:
             ledger.row(section="forced_spectra", row=row, wavenumber=spectrum["wavenumber"],
-                       energy=spectrum["energy"]["value"])  # fmt: skip
+                       energy=spectrum["energy"])  # fmt: skip
 
 
 def _spectrum_error(shells: list[dict[str, Any]], row: str) -> float | None:
     """Mean |log10 E / E_true| over the shells that the data's grid has whole, averages over whole rollouts."""
     truth = next(s for s in shells if s["row"] == "truth")
     mine = [s for s in shells if s["row"] == row]
-    if not mine:
-        return None
     whole = slice(1, CELLS // 3)
+    if not mine or any("energy" not in s for s in mine):
+        return None
+    true = np.array(truth["energy"], float)[whole]
     with np.errstate(divide="ignore", invalid="ignore"):
-        errors = [np.abs(np.log10(np.array(s["energy"]["value"], float)[whole] /
-                                  np.array(truth["energy"]["value"], float)[whole])).mean() for s in mine]  # fmt: skip
+        errors = [np.abs(np.log10(np.array(s["energy"], float)[whole] / true)).mean() for s in mine]
     return float(np.mean(errors)) if np.isfinite(errors).all() else None
