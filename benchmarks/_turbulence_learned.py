@@ -32,12 +32,10 @@ MAIN = {
     "IFNO": Entry("ifno", FOURIER, rollout=ROLLOUT),
     "FactFormer": Entry("factformer", {"width": 32, "heads": 2, "head_width": 16}, rollout=ROLLOUT),
 }
-#: what rollouts buy, noise in their place, and about as few weights as IFactFormer has
+#: what rollouts buy
 STABLE = {
     "IFactFormer-m, one step": Entry("ifactformer", SMALL | {"parallel": True}),
     "FNO, one step": Entry("fno", FOURIER),
-    "FNO, one step, noise 0.1": Entry("fno", FOURIER, noise=0.1),
-    "FNO, fewer weights": Entry("fno", FOURIER | {"width": 8, "modes": (3, 5, 3)}, rollout=ROLLOUT),
 }
 
 
