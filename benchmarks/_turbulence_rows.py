@@ -7,10 +7,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from benchmarks._ledger import WORK
-from benchmarks._runs import Runs, digest, recipe, validation
+from benchmarks._runs import Runs, digest, recipe, records
 from sciml import data
 from sciml.evaluation import evaluate
 from sciml.evaluation._held import Held
@@ -53,12 +53,14 @@ class Entry:
     noise: float = 0.0
     rollout: int = 1
 
-    def plan(self, minutes: float, trial: Trial, seed: int) -> Plan:
+    def plan(self, minutes: float, trial: Trial, seed: int, keep: Literal["last", "best"] = "last") -> Plan:
+        """What is trained: rollouts in the second half, so that the last weights count and not those that are best
+        after one step."""
         objective = Supervised(Nmse()) if self.rollout == 1 else Rollout(Nmse(), steps=self.rollout, after=0.5)
         recipe = Recipe(
             length=ProcessorMinutes(minutes), batch=BATCH, objective=objective,
             optimiser=AdamW(lr=trial.rate, average=0.99), schedule=OneCycle(), seed=seed, validate_every=100,
-            validation_items=32, keep="best", augmentations=(Noise(self.noise),) if self.noise else (),
+            validation_items=32, keep=keep, augmentations=(Noise(self.noise),) if self.noise else (),
         )  # fmt: skip
         settings: Any = surrogate_settings()
         return Plan(self.operator, self.options, recipe, settings(stepping=Autoregressive(increments=trial.increments)))
@@ -74,13 +76,13 @@ def trained(
     """
 
     def plan(entry: Entry, share: float, trial: Trial, seed: int) -> Plan:
-        return entry.plan(share * minutes, trial, seed)
+        return entry.plan(share * minutes, trial, seed, "last" if share == 1 else "best")
 
     known = data.open(path)
     content = digest(str(known["sha256"].values.tolist()), str(known["split"].values.tolist()))
     each = Runs(task, path, content, WORK / "turbulence" / "runs" / task, plan, TRIALS, str, TUNING)
     found = {row: [run] for row, run in each.trained({**main, **more}).items()}
-    best = sorted((r for r in main if r in found), key=lambda row: validation(found[row][0]))[:2]
+    best = sorted((r for r in main if r in found), key=lambda row: last_validation(found[row][0]))[:2]
     for seed in range(1, seeds):
         for row, run in each.trained({r: main[r] for r in best}, seed).items():
             found[row].append(run)
@@ -117,6 +119,11 @@ def costs(solvers: Mapping[str, Any], path: Path, steps: int = 50, repeats: int 
         march(solver)
     rounds = [{row: march(solver) for row, solver in solvers.items()} for _ in range(repeats)]  # in turns
     return {row: min(r[row] for r in rounds) for row in solvers}
+
+
+def last_validation(run: Path) -> float:
+    """The loss after one step on the validation split at the end of a training."""
+    return float([r["validation"] for r in records(run) if r.get("validation") is not None][-1])
 
 
 def trial_of(run: Path) -> str:
