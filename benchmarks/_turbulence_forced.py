@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._ledger import WORK, Ledger
-from benchmarks._turbulence_rows import SEEDS, Entry, bounded, costs, one_step, trained, trial_of
+from benchmarks._turbulence_rows import SEEDS, Entry, bounded, costs, learned, one_step, trained
 from sciml import data, load
 from sciml.evaluation import EnergyHistory, ShellSpectra, evaluate
 from sciml.problems import KolmogorovFlow
@@ -60,6 +60,11 @@ def made(folder: Path = WORK / "turbulence") -> Path:
     return path
 
 
+def simulations() -> dict[str, PseudoSpectral]:
+    """What the equations give without learning: on the cells of the data, and on fewer."""
+    return {f"simulation, {n}²": PseudoSpectral(n, dtype="float32") for n in (CELLS, CELLS // 2)}
+
+
 def measure(ledger: Ledger, work: Any) -> None:
     """One rollout of each test flow: errors while there is something to be right about, then energy and spectrum."""
     path = made()
@@ -67,12 +72,13 @@ def measure(ledger: Ledger, work: Any) -> None:
     folders = trained("forced", path, MAIN, STABLE, SHARE * work.minutes)
     models = {row: [load(run) for run in several] for row, several in folders.items()}
     history = EnergyHistory(gradients=False, viscosity=FLOW["viscosity"])
+    solvers = {**models, **simulations()}
     found = evaluate(
-        models, path, steps=HORIZON * TIMES, starts=(0,), statistics=[history, ShellSpectra()], examples=0,
+        solvers, path, steps=HORIZON * TIMES, starts=(0,), statistics=[history, ShellSpectra()], examples=0,
         every_frame=False,
     ).summary  # fmt: skip
-    first = one_step(models, path)
-    cost = costs({row: several[0] for row, several in models.items()}, path)
+    first = one_step(solvers, path)
+    cost = costs({row: several[0] for row, several in models.items()} | simulations(), path)
     courses = found["statistics"]["energy_history"]["entries"]
     shells = found["statistics"]["shell_spectra"]["entries"]
     late = slice(HORIZON * TIMES // 2, None)
@@ -87,7 +93,7 @@ def measure(ledger: Ledger, work: Any) -> None:
         ledger.row(
             section="forced", row=name, kind=row["kind"], runs=row["runs"],
             weights=models[name][0].weights if name in models else None,
-            training=trial_of(folders[name][0]) if name in folders else None,
+            **(learned(folders[name]) if name in folders else {}),
             one_step_nmse=one["mean"], one_step_nmse_std=one["std"],
             correlation_time=row["correlation_time"]["all"]["median"], horizons=TIMES, steps=HORIZON * TIMES,
             rollouts=len(mine), rollouts_bounded=sum(not c["diverged"] for c in mine),
@@ -97,7 +103,7 @@ def measure(ledger: Ledger, work: Any) -> None:
             late_energy_over_true_range=[min(ratios), max(ratios)] if ratios else None,
             spectrum_error=_spectrum_error(shells, name), core_seconds_per_step=cost.get(name),
         )  # fmt: skip
-    for row in ["truth", *models]:
+    for row in ["truth", *solvers]:
         course = next(c for c in courses if c["row"] == row)
         ledger.row(section="forced_energy", row=row, time=course["time"], kinetic_energy=course["kinetic_energy"])
         spectrum = next((s for s in shells if s["row"] == row and "energy" in s), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -126,11 +126,13 @@ def last_validation(run: Path) -> float:
     return float([r["validation"] for r in records(run) if r.get("validation") is not None][-1])
 
 
-def trial_of(run: Path) -> str:
-    """The trial that won, in words."""
-    config = json.loads((run / "config.json").read_text())
-    increments = config["encoding"]["stepping"]["increments"]
-    return str(Trial(float(recipe(run)["rate"]), bool(increments)))
+def learned(runs: Sequence[Path]) -> dict[str, Any]:
+    """How a row was trained: the trial that won, and how far its runs came in their time."""
+    config = json.loads((runs[0] / "config.json").read_text())
+    trial = Trial(float(recipe(runs[0])["rate"]), bool(config["encoding"]["stepping"]["increments"]))
+    last = [records(run)[-1] for run in runs]
+    return {"training": str(trial), "updates": round(sum(r["step"] for r in last) / len(runs)),
+            "epochs": sum(r["epoch"] for r in last) / len(runs)}  # fmt: skip
 
 
 def bounded(course: Mapping[str, Any], steps: int) -> int:
