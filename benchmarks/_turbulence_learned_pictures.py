@@ -31,8 +31,8 @@ LOOKS: dict[str, tuple[str, Any]] = {
     "IFactFormer-o": ("#56B4E9", "-"), "FNO": ("#D55E00", "-"), "IFNO": ("#E69F00", "-"),
     "FactFormer": ("#009E73", "-"), "Transformer": ("#CC79A7", "-"), "U-Net": ("#7a5195", "-"),
     "IFactFormer-m, one step": ("#0072B2", (0, (1, 1.5))), "FNO, one step": ("#D55E00", (0, (1, 1.5))),
-    "FNO, one step, noise 0.1": ("#D55E00", (0, (4, 2))), "FNO, one step, noise 0.05": ("#D55E00", (0, (4, 2))),
-    "FNO, fewer weights": ("#D55E00", (0, (6, 1.5, 1, 1.5))),
+    "FNO, one step, noise 0.05": ("#D55E00", (0, (4, 2))), "simulation, 64²": ("#8d939c", "-"),
+    "simulation, 32²": ("#8d939c", (0, (4, 2))),
 }  # fmt: skip
 TITLES = {"truth": "filtered direct simulation"}
 SPACING = 2  # steps between frames of the film
@@ -58,7 +58,7 @@ def channel(rows: Rows, out: Path) -> None:
     shown: dict[str, Any] = {}
     for row in _of(rows, "learned_energy"):
         (drawn,) = energy.semilogy(row["time_h_over_u_tau"], row["fluctuation_energy"], **_look(row["row"]))
-        shown[TITLES.get(row["row"], row["row"])] = drawn
+        shown[str(TITLES.get(row["row"], row["row"]))] = drawn
     true = np.array(next(_of(rows, "learned_energy", row="truth"))["fluctuation_energy"], float)
     energy.set_ylim(true.min() / 20, true.max() * 20)
     for bound in (true.min() / 4, true.max() * 4):
@@ -96,7 +96,7 @@ def forced(rows: Rows, out: Path) -> None:
     shown: dict[str, Any] = {}
     for row in _of(rows, "forced_energy"):
         (drawn,) = energy.semilogy(row["time"], row["kinetic_energy"], **_look(row["row"]))
-        shown[{"truth": "simulation"}.get(row["row"], row["row"])] = drawn
+        shown[str({"truth": "simulation of the data"}.get(row["row"], row["row"]))] = drawn
     true = np.array(next(_of(rows, "forced_energy", row="truth"))["kinetic_energy"], float)
     energy.set_ylim(true.min() / 8, true.max() * 8)
     for row in _of(rows, "forced_spectra"):
