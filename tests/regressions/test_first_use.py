@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import sciml
+from sciml.cli import main
 from sciml.errors import InputError
 from sciml.symmetry import Symmetry
 from sciml.training import Recipe, Running, Steps
@@ -143,7 +144,7 @@ class Pointwise(Operator):
 """
 
 
-def test_an_operator_from_a_file_of_ones_own(tmp_path: Path):
+def test_an_operator_from_a_file_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "mine.py").write_text(PLUGIN)
     sciml.data.write(sciml.data.pack([_decay(1.0), _decay(2.0)]), tmp_path / "own.h5")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -153,7 +154,10 @@ def test_an_operator_from_a_file_of_ones_own(tmp_path: Path):
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
 
     words = ("train", "own.h5", "--operator", "pointwise", "--out", "run", "--steps", "2", "--device", "cpu")
-    assert run(*words).returncode == 2
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(list(words))
+    assert ended.value.code == 2
     made = run("--import", "mine.py", *words)
     assert made.returncode == 0, made.stderr
     assert "2 steps" in made.stdout + made.stderr
