@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._ledger import WORK, Ledger
-from benchmarks._turbulence_rows import SEEDS, Entry, bounded, costs, learned, one_step, trained
+from benchmarks._turbulence_rows import Entry, bounded, costs, learned, one_step, trained
 from sciml import data, load
 from sciml.evaluation import EnergyHistory, ShellSpectra, evaluate
 from sciml.problems import KolmogorovFlow
@@ -69,17 +69,18 @@ def simulations() -> dict[str, PseudoSpectral]:
 def measure(ledger: Ledger, work: Any) -> None:
     """One rollout of each test flow: errors while there is something to be right about, then energy and spectrum."""
     path = made()
-    ledger.seeds(*range(SEEDS))
-    folders = trained("forced", path, MAIN, STABLE, SHARE * work.minutes)
+    ledger.seeds(*range(work.seeds))
+    folders = trained("forced", path, MAIN, STABLE, SHARE * work.minutes, work.seeds)
     models = {row: [load(run) for run in several] for row, several in folders.items()}
     history = EnergyHistory(gradients=False, viscosity=FLOW["viscosity"])
-    solvers = {**models, **simulations()}
+    numerical = simulations()
+    solvers = {**models, **numerical}
     found = evaluate(
         solvers, path, steps=HORIZON * TIMES, starts=(0,), statistics=[history, ShellSpectra()], examples=0,
         every_frame=False,
     ).summary  # fmt: skip
     first = one_step(solvers, path)
-    cost = costs({row: several[0] for row, several in models.items()} | simulations(), path)
+    cost = costs({row: several[0] for row, several in models.items()} | numerical, path)
     courses = found["statistics"]["energy_history"]["entries"]
     shells = found["statistics"]["shell_spectra"]["entries"]
     late = slice(HORIZON * TIMES // 2, None)

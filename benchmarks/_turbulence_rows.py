@@ -26,7 +26,6 @@ from sciml.training.schedules import OneCycle
 from sciml.training.stepping import Autoregressive
 
 BATCH = 2
-SEEDS = 3  # of the best two
 STARTS = 24  # of single steps, spread over a flow
 TUNING = 0.25  # of the length, each trial of a row
 
@@ -67,7 +66,7 @@ class Entry:
 
 
 def trained(
-    task: str, path: Path, main: Mapping[str, Entry], more: Mapping[str, Entry], minutes: float, seeds: int = SEEDS
+    task: str, path: Path, main: Mapping[str, Entry], more: Mapping[str, Entry], minutes: float, seeds: int
 ) -> dict[str, list[Path]]:
     """Row -> its runs, the best two of `main` with several seeds; what diverged in training is left out.
 

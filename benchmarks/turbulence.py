@@ -47,6 +47,11 @@ class Settings(Work):
         """Of a training, on one core."""
         return float(self.given.minutes)
 
+    @property
+    def seeds(self) -> int:
+        """Runs of the best two rows."""
+        return int(self.given.seeds)
+
 
 def main() -> None:
     parser = arguments(__doc__, PARTS)
@@ -58,6 +63,7 @@ def main() -> None:
         default=6.0,
         help="of a training on the channel, on one core; half of it on forced flow",
     )
+    parser.add_argument("--seeds", type=int, default=3, help="runs of the best two rows of operators")
     given = parsed(parser)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # before the parts import anything that reads them
