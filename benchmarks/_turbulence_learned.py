@@ -206,7 +206,8 @@ def _check(ledger: Ledger, rows: dict[str, dict[str, Any]]) -> None:
         return
     runs = f"{mine['runs']} run{'s' if mine['runs'] > 1 else ''} of {mine['weights']:,} weights (published 1.2 million)"
     steps = mine["steps_bounded"]
-    what = f"fewest of {runs}: {', '.join(map(str, steps))} steps; {'; '.join(mine['left_by']) or 'never left'}; a flow that stands still is bounded, too"
+    left = "; ".join(mine["left_by"]) or "never left"
+    what = f"fewest of {runs}: {', '.join(map(str, steps))} steps; {left}; a flow that stands still is bounded, too"
     ledger.check(names[0], min(steps), what, note=what)
     what = f"a run of {runs} left its bounds" if min(steps) < STEPS else (
         f"largest error over the layers, mean over {runs}; in L2 {mine['mean_velocity_relative_l2']:.3g}; standard "
