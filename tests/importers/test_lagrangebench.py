@@ -51,6 +51,9 @@ def test_velocities_follow_from_positions_around_the_box(tmp_path):
         for i, axis in enumerate("xy"):
             found = solution[f"velocity_{axis}"].values
             np.testing.assert_allclose(found, np.broadcast_to(made[part, int(k)][:, i], found.shape), atol=2e-5)
+            # x goes on where the position starts again at the other side
+            moved = made[part, int(k)][:, i] * (solution["time"].values - 0.05)[:, None]
+            np.testing.assert_allclose(solution[f"displacement_{axis}"].values, moved, atol=2e-6)
         np.testing.assert_allclose(solution["time"], 0.05 * np.arange(1, 8))
         assert solution["x"].dims == ("time", "node") and solution["node_type"].values.tolist() == [0, 1, 2, 0, 1, 2, 0]
         assert raw.extents[0] == (0.0, 1.0)
@@ -64,6 +67,8 @@ def test_thinned_frames_keep_the_velocities_of_single_steps(tmp_path):
     solutions, _, notes = read(tmp_path / "a", {"options": {"every": 3}})
     np.testing.assert_allclose(solutions[1]["time"], 0.05 * np.array([1, 4, 7]))
     np.testing.assert_allclose(solutions[1]["velocity_x"].values[2], made["train", 1][:, 0], atol=2e-5)
+    moved = made["train", 1][:, 0] * np.array([[0.0], [0.15], [0.3]])
+    np.testing.assert_allclose(solutions[1]["displacement_x"].values, moved, atol=2e-6)
     assert any("there is no valid.h5, test.h5" in n for n in notes)
 
 
@@ -77,6 +82,12 @@ def test_a_published_set(tmp_path):
         spread = float(dataset[f"velocity_{axis}"].values.std()) * about["dt"]
         assert spread == pytest.approx(about["vel_std"][i], rel=0.1)
     assert dataset["row_size"].values.tolist() == [404, 1213, 404]
+    _, solution = data.case(dataset, 1)
+    length = np.diff(np.array(about["bounds"])[:3])[:, 0]
+    for axis, extent in zip("xyz", length, strict=True):
+        first = solution[axis].values - solution[f"displacement_{axis}"].values - solution[axis].values[0]
+        assert np.abs(first - extent * np.round(first / extent)).max() < 1e-5
+    assert np.abs(solution["displacement_x"].values).max() > length[0] / 2  # round the box, which positions hide
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@
     00000/particle_type    (N)
 
 Velocities follow from positions, v(t_k) = (r(t_k) - r(t_{k-1})) / Δt with Δt = dt · write_every, the shorter way round
-where the box is periodic; the first frame has none and is left out. A force.py beside the files is a program, which is
-never run.
+where the box is periodic; the first frame has none and is left out. Displacements are sums of the same differences
+since the first frame that is kept, d(t_k) = Σ_{1<j≤k} (r(t_j) - r(t_{j-1})), so that they go on where positions start
+again at the other side of a periodic box: first positions are r(t_k) - d(t_k), but for whole lengths of the box. A
+force.py beside the files is a program, which is never run.
 
 Source: A. P. Toshev, G. Galletti, F. Fritz, S. Adami, N. A. Adams, "LagrangeBench: A Lagrangian Fluid Mechanics
 Benchmarking Suite", NeurIPS 2023.
@@ -93,12 +95,12 @@ class LagrangeBench(Cases):
         notes.append(
             f"velocities are differences of positions over a step of {step:g}"
             + (", the shorter way round the box" if any(around) else "")
-            + "; the first frame has none and is left out"
+            + "; the first frame has none and is left out; displacements are since the first that is kept"
         )
-        fields = [FieldSpec(f"velocity_{a}", "1", "node") for a in "xyz"[:d]]
+        fields = [FieldSpec(f"{name}_{a}", "1", "node") for name in ("displacement", "velocity") for a in "xyz"[:d]]
         problem = DataProblem(
             plan.problem or "particles", fields, [ParameterSpec(n, "1", 0.0) for n in plan.parameters], d,
-            periodic=around, velocity=[f.name for f in fields], title=plan.title or str(about.get("case", "particles")),
+            periodic=around, velocity=[f.name for f in fields[d:]], title=plan.title or str(about.get("case", "particles")),
             time_unit="1", length_unit="1",
         )  # fmt: skip
         attrs = {k: float(about[k]) for k in NUMBERS if is_number(about.get(k))}
@@ -127,11 +129,14 @@ class LagrangeBench(Cases):
                         if around[k]:
                             moved[..., k] -= length[k] * np.round(moved[..., k] / length[k])
                     velocity, kept = (moved / step)[::thin].astype(np.float32), position[1::thin]
+                    moved[0] = 0.0  # to the first frame that is kept, from which displacements are counted
+                    displacement = np.cumsum(moved, axis=0)[::thin].astype(np.float32)
                     times = (plan.time.first or 0.0) + step * np.arange(1, len(position))[::thin]
                     low, high = np.minimum(bounds[0], position.min((0, 1))), np.maximum(bounds[1], position.max((0, 1)))
                     label = f"{name.removesuffix('.h5')}: {group}"
                     yield Raw(
-                        {f"velocity_{a}": velocity[..., k] for k, a in enumerate("xyz"[:d])},
+                        {f"displacement_{a}": displacement[..., k] for k, a in enumerate("xyz"[:d])}
+                        | {f"velocity_{a}": velocity[..., k] for k, a in enumerate("xyz"[:d])},
                         {a: kept[..., k] for k, a in enumerate("xyz"[:d])}, times,
                         told_parameters(plan, label, name), label=label, split=SPLITS[name],
                         extents=tuple(zip(low.tolist(), high.tolist(), strict=True)),
