@@ -100,8 +100,8 @@ class LagrangeBench(Cases):
         fields = [FieldSpec(f"{name}_{a}", "1", "node") for name in ("displacement", "velocity") for a in "xyz"[:d]]
         problem = DataProblem(
             plan.problem or "particles", fields, [ParameterSpec(n, "1", 0.0) for n in plan.parameters], d,
-            periodic=around, velocity=[f.name for f in fields[d:]], title=plan.title or str(about.get("case", "particles")),
-            time_unit="1", length_unit="1",
+            periodic=around, velocity=[f.name for f in fields[d:]],
+            title=plan.title or str(about.get("case", "particles")), time_unit="1", length_unit="1",
         )  # fmt: skip
         attrs = {k: float(about[k]) for k in NUMBERS if is_number(about.get(k))}
         if attrs:
