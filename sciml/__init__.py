@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         cli,
         constraints,
         contracts,
+        control,
         data,
         derivatives,
         evaluation,
@@ -61,8 +62,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
-    "cli", "constraints", "contracts", "data", "derivatives", "evaluation", "implicit", "meshes", "meshing", "metrics",
-    "operators", "problems", "processes", "registry", "reporting", "solvers", "structure", "studies",
+    "cli", "constraints", "contracts", "control", "data", "derivatives", "evaluation", "implicit", "meshes", "meshing",
+    "metrics", "operators", "problems", "processes", "registry", "reporting", "solvers", "structure", "studies",
     "training",
 )  # fmt: skip
 _NAMES = {
@@ -134,6 +135,7 @@ __all__ = [
     "cli",
     "constraints",
     "contracts",
+    "control",
     "data",
     "derivatives",
     "evaluate",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -246,6 +246,32 @@ class Restartable(Solver):
             frame: a solution with the state fields: its last time is where it starts, earlier ones are history.
             times: from that of the frame on.
         """
+
+
+class Differentiable(Solver):
+    """A solver of particles that says how a number made of its answers changes with what they are computed from.
+
+    A goal is a function (xp, frames) -> scalar of a library's arrays: "position" and "velocity" (time, particle,
+    dimension) and "mass" (particle,).
+    """
+
+    @abstractmethod
+    def setup(self, case: Case) -> dict[str, np.ndarray]:
+        """The arrays that it computes a case from, by name, float64: smooth functions of the numbers of the case."""
+
+    @abstractmethod
+    def value(self, case: Case, times: np.ndarray, goal: Callable[..., Any], setup: dict[str, np.ndarray]) -> float:
+        """The goal of the particles at `times`; not finite where the computation fails.
+
+        Args:
+            setup: of this case.
+        """
+
+    @abstractmethod
+    def value_and_gradient(
+        self, case: Case, times: np.ndarray, goal: Callable[..., Any], setup: dict[str, np.ndarray]
+    ) -> tuple[float, dict[str, np.ndarray]]:
+        """The same, and its derivatives with respect to the arrays of `setup` that it depends on, by their names."""
 
 
 class TrainableSolver(Solver):
