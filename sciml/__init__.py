@@ -13,13 +13,13 @@ from sciml.boundary import Dirichlet, Flux, InSpace, InTime, Neumann, Outflow, P
 from sciml.errors import ConvergenceError, FileFormatError, InputError, SolverError, TrainingError
 from sciml.expressions import Balance
 from sciml.geometry import Box, Difference, Disc, Intersection, Polygon, Union
+from sciml.particle_problem import Body, Friction, ParticleProblem, Slip, Stick
 from sciml.problem import (
     Case,
     FieldSpec,
     InputSpec,
     Invariant,
     ParameterSpec,
-    ParticleProblem,
     PDEProblem,
     Problem,
     Scales,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         derivatives,
         evaluation,
         implicit,
+        materials,
         meshes,
         meshing,
         metrics,
@@ -62,9 +63,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
-    "cli", "constraints", "contracts", "control", "data", "derivatives", "evaluation", "implicit", "meshes", "meshing",
-    "metrics", "operators", "problems", "processes", "registry", "reporting", "solvers", "structure", "studies",
-    "training",
+    "cli", "constraints", "contracts", "control", "data", "derivatives", "evaluation", "implicit", "materials",
+    "meshes", "meshing", "metrics", "operators", "problems", "processes", "registry", "reporting", "solvers",
+    "structure", "studies", "training",
 )  # fmt: skip
 _NAMES = {
     "audit": "sciml._audit",
@@ -83,6 +84,7 @@ _NAMES = {
 __all__ = [
     "Autoregressive",
     "Balance",
+    "Body",
     "Box",
     "Case",
     "ConvergenceError",
@@ -94,6 +96,7 @@ __all__ = [
     "FieldSpec",
     "FileFormatError",
     "Flux",
+    "Friction",
     "Grid",
     "InSpace",
     "InTime",
@@ -120,11 +123,13 @@ __all__ = [
     "Samples",
     "Scales",
     "Series",
+    "Slip",
     "Solver",
     "SolverError",
     "Start",
     "Steady",
     "Steps",
+    "Stick",
     "Support",
     "Symmetry",
     "TrainableSolver",
@@ -142,6 +147,7 @@ __all__ = [
     "evaluation",
     "implicit",
     "load",
+    "materials",
     "meshes",
     "meshing",
     "metrics",

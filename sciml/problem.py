@@ -1,8 +1,8 @@
 """A family of problems and its members.
 
 A `Problem` says what the fields, parameters, inputs and scales are; a `PDEProblem` also its equations and boundary
-conditions, a `ParticleProblem` its invariants and defect; a `DataProblem` (in `sciml.problems`) is made from a data
-set. A `Case` is one member. Every solver, surrogate, file and audit works from these alone.
+conditions, a `ParticleProblem` (in `sciml.particle_problem`) its material; a `DataProblem` (in `sciml.problems`) is
+made from a data set. A `Case` is one member. Every solver, surrogate, file and audit works from these alone.
 """
 
 from __future__ import annotations
@@ -309,14 +309,6 @@ class PDEProblem(Problem):
         })  # fmt: skip
         theta = Names("parameter", {p.name: Parameter(p.name) for p in self.parameters})
         return self.equations(q, Operators(self.dimensions), theta, Coordinates(self.dimensions))
-
-
-class ParticleProblem(Problem):
-    """A family of systems of particles: no balance on a domain, but invariants and a defect of its own."""
-
-    @abstractmethod
-    def defect(self, case: Case, solution: Any) -> dict[str, np.ndarray]:
-        """What a solution violates, by name: (time,) for each law (momentum, volume, ...), 0 where it holds."""
 
 
 @dataclass(frozen=True, eq=False)

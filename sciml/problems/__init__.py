@@ -6,6 +6,7 @@ from sciml.problems.burgers import Burgers as Burgers
 from sciml.problems.burgers_front import BurgersFront as BurgersFront
 from sciml.problems.burgers_ramp import BurgersRamp as BurgersRamp
 from sciml.problems.cylinder_flow import CylinderFlow as CylinderFlow
+from sciml.problems.dam_break import DamBreak as DamBreak
 from sciml.problems.dam_flow import DamFlow as DamFlow
 from sciml.problems.darcy import Darcy as Darcy
 from sciml.problems.diffusion import Diffusion as Diffusion
@@ -29,7 +30,7 @@ from sciml.problems.tube_flow import TubeFlow as TubeFlow
 from sciml.problems.turbulent_channel import TurbulentChannel as TurbulentChannel
 
 __all__ = [
-    "Advection", "AllenCahn", "Burgers", "BurgersFront", "BurgersRamp", "CylinderFlow", "DamFlow", "Darcy",
+    "Advection", "AllenCahn", "Burgers", "BurgersFront", "BurgersRamp", "CylinderFlow", "DamBreak", "DamFlow", "Darcy",
     "DataProblem", "Diffusion", "DiffusionSorption", "ElasticPlate", "HeatEquation", "HeatPlate", "IsotropicTurbulence",
     "KolmogorovFlow", "LidDrivenCavity", "Observed", "Poisson", "PorousMedium", "Stefan", "StepTransport", "Swirl",
     "TaylorGreen", "TaylorGreen3D", "TubeFlow", "TurbulentChannel",

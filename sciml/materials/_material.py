@@ -1,0 +1,95 @@
+"""What a material promises to whoever follows its particles."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sciml.errors import InputError, is_number
+from sciml.materials._tensors import sum_of
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Material(ABC):
+    """Abstract: how stress follows from what a particle has gone through.
+
+    A material is numbers alone, and says what each particle has to keep (its state: name -> array whose last axis is
+    the particle). All methods take the array library as `xp` (`numpy`, `jax.numpy`), so that they can be compiled,
+    differentiated and mapped over materials; numbers may then be traced. Tensors have their components first, (d, d,
+    N), d = 2 or 3; where d = 2 all is of the plane: means of d principal values, and moduli of plane strain.
+
+    Args:
+        density: ρ₀, of what is not deformed, kg m⁻³.
+
+    Raises:
+        InputError: a number outside of its range; only plain numbers are looked at.
+    """
+
+    density: Any
+
+    def __post_init__(self) -> None:
+        self.require("density", above=0.0)
+
+    def require(self, name: str, above: float | None = None, least: float | None = None) -> None:
+        """Refuse a field that is a plain number out of range."""
+        value = getattr(self, name)
+        if not is_number(value):
+            return
+        if (above is not None and not value > above) or (least is not None and not value >= least):
+            bound = f"> {above:g}" if above is not None else f">= {least:g}"
+            raise InputError(f"{type(self).__name__}: {name} is {value:g}, expected a number {bound}")
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Its fields by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @abstractmethod
+    def begin(self, xp: Any, dimensions: int, count: int, dtype: Any) -> State:
+        """The state of so many particles that are not deformed."""
+
+    @abstractmethod
+    def deformed(self, xp: Any, deformation: Any) -> State:
+        """The state of particles with deformation gradients (d, d, N), as well as these tell."""
+
+    @abstractmethod
+    def update(self, xp: Any, state: State, gradient: Any, step: Any) -> tuple[State, Any]:
+        """One step.
+
+        Args:
+            gradient: L = ∂vᵢ/∂xⱼ (d, d, N), s⁻¹.
+            step: Δt, s.
+
+        Returns:
+            (state, Kirchhoff stress τ = J σ (d, d, N), Pa), both after the step.
+        """
+
+    @abstractmethod
+    def stress(self, xp: Any, state: State, gradient: Any) -> Any:
+        """τ = J σ (d, d, N), Pa, of a state, while it is deformed at the rate L."""
+
+    @abstractmethod
+    def ratio(self, xp: Any, state: State) -> Any:
+        """(N,) J = ρ₀/ρ, present volume over first volume."""
+
+    @abstractmethod
+    def energy(self, xp: Any, state: State) -> Any:
+        """(N,) what is stored and can be had back, per first volume, J m⁻³."""
+
+    @abstractmethod
+    def speed(self, xp: Any, state: State) -> Any:
+        """(N,) of the fastest wave through the matter, m s⁻¹."""
+
+    def viscosity(self) -> Any:
+        """The largest kinematic viscosity whose stress `update` takes at the old time, m² s⁻¹: explicit steps are
+        limited by it; 0 where there is none."""
+        return 0.0
+
+
+def power(gradient: Any, stress: Any) -> Any:
+    """(N,) τ : L, what stress does to each first volume, W m⁻³."""
+    d = range(stress.shape[0])
+    return sum_of(stress[i, j] * gradient[i, j] for i in d for j in d)
