@@ -46,6 +46,14 @@ class Cloud(Support):
     def coordinates(self) -> dict[str, Variable]:
         return {a: (("node",), self.position[:, i]) for i, a in zip(range(self.dimensions), "xyz", strict=False)}
 
+    def spacing(self) -> float:
+        """The median distance from a point to the one that is nearest to it; 0 of a single point."""
+        from scipy.spatial import KDTree
+
+        if len(self.position) < 2:
+            return 0.0
+        return float(np.median(KDTree(self.position).query(self.position, k=2)[0][:, 1]))
+
     def _nearest(self, points: np.ndarray, count: int) -> Stencil:
         """The nearest points, weighted by the inverse square of their distance; a point of the cloud gives itself."""
         from scipy.spatial import KDTree

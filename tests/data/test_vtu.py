@@ -114,6 +114,32 @@ def test_loose_points_that_come_and_go(tmp_path: Path) -> None:
         assert [c.type for c in read.cells] == ["vertex"] and len(read.cells[0].data) == count[k]
 
 
+@pytest.mark.parametrize("d", [2, 3])
+def test_particles_that_move(tmp_path: Path, d: int) -> None:
+    """x = X + d at every time, with displacement and velocity as vectors in space, and what particles are."""
+    first, moved = RNG.random((7, d)), 0.1 * np.arange(3)[:, None, None] * RNG.normal(size=(7, d))
+    names = [f"{n}_{a}" for n in ("displacement", "velocity") for a in "xyz"[:d]]
+    problem = problems.DataProblem("loose", names, [], d, velocity=names[d:])
+    speed = np.broadcast_to(moved[1] / 0.1, moved.shape)
+    values = np.moveaxis(np.concatenate([moved, speed], axis=-1), -1, 0)
+    position = first + moved
+    solution = data.solution(
+        Case(problem, extents=((-1.0, 2.0),) * d), TIMES, {n: (("time", "node"), v) for n, v in
+        zip(names, values, strict=True)}, dict(zip("xyz", np.moveaxis(position, -1, 0), strict=False)),
+        node_attributes={"type": np.arange(7)},
+    )  # fmt: skip
+    found = series(exported(tmp_path, [solution], "float64") / "case0000.pvd")
+    assert [t for t, _ in found] == TIMES
+    for k, (_, read) in enumerate(found):
+        np.testing.assert_array_equal(read.points[:, :d], position[k])
+        assert [c.type for c in read.cells] == ["vertex"] and len(read.cells[0].data) == 7
+        for name, vectors in (("displacement", moved[k]), ("velocity", speed[k])):
+            assert read.point_data[name].shape == (7, 3) and not read.point_data[name][:, d:].any()
+            np.testing.assert_array_equal(read.point_data[name][:, :d], vectors)
+        np.testing.assert_allclose(read.points - read.point_data["displacement"], found[0][1].points, atol=1e-15)
+        np.testing.assert_array_equal(read.point_data["node_type"], np.arange(7))
+
+
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_grids_are_cells(tmp_path: Path, d: int) -> None:
     faces = tuple(np.linspace(0, 1 + k, n + 1) for k, n in enumerate((4, 3, 2)[:d]))

@@ -7,7 +7,7 @@ from typing import Any
 
 from sciml.errors import InputError, suggest
 
-FORMATS = ("cfdbench", "vtr", "vtu")
+FORMATS = ("cfdbench", "lagrangebench", "vtr", "vtu")
 
 
 def get(name: str) -> Any:

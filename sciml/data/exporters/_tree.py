@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sciml.data import _files, schema
 from sciml.data import _pack as packing
 from sciml.data._nodes import COUNT
 from sciml.data._support import support
+from sciml.data.exporters._folder import appearing, folder_of, opened, wanted
 from sciml.data.exporters._vtk import write_pvd
-from sciml.errors import InputError, suggest
 from sciml.support import Support
 
 Write = Callable[[Any, Path, dict[str, np.ndarray]], None]
@@ -34,41 +30,11 @@ def write_tree(
     Raises:
         InputError: no such subset, or a place that cannot be written; nothing is left behind then.
     """
-    from sciml.data._open import open as open_data
-
-    dataset = open_data(data) if isinstance(data, str | os.PathLike) else data
-    root = Path(_files.given(folder, "folder"))
-    target = root / "".join(c if c.isalnum() or c in "-_." else "_" for c in str(dataset.attrs.get("problem")))
-    if target.exists():
-        raise InputError(f"{target}: exists already")
-    count = dataset.sizes["case"]
-    subsets = schema.flag_names(dataset["subset"]) if "subset" in dataset.variables else np.full(count, "all")
-    wanted = [subset] if isinstance(subset, str) else subset
-    for word in wanted or ():
-        if word not in subsets:
-            raise InputError(f"subset: the data set has no subset {word!r}{suggest(word, set(subsets.tolist()))}")
-    chosen = [i for i in range(count) if wanted is None or subsets[i] in wanted]
-    part = root / f".{secrets.token_hex(8)}.part"
-    made = [p for p in (root, *root.parents) if not p.exists()]
-    try:
-        part.mkdir(parents=True)
-        for i in chosen:
-            if int(dataset["row_size"].values[i]) == 0:
-                warnings.warn(f"export: case {i} has no frames: left out", stacklevel=2)
-                continue
+    dataset = opened(data)
+    target, chosen = folder_of(dataset, folder), wanted(dataset, subset)
+    with appearing(target) as part:
+        for i, *_ in chosen:
             _write_case(dataset, i, part, write, ending)
-        _files.sync(part)
-        part.rename(target)
-    except OSError as error:
-        raise InputError(f"{target}: cannot write: {_files.reason(error)}") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        if not target.exists():
-            for place in made:
-                try:
-                    place.rmdir()
-                except OSError:
-                    break
     return target
 
 
@@ -113,7 +79,11 @@ def _values(solution: Any, where: Support, frame: int | None, velocity: Sequence
         axes = tuple(d.removeprefix("input_") for d in map(str, var.dims))
         if array.shape == where.shape and axes == where.dims:
             found[name] = array.reshape(-1)
-    if velocity and all(name in found for name in velocity):
-        kind = np.result_type(*(found[name] for name in velocity))
-        found["velocity"] = np.stack([found[name].astype(kind) for name in velocity], axis=1)
+    vectors = {"velocity": tuple(velocity)} if velocity else {}
+    for name in [n.removesuffix("_x") for n in found if n.endswith("_x")]:
+        vectors.setdefault(name, tuple(f"{name}_{a}" for a in "xyz"[: where.dimensions]))
+    for name, components in vectors.items():
+        if name not in found and all(c in found for c in components):
+            kind = np.result_type(*(found[c] for c in components))
+            found[name] = np.stack([found[c].astype(kind) for c in components], axis=1)
     return found

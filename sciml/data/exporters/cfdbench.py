@@ -6,9 +6,6 @@ import io
 import json
 import os
 import re
-import secrets
-import shutil
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ import numpy as np
 
 from sciml.data import _files, _inputs, schema
 from sciml.data._cfdbench import LAYOUTS, Layout
+from sciml.data.exporters._folder import appearing, opened, wanted
 from sciml.errors import FileFormatError, InputError, suggest
 
 
@@ -35,9 +33,7 @@ def export_tree(data: Any, folder: str | os.PathLike[str], *, subset: str | Sequ
         InputError: a problem or a case that this layout cannot hold (input fields, uneven times), or a place that
             cannot be written; nothing is left behind then.
     """
-    from sciml.data._open import open as open_data
-
-    dataset = open_data(data) if isinstance(data, str | os.PathLike) else data
+    dataset = opened(data)
     name = str(dataset.attrs.get("problem"))
     layout = next((found for found in LAYOUTS if found.problem == name), None)
     if layout is None:
@@ -45,39 +41,11 @@ def export_tree(data: Any, folder: str | os.PathLike[str], *, subset: str | Sequ
     for field in ("u", "v"):
         if field not in schema.field_names(dataset):
             raise InputError(f"export: the data set has no field {field!r}, which this layout needs")
-    root = Path(_files.given(folder, "folder"))
-    target = root / layout.folder
-    if target.exists():
-        raise InputError(f"{target}: exists already")
-    subsets = schema.flag_names(dataset["subset"])
-    wanted = [subset] if isinstance(subset, str) else subset
-    for word in wanted or ():
-        if word not in subsets:
-            raise InputError(f"subset: the data set has no subset {word!r}{suggest(word, set(subsets.tolist()))}")
-    chosen = [i for i in range(len(subsets)) if wanted is None or subsets[i] in wanted]
-    part = root / f".{secrets.token_hex(8)}.part"
-    made = [p for p in (root, *root.parents) if not p.exists()]
-    try:
-        counts: dict[str, int] = {}
-        for i in chosen:
-            word = str(subsets[i])
-            number = counts[word] = counts.get(word, -1) + 1
-            if int(dataset["row_size"].values[i]) == 0:
-                warnings.warn(f"export: case {i} ({word}, number {number}) has no frames: left out", stacklevel=2)
-                continue
+    target = Path(_files.given(folder, "folder")) / layout.folder
+    chosen = wanted(dataset, subset)
+    with appearing(target) as part:
+        for i, word, number in chosen:
             _write_case(dataset, layout, i, part / word, number)
-        _files.sync(part)
-        part.rename(target)
-    except OSError as error:
-        raise InputError(f"{target}: cannot write: {_files.reason(error)}") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        if not target.exists():
-            for place in made:
-                try:
-                    place.rmdir()
-                except OSError:
-                    break
     return target
 
 

@@ -20,8 +20,8 @@ def export_tree(data: Any, folder: str | os.PathLike[str], *, subset: str | Sequ
 
     Values are cell data between the faces of the grid, stretched or not, which a file holds along each axis alone: of
     flows in space this is what takes least room, and what ParaView slices and draws as a volume soonest. The components
-    of a velocity are also written as one vector, "velocity"; inputs of the same shape as a field stand beside the
-    fields. Times are in the .pvd.
+    of a velocity are also written as one vector, "velocity", as in `vtu`; inputs of the same shape as a field stand
+    beside the fields. Times are in the .pvd.
 
     Args:
         data: a data-set file, or an open data set.

@@ -22,8 +22,10 @@ def export_tree(data: Any, folder: str | os.PathLike[str], *, subset: str | Sequ
     """Write `<folder>/<problem>/caseNNNN.pvd` and `<folder>/<problem>/caseNNNN/frameNNNNN.vtu`.
 
     Values on nodes, of meshes and of loose points, are point data; values of the cells of a grid are cell data, and
-    cells outside of its mask are left out. The components of a velocity are also written as one vector, "velocity".
-    What nodes have for good and inputs of the same shape as a field stand beside the fields. Times are in the .pvd.
+    cells outside of its mask are left out; loose points, particles that move among them, are a vertex each. The
+    components of a velocity are also written as one vector, "velocity", and so are fields that differ in the endings
+    "_x", "_y" (and "_z") alone, as "displacement". What nodes have for good and inputs of the same shape as a field
+    stand beside the fields. Times are in the .pvd.
 
     Args:
         data: a data-set file, or an open data set.
