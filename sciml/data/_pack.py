@@ -71,6 +71,9 @@ def single(solution: xr.Dataset, dtype: str | None = "float32", fields: Sequence
     kept = kept if fields is None else [n for n in kept if n in fields]
     if not kept:
         raise InputError("solution: holds no field, expected at least one floating-point variable of the problem")
+    for name in kept:
+        if name in case.parameters:
+            raise InputError(f"pack: {name!r} is a field and a parameter of {problem.name}, expected names that differ")
     nodal = any("node" in solution[n].dims for n in kept)
     # a solution without `time`, and one cut down to a single time, is one frame
     framed = not steady and solution["time"].ndim > 0

@@ -26,15 +26,15 @@ class DamBreak(BlockProblem):
     name = "dam_break"
     title = "Dam break, followed by particles"
     matter_parameters = (
-        ParameterSpec("density", "kg m-3", 1000.0, 0.0, open_minimum=True),
+        ParameterSpec("rest_density", "kg m-3", 1000.0, 0.0, description="without pressure", open_minimum=True),
         ParameterSpec("viscosity", "Pa s", 0.1, 0.0, description="dynamic; water's is 1e-3"),
         ParameterSpec("mach", "1", 0.1, 0.0, 1.0, "largest speed over the artificial sound speed", open_minimum=True),
         ParameterSpec("tension", "1", 0.0, 0.0, 1.0, "share of a pull that the fluid bears; 0 for one that tears"),
     )
 
     def material(self, case: Case) -> NewtonianFluid:
-        modulus = case.density * (self.fall(case) / case.mach) ** 2
-        return NewtonianFluid(case.density, modulus, case.viscosity, case.tension)
+        modulus = case.rest_density * (self.fall(case) / case.mach) ** 2
+        return NewtonianFluid(case.rest_density, modulus, case.viscosity, case.tension)
 
     @classmethod
     def design(cls) -> Design:
