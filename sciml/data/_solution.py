@@ -90,6 +90,8 @@ def solution(
         head = "connectivity"
         cells = {n.removeprefix(head).lstrip("_"): v for n, v in extra.items() if n.startswith(head)}
         mask, connectivity = extra.get("mask", mask), cells or connectivity
+        if "node_volume" in extra:
+            node_attributes = {"volume": extra["node_volume"], **(node_attributes or {})}
         coords = {name: array for name, (_, array) in coords.coordinates().items()}
     if isinstance(given, Support) and given.dimensions != problem.dimensions:
         raise InputError(f"coords: {given!r}, but {problem.name} has {problem.dimensions} dimensions of space")

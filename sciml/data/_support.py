@@ -73,4 +73,10 @@ def _nodes(dataset: Any, i: int, frame: int) -> Support:
             values = np.asarray(dataset[f"connectivity{tail}"].variable[int(a) : int(b)].values)
             if len(values):
                 cells[kind or kind_of(values.shape[1], position.shape[1])] = values
-    return Mesh(position, cells) if cells else Points(position)
+    if cells:
+        return Mesh(position, cells)
+    volume = None
+    if "node_volume" in dataset.variables:
+        a = int(schema.starts(counts)[i])
+        volume = np.asarray(dataset["node_volume"].variable[a : a + n].values)
+    return Points(position, volume)

@@ -40,7 +40,7 @@ import xarray as xr
 from sciml.data import schema
 from sciml.errors import InputError, is_whole
 from sciml.evaluation._blocking import sampling_error
-from sciml.evaluation._fitting_statistics import statistics_for
+from sciml.evaluation._fitting_statistics import particle_statistics, statistics_for
 from sciml.evaluation._profile_error import profile_error
 from sciml.evaluation._statistic import Statistic
 from sciml.evaluation._statistics_of import statistics_of
@@ -50,6 +50,8 @@ from sciml.evaluation.certificate import Certificate, certificate
 from sciml.evaluation.correlations import Correlations
 from sciml.evaluation.coverage import Coverage, coverage, resplits
 from sciml.evaluation.energy_history import EnergyHistory
+from sciml.evaluation.particle_errors import ParticleErrors
+from sciml.evaluation.particle_history import ParticleHistory
 from sciml.evaluation.profiles import Profiles
 from sciml.evaluation.shell_spectra import ShellSpectra
 from sciml.evaluation.spectra import Spectra
@@ -106,7 +108,7 @@ def evaluate(
     train_split: str = "train",
     examples: int = 1,
     progress: bool = False,
-    statistics: Sequence[Statistic] = (),
+    statistics: Sequence[Statistic] | None = None,
     every_frame: bool = True,
 ) -> Evaluation:
     """Compare solvers on held-out cases (see the module for the protocol).
@@ -120,7 +122,9 @@ def evaluate(
         baselines: whether to add persistence (in time), mean field and interpolation, learnt from `train_split`
             (left out with a warning where that has no case); or such, fitted.
         examples: per subset, how many cases' rollouts from frame 0 to keep for pictures.
-        statistics: what else to gather from the frames of every row and of the truth; see `Statistic`.
+        statistics: what else to gather from the frames of every row and of the truth; see `Statistic`. None for
+            `ParticleHistory` and `ParticleErrors` of particles, and for nothing else; a flow's cost more, and come from
+            `statistics_for`.
         every_frame: whether to take one step from every frame, too; without it those figures are left out.
 
     Raises:
@@ -154,6 +158,7 @@ def evaluate(
     if not rows:
         raise InputError("solvers: expected at least one, got none")
     check_fields(rows, held.fields)
+    statistics = particle_statistics(held.cases, held.fields) if statistics is None else statistics
     for statistic in statistics:
         if not isinstance(statistic, Statistic):
             raise InputError(f"statistics: expected objects of sciml.evaluation.Statistic, got {statistic!r:.60}")
@@ -256,7 +261,7 @@ def _finite(value: Any) -> Any:
 
 
 __all__ = [
-    "Certificate", "Correlations", "Coverage", "EnergyHistory", "Evaluation", "Profiles", "ShellSpectra", "Spectra",
-    "Statistic", "certificate", "coverage", "evaluate", "profile_error", "resplits", "sampling_error", "statistics_for",
-    "statistics_of",
+    "Certificate", "Correlations", "Coverage", "EnergyHistory", "Evaluation", "ParticleErrors", "ParticleHistory",
+    "Profiles", "ShellSpectra", "Spectra", "Statistic", "certificate", "coverage", "evaluate", "profile_error",
+    "resplits", "sampling_error", "statistics_for", "statistics_of",
 ]  # fmt: skip

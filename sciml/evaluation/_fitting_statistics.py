@@ -1,4 +1,4 @@
-"""Which statistics a flow has, from where it lives."""
+"""Which statistics a flow or matter in particles has, from where it lives."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sciml.evaluation._particles import followed
 from sciml.evaluation._statistic import Statistic
 from sciml.evaluation.correlations import Correlations
 from sciml.evaluation.energy_history import EnergyHistory
+from sciml.evaluation.particle_errors import ParticleErrors
+from sciml.evaluation.particle_history import ParticleHistory
 from sciml.evaluation.profiles import Profiles
 from sciml.evaluation.shell_spectra import ShellSpectra
 from sciml.evaluation.spectra import Spectra
@@ -19,18 +22,29 @@ PLUS = (5.0, 15.0, 100.0)
 OUTER = (0.1, 0.5, 1.0)
 
 
-def statistics_for(cases: Case | Sequence[Case], fields: Sequence[str] | None = None) -> list[Statistic]:
-    """Fresh statistics that all these cases of a flow in space and time have.
+def particle_statistics(cases: Sequence[Case], fields: Sequence[str] | None = None) -> list[Statistic]:
+    """Those of cases that all follow particles by their displacements; else none."""
+    if not cases or cases[0].problem.steady:
+        return []
+    names = [f.name for f in cases[0].problem.fields] if fields is None else fields
+    return [ParticleHistory(), ParticleErrors()] if all(followed(c, c.support, names) for c in cases) else []
 
-    Its energy; shells of wave numbers, where all directions are periodic with equal cells; profiles, spectra and
-    correlations, where all but one are, across which walls are taken to be. Halves are folded where grids have a mirror
-    image. Heights are y⁺ = 5, 15 and 100 where every case knows its wall units and is that high, else y/h = 0.1, 0.5
-    and 1; correlations are taken at two of them. Empty for anything else than a velocity on 3-D grids without a mask.
+
+def statistics_for(cases: Case | Sequence[Case], fields: Sequence[str] | None = None) -> list[Statistic]:
+    """Fresh statistics that all these cases have.
+
+    Of particles with displacements, their history and errors. Of a flow in space and time, its energy; shells of wave
+    numbers, where all directions are periodic with equal cells; profiles, spectra and correlations, where all but one
+    are, across which walls are taken to be. Halves are folded where grids have a mirror image. Heights are y⁺ = 5, 15
+    and 100 where every case knows its wall units and is that high, else y/h = 0.1, 0.5 and 1; correlations are taken at
+    two of them. Empty for anything else than particles, or a velocity on 3-D grids without a mask.
 
     Args:
         fields: names of those that are predicted; None for all.
     """
     several = [cases] if isinstance(cases, Case) else list(cases)
+    if of_particles := particle_statistics(several, fields):
+        return of_particles
     grids = [c.support for c in several if isinstance(c.support, Grid)]
     if not several or len(grids) != len(several) or any(len(g.faces) != 3 or g.inside is not None for g in grids):
         return []

@@ -15,7 +15,8 @@ TRUTH = "truth"
 
 
 class Statistic(ABC):
-    """Fed every frame of every rollout of every row, and once the frames of the truth, as they come.
+    """Fed every frame of every rollout of every row, and once the frames of the truth, as they come: each of these
+    before that of any row at the same step.
 
     Args:
         name: under which its result stands in the summary.
@@ -38,7 +39,8 @@ class Statistic(ABC):
             rollout, step: numbers from 0; step 0 is the first predicted frame.
             time: of the frame, in the problem's time unit; 0 for steady problems.
             frame: (field, *shape) in physical units; what diverged is not finite.
-            case, support: which case it is of, and where its values live.
+            case, support: which case it is of, and where its values live; of nodes that move, where those of the truth
+                are at the same time.
         """
 
     @abstractmethod

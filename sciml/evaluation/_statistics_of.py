@@ -59,10 +59,11 @@ def statistics_of(
             names = own_fields
             for statistic in several:
                 statistic.begin(names)
-        for k, (time, frame) in enumerate(parts):
+        for k, (time, frame, place) in enumerate(parts):
+            own_support = own_support if place is None else place
             if k == 0 and not (owner == own_case and time > last):
                 rollout, step, owner, where = rollout + 1, 0, own_case, own_support
-            elif k == 0 and (where is None or not where.same(own_support)):
+            elif place is not None or (k == 0 and (where is None or not where.same(own_support))):
                 where = own_support
             assert owner is not None and where is not None  # set with the first frame
             for statistic in several:
@@ -73,7 +74,7 @@ def statistics_of(
     return {statistic.name: statistic.result() for statistic in several}
 
 
-_Parts = Iterator[tuple[float, np.ndarray]]
+_Parts = Iterator[tuple[float, np.ndarray, Support | None]]  # time, frame, and where it lives if nodes move
 
 
 def _solutions(
@@ -111,20 +112,21 @@ def _plain(first: Any, rest: Iterator[Any], shape: tuple[int, ...]) -> _Parts:
         yield _frame(item, shape)
 
 
-def _frame(item: Any, shape: tuple[int, ...]) -> tuple[float, np.ndarray]:
+def _frame(item: Any, shape: tuple[int, ...]) -> tuple[float, np.ndarray, None]:
     time, frame = item
     values = np.asarray(frame)
     if values.shape != shape:
         raise InputError(f"solution: expected frames of shape {shape}, got {values.shape}")
-    return float(time), values
+    return float(time), values, None
 
 
 def _solution(found: xr.Dataset, case: Case | None = None) -> tuple[Case, Support, tuple[str, ...], _Parts]:
     if case is None:
         inputs = {str(k): v.values for k, v in found.variables.items() if str(k).startswith("input_")}
         case = Case.from_parts(found.attrs, inputs)
-    support = support_of(case, found)
+    support = support_of(case, found, 0)
     steady = "time" not in found.dims
+    moving = any("time" in found[a].dims for a in "xyz" if a in found.variables)
     dims = support.dims if steady else ("time", *support.dims)
     names = tuple(f.name for f in case.problem.fields if f.name in found and set(found[f.name].dims) == set(dims))
 
@@ -132,6 +134,7 @@ def _solution(found: xr.Dataset, case: Case | None = None) -> tuple[Case, Suppor
         for k in range(1 if steady else found.sizes["time"]):
             now = found if steady else found.isel(time=k)
             time = 0.0 if steady else float(found["time"].values[k])
-            yield time, np.stack([np.asarray(now[n].transpose(*support.dims).values) for n in names])
+            values = np.stack([np.asarray(now[n].transpose(*support.dims).values) for n in names])
+            yield time, values, support_of(case, found, k) if moving else None
 
     return case, support, names, parts()

@@ -190,9 +190,9 @@ class Comparison:
                         self.divergence_of_truth[n, k] = self.divergence(r.case, t)
                 if n in kept:
                     kept[n].append(p * held.scale(r.case))
-                self._gather(row.name, b, n, k, p)
-                if a == b == 0:
+                if a == b == 0:  # what rows are held against comes first
                     self._gather(TRUTH, 0, n, k, t)
+                self._gather(row.name, b, n, k, p)
             spectrum[members, k] = _flow.spectrum_errors(held, several, frames, truths)
         row.spectrum_error.append(spectrum)
         row.divergence.append(div)

@@ -1,5 +1,6 @@
 """Errors between solutions: array-API functions that need neither torch nor JAX."""
 
+from sciml.metrics.clouds import carried, misplaced, occupancy
 from sciml.metrics.energetics import Energetics, energetics
 from sciml.metrics.flow import divergence, divergence_error, divergence_faces
 from sciml.metrics.pointwise import (
@@ -20,6 +21,7 @@ from sciml.metrics.sums import Sums
 __all__ = [
     "Energetics",
     "Sums",
+    "carried",
     "correlation",
     "correlation_time",
     "divergence",
@@ -29,9 +31,11 @@ __all__ = [
     "energy_spectrum",
     "mae",
     "max_error",
+    "misplaced",
     "mse",
     "nmse",
     "nmse_per_frame",
+    "occupancy",
     "relative_l2",
     "rmse",
     "spectrum_error",

@@ -42,7 +42,8 @@ def read(variables: Mapping[str, Any], geometry: Geometry | None) -> Support:
     """The support of one frame of a solution, from its variables (name -> array).
 
     Args:
-        variables: cell centres "x", "y", "z" and "mask" of a grid; or node positions (N,) and connectivity.
+        variables: cell centres "x", "y", "z" and "mask" of a grid; or node positions (N,) and connectivity, or their
+            volumes "node_volume".
         geometry: the domain, for the ends of a grid; None for nodes.
     """
     axes = [a for a in "xyz" if a in variables]
@@ -57,7 +58,7 @@ def read(variables: Mapping[str, Any], geometry: Geometry | None) -> Support:
             cells[kind_of(np.shape(value)[1], position.shape[1])] = np.asarray(value)
         elif name.startswith("connectivity_"):
             cells[name.removeprefix("connectivity_")] = np.asarray(value)
-    return Mesh(position, cells) if cells else Points(position)
+    return Mesh(position, cells) if cells else Points(position, variables.get("node_volume"))
 
 
 def check_span(coordinates: Mapping[str, Any], geometry: Geometry) -> None:
@@ -94,7 +95,7 @@ def support_of(case: Any, solution: Any, frame: int = -1) -> Support:
     """
     variables = {}
     for name, var in solution.variables.items():
-        if str(name) in ("x", "y", "z", "mask") or str(name).startswith("connectivity"):
+        if str(name) in ("x", "y", "z", "mask", "node_volume") or str(name).startswith("connectivity"):
             variables[str(name)] = np.asarray((var.isel(time=frame) if "time" in var.dims else var).values)
     if variables.keys().isdisjoint("xyz"):
         raise InputError("the solution does not say where its values live; expected coordinates x, y, z")

@@ -102,6 +102,9 @@ class Points(Cloud):
         box = float(np.prod([(b - a) or 1.0 for a, b in self.extents]))
         return np.full(self.shape, box / self.size)
 
+    def variables(self) -> dict[str, Variable]:
+        return {} if self.volume is None else {"node_volume": (("node",), self.volume)}
+
     def stencil(self, points: Shaped[np.ndarray, "point {self.dimensions}"]) -> Stencil:
         """From the D + 1 nearest points, by inverse squares of distances."""
         return self._nearest(plain("points", points).astype(np.float64), self.dimensions + 1)
