@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from sciml.errors import InputError, is_number
-from sciml.materials._tensors import sum_of
+from sciml.materials._tensors import total
 
 State = dict[str, Any]
 
@@ -92,4 +92,4 @@ class Material(ABC):
 def power(gradient: Any, stress: Any) -> Any:
     """(N,) τ : L, what stress does to each first volume, W m⁻³."""
     d = range(stress.shape[0])
-    return sum_of(stress[i, j] * gradient[i, j] for i in d for j in d)
+    return total(stress[i, j] * gradient[i, j] for i in d for j in d)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from sciml.materials._material import Material, State
-from sciml.materials._tensors import congruence, determinant, identity, increment, largest, shifted, trace
+from sciml.materials._tensors import (
+    Tensor, congruence, determinant, identity, increment, largest, made, pack, scaled, shifted, trace, unpack,
+)  # fmt: skip
 
 
 @final
@@ -34,30 +36,35 @@ class NeoHookean(Material):
         self.require("lame", least=0.0)
 
     def begin(self, xp: Any, dimensions: int, count: int, dtype: Any) -> State:
-        return {"b": identity(xp, xp.zeros((dimensions, dimensions, count), dtype))}
+        return {"b": identity(xp, dimensions, count, dtype)}
 
     def deformed(self, xp: Any, deformation: Any) -> State:
-        return {"b": congruence(xp, deformation, identity(xp, deformation))}
+        f = unpack(xp, deformation)
+        d = len(f)
+        return {"b": pack(xp, congruence(f, made(d, lambda i, j: 1.0 * (i == j))))}
 
     def update(self, xp: Any, state: State, gradient: Any, step: Any) -> tuple[State, Any]:
-        state = {"b": congruence(xp, increment(xp, gradient, step), state["b"])}
-        return state, self.stress(xp, state, gradient)
+        b = congruence(increment(unpack(xp, gradient), step), unpack(xp, state["b"]))
+        return {"b": pack(xp, b)}, self._stress(xp, b)
 
     def stress(self, xp: Any, state: State, gradient: Any) -> Any:
-        by = self.lame * self._log_ratio(xp, state) - self.shear_modulus
-        return shifted(xp, self.shear_modulus * state["b"], by)
+        return self._stress(xp, unpack(xp, state["b"]))
 
-    def _log_ratio(self, xp: Any, state: State) -> Any:
-        return xp.log(determinant(state["b"])) / 2
+    def _stress(self, xp: Any, b: Tensor) -> Any:
+        by = self.lame / 2 * xp.log(determinant(b)) - self.shear_modulus
+        return pack(xp, shifted(scaled(b, self.shear_modulus), by))
 
     def ratio(self, xp: Any, state: State) -> Any:
-        return xp.sqrt(determinant(state["b"]))
+        return xp.sqrt(determinant(unpack(xp, state["b"])))
 
     def energy(self, xp: Any, state: State) -> Any:
-        log, b = self._log_ratio(xp, state), state["b"]
-        return self.shear_modulus / 2 * (trace(b) - b.shape[0] - 2 * log) + self.lame / 2 * log**2
+        b = unpack(xp, state["b"])
+        log = xp.log(determinant(b)) / 2
+        return self.shear_modulus / 2 * (trace(b) - len(b) - 2 * log) + self.lame / 2 * log**2
 
     def speed(self, xp: Any, state: State) -> Any:
-        """ρ₀ c² = dτ/d ln λ − τ along the longest axis, where the stretch is λ = √b."""
-        stiffness = self.shear_modulus * (1 + largest(xp, state["b"])) + self.lame * (1 - self._log_ratio(xp, state))
+        """ρ₀ c² = dτ/d ln λ − τ along the longest axis, where the stretch is λ = √b; in space an upper bound."""
+        b = unpack(xp, state["b"])
+        log = xp.log(determinant(b)) / 2
+        stiffness = self.shear_modulus * (1 + largest(xp, b)) + self.lame * (1 - log)
         return xp.sqrt(xp.maximum(stiffness, self.shear_modulus) / self.density)

@@ -7,7 +7,7 @@ from typing import Any, final
 
 from sciml.materials._compressible import pressure, stiffness, stored
 from sciml.materials._material import Material, State
-from sciml.materials._tensors import determinant, deviator, shifted, symmetric, trace
+from sciml.materials._tensors import Tensor, determinant, deviator, pack, scaled, shifted, symmetric, trace, unpack
 
 
 @final
@@ -40,16 +40,19 @@ class NewtonianFluid(Material):
         return {"ratio": xp.ones(count, dtype)}
 
     def deformed(self, xp: Any, deformation: Any) -> State:
-        return {"ratio": determinant(deformation)}
+        return {"ratio": determinant(unpack(xp, deformation))}
 
     def update(self, xp: Any, state: State, gradient: Any, step: Any) -> tuple[State, Any]:
-        state = {"ratio": state["ratio"] * (1 + step * trace(gradient))}
-        return state, self.stress(xp, state, gradient)
+        rate = unpack(xp, gradient)
+        ratio = state["ratio"] * (1 + step * trace(rate))
+        return {"ratio": ratio}, self._stress(xp, ratio, rate)
 
     def stress(self, xp: Any, state: State, gradient: Any) -> Any:
-        ratio = state["ratio"]
-        viscous = 2 * self.dynamic_viscosity * ratio * deviator(xp, symmetric(xp, gradient))
-        return shifted(xp, viscous, -ratio * pressure(xp, ratio, self.modulus, self.tension))
+        return self._stress(xp, state["ratio"], unpack(xp, gradient))
+
+    def _stress(self, xp: Any, ratio: Any, rate: Tensor) -> Any:
+        viscous = scaled(deviator(symmetric(rate)), 2 * self.dynamic_viscosity * ratio)
+        return pack(xp, shifted(viscous, -ratio * pressure(xp, ratio, self.modulus, self.tension)))
 
     def ratio(self, xp: Any, state: State) -> Any:
         return state["ratio"]
