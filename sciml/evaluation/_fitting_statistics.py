@@ -36,8 +36,8 @@ def statistics_for(cases: Case | Sequence[Case], fields: Sequence[str] | None = 
     Of particles with displacements, their history and errors. Of a flow in space and time, its energy; shells of wave
     numbers, where all directions are periodic with equal cells; profiles, spectra and correlations, where all but one
     are, across which walls are taken to be. Halves are folded where grids have a mirror image. Heights are y⁺ = 5, 15
-    and 100 where every case knows its wall units and is that high, else y/h = 0.1, 0.5 and 1; correlations are taken at
-    two of them. Empty for anything else than particles, or a velocity on 3-D grids without a mask.
+    and 100 where every case knows its wall units and is that high, else y/h = 0.1, 0.5 and 1, without those that a grid has
+    no plane of its own for; correlations are taken at two of them. Empty for anything else than particles, or a velocity on 3-D grids without a mask.
 
     Args:
         fields: names of those that are predicted; None for all.
@@ -69,5 +69,17 @@ def statistics_for(cases: Case | Sequence[Case], fields: Sequence[str] | None = 
     known = [problem.wall_units(c) or (None, 1.0) for c in several]
     high = all(u is not None and w.sum() / 2 * u / nu >= PLUS[-1] for (u, nu), w in zip(known, across, strict=True))
     if high:
-        return [*found, Spectra(y_plus=PLUS), Correlations(y_plus=PLUS[1:])]
-    return [*found, Spectra(y_over_h=OUTER), Correlations(y_over_h=OUTER[::2])]
+        plus = _apart(PLUS, [(w, nu / u) for (u, nu), w in zip(known, across, strict=True) if u is not None])
+        return [*found, Spectra(y_plus=plus), Correlations(y_plus=plus[-2:])]
+    outer = _apart(OUTER, [(w, w.sum() / 2) for w in across])
+    return [*found, Spectra(y_over_h=outer), Correlations(y_over_h=outer[:: max(len(outer) - 1, 1)])]
+
+
+def _apart(heights: tuple[float, ...], grids: Sequence[tuple[np.ndarray, float]]) -> tuple[float, ...]:
+    """Those of the heights that have planes of their own: coarse grids have one for several.
+
+    Args:
+        grids: widths of the cells across, and the unit of the heights.
+    """
+    planes = [tuple(int(np.argmin(np.abs(np.cumsum(w) - w / 2 - h * unit))) for w, unit in grids) for h in heights]
+    return tuple(h for i, h in enumerate(heights) if planes[i] not in planes[:i])

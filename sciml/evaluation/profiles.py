@@ -76,6 +76,8 @@ class Profiles(Streamed):
     ):
         super().__init__(name, velocity, homogeneous, skip)
         self.walls = _walls.checked(name, walls)
+        if not isinstance(fold, bool):
+            raise InputError(f"{name}: fold is {fold!r}, expected True or False")
         self.fold = fold
         if fold and len(self.walls) != 2:
             raise InputError(f"{name}: fold: expected walls at both ends, got {self.walls}")

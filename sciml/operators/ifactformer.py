@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sciml import registry
-from sciml.errors import positive
+from sciml.errors import InputError, positive
 from sciml.operators._axial import AxialOperator
 from sciml.operators.layers.axial_attention import AxialAttention
 
@@ -73,7 +73,9 @@ class IFactFormer(AxialOperator):
             in_channels, out_channels, width, heads, head_width, n_params, dimensions, expansion, gain, rotation, waves,
             features, scale, periodic, masked, sampling,
         )  # fmt: skip
-        self.iterations, self.parallel = positive("iterations", iterations), bool(parallel)
+        if not isinstance(parallel, bool):
+            raise InputError(f"parallel is {parallel!r}, expected True (-m) or False (-o)")
+        self.iterations, self.parallel = positive("iterations", iterations), parallel
         self.attention = self.block(self.parallel)
 
     def config(self) -> dict[str, Any]:

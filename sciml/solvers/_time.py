@@ -2,8 +2,8 @@
 
 A stepper knows one step of its method; the march knows requested times, failure and differentiation. From each time to
 the next it takes steps that the stepper chooses, the last of which ends there exactly. A march stops where values are
-no longer finite or an interval takes more than `max_substeps`; what follows is NaN, so that nothing has to be raised
-inside compiled code.
+no longer finite, where so many steps remain that it would never end (values have grown without bound), or where an
+interval takes more than `max_substeps`; what follows is NaN, so that nothing has to be raised inside compiled code.
 
 The same code runs within JAX and, for steps that JAX cannot trace (`Controls.derivative` "none"), in Python on NumPy's
 arrays, where nothing is compiled for arrays of each new shape.
@@ -24,6 +24,7 @@ from jax import lax
 from sciml.solvers import _kept  # noqa: F401
 
 State = Any  # any pytree of arrays
+HOPELESS = 1e15  # steps before the next requested time
 
 
 class Controls(NamedTuple):
@@ -127,7 +128,7 @@ def march(stepper: Stepper, controls: Controls, state: State, times: jax.Array, 
 
 
 def _advance(stepper: Stepper, controls: Controls, state: State, start: jax.Array, length: jax.Array) -> Any:
-    """Over one interval: (state, time covered, steps taken, whether all is finite)."""
+    """Over one interval: (state, time covered, steps taken, whether all is finite and the end in sight)."""
     xp = controls.arrays
 
     def going(carry: Any) -> jax.Array:
@@ -139,7 +140,7 @@ def _advance(stepper: Stepper, controls: Controls, state: State, start: jax.Arra
         state, size, steps = stepper.step(state, start + elapsed, length - elapsed)
         finite = xp.isfinite(steps)  # of the state before this step: no other reduction is needed
         elapsed = xp.where(steps <= 1, length, elapsed + xp.where(finite, size, 0))
-        return state, elapsed, count + 1, finite
+        return state, elapsed, count + 1, finite & (steps < HOPELESS)
 
     begin = (state, xp.zeros_like(length), xp.zeros((), int), xp.array(True))
     state, elapsed, count, finite = controls.loop(going, body, begin, controls.max_substeps, controls.checkpoints)

@@ -50,8 +50,16 @@ class Flow:
         return np.asarray(field.transpose(*self.grid.dims).values, dtype=np.float64)
 
     def velocity(self, frame: int) -> np.ndarray:
-        """(D, *shape)."""
-        return np.stack([self.values(n, frame) for n in self.names])
+        """(D, *shape).
+
+        Raises:
+            InputError: nothing of it is finite: a march that has failed, or a rollout that has left all bounds.
+        """
+        found = np.stack([self.values(n, frame) for n in self.names])
+        if not np.isfinite(found).all(0).any():
+            at = "" if self.times is None else f" at time {self.times[frame]:g}"
+            raise InputError(f"velocity: expected finite values, got none in any cell{at}")
+        return found
 
     def unit(self, power: int = 1) -> str:
         """Of a velocity gradient to some power."""

@@ -33,7 +33,8 @@ class Interpolant:
         span: the times that will be asked for; only frames around them are prepared.
 
     Raises:
-        InputError: one frame of an unsteady solution where a span is asked, times outside of it, no velocity.
+        InputError: one frame of an unsteady solution where a span is asked, times outside of it, no velocity, values
+            that are not finite.
     """
 
     def __init__(
@@ -53,7 +54,13 @@ class Interpolant:
         values = np.stack(
             [[flow.values(n, k) for n in self.fields] for k in range(first, stop)]
         )  # (time, field, *shape)
-        if (inside := self.grid.inside) is not None:
+        inside = self.grid.inside
+        sound = np.isfinite(values if inside is None else np.where(inside, values, 0.0))
+        if not sound.all():  # one value would spoil the whole spline
+            k, n = (int(i[0]) for i in np.nonzero(~sound)[:2])
+            at = "" if self.times is None else f" at time {self.times[first + k]:g}"
+            raise InputError(f"interpolation: {self.fields[n]}: expected finite values, got some that are not{at}")
+        if inside is not None:
             self.knots: list[tuple[np.ndarray, int]] = []
             coefficients = np.where(inside, values, 0.0)
         else:

@@ -22,7 +22,7 @@ Fields = dict[str, np.ndarray]
 
 def vortices(
     solution: xr.Dataset,
-    names: Sequence[str] = ("vorticity", "q_criterion", "lambda2", "swirling_strength"),
+    names: Sequence[str] | str = ("vorticity", "q_criterion", "lambda2", "swirling_strength"),
     *,
     grid: Grid | None = None,
     velocity: Sequence[str] | None = None,
@@ -32,7 +32,7 @@ def vortices(
 
     Args:
         solution: of any solver, on a grid in 2 or 3 dimensions; steady or over "time".
-        names: of "vorticity", "q_criterion", "okubo_weiss" (2-D), "lambda2", "swirling_strength".
+        names: of "vorticity", "q_criterion", "okubo_weiss" (2-D), "lambda2", "swirling_strength"; or one of them.
         grid: where values are; by itself what the solution's case says, or else its coordinates.
         velocity: names of the components; by itself those of the problem, or u, v, w.
         walls: velocities that are known at ends, see `velocity_gradient`.
@@ -43,6 +43,7 @@ def vortices(
     Raises:
         InputError: no velocity in 2 or 3 dimensions, no such criterion.
     """
+    names = (names,) if isinstance(names, str) else names
     for name in names:
         if name not in _CRITERIA:
             raise InputError(f"names: there is no criterion {name!r}{suggest(name, _CRITERIA)}")

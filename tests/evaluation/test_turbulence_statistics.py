@@ -551,7 +551,7 @@ def test_arguments_are_checked():
         lambda: Profiles(skip=-1), lambda: Profiles(viscosity=0.0), lambda: Profiles(walls="top"),
         lambda: Profiles(fold=True, walls="min"), lambda: Spectra(), lambda: Spectra(y_plus=(1,), y_over_h=(1,)),
         lambda: Spectra(y_over_h=(-1,)), lambda: EnergyHistory(bound=1.0), lambda: ShellSpectra(steps=(0.5,)),
-        lambda: Profiles(velocity="uvw", name=""),
+        lambda: Profiles(velocity="uvw", name=""), lambda: Profiles(fold="no"),  # type: ignore[arg-type]
     ):  # fmt: skip
         with pytest.raises(InputError):
             make()

@@ -338,6 +338,7 @@ def test_one_exported_program_serves_all_grids(name, tmp_path):
         ({"periodic": [True]}, r"periodic: expected True, False or 3 of them, got \[True\]"),
         ({"periodic": [1, 0, 1]}, "periodic: expected True, False or 3"),
         ({"features": -1}, "features: expected a whole number ≥ 0"),
+        ({"parallel": "no"}, r"parallel is 'no', expected True \(-m\) or False \(-o\)"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):

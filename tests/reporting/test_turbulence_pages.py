@@ -143,6 +143,8 @@ def study_case(periodic=(True, False, True), knows=False) -> Case:
 def test_which_statistics_a_flow_has():
     assert statistics_for(study_case(knows=True))[2].wanted.y_plus == (5.0, 15.0, 100.0)
     assert statistics_for(study_case())[2].wanted.y_over_h == (0.1, 0.5, 1.0)
+    few = statistics_for(study_case().on(grid((8, 3, 8))))  # whose plane of 0.5 is that of 0.1
+    assert few[2].wanted.y_over_h == few[3].wanted.y_over_h == (0.1, 1.0)
     assert [s.name for s in statistics_for(study_case((False, False, True)))] == ["energy_history"]
     assert [s.name for s in statistics_for([study_case(), study_case((True, True, True))])] == []
     assert statistics_for(study_case(), ("u", "v")) == [] and statistics_for([]) == []

@@ -440,6 +440,9 @@ def test_a_march_that_fails_says_when():
     found = few.resume(case, wild, [0.1])
     assert found.sizes["time"] == 0
     assert "values are not finite at t = " in found.attrs["status"]
+    wild = first.assign(u=first.u * 1e30)  # numbers still, whose steps would never come to an end
+    found = few.resume(case, wild, [0.1])
+    assert found.sizes["time"] == 0 and "values are not finite" in found.attrs["status"]
 
 
 def test_single_precision_is_single_precision():

@@ -66,6 +66,9 @@ def test_failure_is_nan_from_there_on():
     short = run(jnp.cos, [0.2, 5.0, 5.1], most=100)
     assert np.isfinite(short.values["a"][0]).all() and np.isnan(short.values["a"][1:]).all()
     assert short.substeps.tolist() == [20, 100, 0] and short.reached[1] == pytest.approx(1.2)
+    # steps that would never end are not taken one by one
+    stuck = run(jnp.cos, [0.2, 5.0], size=1e-20)
+    assert np.isnan(stuck.values["a"]).all() and stuck.substeps.tolist() == [1, 0]
 
 
 def test_loops_in_python_do_the_same():

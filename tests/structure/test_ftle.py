@@ -277,5 +277,9 @@ def test_bad_input_is_refused_in_one_line():
         structure.ftle(lambda x, t: np.full_like(x, np.nan), (0.0, 1.0), grid)
     with pytest.raises(InputError, match="velocity: expected shape"):
         structure.ftle(lambda x, t: x[:, 0], (0.0, 1.0), grid)
+    gap = data.copy(deep=True)
+    gap["v"][1, 3, 4] = np.inf
+    with pytest.raises(InputError, match="interpolation: v: expected finite values, got some that are not at time 1"):
+        structure.ftle(gap, (0.0, 1.0), grid, grid=grid)
     with pytest.raises(InputError, match="ridges: expected ftle, stretching_x"):
         structure.ridges(data)

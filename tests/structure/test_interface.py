@@ -320,3 +320,6 @@ def test_bad_input_is_refused_in_one_line(vortex):
         structure.interface_frame(np.zeros((1, 2)), data)
     with pytest.raises(InputError, match="expected a flow with vorticity, got none"):
         structure.turbulent_fraction(data * 0, grid=grid)
+    for ask in (structure.turbulent_fraction, structure.interface, structure.vortices):
+        with pytest.raises(InputError, match=r"velocity: expected finite values, got none in any cell at time 2"):
+            ask(data * np.nan, grid=grid)

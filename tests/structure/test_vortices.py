@@ -276,6 +276,7 @@ def test_bad_input_is_refused_in_one_line():
         structure.q_criterion(data.drop_vars("v"), velocity=("u", "v"))
     with pytest.raises(InputError, match=r"no criterion 'lambda_2'; did you mean 'lambda2'"):
         structure.vortices(data, ("lambda_2",))
+    assert structure.vortices(data, "lambda2").equals(structure.lambda2(data))
     with pytest.raises(InputError, match="expected a solution"):
         structure.vorticity(np.zeros((4, 4)))
     with pytest.raises(InputError, match="okubo_weiss: expected a flow in 2 dimensions"):
