@@ -36,8 +36,9 @@ def statistics_for(cases: Case | Sequence[Case], fields: Sequence[str] | None = 
     Of particles with displacements, their history and errors. Of a flow in space and time, its energy; shells of wave
     numbers, where all directions are periodic with equal cells; profiles, spectra and correlations, where all but one
     are, across which walls are taken to be. Halves are folded where grids have a mirror image. Heights are y⁺ = 5, 15
-    and 100 where every case knows its wall units and is that high, else y/h = 0.1, 0.5 and 1, without those that a grid has
-    no plane of its own for; correlations are taken at two of them. Empty for anything else than particles, or a velocity on 3-D grids without a mask.
+    and 100 where every case knows its wall units and is that high, else y/h = 0.1, 0.5 and 1, without those that a grid
+    has no plane of its own for; correlations are taken at two of them. Empty for anything else than particles, or a
+    velocity on 3-D grids without a mask.
 
     Args:
         fields: names of those that are predicted; None for all.

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from sciml.contracts import Operator, build
 from sciml.errors import InputError, suggest
-from sciml.metrics import Sums
 from sciml.problem import Case
 from sciml.training.augmentations import Augmented, Mirror
 from sciml.training.batches import LoaderBatches, MemoryBatches
@@ -33,6 +32,7 @@ from sciml.training.recipe import Recipe, Running
 from sciml.training.samples import CaseTable, at_hand, open_data, table
 from sciml.training.stepping import Autoregressive, Query, Steady, Stepping
 from sciml.training.trainer import Trainer
+from sciml.training.validation import Validation
 
 
 @dataclass
@@ -139,8 +139,7 @@ def fit_operator(
         raise InputError(f"data: no case of the split has the frames that {encoding.stepping!r} and {objective!r} need")
     validate = None
     if held is not None and held.cases:
-        known = MemoryBatches(held.thin(), encoding, batch_size=64, shuffle=False, most=recipe.validation_items)
-        validate = Validation(encoding, known) if len(known) else None
+        validate = Validation.of(held, encoding, recipe, objective, horizon)
     if not any(p.requires_grad for p in operator.parameters()):
         raise InputError(f"surrogate: the {cls.name} has no weights to train")
     record: dict[str, Any] = {
@@ -225,48 +224,6 @@ def _batches(
     else:
         batches = LoaderBatches(train, encoding, path, **common)
     return Augmented(batches, recipe.augmentations, recipe.seed) if recipe.augmentations else batches
-
-
-class Validation:
-    """One-step errors on held-out cases, pooled: Σ‖error‖² / Σ‖label‖² of the fields in the problem's scales.
-
-    "validation" is that NMSE; "validation_gain" how many times lower it is than that of persistence.
-    """
-
-    def __init__(self, encoding: Encoding, batches: MemoryBatches):
-        self.e, self.batches = encoding, batches
-        s = encoding.state
-        shape = (-1, *[1] * encoding.space)
-        self.scale = torch.from_numpy(np.tile(s.scale, encoding.stepping.ahead)).reshape(shape)
-        self.offset = torch.from_numpy(np.tile(s.offset, encoding.stepping.ahead)).reshape(shape)
-
-    def __call__(self, operator: nn.Module) -> dict[str, float]:
-        model = Model(operator, self.e)
-        error = still = None
-        for raw in self.batches.epoch(0):
-            batch = raw.to(model.device)
-            new, _ = model(model.start(batch), batch, 0)
-            target = batch.target[:, 0]
-            scale, offset = self.scale.to(new.device), self.offset.to(new.device)
-            weights = batch.given.weights
-            mask = batch.given.mask
-            if weights is None and mask is not None:
-                weights = mask
-            truth = (target.double() * scale + offset).cpu().numpy()
-            w = None if weights is None else weights.double().cpu().numpy()
-            made = (new.double() * scale + offset).cpu().numpy()
-            sums = Sums.of(made, truth, weights=w)
-            error = sums if error is None else error + sums
-            if batch.state is not None and not self.e.stepping.queries:
-                last = batch.state[:, -1].repeat(1, self.e.stepping.ahead, *[1] * self.e.space)
-                moved = Sums.of((last.double() * scale + offset).cpu().numpy(), truth, weights=w)
-                still = moved if still is None else still + moved
-        assert error is not None
-        nmse = float(error.nmse)
-        found = {"validation": nmse}
-        if still is not None and nmse > 0:
-            found["validation_gain"] = float(still.nmse) / nmse
-        return found
 
 
 def _claim(folder: Path, resume: bool, record: dict[str, Any]) -> None:

@@ -165,9 +165,11 @@ class Recipe(Settings):
         optimiser, schedule: how weights are changed, and the learning rate over the run.
         sampler: how often each sample comes in an epoch.
         precision: "bfloat16" runs the model under autocast; weights, losses and Fourier transforms stay float32.
-        keep: "last" or "best" (by validation): which weights the trained model gets.
+        keep: which weights the trained model gets, "last" or "best" by validation, whose error is that of rollouts as
+            long as the objective's (`Rollout.steps`, else one step) from the first validation to the last.
         validate_every: steps between validations (0: about twenty times during the run).
-        validation_items: of the validation split at most, evenly chosen: validation stays a small part of the run.
+        validation_items: applications of the model in a validation at most, to samples of the validation split that are
+            evenly chosen (of rollouts of 4 steps a quarter as many): validation stays a small part of the run.
         patience: validations without improvement after which training stops (0: never).
         seed: of initial weights, order of batches and augmentation.
 

@@ -14,8 +14,10 @@ from _synthetic import SUBSETS, sample, small, study
 
 from sciml.errors import InputError
 from sciml.reporting import write_page
+from sciml.reporting.blocks import Figures
 from sciml.reporting.page import render
 from sciml.reporting.sections import build
+from sciml.reporting.sections.setting import training
 from sciml.support import Grid
 
 ANCHORS = ("setting", "comparison", "growth", "fields", "animation", "profiles", "parameters", "spectra", "cost",
@@ -230,3 +232,14 @@ def test_writing_is_whole_or_not_at_all(tmp_path):
     write_page(small(samples=[]), target)
     assert target.read_text().startswith("<!DOCTYPE html>")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "kept.html"]
+
+
+def test_what_validation_is_of_is_told():
+    """Runs that are trained by rollouts are validated by them."""
+    whole = study()
+    (step,) = whole.runs
+    rollout = dataclasses.replace(step, history=[{**r, "validation_one_step": 0.1} for r in step.history])
+    words = {"one step": [step], "rollouts as long as in training": [rollout], "where there are some": [step, rollout]}
+    for expected, runs in words.items():
+        told = [b.caption for b in training(dataclasses.replace(whole, runs=runs)) if isinstance(b, Figures)]
+        assert len(told) == 1 and f"{expected}. One pair of lines a run." in told[0]

@@ -15,8 +15,10 @@ from sciml.operators import FNO, DeepONet
 from sciml.problems import Burgers, HeatEquation
 from sciml.solvers import Surrogate, load
 from sciml.support import Grid, Points
-from sciml.training import Autoregressive, Query, Recipe, Steps, Window
+from sciml.training import Autoregressive, Query, Recipe, Rollout, Steps, Window
 from sciml.training.devices import flushes_denormals
+from sciml.training.samples import table
+from sciml.training.validation import Validation
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -359,22 +361,49 @@ def test_cells_at_whole_numbers_of_steps(tmp_path):
         np.testing.assert_allclose(again["x"], np.arange(16) / 4, atol=1e-12)
 
 
-def test_validation_is_the_error_of_one_step():
-    """Σ w e² / Σ w t² over held-out cases, of what the trained model answers."""
+@pytest.mark.parametrize("steps", [1, 2])
+def test_validation_is_the_error_of_what_is_trained(steps):
+    """Σ w e² / Σ w t² over held-out cases and the steps of the objective's rollouts, of what the trained model answers,
+    although training itself never came to take two steps."""
     mask = np.ones((6, 6))
     mask[1, 2:4] = 0
     grid = cube(2, 6, power=1.4, mask=mask)
     made = [waves(grid, speed=v, phase=v, frames=4) for v in (0.2, 0.3, 0.4, 0.25, 0.35)]
-    packed = data.pack(made, splits=["train"] * 3 + ["validation"] * 2, dtype=None)
-    model = Surrogate(FNO, width=6, modes=(3, 3), layers=1).fit(packed, recipe(4, average=0.0), running=QUIET)
-    wrong = size = still = 0.0
+    packed_splits = ["train"] * 3 + ["validation"] * 2
+    packed = data.pack(made, splits=packed_splits, dtype=None)
+    how = recipe(4, average=0.0, objective=Rollout(steps=steps, after=1.0) if steps > 1 else None)
+    model = Surrogate(FNO, width=6, modes=(3, 3), layers=1).fit(packed, how, running=QUIET)
+    wrong, size, still = np.zeros(steps), np.zeros(steps), 0.0
     w = grid.weights()
     for k in (3, 4):
         case, truth = data.case(packed, k)
-        for j in range(3):
-            found = values(model.resume(case, truth.isel(time=slice(0, j + 1)), truth.time.values[[j + 1]]))[0]
-            t, before = values(truth)[j + 1], values(truth)[j]
-            wrong, size = wrong + (w * (found - t) ** 2).sum(), size + (w * t**2).sum()
+        for j in range(4 - steps):
+            times = truth.time.values[j + 1 : j + 1 + steps]
+            found = values(model.resume(case, truth.isel(time=slice(0, j + 1)), times))
+            t, before = values(truth)[j + 1 : j + 1 + steps], values(truth)[j]
+            wrong += (w * (found - t) ** 2).reshape(steps, -1).sum(1)
+            size += (w * t**2).reshape(steps, -1).sum(1)
             still += (w * (before - t) ** 2).sum()
-    assert model.metrics[-1]["validation"] == pytest.approx(wrong / size, rel=1e-4)
-    assert model.metrics[-1]["validation_gain"] == pytest.approx(still / wrong, rel=1e-4)
+    last = model.metrics[-1]
+    assert last["validation"] == pytest.approx(wrong.sum() / size.sum(), rel=1e-4)
+    assert last["validation_gain"] == pytest.approx(still / wrong.sum(), rel=1e-4)
+    if steps == 1:
+        assert "validation_one_step" not in last
+        return
+    assert last["validation_one_step"] == pytest.approx(wrong[0] / size[0], rel=1e-4)
+    # the cost is that of so many applications, however long rollouts are
+    held, asked = table(packed, "validation"), []
+    for most, expected in ((256, 4 * 2), (2, 2), (1, 2)):
+        check = Validation.of(held, model.encoding, how.replace(validation_items=most), how.objective, steps)
+        seen = model.operator.register_forward_pre_hook(lambda _, a, k: asked.append(len(k["x"])), with_kwargs=True)
+        check(model.operator)
+        seen.remove()
+        assert sum(asked) == expected
+        asked.clear()
+    # cases that are too short for it choose nothing, and are refused where they are to
+    short = data.pack([*made[:3], *(m.isel(time=slice(0, 2)) for m in made[3:])], splits=packed_splits, dtype=None)
+    again = Surrogate(FNO, width=6, modes=(3, 3), layers=1)
+    assert not any("validation" in r for r in again.fit(short, how, running=QUIET).metrics)
+    for choosing in ({"keep": "best"}, {"patience": 3}):
+        with pytest.raises(InputError, match=r"validation: no case has the frames that .* Rollout\(.*steps=2"):
+            again.fit(short, how.replace(**choosing), running=QUIET)

@@ -45,10 +45,18 @@ def training(study: Study) -> list[object]:
             Figures(
                 [item],
                 "Thin: training loss; thick: validation, which is the NMSE of "
-                f"{'the prediction' if study.steady else 'one step'}. One pair of lines a run.",
+                f"{'the prediction' if study.steady else _judged(study)}. One pair of lines a run.",
             )
         )
     return blocks
+
+
+def _judged(study: Study) -> str:
+    """What validation is of, in words: rollouts also tell their first step."""
+    rollouts = {any("validation_one_step" in r for r in run.history) for run in study.runs if run.history}
+    if rollouts == {True}:
+        return "rollouts as long as in training"
+    return "one step, or of rollouts as long as in training where there are some" if True in rollouts else "one step"
 
 
 def _histories(study: Study) -> tuple[list[curves.Line], str]:
