@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sciml.solvers.incompressible import IncompressibleFlow
     from sciml.solvers.interpolation import ParameterInterpolation
     from sciml.solvers.linear.steady import SteadyLinear
+    from sciml.solvers.material_point import MaterialPoint
     from sciml.solvers.openfoam import OpenFOAM
     from sciml.solvers.pinn import PINN, LagrangianPINN, PINNRecipe
     from sciml.solvers.pseudospectral import PseudoSpectral
@@ -43,6 +44,7 @@ _HOMES = {
     "IncompressibleFlow": "incompressible",
     "LinearRegression": "regression",
     "Local": "conformal",
+    "MaterialPoint": "material_point",
     "MeanField": "baselines",
     "NearestCase": "regression",
     "OpenFOAM": "openfoam",
@@ -82,6 +84,7 @@ __all__ = [
     "LagrangianPINN",
     "LinearRegression",
     "Local",
+    "MaterialPoint",
     "MeanField",
     "NearestCase",
     "OpenFOAM",

@@ -87,6 +87,10 @@ class Stepper(ABC):
         """The state at a requested time, before anything is made of it: what rounding has added is taken away."""
         return state
 
+    def told(self, state: State) -> dict[str, jax.Array]:
+        """What is reported of a state even if the march has stopped with it, such as why."""
+        return {}
+
 
 class Frames(NamedTuple):
     """A march, stacked over the requested times.
@@ -96,12 +100,14 @@ class Frames(NamedTuple):
         substeps: since the last time.
         reached: how far it came: the requested time unless it stopped.
         state: at the last time.
+        told: what `Stepper.told` gives, at each time or where it stopped before.
     """
 
     values: dict[str, jax.Array]
     substeps: jax.Array
     reached: jax.Array
     state: State
+    told: dict[str, jax.Array]
 
 
 def march(stepper: Stepper, controls: Controls, state: State, times: jax.Array, start: Any = 0.0) -> Frames:
@@ -113,18 +119,19 @@ def march(stepper: Stepper, controls: Controls, state: State, times: jax.Array, 
         before, stop = ends
         length = xp.where(alive, stop - before, 0)
         state, elapsed, count, finite = _advance(stepper, controls, state, before, length)
+        told = stepper.told(state)
         state = stepper.settle(state, stop)
         alive = alive & finite & (elapsed >= length)
         known = jax.tree.map(lambda a: xp.where(alive, a, xp.nan), state)
-        out = stepper.frame(known, stop), count, before + elapsed
+        out = stepper.frame(known, stop), count, before + elapsed, told
         return (jax.tree.map(lambda a: xp.where(alive, a, 0), state), alive), out
 
     befores = xp.concatenate([xp.asarray(start, times.dtype)[None], times[:-1]])
-    carry, (values, counts, reached) = controls.scan(
+    carry, (values, counts, reached, told) = controls.scan(
         interval, (stepper.settle(state, befores[0]), xp.array(True)), (befores, times)
     )
     state, alive = carry
-    return Frames(values, counts, reached, jax.tree.map(lambda a: xp.where(alive, a, xp.nan), state))
+    return Frames(values, counts, reached, jax.tree.map(lambda a: xp.where(alive, a, xp.nan), state), told)
 
 
 def _advance(stepper: Stepper, controls: Controls, state: State, start: jax.Array, length: jax.Array) -> Any:

@@ -1,0 +1,162 @@
+"""From cases to the arrays of a material-point march."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sciml.errors import InputError
+from sciml.geometry import AXES, SIDES, Box
+from sciml.particle_problem import ParticleProblem
+from sciml.problem import Case
+from sciml.solver import Start
+from sciml.solvers import _mpm_near
+from sciml.solvers._mpm_walls import Scene, Solid, sampled
+from sciml.solvers._numerical import Begin
+
+LEAST = 4  # cells along an axis
+KNOTS = 16  # of a motion, to begin with: few different numbers, so that few functions are compiled
+
+
+def spacing_of(box: Box, resolution: int | float) -> tuple[tuple[int, ...], np.ndarray]:
+    """(cells, edges of a cell (D,)) along each axis.
+
+    Args:
+        resolution: cells along the longest side, or (a float) about how long their edges are, m.
+    """
+    lengths = np.subtract(box.upper, box.lower)
+    edge = lengths.max() / resolution if isinstance(resolution, int) else resolution
+    cells = tuple(max(LEAST, round(n)) for n in lengths / edge)
+    return cells, lengths / cells
+
+
+def scene_of(case: Case, cells: tuple[int, ...]) -> Scene:
+    problem = _particles(case)
+    walls = problem.walls(case)
+    sides = tuple(not walls[name].separates for name in _names(problem))
+    bodies = tuple((not b.condition.separates, bool(b.motion)) for b in problem.bodies(case))
+    return Scene(type(problem.material(case)), cells, sides, bodies)
+
+
+def beginning(case: Case, edge: float) -> dict[str, np.ndarray]:
+    """"position", "reference", "velocity" (N, D) and "volume" (N,) of a case's own particles, about `edge` apart."""
+    found = _particles(case).particles(case, edge)
+    if not np.isfinite(found.velocity).all() or not np.all(found.volume > 0):
+        raise InputError(f"{case.problem.name}: expected finite velocities and volumes > 0 of particles")
+    return {
+        "position": np.array(found.position), "reference": np.array(found.position),
+        "velocity": np.array(found.velocity), "volume": np.array(found.volume),
+    }  # fmt: skip
+
+
+def arrays(
+    case: Case, spacing: np.ndarray, state: Mapping[str, np.ndarray], time: float
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The `parameters` and `inputs` of `simulate`, in float64.
+
+    Args:
+        spacing: (D,) edges of cells, m.
+        state: see `beginning`; "gradient" (N, D, D) and what the material keeps, "kept_<name>" (N, ...), if known.
+        time: at which it starts.
+    """
+    problem = _particles(case)
+    walls, box = problem.walls(case), problem.geometry(case)
+    material = problem.material(case)
+    low, high = np.array(box.extents, np.float64).T
+    slack = 1e-6 * float((high - low).max())
+    out = np.any((state["position"] < low - slack) | (state["position"] > high + slack), axis=1)
+    if out.any():
+        where = ", ".join(f"{v:.6g}" for v in state["position"][int(out.argmax())])
+        raise InputError(
+            f"{problem.name}: {out.sum()} of {len(out)} particles begin outside of the box, the first at ({where})"
+        )
+    friction = [0.0 if not w.separates else w.friction for w in (walls[name] for name in _names(problem))]
+    solids = []
+    for body in problem.bodies(case):
+        solid = sampled(body, spacing)
+        place = body.displacement(time)
+        solids.append(_padded(solid._replace(place=place, times=solid.times - time)))
+    inputs = {
+        **state, "lower": low, "spacing": np.asarray(spacing, np.float64), "friction": np.array(friction),
+        "bodies": tuple(solids),
+    }  # fmt: skip
+    return {**material.numbers, "gravity": np.asarray(problem.gravity(case), np.float64)}, inputs
+
+
+def from_frame(
+    case: Case, start: Start, given: Mapping[str, np.ndarray], edge: float, volume: np.ndarray | None = None
+) -> Begin:
+    """The state that any frame of particles tells: how these are deformed by a fit through their displacements.
+
+    Args:
+        edge: about how far a case's own particles are apart, m.
+        volume: (N,) first volumes, where the frame tells them; by default all have as much of the matter.
+    """
+    d = case.problem.dimensions
+    position = np.asarray(start.support.points(), np.float64)
+    displacement = np.stack([np.asarray(given[f"displacement_{a}"], np.float64) for a in AXES[:d]], -1)
+    velocity = np.stack([np.asarray(given[f"velocity_{a}"], np.float64) for a in AXES[:d]], -1)
+    reference = position - displacement
+    if volume is None:
+        whole = _particles(case).particles(case, edge).volume.sum()
+        volume = np.full(len(position), whole / len(position))
+    _, strain = _mpm_near.fitted(reference, displacement, reference)
+    _, gradient = _mpm_near.fitted(position, velocity, position)
+    deformation = np.moveaxis(strain + np.eye(d), 0, -1)
+    material = _particles(case).material(case)
+    if "density" in given:  # which is known better
+        ratio = float(material.density) / np.asarray(given["density"], np.float64)
+        deformation = deformation * (ratio / np.abs(np.linalg.det(np.moveaxis(deformation, -1, 0)))) ** (1 / d)
+    kept = {f"kept_{n}": np.moveaxis(v, -1, 0) for n, v in material.deformed(np, deformation).items()}
+    state = {
+        "position": position, "reference": reference, "velocity": velocity, "volume": np.asarray(volume),
+        "gradient": gradient, **kept,
+    }  # fmt: skip
+    return Begin(state, start.time, settled=False)
+
+
+def padded(inputs: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """The same with so many particles: those added have no volume, and rest in the middle of the box."""
+    extra = count - len(inputs["volume"])
+    middle = inputs["lower"] + inputs["spacing"] * 4
+    fill = {"position": middle, "reference": middle}
+    found = dict(inputs)
+    for name, values in inputs.items():
+        if name in ("lower", "spacing", "friction", "bodies", "start"):
+            continue
+        last = fill.get(name, 0.0 if name in ("velocity", "volume", "gradient") else None)
+        if last is None:  # what the first particle's material keeps is as good as any
+            last = values[:1]
+        rest = np.broadcast_to(last, (extra, *values.shape[1:]))
+        found[name] = np.concatenate([values, rest])
+    return found
+
+
+def bucket(count: int, portion: int | None) -> int:
+    """To how many particles a count is filled up: few different numbers, so that few functions are compiled."""
+    if portion is not None and count > portion:
+        return -(-count // portion) * portion
+    eighth = max(2 ** (math.floor(math.log2(count)) - 3), 8)
+    return -(-count // eighth) * eighth
+
+
+def _padded(solid: Solid) -> Solid:
+    """The same with a number of knots that is a power of two: the last value held on."""
+    have = len(solid.times)
+    if have == 1:
+        return solid
+    extra = max(KNOTS, 2 ** math.ceil(math.log2(have))) - have
+    times = np.append(solid.times, solid.times[-1] + np.arange(1, extra + 1))
+    return solid._replace(times=times, velocity=np.concatenate([solid.velocity, np.repeat(solid.velocity[-1:], extra, 0)]))
+
+
+def _names(problem: ParticleProblem) -> list[str]:
+    return [side for side, (axis, _) in SIDES.items() if axis < problem.dimensions]
+
+
+def _particles(case: Case) -> ParticleProblem:
+    assert isinstance(case.problem, ParticleProblem)
+    return case.problem
