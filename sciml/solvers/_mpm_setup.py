@@ -14,7 +14,7 @@ from sciml.particle_problem import ParticleProblem
 from sciml.problem import Case
 from sciml.solver import Start
 from sciml.solvers import _mpm_near
-from sciml.solvers._mpm_walls import Scene, Solid, sampled
+from sciml.solvers._mpm_walls import Grip, Scene, Solid, sampled
 from sciml.solvers._numerical import Begin
 
 LEAST = 4  # cells along an axis
@@ -36,13 +36,13 @@ def spacing_of(box: Box, resolution: int | float) -> tuple[tuple[int, ...], np.n
 def scene_of(case: Case, cells: tuple[int, ...]) -> Scene:
     problem = _particles(case)
     walls = problem.walls(case)
-    sides = tuple(not walls[name].separates for name in _names(problem))
-    bodies = tuple((not b.condition.separates, bool(b.motion)) for b in problem.bodies(case))
+    sides = tuple(Grip.of(walls[name]) for name in _names(problem))
+    bodies = tuple((Grip.of(b.condition), bool(b.motion)) for b in problem.bodies(case))
     return Scene(type(problem.material(case)), cells, sides, bodies)
 
 
 def beginning(case: Case, edge: float) -> dict[str, np.ndarray]:
-    """"position", "reference", "velocity" (N, D) and "volume" (N,) of a case's own particles, about `edge` apart."""
+    """ "position", "reference", "velocity" (N, D) and "volume" (N,) of a case's own particles, about `edge` apart."""
     found = _particles(case).particles(case, edge)
     if not np.isfinite(found.velocity).all() or not np.all(found.volume > 0):
         raise InputError(f"{case.problem.name}: expected finite velocities and volumes > 0 of particles")
@@ -150,7 +150,9 @@ def _padded(solid: Solid) -> Solid:
         return solid
     extra = max(KNOTS, 2 ** math.ceil(math.log2(have))) - have
     times = np.append(solid.times, solid.times[-1] + np.arange(1, extra + 1))
-    return solid._replace(times=times, velocity=np.concatenate([solid.velocity, np.repeat(solid.velocity[-1:], extra, 0)]))
+    return solid._replace(
+        times=times, velocity=np.concatenate([solid.velocity, np.repeat(solid.velocity[-1:], extra, 0)])
+    )
 
 
 def _names(problem: ParticleProblem) -> list[str]:

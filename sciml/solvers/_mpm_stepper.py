@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -36,6 +35,8 @@ class MaterialPointStepper(_time.Stepper):
 
     Source: Y. Hu, Y. Fang, Z. Ge, Z. Qu, Y. Zhu, A. Pradhana, C. Jiang, ACM Trans. Graph. 37, 150 (2018).
     """
+
+    begins_settled = True
 
     def __init__(
         self, scene: Scene, material: Material, volume: Any, lower: Any, spacing: Any, gravity: Any, friction: Any,
@@ -121,10 +122,10 @@ class MaterialPointStepper(_time.Stepper):
         )
         full = heavy > 0
         nodes = momentum / jnp.where(full, heavy, 1.0)[..., None] + kick * self.gravity
-        for solid, (sticks, moves), known in zip(self.bodies, self.scene.bodies, self.standing, strict=True):
+        for solid, (grip, moves), known in zip(self.bodies, self.scene.bodies, self.standing, strict=True):
             own, far = motion(solid, time) if moves else (jnp.zeros_like(h), None)
             near, normal = felt(solid, far, self.lower, h, self.scene.shape) if known is None else known
-            nodes = touched(nodes, near, normal, own, solid.friction, sticks)
+            nodes = touched(nodes, near, normal, own, solid.friction, grip)
         nodes = held(nodes, heavy, self.scene, self.friction)
         nodes = jnp.where(full[..., None], nodes, 0.0)
         velocity, moments = _mpm_transfer.to_particles(nodes, state["position"], self.portion)

@@ -13,16 +13,31 @@ differentiable in place and motion of a body.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from sciml.walls import Body
+from sciml.walls import Body, Wall
 
 MARGIN = 2  # layers of nodes beyond a side
 PLACES = {2: 129, 3: 49}  # of the lattice of a body, along each axis
 REACH = 1.0  # cells over which a body's condition fades
+
+
+class Grip(Enum):
+    """How a side or a body touches matter, as far as it makes different code."""
+
+    SLIPS = "slips"
+    RUBS = "rubs"
+    STICKS = "sticks"
+
+    @staticmethod
+    def of(wall: Wall) -> Grip:
+        if not wall.separates:
+            return Grip.STICKS
+        return Grip.RUBS if wall.friction else Grip.SLIPS
 
 
 class Scene(NamedTuple):
@@ -31,14 +46,14 @@ class Scene(NamedTuple):
     Args:
         material: class of the material.
         cells: of the box along x, y[, z].
-        sticks: whether each side sticks, in the order x_min, x_max, y_min, ...
-        bodies: (sticks, moves) of each.
+        sides: in the order x_min, x_max, y_min, ...
+        bodies: how each grips, and whether it moves.
     """
 
     material: type
     cells: tuple[int, ...]
-    sticks: tuple[bool, ...]
-    bodies: tuple[tuple[bool, bool], ...] = ()
+    sides: tuple[Grip, ...]
+    bodies: tuple[tuple[Grip, bool], ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -94,7 +109,9 @@ def motion(solid: Solid, time: Any) -> tuple[Any, Any]:
     if knots.shape[0] == 1:
         return values[0], values[0] * time
     steps = jnp.diff(knots)
-    until = jnp.concatenate([jnp.zeros_like(values[:1]), jnp.cumsum(steps[:, None] * (values[1:] + values[:-1]), 0) / 2])
+    until = jnp.concatenate(
+        [jnp.zeros_like(values[:1]), jnp.cumsum(steps[:, None] * (values[1:] + values[:-1]), 0) / 2]
+    )
 
     def since_first(t: Any) -> tuple[Any, Any]:
         inner = jnp.clip(t, knots[0], knots[-1])
@@ -129,20 +146,22 @@ def felt(solid: Solid, moved: Any, lower: Any, spacing: Any, shape: tuple[int, .
     return near**2 * (3 - 2 * near), normal
 
 
-def touched(velocity: Any, near: Any, normal: Any, own: Any, friction: Any, sticks: bool) -> Any:
+def touched(velocity: Any, near: Any, normal: Any, own: Any, friction: Any, grip: Grip) -> Any:
     """(*shape, D) velocities of nodes that feel a body.
 
     Args:
         own: (D,) velocity of the body.
     """
-    if sticks:
+    if grip is Grip.STICKS:
         return velocity + near[..., None] * (own - velocity)
     against = velocity - own
     away = jnp.sum(against * normal, -1, keepdims=True)
     push = jnp.maximum(-away, 0.0)
-    along = against - away * normal
-    size = jnp.sqrt(jnp.sum(along**2, -1, keepdims=True) + 1e-30)
-    change = push * normal - jnp.minimum(1.0, friction * push / size) * along
+    change = push * normal
+    if grip is Grip.RUBS:
+        along = against - away * normal
+        size = jnp.sqrt(jnp.sum(along**2, -1, keepdims=True) + 1e-30)
+        change = change - jnp.minimum(1.0, friction * push / size) * along
     return velocity + near[..., None] * change
 
 
@@ -152,37 +171,33 @@ def held(velocity: Any, mass: Any, scene: Scene, friction: Any) -> Any:
     Args:
         friction: (2 D,) coefficients of the sides.
     """
-    rough = _sides(scene)
-    for axis, end, side in rough:
-        velocity = _side(velocity, mass, scene, axis, end, friction[side], scene.sticks[side])
-    for axis, end, _ in rough:  # in a corner, what goes along one side goes into another
-        velocity = _side(velocity, mass, scene, axis, end, None, False)
+    places = [(axis, end) for axis in range(len(scene.cells)) for end in (0, 1)]
+    for (axis, end), grip, coefficient in zip(places, scene.sides, friction, strict=True):
+        velocity = _side(velocity, mass, scene, axis, end, grip, coefficient)
+    if any(grip is not Grip.SLIPS for grip in scene.sides):
+        for axis, end in places:  # in a corner, what one side takes along itself changes what goes into another
+            velocity = _side(velocity, mass, scene, axis, end, Grip.SLIPS, 0.0)
     return velocity
 
 
-def _sides(scene: Scene) -> list[tuple[int, int, int]]:
-    return [(axis, end, 2 * axis + end) for axis in range(len(scene.cells)) for end in (0, 1)]
-
-
-def _side(
-    velocity: Any, mass: Any, scene: Scene, axis: int, end: int, friction: Any, sticks: bool
-) -> Any:
+def _side(velocity: Any, mass: Any, scene: Scene, axis: int, end: int, grip: Grip, friction: Any) -> Any:
+    """Velocities beside one side, the lower (0) or upper (1) end of an axis."""
     inner = MARGIN if end == 0 else MARGIN + scene.cells[axis] - 1
     outer = inner - 1 if end == 0 else inner + 1
-    place = [(slice(None),) * axis + (k,) for k in (outer, inner)]
-    v, m = [velocity[p] for p in place], [mass[p][..., None] for p in place]
-    at, total = v[0] + v[1], m[0] + m[1]  # twice the velocity at the side
-    normal = at[..., axis : axis + 1]
-    if sticks:
-        lost = at
+    out, into = ((slice(None),) * axis + (k,) for k in (outer, inner))
+    light, total = mass[into], mass[out] + mass[into]
+    share = jnp.where(total > 0, light / jnp.where(total > 0, total, 1.0), 0.5)  # of the outer layer
+    at = velocity[out] + velocity[into]  # twice the velocity at the side
+    normal = at[..., axis]
+    lost = jnp.minimum(normal, 0.0) if end == 0 else jnp.maximum(normal, 0.0)
+    if grip is Grip.SLIPS:
+        velocity = velocity.at[(*out, ..., axis)].add(-share * lost)
+        return velocity.at[(*into, ..., axis)].add(-(1 - share) * lost)
+    if grip is Grip.STICKS:
+        gone = at
     else:
-        into = jnp.minimum(normal, 0.0) if end == 0 else jnp.maximum(normal, 0.0)
-        unit = jnp.zeros(len(scene.cells), velocity.dtype).at[axis].set(1.0)
-        lost = into * unit
-        if friction is not None:
-            along = at * (1 - unit)
-            size = jnp.sqrt(jnp.sum(along**2, -1, keepdims=True) + 1e-30)
-            lost = lost + jnp.minimum(1.0, friction * jnp.abs(into) / size) * along
-    share = jnp.where(total > 0, m[1] / jnp.where(total > 0, total, 1.0), 0.5)
-    velocity = velocity.at[place[0]].add(-share * lost)
-    return velocity.at[place[1]].add(-(1 - share) * lost)
+        along = at.at[..., axis].set(0.0)
+        size = jnp.sqrt(jnp.sum(along**2, -1) + 1e-30)
+        gone = (jnp.minimum(1.0, friction * jnp.abs(lost) / size)[..., None] * along).at[..., axis].set(lost)
+    velocity = velocity.at[out].add(-share[..., None] * gone)
+    return velocity.at[into].add(-(1 - share)[..., None] * gone)

@@ -70,6 +70,9 @@ class Controls(NamedTuple):
 class Stepper(ABC):
     """A method for ∂t state = f(state, t)."""
 
+    #: whether a march begins with states that `settle` would leave as they are, and need not be compiled twice
+    begins_settled: bool = False
+
     @abstractmethod
     def step(self, state: State, time: jax.Array, remaining: jax.Array) -> tuple[State, jax.Array, jax.Array]:
         """One step from `time` on, `remaining` before the next requested time.
@@ -127,9 +130,8 @@ def march(stepper: Stepper, controls: Controls, state: State, times: jax.Array, 
         return (jax.tree.map(lambda a: xp.where(alive, a, 0), state), alive), out
 
     befores = xp.concatenate([xp.asarray(start, times.dtype)[None], times[:-1]])
-    carry, (values, counts, reached, told) = controls.scan(
-        interval, (stepper.settle(state, befores[0]), xp.array(True)), (befores, times)
-    )
+    first = state if stepper.begins_settled else stepper.settle(state, befores[0])
+    carry, (values, counts, reached, told) = controls.scan(interval, (first, xp.array(True)), (befores, times))
     state, alive = carry
     return Frames(values, counts, reached, jax.tree.map(lambda a: xp.where(alive, a, xp.nan), state), told)
 
