@@ -8,7 +8,18 @@ from typing import Any, final
 from sciml.materials._compressible import pressure, stiffness, stored
 from sciml.materials._material import Material, State
 from sciml.materials._tensors import (
-    Tensor, congruence, determinant, deviator, identity, increment, norm, pack, scaled, shifted, trace, unpack,
+    Tensor,
+    congruence,
+    determinant,
+    deviator,
+    identity,
+    increment,
+    norm,
+    pack,
+    scaled,
+    shifted,
+    trace,
+    unpack,
 )  # fmt: skip
 
 

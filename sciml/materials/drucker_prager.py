@@ -7,7 +7,19 @@ from typing import Any, final
 
 from sciml.materials._material import Material, State
 from sciml.materials._tensors import (
-    Tensor, cauchy_green, congruence, determinant, hencky, identity, increment, norm, pack, scaled, shifted, square, unpack,
+    Tensor,
+    cauchy_green,
+    congruence,
+    determinant,
+    hencky,
+    identity,
+    increment,
+    norm,
+    pack,
+    scaled,
+    shifted,
+    square,
+    unpack,
 )  # fmt: skip
 
 

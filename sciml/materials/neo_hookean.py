@@ -7,7 +7,18 @@ from typing import Any, final
 
 from sciml.materials._material import Material, State
 from sciml.materials._tensors import (
-    Tensor, congruence, determinant, identity, increment, largest, made, pack, scaled, shifted, trace, unpack,
+    Tensor,
+    congruence,
+    determinant,
+    identity,
+    increment,
+    largest,
+    made,
+    pack,
+    scaled,
+    shifted,
+    trace,
+    unpack,
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from sciml.errors import InputError
 from sciml.geometry import AXES, SIDES, Box
+from sciml.materials import Material
 from sciml.particle_problem import ParticleProblem
 from sciml.problem import Case
 from sciml.solver import Start
@@ -105,17 +106,36 @@ def from_frame(
         volume = np.full(len(position), whole / len(position))
     _, strain = _mpm_near.fitted(reference, displacement, reference)
     _, gradient = _mpm_near.fitted(position, velocity, position)
-    deformation = np.moveaxis(strain + np.eye(d), 0, -1)
     material = _particles(case).material(case)
+    ratio = None
     if "density" in given:  # which is known better
         ratio = float(material.density) / np.asarray(given["density"], np.float64)
-        deformation = deformation * (ratio / np.abs(np.linalg.det(np.moveaxis(deformation, -1, 0)))) ** (1 / d)
+    deformation = _deformation(material, np.moveaxis(strain + np.eye(d), 0, -1), ratio)
     kept = {f"kept_{n}": np.moveaxis(v, -1, 0) for n, v in material.deformed(np, deformation).items()}
     state = {
         "position": position, "reference": reference, "velocity": velocity, "volume": np.asarray(volume),
         "gradient": gradient, **kept,
     }  # fmt: skip
     return Begin(state, start.time, settled=False)
+
+
+def _deformation(material: Material, fit: np.ndarray, ratio: np.ndarray | None) -> np.ndarray:
+    """(D, D, N) deformation gradients as `fit`, with the volumes that are known.
+
+    Fits through what has been torn or turned over mean nothing: there only volumes count. Nor do they where matter does
+    not remember its shape: of a fluid that has flowed far they give volumes that are far off, and it begins at rest.
+    """
+    d = len(fit)
+    unit = np.broadcast_to(np.eye(d)[..., None], fit.shape)
+    sheared = np.eye(d)[..., None] + 0.01 * np.eye(d, k=1)[..., None]
+    still = np.zeros((d, d, 1))
+    remembered = np.any(material.stress(np, material.deformed(np, sheared), still)[0, 1] != 0)
+    volume = np.linalg.det(np.moveaxis(fit, -1, 0))
+    whole = (volume > 0.2) & (volume < 5.0) & remembered
+    found = np.where(whole, fit, unit)
+    if ratio is None:
+        return found
+    return found * (ratio / np.where(whole, volume, 1.0)) ** (1 / d)
 
 
 def padded(inputs: Mapping[str, Any], count: int) -> dict[str, Any]:

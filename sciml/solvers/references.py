@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from sciml.errors import InputError
+from sciml.particle_problem import ParticleProblem
 from sciml.support import Grid, Support
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ REFERENCES: list[tuple[str, str]] = [
 ]
 #: the same for problems whose fields all live on nodes
 ON_NODES: list[tuple[str, str]] = [("sciml.solvers.finite_elements", "FiniteElements")]
+#: the same for matter that is followed by particles
+OF_PARTICLES: list[tuple[str, str]] = [("sciml.solvers.material_point", "MaterialPoint")]
 
 
 def reference(problem: Problem, counts: Sequence[int], full: bool = False) -> NumericalSolver | None:
@@ -37,10 +40,7 @@ def reference(problem: Problem, counts: Sequence[int], full: bool = False) -> Nu
     Args:
         full: in float64 and with all that an audit can make use of, rather than as fast as it goes.
     """
-    if not problem.balances():
-        return None
-    on_nodes = all(f.location == "node" for f in problem.fields)
-    for module, name in ON_NODES if on_nodes else REFERENCES:
+    for module, name in _candidates(problem):
         cls: type[NumericalSolver] = getattr(importlib.import_module(module), name)
         try:
             solver = cls.on(tuple(counts), "float64" if full else "float32", full)
@@ -49,6 +49,14 @@ def reference(problem: Problem, counts: Sequence[int], full: bool = False) -> Nu
         if solver.is_reference(problem):
             return solver
     return None
+
+
+def _candidates(problem: Problem) -> list[tuple[str, str]]:
+    if isinstance(problem, ParticleProblem):
+        return OF_PARTICLES
+    if not problem.balances():
+        return []
+    return ON_NODES if all(f.location == "node" for f in problem.fields) else REFERENCES
 
 
 def references(
