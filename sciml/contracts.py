@@ -242,6 +242,23 @@ class CellGraphBatch(GraphBatch):
     lengths: Float[Tensor, "#graph dimension"] = dataclasses.field(kw_only=True)
 
 
+@dataclass(frozen=True, eq=False)
+class ParticleBatch(GraphBatch):
+    """Particles at one instant, joined to those within a radius: for operators that answer with accelerations.
+
+    `nodes` are the past velocities of every particle, the oldest first, in units of their spread; then its distances
+    to the walls and what there is to know of the nearest body. `points` are shares of the box. `edges` join every
+    particle to all within the radius, itself among them, and `offsets` are in units of the radius. What operators
+    answer, (node, dimension), are second differences of positions in time, in units of their own spread.
+
+    Args:
+        lengths: (graph, dimension), extents of the box in units of the radius: `lengths` times a difference of `points`
+            is an offset.
+    """
+
+    lengths: Float[Tensor, "graph dimension"] = dataclasses.field(kw_only=True)
+
+
 class Operator(nn.Module):
     """A learnable map. Arguments of the constructor are sizes and settings, never data, and `config()` gives them back.
 

@@ -18,7 +18,10 @@ from sciml.operators.ffn import FFN
 from sciml.operators.flare import FLARE
 from sciml.operators.fno import FNO
 from sciml.operators.galerkin_transformer import GalerkinTransformer
+from sciml.operators.giorom import GIOROM
 from sciml.operators.gnot import GNOT
+from sciml.operators.gns import GNS
+from sciml.operators.grid_particle import GridParticle
 from sciml.operators.identity import Identity
 from sciml.operators.ifactformer import IFactFormer
 from sciml.operators.ifno import IFNO
@@ -42,7 +45,9 @@ __all__ = [
     "FFN",
     "FLARE",
     "FNO",
+    "GIOROM",
     "GNOT",
+    "GNS",
     "IFNO",
     "PIORF",
     "AutoDeepONet",
@@ -53,6 +58,7 @@ __all__ = [
     "DeepONet",
     "FactFormer",
     "GalerkinTransformer",
+    "GridParticle",
     "IFactFormer",
     "Identity",
     "MeshGraphNet",

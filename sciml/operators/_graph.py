@@ -178,11 +178,8 @@ class GraphNetwork(Operator):
 
     @staticmethod
     def alive(edges: Tensor, mask: Tensor | None) -> Tensor | None:
-        """(edge,) whether both ends of an edge are nodes; None where all are."""
-        if mask is None:
-            return None
-        inside = mask > 0
-        return inside.index_select(0, edges[0]) & inside.index_select(0, edges[1])
+        """See `alive_edges`."""
+        return alive_edges(edges, mask)
 
     def network(
         self, nodes: Tensor, points: Tensor, edges: Tensor, offsets: Tensor, graph: Tensor, params: Tensor | None,
@@ -231,54 +228,76 @@ class GraphNetwork(Operator):
         params: Tensor | None,
         mask: Tensor | None,
     ) -> None:
-        """Refuse what does not fit, in one line that says which and why; numbers of nodes are looked at on CPUs only,
-        where it costs nothing to."""
-        title = type(self).__name__
-        tensors(
-            title, nodes=nodes, points=points, edges=edges, offsets=offsets, graph=graph, params=params, mask=mask
-        )  # fmt: skip
+        """See `check_graph`."""
+        check_graph(self, nodes, points, edges, offsets, graph, params, mask)
 
-        def expect(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
-            if tuple(value.shape) != shape:
-                raise InputError(f"{title}: {name}: expected {shape}, got {tuple(value.shape)}")
 
-        if nodes.ndim != 2 or nodes.shape[1] != self.in_channels or not nodes.is_floating_point():
-            expected = f"floating-point (node, {self.in_channels})"
-            raise InputError(f"{title}: nodes: expected {expected}, got {nodes.dtype} {tuple(nodes.shape)}")
-        if edges.ndim != 2 or edges.shape[0] != 2 or edges.dtype != torch.int64:
-            raise InputError(f"{title}: edges: expected int64 (2, edge), got {edges.dtype} {tuple(edges.shape)}")
-        count = nodes.shape[0]
-        if count == 0:
-            raise InputError(f"{title}: nodes: expected at least one, got an empty graph")
-        expect("points", points, (count, self.dimensions))
-        expect("offsets", offsets, (edges.shape[1], self.dimensions))
-        expect("graph", graph, (count,))
-        if params is None and self.n_params:
-            raise InputError(f"{title}: params: expected (graph, {self.n_params}), got None")
-        if params is not None and (params.ndim != 2 or params.shape[1] != self.n_params):
-            raise InputError(f"{title}: params: expected (graph, {self.n_params}), got {tuple(params.shape)}")
-        if mask is not None:
-            expect("mask", mask, (count,))
-        if torch.compiler.is_compiling() or nodes.device.type != "cpu":
-            return
-        samples = count if params is None else len(params)
-        for name, value, most in (("edges", edges, count), ("graph", graph, samples)):
-            if value.numel() and not 0 <= int(value.min()) <= int(value.max()) < most:
-                got = f"{int(value.min())} to {int(value.max())}"
-                raise InputError(f"{title}: {name}: expected numbers from 0 to {most - 1}, got {got}")
-        alive = self.alive(edges, mask)
-        wrong = ~torch.isfinite(only(offsets, None if alive is None else alive[:, None])).all(1)
-        if wrong.any():
-            first = int(wrong.nonzero()[0])
-            ends = edges[:, first].tolist()
-            raise InputError(f"{title}: offsets: expected finite numbers, got {offsets[first].tolist()} at {ends}")
-        finite(f"{title}: nodes", nodes, mask)
-        finite(f"{title}: points", points, mask)
-        finite(f"{title}: params", params)
-        apart = graph.index_select(0, edges[0]) != graph.index_select(0, edges[1])
-        if alive is not None:
-            apart = apart & alive
-        if bool(apart.any()):
-            first, second = edges[:, int(apart.nonzero()[0])].tolist()
-            samples_of = f"{int(graph[first])} and {int(graph[second])}"
-            raise InputError(f"{title}: edges: {first} -> {second} joins samples {samples_of}, expected one sample")
+def alive_edges(edges: Tensor, mask: Tensor | None) -> Tensor | None:
+    """(edge,) whether both ends of an edge are nodes; None where all are."""
+    if mask is None:
+        return None
+    inside = mask > 0
+    return inside.index_select(0, edges[0]) & inside.index_select(0, edges[1])
+
+
+def check_graph(
+    operator: Any,
+    nodes: Tensor,
+    points: Tensor,
+    edges: Tensor,
+    offsets: Tensor,
+    graph: Tensor,
+    params: Tensor | None,
+    mask: Tensor | None,
+) -> None:
+    """Refuse what does not fit, in one line that says which and why; numbers of nodes are looked at on CPUs only,
+    where it costs nothing to."""
+    title = type(operator).__name__
+    tensors(
+        title, nodes=nodes, points=points, edges=edges, offsets=offsets, graph=graph, params=params, mask=mask
+    )  # fmt: skip
+
+    def expect(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
+        if tuple(value.shape) != shape:
+            raise InputError(f"{title}: {name}: expected {shape}, got {tuple(value.shape)}")
+
+    if nodes.ndim != 2 or nodes.shape[1] != operator.in_channels or not nodes.is_floating_point():
+        expected = f"floating-point (node, {operator.in_channels})"
+        raise InputError(f"{title}: nodes: expected {expected}, got {nodes.dtype} {tuple(nodes.shape)}")
+    if edges.ndim != 2 or edges.shape[0] != 2 or edges.dtype != torch.int64:
+        raise InputError(f"{title}: edges: expected int64 (2, edge), got {edges.dtype} {tuple(edges.shape)}")
+    count = nodes.shape[0]
+    if count == 0:
+        raise InputError(f"{title}: nodes: expected at least one, got an empty graph")
+    expect("points", points, (count, operator.dimensions))
+    expect("offsets", offsets, (edges.shape[1], operator.dimensions))
+    expect("graph", graph, (count,))
+    if params is None and operator.n_params:
+        raise InputError(f"{title}: params: expected (graph, {operator.n_params}), got None")
+    if params is not None and (params.ndim != 2 or params.shape[1] != operator.n_params):
+        raise InputError(f"{title}: params: expected (graph, {operator.n_params}), got {tuple(params.shape)}")
+    if mask is not None:
+        expect("mask", mask, (count,))
+    if torch.compiler.is_compiling() or nodes.device.type != "cpu":
+        return
+    samples = count if params is None else len(params)
+    for name, value, most in (("edges", edges, count), ("graph", graph, samples)):
+        if value.numel() and not 0 <= int(value.min()) <= int(value.max()) < most:
+            got = f"{int(value.min())} to {int(value.max())}"
+            raise InputError(f"{title}: {name}: expected numbers from 0 to {most - 1}, got {got}")
+    alive = alive_edges(edges, mask)
+    wrong = ~torch.isfinite(only(offsets, None if alive is None else alive[:, None])).all(1)
+    if wrong.any():
+        first = int(wrong.nonzero()[0])
+        ends = edges[:, first].tolist()
+        raise InputError(f"{title}: offsets: expected finite numbers, got {offsets[first].tolist()} at {ends}")
+    finite(f"{title}: nodes", nodes, mask)
+    finite(f"{title}: points", points, mask)
+    finite(f"{title}: params", params)
+    apart = graph.index_select(0, edges[0]) != graph.index_select(0, edges[1])
+    if alive is not None:
+        apart = apart & alive
+    if bool(apart.any()):
+        first, second = edges[:, int(apart.nonzero()[0])].tolist()
+        samples_of = f"{int(graph[first])} and {int(graph[second])}"
+        raise InputError(f"{title}: edges: {first} -> {second} joins samples {samples_of}, expected one sample")

@@ -102,15 +102,7 @@ def fit_operator(
     if former is not None and not train.problem.same(former.encoding.problem):
         raise InputError(f"data: are of {train.problem.name!r}, but the model was trained on "
                          f"{former.encoding.problem.name!r}; fresh=True begins anew")  # fmt: skip
-    held = None
-    if validation:
-        try:
-            held = table(dataset, validation, train.fields, train.problem).select(None)
-        except InputError as error:
-            raise InputError(f"validation: {error}") from None
-        if subset is not None and held.cases:
-            wanted = [subset] if isinstance(subset, str) else list(subset)
-            held = held.keep(np.flatnonzero(np.isin(held.subsets, wanted)))
+    held = held_out(dataset, validation, train, subset)
     symmetries = train.problem.symmetries if any(isinstance(a, Mirror) for a in recipe.augmentations) else ()
     if not symmetries and any(isinstance(a, Mirror) for a in recipe.augmentations):
         raise InputError(f"augmentations: {train.problem.name} states no symmetry, so Mirror has nothing to do")
@@ -146,14 +138,14 @@ def fit_operator(
         "operator": cls.name, "options": plain(options), "recipe": recipe.to_json(), "split": split,
         "subset": None if subset is None else list(np.atleast_1d(subset)), "cases": len(train.cases),
         "frames": int(train.length.sum()), "data": None if path is None else path.name,
-        "threads": torch.get_num_threads(), "data_digest": _digest(encoding.to_json()),
+        "threads": torch.get_num_threads(), "data_digest": digest_of(encoding.to_json()),
         "continued": former is not None, "unlabelled": len(cases),
     }  # fmt: skip
     if encoding.constraints:
         record["constraints"] = [c.to_json() for c in encoding.constraints]
     log: Callback
     if running.folder is not None:
-        _claim(running.folder, running.resume, record)
+        claim(running.folder, running.resume, record)
         log = MetricsLog(running.folder / "metrics.jsonl")
     else:
         log = MetricsList()
@@ -172,6 +164,26 @@ def fit_operator(
     record |= {"seconds": round(time.monotonic() - began, 2), "device": str(trainer.device)}
     record["peak_memory_bytes"] = peak_memory(trainer.device)
     return Fitted(encoding, kept, recipe, record, log.records)
+
+
+def held_out(
+    dataset: Any, validation: str | None, train: CaseTable, subset: Sequence[str] | str | None
+) -> CaseTable | None:
+    """The cases of the validation split that belong to the same subsets; None where nobody asks for any.
+
+    Raises:
+        InputError: no such split.
+    """
+    if not validation:
+        return None
+    try:
+        held = table(dataset, validation, train.fields, train.problem)
+    except InputError as error:
+        raise InputError(f"validation: {error}") from None
+    if subset is None or not held.cases:
+        return held
+    wanted = [subset] if isinstance(subset, str) else list(subset)
+    return held.keep(np.flatnonzero(np.isin(held.subsets, wanted)))
 
 
 def _encoding(
@@ -203,7 +215,7 @@ def _operator(
         return to_float64(operator) if encoding.torch_dtype == torch.float64 else operator  # type: ignore[return-value]
 
 
-def anew(cls: type[Operator], config: Mapping[str, Any], encoding: Encoding) -> Operator:
+def anew(cls: type[Operator], config: Mapping[str, Any], encoding: Any) -> Operator:
     """An operator as `config` says, in the precision of `encoding`, for weights that are known; the settings and the
     random numbers of the process have no part in it."""
     with borrowed(torch.device("cpu"), 0, dtype=torch.float32):
@@ -226,7 +238,7 @@ def _batches(
     return Augmented(batches, recipe.augmentations, recipe.seed) if recipe.augmentations else batches
 
 
-def _claim(folder: Path, resume: bool, record: dict[str, Any]) -> None:
+def claim(folder: Path, resume: bool, record: dict[str, Any]) -> None:
     """Make the run directory; refuse to write over another run's."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -254,5 +266,5 @@ def _named(record: Mapping[str, Any]) -> str:
     return ", ".join(str(c["kind"]) for c in record.get("constraints", [])) or "none"
 
 
-def _digest(content: Any) -> str:
+def digest_of(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

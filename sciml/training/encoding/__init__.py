@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from sciml.contracts import Batch, CellGraphBatch, CloudBatch, CurvedGraphBatch, GraphBatch, GridBatch, PointBatch
+from sciml.contracts import (
+    Batch,
+    CellGraphBatch,
+    CloudBatch,
+    CurvedGraphBatch,
+    GraphBatch,
+    GridBatch,
+    ParticleBatch,
+    PointBatch,
+)
 from sciml.errors import FileFormatError, InputError
 from sciml.training.encoding._base import Encoding
 from sciml.training.encoding.cloud import CloudEncoding
@@ -23,6 +32,8 @@ _OF: dict[type[Batch], type[Encoding]] = {
 
 def encoding_for(batch: type[Batch]) -> type[Encoding]:
     """The encoding that makes batches of this type."""
+    if issubclass(batch, ParticleBatch):
+        raise InputError("operator: moves particles by their accelerations; it is trained by ParticleSurrogate")
     for kind in batch.__mro__:
         if kind in _OF:
             return _OF[kind]

@@ -1,0 +1,144 @@
+"""From frames of particles and a recipe to a trained operator."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sciml.contracts import Operator, build
+from sciml.errors import InputError
+from sciml.training.augmentations import Augmented
+from sciml.training.callbacks import Callback, MetricsList, MetricsLog
+from sciml.training.checkpoint import plain
+from sciml.training.devices import borrowed, peak_memory, to_float64, unwrapped
+from sciml.training.fitting import anew, claim, digest_of, held_out
+from sciml.training.objectives import Objective, Supervised, WithPhysics
+from sciml.training.particles.batches import ParticleBatches
+from sciml.training.particles.encoding import Nodes, ParticleEncoding
+from sciml.training.particles.model import ParticleModel, Validation
+from sciml.training.particles.motion import field_names, require_particles
+from sciml.training.recipe import Recipe, Running
+from sciml.training.samples import at_hand, open_data, table
+from sciml.training.stepping import Autoregressive
+from sciml.training.trainer import Trainer
+
+
+@dataclass
+class FittedParticles:
+    """The outcome of training.
+
+    Args:
+        encoding: what the operator's tensors mean.
+        operator: with the weights that were kept, in evaluation mode; they ask for no gradients.
+        record: JSON values: recipe, data, and how it went.
+        metrics: losses and validation figures on the way.
+    """
+
+    encoding: ParticleEncoding
+    operator: nn.Module
+    recipe: Recipe
+    record: dict[str, Any]
+    metrics: list[dict[str, Any]]
+
+    def __post_init__(self) -> None:
+        self.operator.eval().requires_grad_(False)
+
+
+def fit_particles(
+    cls: type[Operator], options: Mapping[str, Any], stepping: Autoregressive, nodes: Nodes, data: Any, recipe: Recipe,
+    running: Running, *, radius: float | None = None, told: Sequence[str] | None = None, split: str | None = "train",
+    validation: str | None = "validation", subset: Sequence[str] | str | None = None,
+    former: FittedParticles | None = None,
+) -> FittedParticles:  # fmt: skip
+    """Train an operator on particles; see `ParticleSurrogate.fit`.
+
+    Args:
+        former: what was trained before: scales and weights to go on from.
+    """
+    if not isinstance(recipe, Recipe):
+        raise InputError(f"recipe: expected a sciml.Recipe, got {type(recipe).__name__}")
+    if not isinstance(running, Running):
+        raise InputError(f"running: expected a sciml.Running, got {type(running).__name__}")
+    dataset, path = open_data(data)
+    dataset = at_hand(dataset, running.memory_limit)
+    known = table(dataset, split)
+    require_particles(known.fields, known.problem.dimensions)
+    train = table(dataset, split, field_names(known.problem.dimensions)).select(subset)
+    if not train.cases:
+        raise InputError(f"split: no case of the data set is in split {split!r}" + (f", {subset}" if subset else ""))
+    if former is not None and not train.problem.same(former.encoding.problem):
+        raise InputError(f"data: are of {train.problem.name!r}, but the model was trained on "
+                         f"{former.encoding.problem.name!r}; fresh=True begins anew")  # fmt: skip
+    held = held_out(dataset, validation, train, subset)
+    dtype = "float64" if recipe.precision == "float64" else "float32"
+    if former is None:
+        encoding = ParticleEncoding.fit(train, stepping, nodes, radius=radius, told=told, dtype=dtype)
+    else:
+        encoding = former.encoding
+    operator = _operator(cls, options, encoding, recipe, former)
+    objective = recipe.objective or operator.objective() or Supervised()
+    if not isinstance(objective, Objective) or isinstance(objective, WithPhysics):
+        raise InputError(f"objective: expected Supervised or Rollout for particles, got {objective!r:.60}")
+    batches: Any = ParticleBatches(
+        train, encoding, horizon=objective.horizon, batch_size=recipe.batch, seed=recipe.seed,
+        repeats=recipe.sampler.repeats, memory=running.memory_limit,
+    )  # fmt: skip
+    if len(batches) < 1:
+        raise InputError(f"data: no case of the split has the frames that {encoding.stepping!r} and {objective!r} need")
+    if recipe.augmentations:
+        batches = Augmented(batches, recipe.augmentations, recipe.seed)
+    validate = None
+    if held is not None and held.cases:
+        some = ParticleBatches(
+            held, encoding, horizon=1, batch_size=4, shuffle=False, most=min(recipe.validation_items, 32),
+            memory=running.memory_limit,
+        )  # fmt: skip
+        validate = Validation(encoding, some) if len(some) else None
+    record: dict[str, Any] = {
+        "operator": cls.name, "options": plain(options), "recipe": recipe.to_json(), "split": split,
+        "subset": None if subset is None else [subset] if isinstance(subset, str) else list(subset),
+        "cases": len(train.cases), "frames": int(train.length.sum()), "data": None if path is None else path.name,
+        "threads": torch.get_num_threads(), "data_digest": digest_of(encoding.to_json()),
+        "continued": former is not None,
+    }  # fmt: skip
+    log: Callback
+    if running.folder is not None:
+        claim(running.folder, running.resume, record)
+        log = MetricsLog(running.folder / "metrics.jsonl")
+    else:
+        log = MetricsList()
+
+    def loss(model: nn.Module, batch: Any, share: float) -> Tensor:
+        return objective(ParticleModel(model, encoding), batch, share)
+
+    trainer = Trainer(
+        operator, loss, recipe, running.replace(callbacks=(*running.callbacks, log)), title=f"training {cls.title}"
+    )
+    began = time.monotonic()
+    operator.forgets = running.forget
+    kept = trainer.fit(batches, validate)
+    operator.forgets = False
+    record |= {"steps": trainer.step, "steps_planned": trainer.total_steps, "stopped": trainer.stopped}
+    record |= {"seconds": round(time.monotonic() - began, 2), "device": str(trainer.device)}
+    record["peak_memory_bytes"] = peak_memory(trainer.device)
+    return FittedParticles(encoding, kept, recipe, record, log.records)
+
+
+def _operator(
+    cls: type[Operator], options: Mapping[str, Any], encoding: ParticleEncoding, recipe: Recipe,
+    former: FittedParticles | None,
+) -> Operator:  # fmt: skip
+    if former is not None:
+        kept: Any = unwrapped(former.operator)
+        operator = anew(type(kept), kept.config(), encoding)
+        operator.load_state_dict(kept.state_dict())
+        return operator
+    with borrowed(torch.device("cpu"), recipe.seed, dtype=torch.float32):
+        operator = build(cls, encoding.signature(), options)
+        return to_float64(operator) if encoding.torch_dtype == torch.float64 else operator  # type: ignore[return-value]
+
