@@ -269,6 +269,8 @@ class Operator(nn.Module):
         decided: constructor arguments that follow from the signature, with what they follow from.
         sensors: number of fixed sensors at which it wants to see functions; None for all their points.
         asks_times: whether it is made to be asked for times, rather than for the next frame.
+        solver: the registered name of the solver that it is trained as.
+        nodes_share: of the particles that it is made for, where it takes particles; None for all.
 
     Attributes:
         forgets: whether training keeps nothing of what is inside of a block, and computes it again on the way back.
@@ -276,6 +278,8 @@ class Operator(nn.Module):
 
     sensors: ClassVar[int | None] = None
     asks_times: ClassVar[bool] = False
+    solver: ClassVar[str] = "surrogate"
+    nodes_share: ClassVar[float | None] = None
     forgets: bool = False
 
     takes: ClassVar[type[Batch]]

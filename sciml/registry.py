@@ -168,6 +168,7 @@ solvers = Registry(
         "lagrangian_pinn": "sciml.solvers.pinn.lagrangian",
         "pinn": "sciml.solvers.pinn.solver",
         "surrogate": "sciml.solvers.surrogate",
+        "particle_surrogate": "sciml.solvers.particle_surrogate",
         "ensemble": "sciml.solvers.ensemble",
         "conformal": "sciml.solvers.conformal",
         "nearest_case": "sciml.solvers.regression",

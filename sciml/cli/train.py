@@ -118,10 +118,13 @@ def train(
 def _former(path: str) -> Any:
     """The trained surrogate in a run's folder, to go on from."""
     from sciml.cli import _arguments
-    from sciml.solvers import Surrogate
+    from sciml.solvers import ParticleSurrogate, Surrogate, load
 
     folder = _arguments.run_folder("--from", path)
-    return Surrogate.load(folder)
+    found = load(folder)
+    if not isinstance(found, Surrogate | ParticleSurrogate):
+        raise InputError(f"--from: {folder} holds a {found.name}, expected a surrogate")
+    return found
 
 
 def _flags(typed: list[str], **flags: float | None) -> list[str]:

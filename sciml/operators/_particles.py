@@ -1,7 +1,7 @@
-"""What operators on particles share: weights of B-splines on a grid over the box, and how values come onto it and back.
+"""What operators on particles share: B-splines on a grid over the box, and how values come onto it and back.
 
-A grid has m cells an axis; its values stand at the cells' centres x_c, and h is the size of a cell. A particle at y sees
-the 3^D centres nearest to it with the weights of the quadratic B-spline, w_c(y) = Π_a N((x_c − y)_a / h_a),
+A grid has m cells an axis; its values stand at the cells' centres x_c, and h is the size of a cell. A particle at y
+sees the 3^D centres nearest to it with the weights of the quadratic B-spline, w_c(y) = Π_a N((x_c − y)_a / h_a),
 
     N(s) = 3/4 − s²  for |s| < 1/2,   (3/2 − |s|)² / 2  for 1/2 ≤ |s| < 3/2,   0 beyond,
 

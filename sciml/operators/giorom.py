@@ -96,6 +96,8 @@ class GIOROM(Operator):
 
     name, title = "giorom", "GIOROM"
     takes: ClassVar = ParticleBatch
+    solver: ClassVar[str] = "particle_surrogate"
+    nodes_share: ClassVar[float | None] = 0.25
 
     def __init__(
         self,
@@ -121,7 +123,8 @@ class GIOROM(Operator):
         self.cells, self.periodic = checked_cells(cells, dimensions), tuple(bool(p) for p in periodic)
         self.width, self.depth = positive("width", width), positive("depth", depth, 2)
         self.interactions, self.activation = positive("interactions", interactions), activation_named(activation)
-        self.latent_width, self.latent_layers = positive("latent_width", latent_width), positive("latent_layers", latent_layers)
+        self.latent_width = positive("latent_width", latent_width)
+        self.latent_layers = positive("latent_layers", latent_layers)
         self.modes = positive("modes", modes)
         hidden = [width] * (depth - 1)
         self.node_encoder = normed([in_channels + n_params, *hidden, width], activation)

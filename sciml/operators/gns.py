@@ -44,6 +44,7 @@ class GNS(GraphNetwork):
 
     name, title = "gns", "GNS"
     takes: ClassVar = ParticleBatch
+    solver: ClassVar[str] = "particle_surrogate"
 
     def __init__(
         self,

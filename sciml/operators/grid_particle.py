@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 from jaxtyping import Float, Int64, Shaped
-from torch import Tensor, nn
+from torch import Tensor
 
 from sciml import registry
 from sciml.contracts import Operator, ParticleBatch, Signature
@@ -60,6 +60,7 @@ class GridParticle(Operator):
 
     name, title = "grid_particle", "grid particle model"
     takes: ClassVar = ParticleBatch
+    solver: ClassVar[str] = "particle_surrogate"
 
     def __init__(
         self,
@@ -75,7 +76,8 @@ class GridParticle(Operator):
         blocks: int = 1,
     ):
         super().__init__()
-        self.in_channels, self.out_channels = positive("in_channels", in_channels), positive("out_channels", out_channels)
+        self.in_channels = positive("in_channels", in_channels)
+        self.out_channels = positive("out_channels", out_channels)
         self.dimensions, self.n_params = positive("dimensions", dimensions), positive("n_params", n_params, 0)
         self.cells, self.periodic = checked_cells(cells, dimensions), tuple(bool(p) for p in periodic)
         self.width = positive("width", width)

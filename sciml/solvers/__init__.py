@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sciml.solvers.linear.steady import SteadyLinear
     from sciml.solvers.material_point import MaterialPoint
     from sciml.solvers.openfoam import OpenFOAM
+    from sciml.solvers.particle_surrogate import ParticleSurrogate
     from sciml.solvers.pinn import PINN, LagrangianPINN, PINNRecipe
     from sciml.solvers.pseudospectral import PseudoSpectral
     from sciml.solvers.regression import LinearRegression, NearestCase, PODRegression
@@ -53,6 +54,7 @@ _HOMES = {
     "PINNRecipe": "pinn",
     "PODRegression": "regression",
     "ParameterInterpolation": "interpolation",
+    "ParticleSurrogate": "particle_surrogate",
     "Persistence": "baselines",
     "PseudoSpectral": "pseudospectral",
     "Scores": "conformal",
@@ -91,6 +93,7 @@ __all__ = [
     "PINNRecipe",
     "PODRegression",
     "ParameterInterpolation",
+    "ParticleSurrogate",
     "Persistence",
     "PseudoSpectral",
     "Scores",

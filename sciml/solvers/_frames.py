@@ -53,6 +53,24 @@ def start_of(case: Case, frame: Any, fields: Sequence[str]) -> Start:
     return Start(case, support, values, float(times[-1]))
 
 
+def history_of(start: Start, frame: xr.Dataset, dt: float, past: int) -> Start:
+    """The start with the `past` frames that are whole steps `dt` before its last one. Fewer where the solution does not
+    go back as far.
+
+    Raises:
+        InputError: a time in between is missing.
+    """
+    moments = np.atleast_1d(clock("frame: time", frame["time"].values, start.case.problem.time_unit))
+    wanted = start.time - dt * np.arange(past)
+    found = np.abs(moments - wanted[:, None]).argmin(1)
+    for t, i in zip(wanted, found, strict=True):
+        if abs(moments[i] - t) > 1e-3 * dt and t > moments[0]:
+            unit = start.case.problem.time_unit
+            raise InputError(f"frame: has no time {t:g} {unit}, which the model sees; its step is {dt:g} {unit}")
+    known = [i for t, i in zip(wanted, found, strict=True) if abs(moments[i] - t) <= 1e-3 * dt]
+    return replace(start, frames=start.frames[known[::-1]])
+
+
 def labelled(
     case: Case, times: np.ndarray | None, frames: np.ndarray, fields: Sequence[str], support: Support, *,
     solver: str, settings: Mapping[str, Any], problem: Problem | None = None,

@@ -61,11 +61,16 @@ def save(fitted: Fitted, kind: type[Operator], options: Mapping[str, Any], solve
     }
     write_tensors(folder / "weights.safetensors", weights)
     write_tensors(folder / "support.safetensors", places)
-    lines = "".join(json.dumps(r) + "\n" for r in fitted.metrics).encode()
-    log = folder / "metrics.jsonl"
+    write_metrics(folder, fitted.metrics)
+    _write_config(folder, config)
+
+
+def write_metrics(directory: str | Path, metrics: Sequence[Mapping[str, Any]]) -> None:
+    """Write metrics.jsonl."""
+    lines = "".join(json.dumps(r) + "\n" for r in metrics).encode()
+    log = folder_of(directory) / "metrics.jsonl"
     if not log.exists() or log.read_bytes() != lines:  # what is there may be another run's
         replace_bytes(log, lines)
-    _write_config(folder, config)
 
 
 def made(directory: str | Path) -> Path:

@@ -14,14 +14,13 @@ import torch
 import xarray as xr
 
 from sciml import registry
-from sciml.arrays import clock
 from sciml.contracts import Operator
 from sciml.errors import InputError
 from sciml.problem import Case, Problem, beginning
 from sciml.solver import Restartable, Start, TrainableSolver
 from sciml.solvers import _saved
 from sciml.solvers._back import Back
-from sciml.solvers._frames import labelled, start_of
+from sciml.solvers._frames import history_of, labelled, start_of
 from sciml.solvers._numerical import title
 from sciml.support import Points, Support
 from sciml.training.checkpoint import digest, plain
@@ -57,6 +56,8 @@ class Surrogate(TrainableSolver, Restartable):
     """
 
     name = "surrogate"
+    #: settings beside the stepping that plans of training may give
+    planned = ("fields", "constraints")
 
     def __init__(
         self,
@@ -163,6 +164,11 @@ class Surrogate(TrainableSolver, Restartable):
 
     def supports(self, problem: Problem) -> bool:
         return self.fitted_as is None or problem.same(self.fitted_as.encoding.problem)
+
+    def settled(self) -> dict[str, Any]:
+        """What another surrogate is to be made with to go on from the weights of this one."""
+        e = self.encoding
+        return {"stepping": e.stepping, "fields": e.fields, "constraints": e.constraints}
 
     def _ready(self) -> Fitted:
         if self.fitted_as is None:
@@ -423,18 +429,9 @@ class Surrogate(TrainableSolver, Restartable):
         """The start with the frames that are whole steps before its last one. Fewer than the model sees where
         the solution does not go back as far."""
         e = self.encoding
-        moments = np.atleast_1d(clock("frame: time", frame["time"].values, start.case.problem.time_unit))
         if e.stepping.queries or e.step is None:
             return replace(start, frames=start.frames[-1:])
-        dt = e.step.of(start.case)
-        wanted = start.time - dt * np.arange(e.stepping.past)
-        found = np.abs(moments - wanted[:, None]).argmin(1)
-        for t, i in zip(wanted, found, strict=True):
-            if abs(moments[i] - t) > 1e-3 * dt and t > moments[0]:
-                unit = start.case.problem.time_unit
-                raise InputError(f"frame: has no time {t:g} {unit}, which the model sees; its step is {dt:g} {unit}")
-        known = [i for t, i in zip(wanted, found, strict=True) if abs(moments[i] - t) <= 1e-3 * dt]
-        return replace(start, frames=start.frames[known[::-1]])
+        return history_of(start, frame, e.step.of(start.case), e.stepping.past)
 
     def _answer(self, start: Start, times: np.ndarray | None, points: np.ndarray | None) -> xr.Dataset:
         f = self._ready()

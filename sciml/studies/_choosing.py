@@ -180,11 +180,8 @@ def _try_out(
 
 def _tried(tried: Tried, model: Trained, dataset: Any, length: Length, seconds: float, device: str) -> Any:
     """A surrogate that was trained for a short while, kept nowhere; how long its steps take is noted."""
-    from sciml.solvers.surrogate import Surrogate
-
     plan: Any = model.plan
-    mine = plan.surrogate
-    solver = Surrogate(plan.operator, mine.stepping, fields=mine.fields, device=device, **plan.options)
+    solver = plan.made(device=device)
     given = length.steps(1)
     watch = _Within(seconds, length.seconds or math.inf, FEWEST)
     steps = 1000 if given is None else max(1, given // 8)

@@ -12,6 +12,9 @@ from sciml.errors import InputError
 from sciml.training.parts import Settings
 from sciml.training.recipe import Recipe, Running
 
+#: settings of what moves particles
+OF_PARTICLES = ("radius", "nodes", "choice", "features")
+
 
 @functools.cache
 def surrogate_settings() -> type[Settings]:
@@ -29,6 +32,10 @@ def surrogate_settings() -> type[Settings]:
             ("split", str, "train"),
             ("validation", str | None, "validation"),
             ("subset", words, None),
+            ("radius", float | None, None),
+            ("nodes", int | float | None, None),
+            ("choice", str | None, None),
+            ("features", words, None),
         ],
         bases=(Settings,),
         frozen=True,
@@ -50,8 +57,9 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         mine = None if self.surrogate is None else self.surrogate.to_json()
-        if mine is not None and mine["constraints"] is None:  # plans that say nothing keep their digests
-            del mine["constraints"]
+        for name in ("constraints", *OF_PARTICLES):  # plans that say nothing keep their digests
+            if mine is not None and mine[name] is None:
+                del mine[name]
         return {
             "operator": self.operator,
             "options": dict(self.options),
@@ -69,6 +77,30 @@ class Plan:
             None if surrogate is None else surrogate_settings().from_json(surrogate),
         )
 
+    def made(self, former: Any = None, fresh: bool = False, **more: Any) -> Any:
+        """The untrained surrogate.
+
+        Args:
+            former: a trained surrogate, whose options and settings hold where the plan says nothing.
+            more: further arguments, such as the device.
+
+        Raises:
+            InputError: settings that contradict those of `former`, or that the operator's solver does not have.
+        """
+        from sciml import registry
+
+        kind: Any = registry.solvers.get(registry.operators.get(self.operator).solver)
+        mine: Any = surrogate_settings()() if self.surrogate is None else self.surrogate
+        options, given = dict(self.options), {n: getattr(mine, n) for n in ("stepping", *kind.planned)}
+        given = {n: v for n, v in given.items() if v is not None}
+        for name in ("fields", "constraints", *OF_PARTICLES):
+            if name not in kind.planned and getattr(mine, name) is not None:
+                raise InputError(f"{name}: {self.operator} has no such setting")
+        if former is not None:
+            self._agrees(former, fresh)
+            options, given = former.options | options, former.settled() | given
+        return kind(self.operator, **given, **more, **options)
+
     def train(self, data: str | Path, running: Running, former: Any = None, fresh: bool = False) -> Any:
         """The trained surrogate, saved in `running.out`.
 
@@ -79,18 +111,8 @@ class Plan:
         Raises:
             InputError: settings that contradict those of `former`.
         """
-        from sciml.solvers import Surrogate
-
         mine: Any = surrogate_settings()() if self.surrogate is None else self.surrogate
-        options, stepping, fields, constraints = dict(self.options), mine.stepping, mine.fields, mine.constraints
-        if former is not None:
-            self._agrees(former, fresh)
-            options = former.options | options
-            stepping, fields = stepping or former.encoding.stepping, fields or former.encoding.fields
-            constraints = former.encoding.constraints if constraints is None else constraints
-        surrogate: Any = Surrogate(
-            self.operator, stepping=stepping, fields=fields, constraints=constraints or (), **options
-        )  # fmt: skip
+        surrogate = self.made(former, fresh)
         if former is not None and not fresh:
             surrogate.fitted_as = former.fitted_as
         surrogate.fit(
@@ -106,8 +128,8 @@ class Plan:
         mine: Any = self.surrogate
         given = {f"operator.{n}": (v, former.options.get(n)) for n, v in self.options.items()}
         if mine is not None:
-            given["stepping"] = (mine.stepping, former.encoding.stepping)
-            given["fields"] = (mine.fields, former.encoding.fields)
+            kept = former.settled()
+            given |= {n: (getattr(mine, n), kept[n]) for n in kept if n != "constraints"}
         for name, (wanted, have) in given.items():
             if not fresh and wanted is not None and _tuples(wanted) != _tuples(have):
                 raise InputError(f"--set {name}: the weights of --from were trained with {have!r}, got {wanted!r}; "

@@ -15,7 +15,7 @@ from sciml.errors import InputError, is_number, is_whole
 from sciml.support.points import checked_position
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int64, Shaped
+    from jaxtyping import Int64, Shaped
     from scipy.sparse import csr_array
 
 #: of the reach of a point's nodes: nearer than this to one of them, it takes the node's own value
@@ -137,11 +137,11 @@ def moving_interpolation(
     """Weights W (M, N) of moving least squares, u(x_m) = Σ_n W_mn u(n): rows sum to 1, and where the nodes around a
     point span the space, functions of first degree are reproduced: bodies that turn or are stretched evenly stay whole.
 
-        W_m = b(0)ᵀ (Σ_n k_n b_n b_nᵀ)⁻¹ b_n k_n,   b_n = (1, (x_n − x_m) / r),   k = w(|x_n − x_m| / r) (r / |x_n − x_m|)²
+        W_mn = b(0)ᵀ (Σ_n k_n b_n b_nᵀ)⁻¹ b_n k_n,   b_n = (1, (x_n − x_m) / r),   k_n = w(s) / s²
 
-    over the `count` nearest nodes, r the distance of the one after these and w(s) = (1 − s)⁴(1 + 4s), Wendland's C²
-    function; the singular factor makes nodes keep their own values. Where the nodes lie in a plane (a line, ...), the
-    degree is 0: Shepard's weights.
+    over the `count` nearest nodes, r the distance of the one after these, s = |x_n − x_m| / r and w Wendland's C²
+    function w(s) = (1 − s)⁴(1 + 4s); the singular factor makes nodes keep their own values. Where the nodes lie in a
+    plane (a line, ...), the degree is 0: Shepard's weights.
 
     Args:
         nodes: (N, D) where values are known.
@@ -203,5 +203,3 @@ def _moving(away: np.ndarray, distance: np.ndarray, reach: np.ndarray) -> np.nda
     solved = np.zeros((m, d))
     solved[spans] = np.linalg.solve(moment[spans], mean[spans, :, None])[..., 0]
     return shepard * (1 - np.einsum("mi,mki->mk", solved, y))
-
-

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sciml.contracts import Operator, build
+from sciml.contracts import Operator, ParticleBatch, build
 from sciml.errors import InputError
 from sciml.training.encoding import encoding_for
 from sciml.training.fitting import default_stepping
+from sciml.training.particles import Nodes, ParticleEncoding
 from sciml.training.samples import CaseTable
-from sciml.training.stepping import Stepping
+from sciml.training.stepping import Autoregressive, Stepping
 
 
 def refusal(
@@ -21,6 +22,11 @@ def refusal(
 ) -> str | None:
     """Why an operator does not take these cases, by default with its default options; None where it does."""
     try:
+        if issubclass(operator.takes, ParticleBatch):
+            how = stepping if isinstance(stepping, Autoregressive) else Autoregressive(history=6)
+            particles = ParticleEncoding.fit(cases, how, Nodes(operator.nodes_share))
+            build(operator, particles.signature(), options or {})
+            return None
         how = default_stepping(operator, cases.problem.steady) if stepping is None else stepping
         encoding = encoding_for(operator.takes).fit(cases, how, sensors=operator.sensors)
         made = build(operator, encoding.signature(), options or {})

@@ -67,6 +67,26 @@ def node_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def particle_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four cases of somebody's own particles, which fall."""
+    rng = np.random.default_rng(2)
+    names = [f"{n}_{a}" for n in ("displacement", "velocity") for a in "xy"]
+    problem = sciml.problems.DataProblem("rain", names, velocity=names[2:])
+    times, first = np.linspace(0, 1, 6), rng.uniform(1, 2, (30, 2))
+    solutions = []
+    for i in range(4):
+        fall = -0.1 * (i + 1) * times[:, None] ** 2 / 2 * np.ones(30)
+        moved = [0.2 * times[:, None] * np.ones(30), fall, np.full((6, 30), 0.2), -0.1 * (i + 1) * times[:, None]]
+        fields = {n: (("time", "node"), np.broadcast_to(v, (6, 30)).copy()) for n, v in zip(names, moved, strict=True)}
+        places = {"x": first[:, 0] + moved[0], "y": first[:, 1] + moved[1]}
+        case = sciml.problem.Case(problem, label=f"case {i}", extents=((0.0, 3.0), (0.0, 3.0)))
+        solutions.append(sciml.data.solution(case, times, fields, places, solver="made up"))
+    path = tmp_path_factory.mktemp("data") / "rain.h5"
+    sciml.data.write(sciml.data.pack(solutions, ["train", "train", "validation", "test"]), path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def run_folder(data_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small FNO, trained by the command line itself."""
     out = tmp_path_factory.mktemp("runs") / "fno"

@@ -66,10 +66,10 @@ def test_the_lists_above_are_up_to_date():
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-def test_every_operator_takes_a_step_or_says_what_it_takes(cli, data_file, node_file, tmp_path, name):
-    """On fields on a grid or on loose points; where one is refused, the line names operators that take it."""
+def test_every_operator_takes_a_step_or_says_what_it_takes(cli, data_file, node_file, particle_file, tmp_path, name):
+    """On a grid, on loose points or of particles; where one is refused, the line names operators that take it."""
     trained = []
-    for kind, file in (("on a grid", data_file), ("on loose points", node_file)):
+    for kind, file in (("on a grid", data_file), ("on points", node_file), ("of particles", particle_file)):
         out = tmp_path / file.stem
         done = cli("train", file, "--operator", name, "--out", out, "--steps", 1, "--device", "cpu", "--json")
         if done.code == 0:

@@ -15,6 +15,7 @@ from sciml.contracts import (
     GraphBatch,
     GridBatch,
     Operator,
+    ParticleBatch,
     PointBatch,
     Signature,
     build,
@@ -29,7 +30,8 @@ NAMES = registry.operators.names()
 def test_every_operator_keeps_the_contract(name):
     cls = registry.operators.get(name)
     assert issubclass(cls, Operator) and cls.name == name and cls.title
-    assert cls.takes in (GridBatch, PointBatch, CloudBatch, GraphBatch, CurvedGraphBatch, CellGraphBatch)
+    graphs = (GraphBatch, CurvedGraphBatch, CellGraphBatch, ParticleBatch)
+    assert cls.takes in (GridBatch, PointBatch, CloudBatch, *graphs)
     assert set(cls.decided) & set(cls.options()) == set()
 
 

@@ -51,8 +51,8 @@ class ParticleSamples:
 
     def disturbed(self, level: float, generator: np.random.Generator) -> ParticleSamples:
         """The samples with a random walk on their past: each difference of positions gets a Gaussian step more than
-        the one before it, so that the last one is off by `level` times the spread, and positions by the sum of all. What
-        is to come out stays: the operator learns to take back what the last velocity is off by.
+        the one before it, so that the last one is off by `level` times the spread, and positions by the sum of all.
+        What is to come out stays: the operator learns to take back what the last velocity is off by.
 
         Source: Sanchez-Gonzalez et al. (2020), appendix B.
         """
@@ -87,7 +87,9 @@ class ParticleBatches:
     ):  # fmt: skip
         self.table, self.e, self.horizon, self.size = table, encoding, horizon, batch_size
         self.seed, self.shuffle = seed, shuffle
-        items = [(i, f) for i in range(len(table.cases)) for f in encoding.stepping.items(int(table.length[i]), horizon)]
+        items = [
+            (i, f) for i in range(len(table.cases)) for f in encoding.stepping.items(int(table.length[i]), horizon)
+        ]
         found = np.array(items, dtype=np.int64).reshape(-1, 2)
         if most is not None and len(found) > most:
             found = found[np.unique(np.linspace(0, len(found) - 1, most).astype(int))]

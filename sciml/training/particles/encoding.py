@@ -66,6 +66,9 @@ class Nodes:
         generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([n, count, variant])))
         if self.choice == "random":
             return np.sort(generator.permutation(n)[:count])
+        # places of a lattice are as far from each other: rounding must not decide between them
+        size = float(np.ptp(points, axis=0).max()) or 1.0
+        points = np.round((points - points.min(0)) / size, 9)
         middle = int(((points - points.mean(0)) ** 2).sum(1).argmin())
         return np.sort(farthest_points(points, count, int(generator.integers(n)) if variant else middle))
 
@@ -157,13 +160,14 @@ class ParticleEncoding:
                     raise InputError(f"features: {problem.name} has no number {name!r}; it has {', '.join(known)}")
         nothing = FeatureScaler((), np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0))
         found = cls(
-            problem, stepping, step, around, float(radius), *scales, lead, nothing, None if told is None else tuple(told),
+            problem, stepping, step, around, float(radius), *scales, lead, nothing,
+            None if told is None else tuple(told),
             any(Bodies.of(c, np.zeros(1)) is not None for c in table.cases), nodes, spacing, cells, dtype,
         )  # fmt: skip
         rows = []
         assert table.times is not None
         for i in range(len(table.cases)):
-            raw, names = found._raw(placed(table, i), table.times[i])
+            raw, names = found.raw(placed(table, i), table.times[i])
             rows.append(raw)
         return replace(found, features=FeatureScaler.fit(names, np.concatenate(rows)))
 
@@ -194,7 +198,9 @@ class ParticleEncoding:
         )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
-        content = {k: getattr(self, k) for k in ("radius", "velocity", "acceleration", "lead", "bodies", "spacing", "dtype")}
+        content = {
+            k: getattr(self, k) for k in ("radius", "velocity", "acceleration", "lead", "bodies", "spacing", "dtype")
+        }
         return content | {
             "problem": self.problem.to_attrs()["problem"], "problem_attrs": self.problem.to_attrs(),
             "options": self.problem.options, "fields": list(self.fields), "stepping": self.stepping.to_json(),
@@ -222,7 +228,7 @@ class ParticleEncoding:
 
     # -- cases --------------------------------------------------------------------------------------------------
 
-    def _raw(self, case: Case, times: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    def raw(self, case: Case, times: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         """(time, feature) numbers of a case as they are, and their names."""
         dt = self.step.of(case)
         known = tuple(features(case, np.asarray(times)[:1], dt)[0]) if len(times) else ()
@@ -236,7 +242,7 @@ class ParticleEncoding:
 
     def doubts(self, case: Case, times: np.ndarray) -> list[str]:
         """What a case has that training never saw, in words."""
-        raw, _ = self._raw(case, times)
+        raw, _ = self.raw(case, times)
         found = [f"{n} differs from that of all training cases" for n in self.features.constant_but_different(raw)]
         return found + [f"{n} is {v:.3g}, beyond those of training" for n, v in self.features.beyond(raw)]
 
@@ -244,16 +250,14 @@ class ParticleEncoding:
         """What stays the same for `count` particles of a case that take steps from times (steps,) on."""
         low, high = np.array(case.geometry.extents, dtype=np.float64).T
         ends = np.append(times, times[-1] + self.step.of(case))
-        params = self.features.normalise(self._raw(case, times)[0])
+        params = self.features.normalise(self.raw(case, times)[0])
         bodies = Bodies.of(case, ends) if self.bodies else None
         return Scene(
             (count,), torch.from_numpy(low)[None], torch.from_numpy(high - low)[None], torch.from_numpy(params)[None],
             (bodies,),
         )  # fmt: skip
 
-    def motion(
-        self, first: np.ndarray, frames: np.ndarray, real: int, case: Case
-    ) -> Motion:
+    def motion(self, first: np.ndarray, frames: np.ndarray, real: int, case: Case) -> Motion:
         """Present positions and past differences.
 
         Args:
@@ -323,7 +327,14 @@ def _moments(table: CaseTable, i: int, every: int, dt: float) -> np.ndarray:
         first = x[every:] - x[:-every]
         second = first[every:] - first[:-every]
         ahead = v[2 * every :] * dt - first[every:]
-        found += [first.size, (first**2).sum(), second.size, (second**2).sum(), (ahead * second).sum(), (second**2).sum()]
+        found += [
+            first.size,
+            (first**2).sum(),
+            second.size,
+            (second**2).sum(),
+            (ahead * second).sum(),
+            (second**2).sum(),
+        ]
     return found
 
 

@@ -141,4 +141,3 @@ def _operator(
     with borrowed(torch.device("cpu"), recipe.seed, dtype=torch.float32):
         operator = build(cls, encoding.signature(), options)
         return to_float64(operator) if encoding.torch_dtype == torch.float64 else operator  # type: ignore[return-value]
-

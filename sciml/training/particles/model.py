@@ -70,4 +70,3 @@ def rollout(operator: nn.Module, e: ParticleEncoding, state: Motion, scene: Any,
     for k in range(steps):
         state = advanced(e, state, scene, applied(operator, e, state, scene, k))
         yield state
-

@@ -157,6 +157,7 @@ def advanced(e: ParticleEncoding, state: Motion, scene: Scene, answer: Float[Ten
         low, lengths = scene.low.index_select(0, graph), scene.lengths.index_select(0, graph)
         inside = torch.minimum(torch.maximum(place, low), low + lengths)
         held = torch.tensor([not p for p in e.around], device=place.device)
+        held = held & (move.abs() <= lengths)  # what goes further in one step has blown up, and is to be seen
         place = torch.where(held, inside, place)
         move = place - state.place
     return Motion(place, torch.cat([state.moved[:, 1:], move[:, None]], 1))
