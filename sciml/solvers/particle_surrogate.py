@@ -15,7 +15,8 @@ from sciml import data as _data
 from sciml import registry
 from sciml.contracts import Operator, ParticleBatch
 from sciml.errors import InputError, SolverError
-from sciml.problem import Case, ParticleProblem, Problem
+from sciml.particle_problem import ParticleProblem
+from sciml.problem import Case, Problem
 from sciml.solver import Restartable, Start, TrainableSolver, check_times
 from sciml.solvers import _saved
 from sciml.solvers._frames import history_of, start_of

@@ -1,8 +1,7 @@
 """A learned solver of particles: free flight, training, restarts, few particles for many, gradients, files."""
 
 import json
-from dataclasses import dataclass, replace
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +13,8 @@ from sciml.boundary import Series
 from sciml.control import CentreOfMass, Task, compare_gradient
 from sciml.errors import InputError, SolverError
 from sciml.geometry import Box, Disc
-from sciml.problem import FieldSpec, InputSpec, ParameterSpec, ParticleProblem, Scales
+from sciml.particle_problem import Body, ParticleProblem, Slip
+from sciml.problem import InputSpec, ParameterSpec, Scales
 from sciml.solver import Start
 from sciml.solvers import ParticleSurrogate
 from sciml.support import Points
@@ -32,35 +32,17 @@ SMALL = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Plate:
-    shape: object
-    motion: tuple = ()
-
-    def displacement(self, times):
-        times = np.asarray(times, dtype=np.float64)
-        if not self.motion:
-            return np.zeros((*times.shape, 2))
-        knots = self.motion[0].times  # velocities are constant in these tests, or linear between two knots
-        a, b = knots[0], knots[-1]
-        return np.stack(
-            [s.values[0] * times + (s.values[-1] - s.values[0]) / (b - a) * times**2 / 2 for s in self.motion], -1
-        )
-
-
 @registry.problems.register("test_thrown")
 class Thrown(ParticleProblem):
     """Particles that fly at a velocity of their own, and fall where there is gravity; optionally beside a disc."""
 
-    name, title, dimensions = "test_thrown", "thrown", 2
-    fields = tuple(FieldSpec(f"{n}_{a}", "m", "node") for n in ("displacement", "velocity") for a in "xy")
+    name, title = "test_thrown", "thrown"
     parameters = (
         ParameterSpec("speed", "m s-1", 1.0),
         ParameterSpec("pull", "m s-2", 0.0),
         ParameterSpec("disc", "m", 0.0),
     )
     inputs = (InputSpec("push", "m s-1", "boundary", ("time",)),)
-    velocity = ("velocity_x", "velocity_y")
 
     def geometry(self, case):
         return Box((0.0, 0.0), (2.0, 1.0))
@@ -71,28 +53,25 @@ class Thrown(ParticleProblem):
     def gravity(self, case):
         return np.array([0.0, -case.pull])
 
+    def material(self, case):
+        raise NotImplementedError
+
+    def matter(self, case):
+        return Box((0.3, 0.3), (0.7, 0.7))
+
+    def walls(self, case):
+        return {side: Slip() for side in ("x_min", "x_max", "y_min", "y_max")}
+
+    def first_velocity(self, case, points):
+        return np.tile([case.speed, 0.3], (len(points), 1))
+
     def bodies(self, case):
         if not case.disc:
             return ()
         motion = ()
         if "push" in case.inputs:
-            still = Series(case.push.times, np.zeros(len(case.push.times)))
-            motion = (case.push, still)
-        return (Plate(Disc((1.2, 0.5), case.disc), motion),)
-
-    def particles(self, case, spacing, jitter=0.0, seed=0):
-        axis = 0.3 + spacing * np.arange(round(0.4 / spacing))
-        position = np.stack(np.meshgrid(axis, axis), -1).reshape(-1, 2)
-        velocity = np.tile([case.speed, 0.3], (len(position), 1))
-        return SimpleNamespace(position=position, velocity=velocity, volume=np.full(len(position), spacing**2))
-
-    def defect(self, case, solution):
-        return {}
-
-    def material(self, case): ...
-    def matter(self, case): ...
-    def walls(self, case):
-        return {}
+            motion = (case.push, Series(case.push.times, np.zeros(len(case.push.times))))
+        return (Body(Disc((1.2, 0.5), case.disc), Slip(), motion),)
 
 
 def flown(case, frames=12, spacing=0.05):

@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sciml.geometry import Geometry
-from sciml.problem import Case, ParticleProblem
+from sciml.particle_problem import ParticleProblem
+from sciml.problem import Case
 
 STEP = 1e-3  # of the radius: of the differences that give directions and how these turn
 

@@ -13,7 +13,8 @@ import torch
 
 from sciml.contracts import Signature
 from sciml.errors import InputError, is_number, is_whole
-from sciml.problem import Case, ParticleProblem, Problem, rebuild
+from sciml.particle_problem import ParticleProblem
+from sciml.problem import Case, Problem, rebuild
 from sciml.solver import Start
 from sciml.support.neighbours import farthest_points, spacing_of
 from sciml.training.normalisation import FeatureScaler
