@@ -41,6 +41,7 @@ from sciml.data import schema
 from sciml.errors import InputError, is_whole
 from sciml.evaluation._blocking import sampling_error
 from sciml.evaluation._fitting_statistics import particle_statistics, statistics_for
+from sciml.evaluation._particles import followed, spacing_of
 from sciml.evaluation._profile_error import profile_error
 from sciml.evaluation._statistic import Statistic
 from sciml.evaluation._statistics_of import statistics_of
@@ -262,6 +263,6 @@ def _finite(value: Any) -> Any:
 
 __all__ = [
     "Certificate", "Correlations", "Coverage", "EnergyHistory", "Evaluation", "ParticleErrors", "ParticleHistory",
-    "Profiles", "ShellSpectra", "Spectra", "Statistic", "certificate", "coverage", "evaluate", "profile_error",
-    "resplits", "sampling_error", "statistics_for", "statistics_of",
+    "Profiles", "ShellSpectra", "Spectra", "Statistic", "certificate", "coverage", "evaluate", "followed",
+    "profile_error", "resplits", "sampling_error", "spacing_of", "statistics_for", "statistics_of",
 ]  # fmt: skip

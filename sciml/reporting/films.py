@@ -71,15 +71,16 @@ def strip(frames: np.ndarray, scale: Scale) -> str:
     """Pack the frames of an animation (time, y, x), side by side, into one picture with the 256 colours of its map.
 
     The page's script copies one frame at a time to a canvas, so a film is one small PNG and needs no video decoder.
-    The first row of a field is drawn at the bottom; what is not finite is grey.
+    The first row of a field is drawn at the bottom; what is NaN is grey, and what is infinite a darker grey.
     """
     low, high, name = scale
     values = np.asarray(frames, float)[:, ::-1]
     level = np.clip((values - low) / ((high - low) or 1.0), 0.0, 1.0)
-    index = np.where(np.isfinite(level), 1 + np.round(254 * np.nan_to_num(level)), 0).astype(np.uint8)
+    index = np.where(np.isfinite(values), 1 + np.round(253 * np.nan_to_num(level)), 0)
+    index = np.where(np.isinf(values), 255, index).astype(np.uint8)
     picture = Image.fromarray(np.concatenate(list(index), axis=1), mode="L")
-    colours = matplotlib.colormaps[name](np.linspace(0.0, 1.0, 255), bytes=True)[:, :3]
-    picture.putpalette([0xD5, 0xD9, 0xDE, *colours.ravel().tolist()])
+    colours = matplotlib.colormaps[name](np.linspace(0.0, 1.0, 254), bytes=True)[:, :3]
+    picture.putpalette([0xD5, 0xD9, 0xDE, *colours.ravel().tolist(), 0x5B, 0x64, 0x70])
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", optimize=True)
     return data_uri(buffer.getvalue())

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from sciml.particle_problem import ParticleProblem
 from sciml.reporting.names import flattened
+from sciml.reporting.stage import Followed, Stage
 from sciml.reporting.study import Bars, Run, Sample
-from sciml.support import Support
+from sciml.support import Points, Support
 
 COMMAND_FILE = "command.json"
 _VERSIONS = ("sciml", "numpy", "torch", "jax", "xarray", "h5py", "matplotlib")
@@ -166,6 +168,8 @@ def sample_of(
     moving = any("time" in solution[a].dims for a in "xyz" if a in solution.variables)
     if moving:
         support = sciml.data.support(dataset, number, None, (len(times) - 1) * every)
+    followed = _followed(case, support, truth) if moving else None
+    places = followed if isinstance(case.problem, ParticleProblem) else None
     predictions: dict[str, Any] = {}
     bands: dict[str, Any] = {}
     audits: dict[str, list[dict[str, Any]]] = {}
@@ -183,15 +187,15 @@ def sample_of(
     known = next((p for p in same if p.observed is not None and p.observed.bounds), same[0] if same else None)
     if reference is not None:
         note(*reference)
-    elif not moving:
-        note("truth", _labelled(case, known, truth, times, support, steady, stored))
+    elif not moving or places is not None:
+        note("truth", _labelled(case, known, truth, times, support, steady, stored, places))
     for model, surrogate in surrogates.items():
         made = _predict(surrogate, case, truth, times, steady)
         predictions[model] = made
         if surrogate.gives_intervals:
             bands[model] = _half_widths(surrogate, case, solution, made, times, steady)
-        if not moving:
-            note(model, _labelled(case, known or surrogate.problem, made, times, support, steady, stored))
+        if not moving or places is not None:
+            note(model, _labelled(case, known or surrogate.problem, made, times, support, steady, stored, places))
     quantities = {
         q.name: (q.description or q.name, q.unit, np.asarray(solution[q.name].values, float))
         for q in case.problem.quantities
@@ -200,7 +204,31 @@ def sample_of(
     return Sample(
         case.label or f"case {number}", "" if subset == "all" else subset, times, support, truth, predictions,
         case.problem.shown(case), audits, list(notes), 0, moving, case.problem.profiles(case), quantities, bands,
+        followed=followed,
     )  # fmt: skip
+
+
+def _followed(case: Any, support: Support, truth: Mapping[str, np.ndarray]) -> Followed | None:
+    """How places of particles follow from fields; None where nothing says so. `support` is that of the last frame."""
+    from sciml.evaluation import followed, spacing_of
+
+    if not followed(case, support, tuple(truth)) or not isinstance(support, Points):
+        return None
+    moved = np.stack([truth[f"displacement_{a}"] for a in "xyz"[: support.dimensions]], axis=-1)
+    first = support.points() - moved[-1]
+    problem, body, up = case.problem, None, support.dimensions - 1
+    if isinstance(problem, ParticleProblem):
+        up = int(np.argmin(problem.gravity(case)))
+        bodies = problem.bodies(case)
+        if bodies:
+            body = lambda points, time: np.any([b.distance(points, time) < 0 for b in bodies], axis=0)  # noqa: E731
+    box = case.geometry
+    stage = Stage(
+        tuple((float(a), float(b)) for a, b in box.extents), spacing_of(case, first + moved[0], support) or 1.0,
+        up, body,
+    )  # fmt: skip
+    weights = support.weights()
+    return Followed(stage, first, weights / weights.sum(), tuple(bool(p) for p in box.periodic))
 
 
 def _array(variable: Any, support: Support, steady: bool) -> np.ndarray:
@@ -285,9 +313,10 @@ def bars_of(solver: Any, dataset: Any, split: str) -> Bars:
 
 def _labelled(
     case: Any, problem: Any, made: Mapping[str, np.ndarray], times: np.ndarray, support: Support, steady: bool,
-    dtype: Any,
+    dtype: Any, followed: Followed | None = None,
 ) -> Any:  # fmt: skip
-    """The solution with these values; `problem` knows what its training data keep."""
+    """The solution with these values, at the places that follow from them; `problem` knows what its training data
+    keep."""
     import sciml.data
 
     if problem is not None and problem.same(case.problem):
@@ -296,7 +325,11 @@ def _labelled(
     fields = {n: (dims, (v[0] if steady else v).astype(dtype)) for n, v in made.items()}
     inside = support.inside
     whole = all(np.isfinite(v if inside is None else v[..., inside]).all() for v in made.values())
-    return sciml.data.solution(case, None if steady else times, fields, support, status="ok" if whole else "not finite")
+    where: Any = support
+    if followed is not None:
+        points = np.stack([followed.at(made, k) for k in range(len(times))])
+        where = dict(zip("xyz", np.moveaxis(points, -1, 0), strict=False))
+    return sciml.data.solution(case, None if steady else times, fields, where, status="ok" if whole else "not finite")
 
 
 def _audit(solution: Any) -> tuple[list[dict[str, Any]], list[str]]:

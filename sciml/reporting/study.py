@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sciml.problem import Profile
+from sciml.reporting.stage import Followed
 from sciml.support import Support
 
 ALL = "all"
@@ -75,6 +76,7 @@ class Sample:
         bands: model -> field -> (T, *support.shape) half widths of its error bars, where it has any.
         audits: model or "truth" -> rows of `sciml.audit(...).to_dict()`; `notes` what these could not check.
         moving: whether nodes move from frame to frame.
+        followed: of particles whose displacements are among the fields, how their places follow from these.
         profiles: lines along which the problem wants fields drawn; none for the centre lines of a velocity.
         quantities: numbers over time that the truth tells beside its fields: name -> (description, unit, (T,) values).
     """
@@ -94,6 +96,7 @@ class Sample:
     quantities: Mapping[str, tuple[str, str, np.ndarray]] = field(default_factory=dict)
     bands: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     plane: str = ""
+    followed: Followed | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from sciml.reporting.blocks import Page, Section
 from sciml.reporting.sections.accuracy import comparison, growth, parameters
 from sciml.reporting.sections.bars import bars
 from sciml.reporting.sections.flow import audits, profiles, spectra
+from sciml.reporting.sections.particles import histories
 from sciml.reporting.sections.pictures import fields, film
 from sciml.reporting.sections.setting import cost, reproduce, training
 from sciml.reporting.sections.turbulence import statistics
@@ -27,6 +28,7 @@ def build(study: Study) -> Page:
         Section("bars", "Error bars", bars(study)),
         Section("animation", "Animation", film(study)),
         Section("profiles", "Profiles", profiles(study)),
+        Section("particles", "Matter as a whole", histories(study)),
         Section("statistics", "Statistics of the flow", statistics(study)),
         Section("parameters", "Error over parameter space", parameters(study)),
         Section("spectra", "Energy spectra", spectra(study)),

@@ -8,8 +8,8 @@ from sciml.reporting import curves, images
 from sciml.reporting._style import DIVERGING, number
 from sciml.reporting.blocks import Cell, Figures, Note, Table
 from sciml.reporting.names import labelled, unit_text
+from sciml.reporting.sections._samples import at_the_end, describe
 from sciml.reporting.sections.accuracy import styles
-from sciml.reporting.sections.pictures import at_the_end, describe
 from sciml.reporting.study import Sample, Study
 
 

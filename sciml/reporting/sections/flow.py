@@ -14,8 +14,8 @@ from sciml.reporting import curves
 from sciml.reporting._style import INK, Look, number
 from sciml.reporting.blocks import Cell, Figures, Note, Table, Tabs
 from sciml.reporting.names import labelled, unit_text
+from sciml.reporting.sections._samples import at_the_end, describe
 from sciml.reporting.sections.accuracy import styles
-from sciml.reporting.sections.pictures import at_the_end, describe
 from sciml.reporting.study import Sample, Study
 from sciml.support import Grid, Mesh, Points, Support
 

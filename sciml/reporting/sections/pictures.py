@@ -12,6 +12,8 @@ from sciml.reporting import films, images
 from sciml.reporting._style import DIVERGING, INK, LEARNED, number
 from sciml.reporting.blocks import Figures, Film, Note, Tabs
 from sciml.reporting.names import labelled, measured, unit_text
+from sciml.reporting.sections import particles
+from sciml.reporting.sections._samples import at_the_end, describe, model_of
 from sciml.reporting.study import ALL, Sample, Study
 from sciml.support import Grid, Points
 
@@ -23,7 +25,7 @@ def fields(study: Study) -> list[object]:
     tabs = [(_tab(sample, shown), _fields_of(study, sample)) for sample in shown]
     model = study.best or next(iter(shown[0].predictions))
     lead = Note(f"Held-out cases: truth, prediction of {model} and error{at_the_end(study)}.{_how(shown[0])}")
-    lead_in = [lead, *_at_rest(study)]
+    lead_in = [lead, *_moving(study)]
     return [*lead_in, Tabs(tabs)] if len(tabs) > 1 else [*lead_in, *tabs[0][1]]
 
 
@@ -32,6 +34,8 @@ def _how(sample: Sample) -> str:
     support = sample.support
     if support.dimensions == 1:
         return ""
+    if sample.followed is not None:
+        return " Dots are about as large as particles; the error is the distance between places of the same particle."
     if support.dimensions == 3:
         return (
             " Truth and prediction share one scale; that of the error is its own, symmetric about zero. "
@@ -50,11 +54,19 @@ def _how(sample: Sample) -> str:
     )
 
 
-def _at_rest(study: Study) -> list[object]:
+def _moving(study: Study) -> list[object]:
     """What a rollout does to nodes that move."""
-    if not any(s.moving for s in study.samples):
+    moving = [s for s in study.samples if s.moving]
+    if not moving:
         return []
     text = "Nodes move in these data; in a rollout they stay where they are at its start. Values belong to the nodes."
+    if all(s.followed is not None for s in moving):
+        text = (
+            "Particles move, in a rollout too: each is at its first position plus the displacement that truth or "
+            "prediction has for it, and is drawn there; errors are of the same particle. Grey: bodies in the way."
+        )
+        if not any(s.followed is not None and s.followed.stage.body is not None for s in moving):
+            text = text.removesuffix(" Grey: bodies in the way.")
     return [Note(text, quiet=True)]
 
 
@@ -64,15 +76,12 @@ def _tab(sample: Sample, all_of_them: list[Sample]) -> str:
     return name if len(same) == 1 else f"{name} {same.index(sample) + 1}"
 
 
-def _model(study: Study, sample: Sample) -> str:
-    best = study.best
-    return best if best is not None and best in sample.predictions else next(iter(sample.predictions))
-
-
 def _fields_of(study: Study, sample: Sample) -> list[object]:
-    model = _model(study, sample)
+    model = model_of(study, sample)
     prediction, support = sample.predictions[model], sample.support
     blocks: list[object] = [Note(describe(study, sample))]
+    if sample.followed is not None:
+        return [*blocks, *particles.pictures(study, sample, model)]
     for name, unit in study.fields.items():
         if name not in sample.truth or name not in prediction:
             continue
@@ -184,32 +193,18 @@ def _space(
     return [Figures(items, caption)]
 
 
-def at_the_end(study: Study) -> str:
-    """Return where in a rollout pictures are taken, as the end of a phrase; "" for a steady problem."""
-    return "" if study.steady else " at the end of the rollout"
-
-
-def describe(study: Study, sample: Sample) -> str:
-    """Return one line that says which case this is."""
-    values = ", ".join(f"{name} {value:.4g}" for name, value in sample.parameters.items())
-    start = ""
-    if not study.steady:
-        first, last = sample.times[0], sample.times[-1]
-        start = f" Rollout of {len(sample.times) - 1} steps, from t = {first:.3g} to {measured(last, study.time_unit)}."
-    label = sample.label + (f", subset {sample.subset}" if sample.subset else "")
-    return f"{label}{': ' if values else ''}{values}.{start}"
-
-
 def film(study: Study) -> list[object]:
     if study.steady:
         return []
+    if any(s.followed is not None for s in study.samples):
+        return particles.film(study, study.samples)
     usable = [cut for s in study.samples if s.predictions and len(s.times) > 2 and not s.moving
               and films.raster((cut := _on_plane(s)).support) is not None]  # fmt: skip
     if not usable:
         return []
     sample = _liveliest(study, usable)
     name, unit, true, made = _shown(study, sample)
-    model = _model(study, sample)
+    model = model_of(study, sample)
     raster = films.raster(sample.support)
     assert raster is not None
     picture, note = raster
@@ -263,7 +258,7 @@ def _median_error(study: Study, sample: Sample) -> float:
 
 def _shown(study: Study, sample: Sample) -> tuple[str, str, np.ndarray, np.ndarray]:
     """Return (name, unit, truth, prediction) of what the film shows: the speed of a flow, or else the first field."""
-    made = sample.predictions[_model(study, sample)]
+    made = sample.predictions[model_of(study, sample)]
     names = [n for n in study.velocity if n in sample.truth and n in made]
     if len(names) > 1 and len(names) == len(study.velocity):
         speeds = (np.sqrt(sum(np.square(np.asarray(v[n], float)) for n in names)) for v in (sample.truth, made))
