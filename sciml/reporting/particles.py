@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -160,7 +160,7 @@ def _with_body(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Dots of space with those of the skin of what is in their way, from far to near."""
     skin, depth = _skin(stage, time)
-    grey = np.tile([*matplotlib.colors.to_rgb(BODY), 1.0], (len(skin), 1))
+    grey = np.tile([*to_rgb(BODY), 1.0], (len(skin), 1))
     near = np.concatenate([near, depth])
     order = np.argsort(near, kind="stable")
     return np.concatenate([where, skin])[order], near[order], np.concatenate([colours, grey])[order]
@@ -188,7 +188,7 @@ def _body(axes: Axes, stage: Stage, time: float) -> None:
     there = stage.body(points, time).reshape(shape)
     if there.any():
         colour = np.zeros((*shape, 4))
-        colour[there] = (*matplotlib.colors.to_rgb(BODY), 1.0)
+        colour[there] = (*to_rgb(BODY), 1.0)
         axes.imshow(colour, origin="lower", extent=(x0, x1, y0, y1), aspect="auto", interpolation="nearest", zorder=1)
 
 
