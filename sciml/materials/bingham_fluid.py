@@ -28,8 +28,8 @@ from sciml.materials._tensors import (
 class BinghamFluid(Material):
     """τ = s − J p I,    s = μ dev b̄,    p = K/7 (J⁻⁷ − 1),
 
-    with b̄ (det b̄ = 1) the part of the left Cauchy-Green tensor that is elastic and keeps volume. Up to the yield stress,
-    |s| ≤ √2 τ_y, it is an elastic solid, so that nothing creeps; beyond it flows at the rate
+    with b̄ (det b̄ = 1) the part of the left Cauchy-Green tensor that is elastic and keeps volume. Up to the yield
+    stress, |s| ≤ √2 τ_y, it is an elastic solid, so that nothing creeps; beyond it flows at the rate
 
         Dᵖ = (1 − √2 τ_y/|s|) s/(2η),
 
