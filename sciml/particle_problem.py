@@ -12,7 +12,7 @@ import numpy as np
 from sciml.errors import InputError, is_number
 from sciml.geometry import AXES, Box, Geometry
 from sciml.materials import Material
-from sciml.particle_laws import Tracks, gained_energy, outside
+from sciml.particle_laws import Tracks, crowding, displaced, gained_energy, outside, unexplained_force
 from sciml.problem import Case, FieldSpec, Problem
 from sciml.support import Points
 from sciml.walls import Body as Body
@@ -183,12 +183,38 @@ class ParticleProblem(Problem):
         return found | {name: velocity[:, k] for k, name in enumerate(self.velocity)}
 
     def defect(self, case: Case, solution: Any) -> dict[str, np.ndarray]:
-        """What a solution violates, by name: (time,) numbers for each law, 0 where it holds."""
+        """What a solution violates, by name: (time,) numbers for each law, 0 where it holds.
+
+        - "displacement": positions are first positions and displacements;
+        - "outside": the share of the mass that is beyond the box or in a body;
+        - "momentum": force per mass that neither gravity nor a touch explains;
+        - "energy": energy that was gained without a body that does work;
+        - "volume": by how much matter lies in each other.
+
+        See `sciml.particle_laws`.
+
+        Raises:
+            InputError: a solution without positions, displacements or velocities, or one that is not finite.
+        """
         tracks = Tracks.of(solution, self.dimensions)
-        found = {"outside": outside(tracks, case)}
-        if not any(body.motion for body in self.bodies(case)):
-            found["energy"] = gained_energy(tracks, case)
-        return found
+        moved = [np.asarray(solution[f"displacement_{a}"].values, np.float64) for a in AXES[: self.dimensions]]
+        return {
+            "displacement": displaced(tracks, np.stack(moved, -1), self.scales(case).length),
+            "outside": outside(tracks, case),
+            "momentum": unexplained_force(tracks, case),
+            "energy": gained_energy(tracks, case),
+            "volume": crowding(tracks, case),
+        }
+
+    def defect_floors(self, case: Case, solution: Any) -> dict[str, float]:
+        """Rounding of positions; and of "volume" what it says of the first positions, which are those of a lattice."""
+        tracks = Tracks.of(solution, self.dimensions)
+        low, high = np.array(case.geometry.extents).T
+        rounding = float(np.finfo(solution["velocity_x"].dtype).eps * (high - low).max()) / self.scales(case).length
+        rest = np.full((1, len(tracks.first)), float(self.material(case).density))
+        (crowded,) = crowding(tracks, case, tracks.first[None], rest)
+        known = {} if np.isnan(crowded) else {"volume": float(crowded)}
+        return {"displacement": rounding, "outside": 0.0, **known}
 
 
 def lattice(

@@ -247,6 +247,15 @@ class Problem(ABC):
         """The equations, by name; none for a problem that states none."""
         return {}
 
+    def defect(self, case: Case, solution: Any) -> dict[str, np.ndarray]:
+        """What a solution (xarray.Dataset) violates where there are no balances: a law's name -> (time,) numbers, 0
+        where it holds, NaN where it is not known whether."""
+        return {}
+
+    def defect_floors(self, case: Case, solution: Any) -> dict[str, float]:
+        """What `defect` would see of an exact solution, for laws of which that is known."""
+        return {}
+
     def field(self, name: str) -> FieldSpec:
         for spec in self.fields:
             if spec.name == name:

@@ -32,6 +32,7 @@ from sciml._audit.bodies import audit_domain, audit_walls, back_flow, cut_cells,
 from sciml._audit.conditions import audit_boundaries, audit_invariants
 from sciml._audit.data import audit_data, bounds_of
 from sciml._audit.in_time import audit_between
+from sciml._audit.laws import audit_laws
 from sciml._audit.rows import Audit, Defect
 from sciml._audit.view import View, fluid_cells
 from sciml.errors import InputError
@@ -70,6 +71,9 @@ def audit(solution: xarray.Dataset, frames: int | None = 20) -> Audit:
     solution = _in_order(solution)
     case = Case.from_parts(solution.attrs, {str(k): v.values for k, v in solution.variables.items()})
     if not case.problem.balances():
+        laws, remarks, count = audit_laws(_some(solution, frames), case)
+        if laws:
+            return Audit(case.problem.name, case.label or repr(case), tuple(laws), tuple(remarks), count)
         found, remarks, count = audit_data(_some(solution, frames), case)
         return Audit(case.problem.name, case.label or repr(case), tuple(found), tuple(remarks), count)
     missing = [f.name for f in case.problem.fields if f.name not in solution]

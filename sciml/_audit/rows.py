@@ -11,7 +11,8 @@ class Defect:
     """One line of an audit.
 
     Args:
-        check: "balance", "boundary" or "invariant"; "bounds" and "divergence" where no equation is known.
+        check: "balance", "boundary" or "invariant"; "bounds" and "divergence" where no equation is known; "law" where a
+            problem says itself what its solutions obey.
         name: of the balance, boundary condition or invariant.
         size: edge of the control volumes in cells (0: the whole domain), None where it has no meaning.
         length: the same as a length, in the unit of the coordinates.

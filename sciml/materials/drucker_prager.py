@@ -35,8 +35,8 @@ class DruckerPrager(Material):
     - d = 2: α = sin φ/√2, which is Mohr and Coulomb's law itself: the largest shear stress in the plane is p sin φ.
 
     A step takes what is beyond the cone away at constant volume, and all of it where grains have lost touch. By how
-    much the volume then exceeds that of grains that touch is kept, and has to be made good before they bear a load again:
-    without this, grains that part and meet gain volume.
+    much the volume then exceeds that of grains that touch is kept, and has to be made good before they bear a load
+    again: without this, grains that part and meet gain volume.
 
     Args:
         shear_modulus: μ, Pa; lame: λ, Pa.

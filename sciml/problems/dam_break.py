@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sciml.materials import NewtonianFluid
-from sciml.problem import Case, ParameterSpec
+from sciml.problem import Case
 from sciml.problems._block import BlockProblem
+from sciml.problems._matter import FLUID, fluid
 from sciml.registry import problems
 
 if TYPE_CHECKING:
@@ -25,16 +26,10 @@ class DamBreak(BlockProblem):
 
     name = "dam_break"
     title = "Dam break, followed by particles"
-    matter_parameters = (
-        ParameterSpec("rest_density", "kg m-3", 1000.0, 0.0, description="without pressure", open_minimum=True),
-        ParameterSpec("viscosity", "Pa s", 0.1, 0.0, description="dynamic; water's is 1e-3"),
-        ParameterSpec("mach", "1", 0.1, 0.0, 1.0, "largest speed over the artificial sound speed", open_minimum=True),
-        ParameterSpec("tension", "1", 0.0, 0.0, 1.0, "share of a pull that the fluid bears; 0 for one that tears"),
-    )
+    matter_parameters = FLUID
 
     def material(self, case: Case) -> NewtonianFluid:
-        modulus = case.rest_density * (self.fall(case) / case.mach) ** 2
-        return NewtonianFluid(case.rest_density, modulus, case.viscosity, case.tension)
+        return fluid(case, self.fall(case))
 
     @classmethod
     def design(cls) -> Design:
