@@ -18,6 +18,7 @@ from sciml.problem import Case, Problem
 from sciml.registry import solvers
 from sciml.solver import Start
 from sciml.solvers import _mpm_near, _mpm_setup, _mpm_stepper, _time
+from sciml.solvers._mpm_gradients import Gradients
 from sciml.solvers._mpm_walls import MARGIN, Scene, Solid
 from sciml.solvers._numerical import Begin, NumericalSolver, checked, known_names, since, title
 from sciml.solvers._promotion import standard
@@ -33,7 +34,7 @@ _RESTART = "restart_"  # of a solution: what goes on from its last frame exactly
 
 
 @solvers.register("material_point", "mpm")
-class MaterialPoint(NumericalSolver):
+class MaterialPoint(NumericalSolver, Gradients):
     """MLS-MPM: particles carry matter, a grid that is made anew in each step carries forces.
 
     ρ Dv/Dt = ∇·σ + ρ g with σ from the problem's material. Affine transfers (APIC) with quadratic B-splines conserve
@@ -160,7 +161,11 @@ class MaterialPoint(NumericalSolver):
             "position", "displacement", "velocity" (T, N, D) and "density" (T, N); "substeps" (T,) since the last time,
             and the time "reached" (T,). Where the march stopped, the remaining values are NaN.
         """
-        found = self._simulate(parameters, inputs, times, scene, self.derivative)
+        return self.marched(parameters, inputs, times, scene, self.derivative)
+
+    def marched(self, parameters: Any, inputs: Any, times: Any, scene: Scene, derivative: str) -> dict[str, jax.Array]:
+        """`simulate` for derivatives of one kind."""
+        found = self._simulate(parameters, inputs, times, scene, derivative)
         lower, spacing = (jnp.asarray(inputs[n]) for n in ("lower", "spacing"))
         place = lower + (found.pop("cells") - (MARGIN - 0.5)) * spacing
         first = jnp.asarray(inputs.get("reference", inputs["position"]))
