@@ -28,7 +28,7 @@ def test_names_aliases_and_back():
     ("table", "name", "message"),
     [
         (registry.problems, "burger", "problem: no problem is called 'burger'; did you mean 'burgers'"),
-        (registry.problems, "zzz", "known: advection, allen_cahn, bingham_collapse, burgers, burgers_front, burgers_ramp"),
+        (registry.problems, "zzz", "known: advection, allen_cahn, bingham_collapse, burgers, burgers_front"),
         (registry.operators, "FNO", "no operator is called 'FNO'"),
         (registry.solvers, "finite_volumes", "did you mean 'finite_volume'"),
         (registry.problems, "os.system", "no problem is called 'os.system'"),

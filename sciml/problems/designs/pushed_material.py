@@ -27,7 +27,7 @@ class Pushes(Blocks):
         for _ in range(TRIES):
             x, y = (np.concatenate([[0.0], random.uniform(*span, KNOTS - 2), [0.0]]) for span in (ALONG, UP))
             inputs = {"plate_velocity_x": Series(times, x), "plate_velocity_y": Series(times, y)}
-            moved = case.problem.case(**case.parameters, **inputs)
+            moved = Case(case.problem, case.parameters, inputs)
             ways = case.problem.plate(moved).displacement(np.linspace(0.0, self.last, 20 * KNOTS))[:, :2]
             corner = ways + np.array([case.plate_left, case.plate_bottom])
             size = np.array([case.plate_width, case.plate_height])
