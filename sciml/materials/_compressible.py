@@ -23,3 +23,8 @@ def stored(xp: Any, ratio: Any, modulus: Any, tension: Any) -> Any:
 def stiffness(ratio: Any, modulus: Any) -> Any:
     """ρ₀ c² = K J^(1−γ), c² = dp/dρ."""
     return modulus * ratio ** (1 - EXPONENT)
+
+
+def nearer(xp: Any, ratio: Any, seen: Any, share: Any) -> Any:
+    """J, nearer by `share` of the way to the smaller one of itself and of what is seen."""
+    return ratio + share * xp.minimum(seen - ratio, 0.0)

@@ -83,6 +83,19 @@ class Material(ABC):
     def speed(self, xp: Any, state: State) -> Any:
         """(N,) of the fastest wave through the matter, m s⁻¹."""
 
+    def crowded(self, xp: Any, state: State, ratio: Any, share: Any) -> State:
+        """The state, corrected where particles lie closer than it tells: J comes nearer, by `share` of the way, to the
+        smaller one of itself and of `ratio`.
+
+        What flows for long is deformed so far that a J that is marched on no longer is that of the places of
+        particles; without pressure between them they then gather in clumps. Solids that keep their shape need nothing.
+
+        Args:
+            ratio: (N,) ρ₀ over the density that the masses around a particle have.
+            share: (N,) or a number from 0 to 1.
+        """
+        return state
+
     def viscosity(self) -> Any:
         """The largest kinematic viscosity whose stress `update` takes at the old time, m² s⁻¹: explicit steps are
         limited by it; 0 where there is none."""

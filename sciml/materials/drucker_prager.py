@@ -96,6 +96,12 @@ class DruckerPrager(Material):
     def ratio(self, xp: Any, state: State) -> Any:
         return xp.sqrt(determinant(unpack(xp, state["b"]))) * xp.exp(state["excess"])
 
+    def crowded(self, xp: Any, state: State, ratio: Any, share: Any) -> State:
+        """Of the excess alone: what is borne stays as it is."""
+        borne = xp.log(determinant(unpack(xp, state["b"]))) / 2
+        least = xp.maximum(xp.log(ratio) - borne, 0.0)
+        return {**state, "excess": state["excess"] + share * xp.minimum(least - state["excess"], 0.0)}
+
     def energy(self, xp: Any, state: State) -> Any:
         """μ ε:ε + λ/2 (tr ε)²."""
         volume, shear = hencky(xp, unpack(xp, state["b"]))

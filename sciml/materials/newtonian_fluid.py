@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, final
 
-from sciml.materials._compressible import pressure, stiffness, stored
+from sciml.materials._compressible import nearer, pressure, stiffness, stored
 from sciml.materials._material import Material, State
 from sciml.materials._tensors import Tensor, determinant, deviator, pack, scaled, shifted, symmetric, trace, unpack
 
@@ -56,6 +56,9 @@ class NewtonianFluid(Material):
 
     def ratio(self, xp: Any, state: State) -> Any:
         return state["ratio"]
+
+    def crowded(self, xp: Any, state: State, ratio: Any, share: Any) -> State:
+        return {**state, "ratio": nearer(xp, state["ratio"], ratio, share)}
 
     def energy(self, xp: Any, state: State) -> Any:
         return stored(xp, state["ratio"], self.modulus, self.tension)

@@ -235,3 +235,23 @@ def test_numbers_out_of_range_are_refused():
     assert sciml.materials.NeoHookean(1.0, 2.0, 3.0).numbers == {"density": 1.0, "shear_modulus": 2.0, "lame": 3.0}
     mu, lame = lame_constants(2.5e5, 0.25)
     assert (mu, lame) == pytest.approx((1e5, 1e5))
+
+
+@pytest.mark.parametrize("d", [2, 3])
+@pytest.mark.parametrize("name", MATERIALS)
+def test_particles_that_lie_closer_than_they_know_are_told(name, d):
+    """J goes down to what is seen, and never up; what else is known stays."""
+    material = MATERIALS[name]
+    state, _ = material.update(np, material.begin(np, d, N, np.float64), 0.05 * eye(d, N), 1.0)
+    before = material.ratio(np, state)
+    seen = np.where(np.arange(N) < N // 2, 1.02, 1.5)
+    after = material.ratio(np, material.crowded(np, state, seen, 0.5))
+    expected = (before + seen) / 2 if name != "sand" else np.sqrt(before * seen)
+    solid = name == "neo_hookean"
+    np.testing.assert_allclose(after[: N // 2], (before if solid else expected)[: N // 2], rtol=1e-12)
+    np.testing.assert_array_equal(after[N // 2 :], before[N // 2 :])
+    if name == "sand":  # grains that touch bear what they bore
+        pressed, _ = material.update(np, material.begin(np, d, N, np.float64), -0.01 * eye(d, N), 1.0)
+        told = material.crowded(np, pressed, 0.5 + 0 * seen, 1.0)
+        np.testing.assert_array_equal(told["b"], pressed["b"])
+        np.testing.assert_array_equal(told["excess"], 0.0)
