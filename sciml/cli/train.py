@@ -61,7 +61,10 @@ def train(
     start = None if former is None else _former(former)
     if operator is None:
         operator = str(start.operator_name) if start is not None else begun.operator if begun is not None else ""
-    recipe = begun.recipe if begun is not None else Recipe()
+    if begun is not None:
+        recipe = begun.recipe
+    else:
+        recipe = registry.solvers.get(registry.operators.get(operator).solver).default_recipe()  # type: ignore
     if recipe_file is not None:
         recipe = Recipe.from_toml(_arguments.readable_file("--recipe", recipe_file))
     if show_settings:

@@ -24,11 +24,13 @@ from sciml.solvers._numerical import title
 from sciml.solvers._particle_flock import Flight, fly
 from sciml.solvers._particle_gradients import ByGradients
 from sciml.support import Points
+from sciml.training.augmentations import Noise
 from sciml.training.callbacks import read_metrics
 from sciml.training.checkpoint import digest, plain
 from sciml.training.devices import device as find_device
 from sciml.training.devices import unwrapped
 from sciml.training.fitting import anew, operator_options
+from sciml.training.optimisers import AdamW
 from sciml.training.particles import FittedParticles, Nodes, ParticleEncoding, fit_particles
 from sciml.training.recipe import Recipe, Running
 from sciml.training.stepping import Autoregressive, Stepping
@@ -207,7 +209,7 @@ class ParticleSurrogate(TrainableSolver, Restartable, ByGradients):
 
         Args:
             data: path of a data set, a data set, or solutions.
-            recipe: what determines the result; see `particle_recipe` for what it is by default.
+            recipe: what determines the result; `default_recipe()` by default.
             split, validation: names of splits; `validation` may be None or empty.
             subset: train on these subsets only.
             running: how it is done: run directory, resuming, device; changes no result.
@@ -225,13 +227,19 @@ class ParticleSurrogate(TrainableSolver, Restartable, ByGradients):
         with torch.inference_mode(False):
             self.fitted_as = fit_particles(
                 self.operator_class, self.options, self.stepping, self.nodes, data,
-                particle_recipe() if recipe is None else recipe, running, radius=self.radius, told=self.features,
+                self.default_recipe() if recipe is None else recipe, running, radius=self.radius, told=self.features,
                 split=split, validation=validation, subset=subset, former=former,
             )  # fmt: skip
         self.to(self.device)
         if running.folder is not None:
             self.save(running.folder)
         return self
+
+    @staticmethod
+    def default_recipe() -> Recipe:
+        """What particles are trained with where nobody says: small batches, for a sample has thousands of edges, and
+        noise, without which rollouts drift."""
+        return Recipe(batch=2, optimiser=AdamW(lr=2e-3), augmentations=(Noise(0.05),))
 
     def to(self, device: str | torch.device) -> Self:
         """Answer on another device from now on."""
@@ -382,8 +390,3 @@ class ParticleSurrogate(TrainableSolver, Restartable, ByGradients):
             metrics = read_metrics(folder / "metrics.jsonl")
             found.fitted_as = FittedParticles(e, operator, recipe, dict(config["training"]), metrics)
         return found.to(found.device)
-
-
-def particle_recipe() -> Recipe:
-    """What particles are trained with where nobody says."""
-    return Recipe()

@@ -212,7 +212,7 @@ class Surrogate(TrainableSolver, Restartable):
         former = None if fresh else self.fitted_as
         with torch.inference_mode(False):
             self.fitted_as = fit_operator(
-                self.operator_class, self.options, self.stepping, self.fields, data, recipe or Recipe(),
+                self.operator_class, self.options, self.stepping, self.fields, data, recipe or self.default_recipe(),
                 running, split=split, validation=validation, subset=subset, former=former,
                 cases=tuple(cases), constraints=self.constraints,
             )  # fmt: skip
@@ -285,6 +285,11 @@ class Surrogate(TrainableSolver, Restartable):
             encoding, copy.deepcopy(_saved.unwrapped(f.operator)), f.recipe, record, list(f.metrics)
         )
         return found.to(found.device)
+
+    @staticmethod
+    def default_recipe() -> Recipe:
+        """What is trained with where nobody says."""
+        return Recipe()
 
     def to(self, device: str | torch.device) -> Self:
         """Answer on another device from now on."""

@@ -20,6 +20,7 @@ from sciml.solvers import ParticleSurrogate
 from sciml.support import Points
 from sciml.training import Noise, Recipe, Rollout, Running, Steps
 from sciml.training.particles import Bodies, Nodes, ParticleBatches, ParticleEncoding
+from sciml.training.particles.model import Validation
 from sciml.training.samples import table
 from sciml.training.stepping import Autoregressive
 
@@ -291,6 +292,27 @@ def test_a_run_resumes_to_the_same_bits(tmp_path, falling):
     mine, other = whole.operator.state_dict(), again.operator.state_dict()
     assert all(torch.equal(mine[k], other[k]) for k in mine)
     assert whole.identity == again.identity
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_validation_judges_rollouts_against_free_flight(falling, steps):
+    held = table(falling, "validation")
+    e = ParticleEncoding.fit(table(falling, "train"), Autoregressive(history=3), Nodes())
+    judge = Validation(e, ParticleBatches(held, e, horizon=steps, batch_size=3, shuffle=False))
+    found = judge(Nothing())
+    assert found["validation"] == found["validation_gain"] == 1.0
+    assert found.get("validation_one_step", 1.0) == 1.0 and ("validation_one_step" in found) == (steps > 1)
+    assert judge(Falling(4.0 * DT**2 / e.acceleration))["validation"] < 0.1  # but for the first step, which is half
+    assert judge(Falling(float("nan")))["validation"] == float("inf")
+
+
+class Falling(torch.nn.Module):
+    def __init__(self, rate):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, nodes, points, **rest):
+        return torch.stack([torch.zeros(len(points)), torch.full((len(points),), -self.rate)], 1).double()
 
 
 def test_whole_rollouts_are_differentiated(falling):

@@ -27,6 +27,8 @@ from sciml.training.samples import at_hand, open_data, table
 from sciml.training.stepping import Autoregressive
 from sciml.training.trainer import Trainer
 
+JUDGED = 32  # steps of held-out samples at most: a step of some thousand particles takes as long as many of a grid
+
 
 @dataclass
 class FittedParticles:
@@ -94,11 +96,16 @@ def fit_particles(
         batches = Augmented(batches, recipe.augmentations, recipe.seed)
     validate = None
     if held is not None and held.cases:
+        most = max(1, min(recipe.validation_items, JUDGED) // objective.horizon)
         some = ParticleBatches(
-            held, encoding, horizon=1, batch_size=4, shuffle=False, most=min(recipe.validation_items, 32),
+            held, encoding, horizon=objective.horizon, batch_size=1, shuffle=False, most=most,
             memory=running.memory_limit,
         )  # fmt: skip
         validate = Validation(encoding, some) if len(some) else None
+        if validate is None and (recipe.keep == "best" or recipe.patience):
+            raise InputError(
+                f"validation: no case has the frames that {objective!r} needs, and keep or patience choose by it"
+            )
     record: dict[str, Any] = {
         "operator": cls.name, "options": plain(options), "recipe": recipe.to_json(), "split": split,
         "subset": None if subset is None else [subset] if isinstance(subset, str) else list(subset),
