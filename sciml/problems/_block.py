@@ -112,11 +112,6 @@ class BlockProblem(ParticleProblem):
         z = (case.speed_z,) if self.dimensions == 3 else ()
         return np.broadcast_to(np.array([case.speed_x, case.speed_y, *z]), points.shape).copy()
 
-    def features(self, case: Case, time: float, time_step: float) -> dict[str, float]:
-        """Numbers of the matter, and the step in s: where the block is and how fast is part of the state; box and what
-        is in it are told by themselves."""
-        return dict(p.feature(case.parameters[p.name]) for p in self.matter_parameters) | {"step": time_step}
-
     def fall(self, case: Case) -> float:
         """The largest speed to be expected, m/s: of what falls from the top of the block, and its first speed."""
         first = self.first_velocity(case, np.zeros((1, self.dimensions)))
