@@ -124,7 +124,7 @@ def unexplained_force(tracks: Tracks, case: Any) -> Float[np.ndarray, " time"]:
     problem, scales = case.problem, case.scales
     gravity = problem.gravity(case)
     mean = np.einsum("tnd,n->td", tracks.velocity, tracks.share)
-    edge = _distance_of_particles(tracks, case)
+    edge = distance_of_particles(tracks, case)
     bodies, extents, d = problem.bodies(case), case.geometry.extents, len(gravity)
     found = np.zeros(len(tracks.times))
     for k in range(1, len(found)):
@@ -148,7 +148,7 @@ def unexplained_force(tracks: Tracks, case: Any) -> Float[np.ndarray, " time"]:
     return found / max(float(np.linalg.norm(gravity)), scales.velocity / scales.time)
 
 
-def _distance_of_particles(tracks: Tracks, case: Any) -> float:
+def distance_of_particles(tracks: Tracks, case: Any) -> float:
     """From one particle to the next, in what is not deformed."""
     d = tracks.first.shape[1]
     if tracks.volume is not None:
@@ -177,7 +177,7 @@ def crowding(tracks: Tracks, case: Any, position: Any = None, density: Any = Non
         return found
     rest = float(case.problem.material(case).density)
     mass, d = rest * tracks.volume, position.shape[-1]
-    radius = RADIUS * _distance_of_particles(tracks, case)
+    radius = RADIUS * distance_of_particles(tracks, case)
     whole = radius**d * (np.pi / 4 if d == 2 else 64 * np.pi / 315)  # ∫W dV
     every = slice(None, None, -(-len(mass) // PLACES))
     for k, places in enumerate(position):

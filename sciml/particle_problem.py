@@ -12,7 +12,15 @@ import numpy as np
 from sciml.errors import InputError, is_number
 from sciml.geometry import AXES, Box, Geometry
 from sciml.materials import Material
-from sciml.particle_laws import Tracks, crowding, displaced, gained_energy, outside, unexplained_force
+from sciml.particle_laws import (
+    Tracks,
+    crowding,
+    displaced,
+    distance_of_particles,
+    gained_energy,
+    outside,
+    unexplained_force,
+)
 from sciml.problem import Case, FieldSpec, Problem
 from sciml.support import Points
 from sciml.walls import Body as Body
@@ -207,12 +215,16 @@ class ParticleProblem(Problem):
         }
 
     def defect_floors(self, case: Case, solution: Any) -> dict[str, float]:
-        """Rounding of positions; and of "volume" what it says of the first positions, which are those of a lattice."""
+        """Rounding of positions; and of "volume" what it says of the first positions when each is moved at random
+        within its cell of a lattice, as particles are that have flowed."""
         tracks = Tracks.of(solution, self.dimensions)
         low, high = np.array(case.geometry.extents).T
         rounding = float(np.finfo(solution["velocity_x"].dtype).eps * (high - low).max()) / self.scales(case).length
         rest = np.full((1, len(tracks.first)), float(self.material(case).density))
-        (crowded,) = crowding(tracks, case, tracks.first[None], rest)
+        edge = distance_of_particles(tracks, case)
+        random = np.random.Generator(np.random.PCG64(0))
+        moved = tracks.first + edge / 2 * random.uniform(-1.0, 1.0, tracks.first.shape)
+        (crowded,) = crowding(tracks, case, moved[None], rest)
         known = {} if np.isnan(crowded) else {"volume": float(crowded)}
         return {"displacement": rounding, "outside": 0.0, **known}
 

@@ -53,7 +53,7 @@ def test_free_flight_obeys_every_law(dimensions):
     for name in ("displacement", "outside", "momentum", "energy"):
         assert row(found, name).largest < 1e-12
     crowded = row(found, "volume")
-    assert crowded.largest == pytest.approx(crowded.floor, rel=1e-9) and crowded.floor < 0.02
+    assert crowded.largest < 1e-3 and 0.01 < crowded.floor < 0.06
     assert found.frames == 6 and not found.notes and "momentum" in str(found)
 
 
