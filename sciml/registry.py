@@ -158,6 +158,7 @@ solvers = Registry(
         "incompressible_flow": "sciml.solvers.incompressible",
         "two_phase_flow": "sciml.solvers.two_phase",
         "openfoam": "sciml.solvers.openfoam",
+        "material_point": "sciml.solvers.material_point",
         "pseudo_spectral": "sciml.solvers.pseudospectral",
         "channel_flow": "sciml.solvers.channel",
         "shock_capturing": "sciml.solvers.shock_capturing",
