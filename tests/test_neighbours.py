@@ -93,6 +93,22 @@ def test_moving_interpolation_keeps_constants_nodes_and_first_degree(d):
     assert np.abs(smooth - np.sin(3 * points.sum(1))).max() < (0.01, 0.05, 0.4)[d - 1]
 
 
+def test_moving_interpolation_goes_round_periodic_boxes():
+    rng = np.random.default_rng(6)
+    nodes, points = rng.random((900, 2)) * (2.0, 1.0), rng.uniform(-3, 3, (400, 2))
+    points[:, 1] = rng.random(400)
+
+    def wave(at):
+        return np.sin(np.pi * at[:, 0])
+
+    weights = moving_interpolation(nodes, points, lengths=(2.0, 1.0), periodic=(True, False))
+    assert np.abs(weights.sum(axis=1) - 1).max() < 1e-12
+    assert np.abs(weights @ wave(nodes) - wave(points)).max() < 0.03
+    box, shift = {"lengths": (2.0, 1.0), "periodic": (True, False)}, np.array([0.7, 0.0])
+    moved = moving_interpolation(nodes + shift, points + shift - [2.0, 0.0], **box)
+    assert np.abs((weights - moved).toarray()).max() < 1e-7
+
+
 def slope_of(nodes):
     return np.sin(20 * nodes)
 

@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from sciml.errors import InputError
+from sciml.errors import InputError, SolverError
 from sciml.problem import Case
 from sciml.solver import Start
 from sciml.support.neighbours import moving_interpolation
 from sciml.training.particles import Motion, ParticleEncoding, Scene
+from sciml.training.particles.encoding import in_box
 from sciml.training.particles.motion import advanced, applied, blown_up
 
+GONE = "particles are not finite, or go further than the box is long"
 TOGETHER = 1 << 14  # particles that are carried at once, of several starts
 
 
@@ -55,17 +57,17 @@ class Flight:
         d = e.dimensions
         frames = np.asarray(start.frames, dtype=np.float64)
         begun = frames[-1, :d]
-        first = start.support.points() - begun.T
+        first = in_box(start.support.points() - begun.T, start.case)
         chosen = e.nodes.chosen(first, e.amount(first))
         state = e.motion(first[chosen], frames[..., chosen], e.real(start), start.case)
         found = cls(start.case, start.time, first, begun, chosen, state, None, first, begun)
         if points is not None:
-            found.places, found.weights = points, moving_interpolation(first[chosen], points)
-            found.shown = (
-                (moving_interpolation(first, points) @ begun.T).T if begun.any() else np.zeros((d, len(points)))
-            )
+            found.places, found.weights = points, interpolation(e, start.case, first[chosen], points)
+            found.shown = np.zeros((d, len(points)))
+            if begun.any():
+                found.shown = (interpolation(e, start.case, first, points) @ begun.T).T
         elif len(chosen) < len(first):
-            found.weights = moving_interpolation(first[chosen], first)
+            found.weights = interpolation(e, start.case, first[chosen], first)
         return found
 
     def decoded(self, e: ParticleEncoding) -> np.ndarray:
@@ -84,6 +86,12 @@ class Flight:
             if not e.around[axis]:
                 moved[axis] = np.clip(moved[axis], low[axis] - self.places[:, axis], high[axis] - self.places[:, axis])
         return np.concatenate([moved, values[:, d:].T])
+
+
+def interpolation(e: ParticleEncoding, case: Case, nodes: np.ndarray, points: np.ndarray) -> Any:
+    """Weights from first positions of particles that take part to those of places."""
+    low, high = np.array(case.geometry.extents, dtype=np.float64).T
+    return moving_interpolation(nodes - low, points - low, lengths=high - low, periodic=e.around)
 
 
 def fly(operator: nn.Module, e: ParticleEncoding, flights: Sequence[Flight], steps: int, device: Any) -> Iterator[None]:
@@ -132,7 +140,7 @@ def _together(operator: nn.Module, e: ParticleEncoding, flights: list[Flight], s
     for f, place, moved, gone in zip(flights, places, moves, wrong, strict=True):
         f.state = Motion(place, moved)
         if gone:
-            f.failed = (k + 1, "particles are not finite, or go further than the box is long")
+            f.failed = (k + 1, GONE)
 
 
 def unrolled(
@@ -154,7 +162,7 @@ def unrolled(
             place, moved = step(state.place, state.moved, k)
         state = Motion(place, moved)
         if blown_up(state, scene)[0]:
-            raise FloatingPointError(f"step {k + 1}: particles are not finite, or go further than the box is long")
+            raise SolverError(f"particle surrogate: stopped at step {k + 1}: {GONE}")
         places.append(state.place)
         speeds.append(e.velocities(state, case))
     return torch.stack(places), torch.stack(speeds)

@@ -12,11 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sciml.boundary import Series
-from sciml.errors import InputError
+from sciml.errors import InputError, SolverError
 from sciml.problem import Case
 from sciml.solver import Differentiable
 from sciml.solvers._particle_flock import Flight, unrolled
-from sciml.support.neighbours import moving_interpolation
 from sciml.training.particles import Motion, Scene
 
 
@@ -51,7 +50,7 @@ class ByGradients(Differentiable):
 
         Raises:
             InputError: tensors that do not fit.
-            FloatingPointError: names the step at which particles blow up.
+            SolverError: names the step at which particles blow up.
         """
         e, start = self.encoding, self._begin(case)
         index = e.step.index(case, np.atleast_1d(np.asarray(times, dtype=np.float64)))
@@ -78,8 +77,7 @@ class ByGradients(Differentiable):
         places, speeds = places[index], speeds[index]
         if len(chosen) == len(first):
             return places, speeds
-        matrix = moving_interpolation(flight.first[flight.chosen], flight.first)
-        matrix = matrix.tocoo()
+        matrix = flight.weights.tocoo()
         weights = torch.sparse_coo_tensor(
             torch.from_numpy(np.stack([matrix.row, matrix.col]).astype(np.int64)), torch.from_numpy(matrix.data),
             matrix.shape, device=self.device, check_invariants=True,
@@ -108,7 +106,7 @@ class ByGradients(Differentiable):
         with torch.no_grad():
             try:
                 return float(self._goal(case, times, goal, {k: torch.from_numpy(v) for k, v in setup.items()}))
-            except (FloatingPointError, InputError):
+            except (SolverError, InputError):
                 return float("inf")
 
     def value_and_gradient(
@@ -118,7 +116,7 @@ class ByGradients(Differentiable):
         with torch.inference_mode(False), torch.enable_grad():
             try:
                 found = self._goal(case, times, goal, given)
-            except FloatingPointError:
+            except (SolverError, InputError):
                 return float("inf"), {k: np.full(v.shape, np.nan) for k, v in setup.items()}
             slopes = torch.autograd.grad(found, list(given.values()), allow_unused=True)
         return float(found.detach()), {

@@ -273,7 +273,8 @@ def test_a_run_resumes_to_the_same_bits(tmp_path, falling):
     path = tmp_path / "d.h5"
     made(path)
     recipe = Recipe(
-        length=Steps(8), batch=2, objective=Rollout(steps=2, after=0.3, gradient="last"), augmentations=(Noise(0.05),)
+        length=Steps(8), batch=2, objective=Rollout(steps=2, after=0.3, gradient="last"), augmentations=(Noise(0.05),),
+        validate_every=4,
     )
 
     class Stop(sciml.training.Callback):
@@ -424,6 +425,11 @@ def test_a_rollout_that_blows_up_stops_with_the_step(surrogates, value):
     with pytest.warns(UserWarning, match="stopped at step 3"):
         frames = list(surrogate.rollout(starts, DT * np.arange(6)[None]))
     assert [bool(np.isfinite(f[0]).all()) for f in frames] == [True] * 3 + [False] * 3
+    surrogate.fitted_as.operator = Exploding(value)
+    with pytest.raises(SolverError, match="stopped at step 3"), torch.no_grad():
+        surrogate.trajectory(case, [5 * DT])
+    surrogate.fitted_as.operator = Exploding(value)
+    assert surrogate.value(case, np.array([5 * DT]), CentreOfMass((1.0, None)), surrogate.setup(case)) == float("inf")
 
 
 @pytest.mark.parametrize(

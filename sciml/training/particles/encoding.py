@@ -16,7 +16,7 @@ from sciml.errors import InputError, is_number, is_whole
 from sciml.particle_problem import ParticleProblem
 from sciml.problem import Case, Problem, rebuild
 from sciml.solver import Start
-from sciml.support.neighbours import farthest_points, spacing_of
+from sciml.support.neighbours import farthest_points, spacing_of, wrapped
 from sciml.training.normalisation import FeatureScaler
 from sciml.training.particles.bodies import Bodies
 from sciml.training.particles.motion import Motion, Scene, field_names, require_particles
@@ -311,7 +311,14 @@ def first_positions(table: CaseTable, i: int) -> np.ndarray:
     """(node, D) positions less displacements, in the first frame."""
     d = table.problem.dimensions
     shift = table.frames(i, slice(0, 1))[0, [table.fields.index(n) for n in field_names(d)[:d]]]
-    return table.support(i, 0).points() - (shift * table.scales(i)[:d, None]).T
+    return in_box(table.support(i, 0).points() - (shift * table.scales(i)[:d, None]).T, placed(table, i))
+
+
+def in_box(points: np.ndarray, case: Case) -> np.ndarray:
+    """First positions (node, D) without the whole lengths that a periodic box may have put between them and present
+    ones."""
+    low, high = np.array(case.geometry.extents, dtype=np.float64).T
+    return low + wrapped(points - low, np.where(np.array(case.geometry.periodic, dtype=bool), high - low, 0.0))
 
 
 def tracks(table: CaseTable, i: int, rows: slice | None = None) -> np.ndarray:
