@@ -14,16 +14,21 @@ import itertools
 import os
 import re
 import sys
+import tempfile
 import threading
 from importlib.machinery import PathFinder, SourceFileLoader
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, get_type_hints
 
+import pytest
 from beartype import BeartypeConf, beartype
 from jaxtyping import TypeCheckError, jaxtyped
 
-os.environ.setdefault("SCIML_CACHE", "off")  # a test of today does not run what yesterday compiled
+# Workers and the processes that tests start share what they compile; a test of today does not run what yesterday did.
+if "SCIML_CACHE" not in os.environ:
+    COMPILED = tempfile.TemporaryDirectory(prefix="sciml-compiled-", ignore_cleanup_errors=True)
+    os.environ |= {"SCIML_CACHE": COMPILED.name, "JAX_COMPILATION_CACHE_MAX_SIZE": "-1"}  # counting files takes long
 PACKAGE = "sciml"
 SHAPED = re.compile(r"\b(Shaped|Float|Complex|Inexact|Int64|Integer|UInt8|Bool)\[")
 ONE = threading.RLock()  # Python 3.11 loses count of its recursion where two threads parse at once
@@ -99,6 +104,39 @@ class Finder(PathFinder):
 
 assert PACKAGE not in sys.modules, "shapes are checked in what is imported from here on"
 sys.meta_path.insert(0, Finder)
+
+
+# Compiling is most of what tests of flows take, on grids of a few cells, and most of that is optimising, which changes
+# how fast a program runs and the last digits of what it says.
+QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+options: dict[str, Any] = {}  # of XLA, beyond its usual ones
+
+
+@functools.cache
+def heed() -> None:
+    """Have JAX compile with `options`: of its own it has some for one program, and some for a whole process."""
+    from jax._src import compiler
+
+    usual = compiler.get_compile_options
+
+    def chosen(*args: Any, env_options_overrides: dict[str, Any] | None = None, **kwargs: Any) -> Any:
+        return usual(*args, env_options_overrides=options | (env_options_overrides or {}), **kwargs)
+
+    compiler.get_compile_options = chosen
+
+
+@pytest.hookimpl(tryfirst=True)  # before fixtures
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests that are marked so have their programs compiled quickly, and no test runs what was compiled for others."""
+    marked = item.get_closest_marker("compiled_quickly")
+    wanted = QUICK if marked and marked.args != (False,) and "XLA_FLAGS" not in os.environ else {}
+    if wanted:
+        heed()
+    if wanted != options:
+        options.clear()
+        options.update(wanted)
+        if "jax" in sys.modules:
+            sys.modules["jax"].clear_caches()
 
 
 MAPS = Path("/proc/self/maps")

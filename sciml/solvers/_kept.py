@@ -59,8 +59,9 @@ def keep() -> Path | None:
     folder = above / "jax" / _processor()
     if not _usable(folder):
         return None
-    _whole(folder)
     _set("jax_compilation_cache_max_size", -1, MOST)
+    if config.jax_compilation_cache_max_size != -1:  # JAX writes no times of use where a user wants no bound
+        _whole(folder)
     _set("jax_persistent_cache_min_compile_time_secs", 1.0, LEAST)
     # A full disk, or a lock that a stopped process holds: JAX goes on and compiles, and nobody has to act on it.
     warnings.filterwarnings("ignore", message="Error (reading|writing) persistent compilation cache entry")

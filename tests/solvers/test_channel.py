@@ -18,6 +18,8 @@ from sciml.solvers import WALE, ChannelFlow, DynamicSmagorinsky, _chebyshev
 from sciml.solvers.channel import filtered, stretched
 from sciml.support import Grid
 
+pytestmark = pytest.mark.compiled_quickly
+
 PROBLEM = TurbulentChannel()
 
 

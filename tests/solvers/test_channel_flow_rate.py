@@ -7,6 +7,8 @@ import pytest
 from sciml.problems import TurbulentChannel
 from sciml.solvers import ChannelFlow, _chebyshev
 
+pytestmark = pytest.mark.compiled_quickly
+
 
 def bulk(solution):
     n = solution.sizes["y"]

@@ -13,6 +13,8 @@ from sciml.solvers._channel_stepper import ChannelStepper
 from sciml.solvers.channel import stretched
 from sciml.support import Grid
 
+pytestmark = pytest.mark.compiled_quickly
+
 STEP = 2e-5
 
 

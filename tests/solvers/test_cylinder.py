@@ -15,6 +15,8 @@ from sciml.problems.cylinder_flow import channel_benchmark
 from sciml.solvers import IncompressibleFlow
 from sciml.solvers.linear import MultigridCG
 
+pytestmark = pytest.mark.compiled_quickly
+
 REST = {"u": Dirichlet(0.0), "v": Dirichlet(0.0)}
 RADIUS, DECAY = 0.43, jn_zeros(1, 1)[0] / 0.43
 

@@ -15,6 +15,8 @@ from sciml.problems import Burgers, Darcy, HeatEquation, LidDrivenCavity, Poisso
 from sciml.solvers import FiniteVolume
 from sciml.solvers._sparse_jacobian import Pattern
 
+pytestmark = pytest.mark.compiled_quickly
+
 
 class Scalar(PDEProblem):
     """What the small problems of these tests share."""

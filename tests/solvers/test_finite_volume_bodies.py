@@ -14,6 +14,8 @@ from sciml.problems import Poisson
 from sciml.solvers import FiniteVolume
 from sciml.support import EmbeddedBoundary
 
+pytestmark = pytest.mark.compiled_quickly
+
 SQUARE = Box((0.0, 0.0), (1.0, 1.0))
 DISC = Disc((0.47, 0.53), 0.23)
 

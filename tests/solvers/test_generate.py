@@ -16,6 +16,8 @@ from sciml.solvers._coarse import coarsened
 from sciml.solvers.generation import prepare, published_flows
 from sciml.support import Apertures, Grid
 
+pytestmark = pytest.mark.compiled_quickly
+
 
 def cavity_cases(*request):
     return _cavity_cases.CavityDesign().cases(Request(*request))
@@ -163,6 +165,7 @@ def test_refusals_leave_nothing_behind(tmp_path, monkeypatch, changes, message):
     assert (tmp_path / "there.h5").read_bytes() == b"old"
 
 
+@pytest.mark.compiled_quickly(False)  # to the last bit in batches of different sizes
 @pytest.mark.parametrize(
     ("name", "solver"),
     [("burgers", "pseudo_spectral"), ("taylor_green", "pseudo_spectral"), ("taylor_green", None), ("darcy", None),

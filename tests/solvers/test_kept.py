@@ -48,6 +48,12 @@ def test_a_second_process_compiles_nothing(filled):
     assert not complaints
 
 
+def test_without_a_bound_it_is_kept_too(tmp_path):
+    bound = {"JAX_COMPILATION_CACHE_MAX_SIZE": "-1"}
+    first, second = (ran(tmp_path, **bound)[0] for _ in range(2))
+    assert first["most"] == second["most"] == -1 and first["misses"] > 0 == second["misses"]
+
+
 def test_off_is_off(tmp_path):
     found, _ = ran("off", XDG_CACHE_HOME=str(tmp_path))
     assert found["hits"] == found["misses"] == 0 and found["set"] is None and not os.listdir(tmp_path)
