@@ -210,25 +210,15 @@ def sample_of(
 
 def _followed(case: Any, support: Support, truth: Mapping[str, np.ndarray]) -> Followed | None:
     """How places of particles follow from fields; None where nothing says so. `support` is that of the last frame."""
-    from sciml.evaluation import followed, spacing_of
+    from sciml.evaluation import followed
 
     if not followed(case, support, tuple(truth)) or not isinstance(support, Points):
         return None
     moved = np.stack([truth[f"displacement_{a}"] for a in "xyz"[: support.dimensions]], axis=-1)
     first = support.points() - moved[-1]
-    problem, body, up = case.problem, None, support.dimensions - 1
-    if isinstance(problem, ParticleProblem):
-        up = int(np.argmin(problem.gravity(case)))
-        bodies = problem.bodies(case)
-        if bodies:
-            body = lambda points, time: np.any([b.distance(points, time) < 0 for b in bodies], axis=0)  # noqa: E731
-    box = case.geometry
-    stage = Stage(
-        tuple((float(a), float(b)) for a, b in box.extents), spacing_of(case, first + moved[0], support) or 1.0,
-        up, body,
-    )  # fmt: skip
     weights = support.weights()
-    return Followed(stage, first, weights / weights.sum(), tuple(bool(p) for p in box.periodic))
+    around = tuple(bool(p) for p in case.geometry.periodic)
+    return Followed(Stage.of(case, first + moved[0], support), first, weights / weights.sum(), around)
 
 
 def _array(variable: Any, support: Support, steady: bool) -> np.ndarray:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
@@ -22,17 +21,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sciml.errors import InputError
+from sciml.problem import Case
 from sciml.reporting._style import INK, MUTED, style, svg
-from sciml.reporting.images import Scale
+from sciml.reporting.images import Scale, limits
 from sciml.reporting.moving import save_film
-from sciml.reporting.names import labelled
+from sciml.reporting.names import labelled, unit_text
 from sciml.reporting.stage import Stage
+from sciml.support import Points, support_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
 
 BODY = "#8d939c"  # what stands or moves in the way
 FAR = 0.62  # of its own lightness has what is farthest from the eye
+TOGETHER = 1 << 20  # pixels of discs that are looked at at a time
 PIXELS = 144  # along the longer side of a frame of a film on a page
 
 
@@ -232,18 +234,18 @@ def pixels(stage: Stage, shown: Shown, longest: int = PIXELS) -> Float[np.ndarra
         values = np.concatenate([values, np.full(len(skin), np.inf)])
     elif stage.body is not None:
         found[stage.body(points, shown.time)] = np.inf
-    radius = max(0.7 * stage.spacing / h, 0.75)  # in pixels
+    radius = 0.7 * stage.spacing / h + 0.25  # in pixels, of which each has half a width
     reach = int(np.ceil(radius))
     at = np.stack([(where[:, 0] - x0) / h, (where[:, 1] - y0) / ((y1 - y0) / down)], axis=1)
-    base = np.floor(at).astype(int)
-    index, order, kept = [], [], []
-    for dy, dx in product(range(-reach, reach + 1), repeat=2):
-        cell = base + np.array([dx, dy])
-        away = np.hypot(*(cell + 0.5 - at).T)
-        inside = (away <= radius) & (cell >= 0).all(1) & (cell[:, 0] < across) & (cell[:, 1] < down)
-        index.append((cell[:, 1] * across + cell[:, 0])[inside])
-        order.append(near[inside] if stage.dimensions == 3 else -away[inside])
-        kept.append(values[inside])
+    around = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 2), axis=-1).reshape(-1, 2)
+    base, index, order, kept = np.floor(at).astype(int), [], [], []
+    for part in np.array_split(np.arange(len(at)), 1 + len(at) * len(around) // TOGETHER):
+        cell = base[part, None] + around
+        away = np.hypot(*np.moveaxis(cell + 0.5 - at[part, None], -1, 0))
+        inside = (away <= radius) & (cell >= 0).all(-1) & (cell < (across, down)).all(-1)
+        index.append((cell[..., 1] * across + cell[..., 0])[inside])
+        order.append(np.broadcast_to(near[part, None], away.shape)[inside] if stage.dimensions == 3 else -away[inside])
+        kept.append(np.broadcast_to(values[part, None], away.shape)[inside])
     place, rank, value = (np.concatenate(part) for part in (index, order, kept))
     first = np.argsort(rank, kind="stable")  # the last one that is written stays
     found[place[first]] = value[first]
@@ -286,3 +288,72 @@ def film(
             yield _table(stage, list(panels), [""], [row], [unit] * len(row), length_unit, time)[0]
 
     return save_film(figures(), out, milliseconds=milliseconds, dpi=dpi)
+
+
+def film_of(
+    out: str | os.PathLike[str], solutions: Mapping[str, Any], *, every: int = 1, milliseconds: int = 80, dpi: int = 80
+) -> Path:
+    """A film of solutions of one case, truth beside predictions, each particle where it is, coloured by speed.
+
+    Args:
+        out: .webp, .gif or .png (an animated one).
+        solutions: title -> solution (xarray.Dataset) of particles, all at the same times; the first gives the colours.
+        every: frames from one picture to the next.
+        milliseconds, dpi: as those of `film`.
+
+    Raises:
+        InputError: solutions that are no particles with velocities, or at other times, or what `film` refuses.
+    """
+    stage, panels, times, unit, length = _from(solutions, every)
+    return film(out, stage, panels, times, unit=unit, length_unit=length, milliseconds=milliseconds, dpi=dpi)
+
+
+@style()
+def snapshots(solutions: Mapping[str, Any], frames: Sequence[int], title: str = "") -> Figure:
+    """A figure of solutions of one case at some of their frames, a row each, coloured by speed; `save` of
+    `sciml.reporting.meshes` writes it.
+
+    Args:
+        solutions: see `film_of`.
+        frames: numbers of frames, from the end where negative.
+    """
+    stage, panels, times, unit, length = _from(solutions, 1)
+    for k in frames:
+        if not -len(times) <= k < len(times):
+            raise InputError(f"frames: expected numbers below {len(times)}, got {k!r}")
+    rows = [[panel[k] for panel in panels.values()] for k in frames]
+    return _table(stage, list(panels), [times[k] for k in frames], rows, [unit] * len(panels), length, title)[0]
+
+
+def _from(
+    solutions: Mapping[str, Any], every: int
+) -> tuple[Stage, dict[str, list[Shown]], list[str], str, str]:  # fmt: skip
+    """(stage, title -> frames, times in words, what colours are, unit of length)."""
+    if not solutions:
+        raise InputError("solutions: expected one at least, got none")
+    tracks: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    first = next(iter(solutions.values()))
+    inputs = {str(k): v.values for k, v in first.variables.items() if str(k).startswith("input_")}
+    case = Case.from_parts(first.attrs, inputs)
+    problem, axes = case.problem, "xyz"[: case.problem.dimensions]
+    for name, solution in solutions.items():
+        for need in (*axes, *problem.velocity):
+            if need not in solution.variables or solution[need].dims != ("time", "node"):
+                raise InputError(f"solutions: {name!r} has no {need!r} over (time, node), which particles have")
+        if not problem.velocity or not np.array_equal(solution["time"].values, first["time"].values):
+            raise InputError(f"solutions: {name!r} is at other times than the first one, or has no velocity")
+        position = np.stack([np.asarray(solution[a].values, float)[::every] for a in axes], axis=-1)
+        speed = np.sqrt(sum(np.square(np.asarray(solution[n].values, float)[::every]) for n in problem.velocity))
+        tracks[name] = position, speed
+    times = np.asarray(first["time"].values, float)[::every]
+    support = support_of(case, first, 0)
+    assert isinstance(support, Points)
+    stage = Stage.of(case, support.points(), support).near(p for position, _ in tracks.values() for p in position)
+    scale = limits(next(iter(tracks.values()))[1], signed=False)
+    panels = {
+        name: [Shown(p, v, scale, float(t)) for p, v, t in zip(position, speed, times, strict=True)]
+        for name, (position, speed) in tracks.items()
+    }
+    words = [f"t = {t:.3g} {unit_text(problem.time_unit)}".strip() for t in times]
+    unit = labelled("speed", unit_text(problem.field(problem.velocity[0]).unit))
+    return stage, panels, words, unit, unit_text(problem.length_unit)

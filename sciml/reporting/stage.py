@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sciml.metrics import occupancy
-from sciml.support import Grid
+from sciml.particle_problem import ParticleProblem
+from sciml.problem import Case
+from sciml.support import Grid, Points
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Shaped
@@ -31,12 +33,46 @@ class Stage:
         spacing: between particles.
         up: axis that is drawn upright, 0 for x.
         body: whether points are in a body that is in the way; None where there is none.
+        view: what is seen of a plane; None for all of it.
     """
 
     extents: tuple[tuple[float, float], ...]
     spacing: float
     up: int = 1
     body: Body | None = None
+    view: tuple[tuple[float, float], tuple[float, float]] | None = None
+
+    @staticmethod
+    def of(case: Case, first: Shaped[np.ndarray, "node d"], support: Points) -> Stage:
+        """Of a case whose particles begin at `first`; upright is against gravity, where that is known, else the last
+        axis."""
+        from sciml.evaluation import spacing_of
+
+        problem, body, up = case.problem, None, first.shape[1] - 1
+        if isinstance(problem, ParticleProblem):
+            gravity = problem.gravity(case)
+            up = int(np.argmin(gravity)) if gravity.any() else up
+            if bodies := problem.bodies(case):
+                body = lambda points, time: np.any([b.distance(points, time) < 0 for b in bodies], axis=0)  # noqa: E731
+        ends = tuple((float(a), float(b)) for a, b in case.geometry.extents)
+        return Stage(ends, spacing_of(case, first, support) or 1.0, up, body)
+
+    def near(self, clouds: Iterable[Shaped[np.ndarray, "node d"]]) -> Stage:
+        """Without the part of a plane that no particle comes to, but for some room; space as it is."""
+        if self.dimensions != 2:
+            return self
+        low, high = np.full(2, np.inf), np.full(2, -np.inf)
+        for cloud in clouds:
+            some = cloud[np.isfinite(cloud).all(1)]
+            if len(some):
+                low, high = np.minimum(low, some.min(0)), np.maximum(high, some.max(0))
+        if not np.isfinite([low, high]).all():
+            return self
+        view = []
+        for (a, b), start, end in zip(self.extents, low, high, strict=True):
+            room, enough = 0.08 * (b - a), 0.25 * (b - a)  # a view is cut where much of the box is empty alone
+            view.append((start - room if start - a > enough else a, end + room if b - end > enough else b))
+        return replace(self, view=tuple(view))
 
     @property
     def dimensions(self) -> int:
@@ -69,7 +105,7 @@ class Stage:
     def window(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Ends of the picture across and up."""
         if self.dimensions < 3:
-            (a, b), (c, d) = self.extents
+            (a, b), (c, d) = self.view or self.extents
             return (a, b), (c, d)
         corners = self.seen(np.array(list(product(*self.extents))))[0]
         low, high = corners.min(0), corners.max(0)

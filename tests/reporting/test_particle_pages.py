@@ -14,7 +14,10 @@ from sciml import data, reporting
 from sciml.data import pack
 from sciml.errors import InputError
 from sciml.reporting import films, particles
+from sciml.reporting.blocks import Figures
 from sciml.reporting.particles import Shown
+from sciml.reporting.sections import pictures
+from sciml.reporting.sections.particles import histories
 from sciml.reporting.stage import Followed, Stage
 from sciml.solver import Restartable, TrainableSolver
 
@@ -104,26 +107,32 @@ def test_the_page_says_how_particles_are_treated_and_what_they_come_to(study, pa
     assert "each is at its first position plus the displacement" in page and "stay where they are" not in page
     assert "off by 7.8 spacings of 0.025 m" in page
     assert 'id="particles"' in page and "Matter as a whole" in page and "Volume fraction" in page
+    assert "what the laws of matter say" in page and ">momentum</" in page
     assert page.count('class="film"') == 1 and "Grey: bodies in the way" in page
     # free flight: the centre is off by as much as each particle, and all energy is lost that gravity takes
     (row,) = [e for e in study.statistics["particle_errors"]["entries"] if e["row"] == "Straight" and e["rollout"] == 0]
     np.testing.assert_allclose(row["position_error"], 0.5 * 9.81 * (0.05 * np.arange(1, 5)) ** 2 / 0.025, rtol=1e-4)
 
 
-def test_particles_in_space_and_in_a_periodic_box(tmp_path):
+def test_particles_in_space_and_in_a_periodic_box():
     made = [thrown((0.1 * k, 1.0, 0.2), spacing=0.05, dimensions=3, obstacle_radius=0.2) for k in range(4)]
-    told = reporting.write_page(study_of(made), tmp_path / "a.html").read_text()
-    assert "A slab in the middle of z" in told and "It is the mean along z." in told
-    told = reporting.write_page(study_of([gas(seed=k) for k in range(4)]), tmp_path / "b.html").read_text()
+    found = [block for block in pictures.fields(study_of(made)) if isinstance(block, Figures)]
+    assert "Particles in a slab across z alone" in found[1].caption and "It is the mean along z." in found[2].caption
+    assert len(found[2].items) == 3 and all(item.startswith("<svg") for block in found for item in block.items)
+    around = study_of([gas(seed=k) for k in range(4)])
+    told = "".join(getattr(b, "text", getattr(b, "caption", "")) for b in pictures.fields(around))
     assert "off by" in told and "bodies in the way" not in told
-    assert "Potential energy" not in told
+    (film,) = pictures.film(around)
+    assert film.frames == 5 and film.titles == ["Truth", "Straight", "Error"]
+    courses = "".join(histories(around)[-1].items)
+    assert "Centre of mass, x" in courses and "Potential energy" not in courses
 
 
 def test_pixels_show_the_nearest_particle_and_what_is_in_the_way():
     points = np.array([[0.25, 0.25], [0.75, 0.75], [np.nan, 0.5]])
     found = particles.pixels(SQUARE, Shown(points, np.array([1.0, 2.0, 3.0]), SCALE), 40)
     assert found.shape == (40, 40) and found[10, 10] == 1 and found[30, 30] == 2
-    radius = 0.7 * 0.1 * 40
+    radius = 0.7 * 0.1 * 40 + 0.25
     assert np.isfinite(found).sum() == pytest.approx(2 * np.pi * radius**2, rel=0.1)
     assert not (found == 3).any()
     near = particles.pixels(SQUARE, Shown(np.array([[0.45, 0.5], [0.55, 0.5]]), np.array([1.0, 2.0]), SCALE), 40)
@@ -176,6 +185,40 @@ def test_a_film_has_a_frame_a_time_and_refuses_others(tmp_path):
         assert np.abs(np.asarray(read.convert("RGB")).astype(int) - first).max() > 50
     with pytest.raises(InputError, match="panels: 'truth' has 3 frames, expected 1"):
         particles.film(tmp_path / "b.webp", SQUARE, {"truth": frames}, ["0 s"])
+
+
+def test_solutions_are_drawn_and_filmed_as_they_are(tmp_path):
+    true, other = thrown(), thrown((0.0, 1.0), spacing=0.05)  # of other particles, too
+    out = particles.film_of(tmp_path / "a.gif", {"truth": true, "other": other}, every=2, dpi=40)
+    with Image.open(out) as read:
+        assert read.n_frames == 3
+    figure = particles.snapshots({"truth": true, "other": other}, [0, -1], "a block")
+    assert [a.get_title(loc="left") for a in figure.axes[:4]] == [
+        "truth, t = 0 s",
+        "other",
+        "truth, t = 0.2 s",
+        "other",
+    ]
+    drawn = figure.axes[2].collections[0].get_offsets()
+    np.testing.assert_allclose(
+        np.sort(drawn, 0), np.sort(np.stack([true[a].values[-1] for a in "xy"], 1), 0), rtol=1e-6
+    )
+    for given, message in (
+        ({}, "expected one at least"), ({"a": true.drop_vars("velocity_x")}, "'a' has no 'velocity_x'"),
+        ({"a": true, "b": true.isel(time=[0, 1])}, "'b' is at other times than the first"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=message):
+            particles.film_of(tmp_path / "b.gif", given)
+    with pytest.raises(InputError, match="frames: expected numbers below 5, got 5"):
+        particles.snapshots({"truth": true}, [5])
+
+
+def test_a_view_is_cut_where_much_of_the_box_is_empty():
+    low = np.array([[0.0, 0.0], [1.0, 0.2], [np.nan, 3.0]])
+    assert SQUARE.near([low, low]).window() == ((0.0, 1.0), (0.0, pytest.approx(0.28)))
+    assert SQUARE.near([np.array([[0.5, 0.5]])]).window() == pytest.approx(np.array([[0.42, 0.58]] * 2))
+    assert SQUARE.near([np.array([[0.1, 0.1], [0.9, 0.9]])]).window() == SQUARE.extents
+    assert SQUARE.near([np.full((1, 2), np.nan)]) is SQUARE and CUBE.near([np.zeros((1, 3))]) is CUBE
 
 
 def test_strips_tell_nothing_from_bodies():

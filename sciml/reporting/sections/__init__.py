@@ -8,7 +8,7 @@ from __future__ import annotations
 from sciml.reporting.blocks import Page, Section
 from sciml.reporting.sections.accuracy import comparison, growth, parameters
 from sciml.reporting.sections.bars import bars
-from sciml.reporting.sections.flow import audits, profiles, spectra
+from sciml.reporting.sections.flow import audits, laws, profiles, spectra
 from sciml.reporting.sections.particles import histories
 from sciml.reporting.sections.pictures import fields, film
 from sciml.reporting.sections.setting import cost, reproduce, training
@@ -20,6 +20,7 @@ from sciml.reporting.verdict import highlights, verdict
 def build(study: Study) -> Page:
     """Return the whole page for a study."""
     sentence, tone = verdict(study)
+    against = "equations" if study.equations else "laws of matter" if laws(study) else "training data"
     sections = [
         Section("setting", "What was trained on what", training(study)),
         Section("comparison", "Against what needs no training", comparison(study)),
@@ -33,7 +34,7 @@ def build(study: Study) -> Page:
         Section("parameters", "Error over parameter space", parameters(study)),
         Section("spectra", "Energy spectra", spectra(study)),
         Section("cost", "Speed against accuracy", cost(study)),
-        Section("audit", f"Audit: what the {'equations' if study.equations else 'training data'} say", audits(study)),
+        Section("audit", f"Audit: what the {against} say", audits(study)),
         Section("reproduce", "Versions, settings, and how to make this again", reproduce(study)),
     ]
     sections = [s for s in sections if s.blocks]

@@ -219,6 +219,16 @@ _DATA = (
     "floor: what the training data themselves show. Hover over a figure for it in parts of its natural magnitude."
 )
 
+_MATTER = (
+    "What each solution violates of the laws that matter obeys whatever it is of: the root mean square over time and, "
+    "in brackets, the floor, as far as one is known. Each is a share of its own scale, 0 where the law holds."
+)
+
+
+def laws(study: Study) -> bool:
+    """Whether solutions are held against laws of matter in particles."""
+    return any(x["check"] == "law" for s in study.samples for lines in s.audits.values() for x in lines)
+
 
 def audits(study: Study) -> list[object]:
     usable = [s for s in study.samples if s.audits]
@@ -226,7 +236,7 @@ def audits(study: Study) -> list[object]:
         return [Note("No audit: it takes solutions on grids, and these live on nodes.", quiet=True)]
     if not usable:
         return [Note("No audit: the solutions shown here do not carry what it needs.", quiet=True)]
-    lead = Note(_LAWS if study.equations else _DATA)
+    lead = Note(_LAWS if study.equations else _MATTER if laws(study) else _DATA)
     tabs = []
     for s in usable:
         remarks: list[object] = [Note(". ".join(n[:1].upper() + n[1:] for n in s.notes) + ".", True)] if s.notes else []
@@ -236,6 +246,7 @@ def audits(study: Study) -> list[object]:
 
 _CHECKS = (
     ("balance", "Balances: defect (floor)"),
+    ("law", "Laws: defect (floor)"),
     ("boundary", "Boundary conditions: defect (floor)"),
     ("invariant", "Invariants: drift (floor)"),
     ("divergence", "Divergence: root mean square (floor)"),

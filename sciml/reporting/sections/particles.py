@@ -19,6 +19,7 @@ from sciml.reporting.sections.accuracy import styles
 from sciml.reporting.sections.flow import squared
 from sciml.reporting.stage import Followed
 from sciml.reporting.study import Sample, Study
+from sciml.support import Grid
 
 TRUTH = "truth"
 MOST = 4  # rollouts that are drawn
@@ -31,7 +32,6 @@ def pictures(study: Study, sample: Sample, model: str) -> list[object]:
     followed = sample.followed
     assert followed is not None
     true, made = sample.truth, sample.predictions[model]
-    stage = followed.stage
     last = len(sample.times) - 1
     frames = sorted({max(1, round(last / 3)), max(1, round(2 * last / 3)), last} - {0}) or [0]
     name, unit, (shown, guessed) = coloured(study, true, made)
@@ -47,6 +47,7 @@ def pictures(study: Study, sample: Sample, model: str) -> list[object]:
         rows.append(
             [Shown(here, shown[k], scale, t), Shown(there, guessed[k], scale, t), Shown(there, off[k], wrong, t)]
         )
+    stage = followed.stage.near([panel.points for row in rows for panel in row])
     times = [f"t = {measured(float(sample.times[k]), study.time_unit)}" for k in frames]
     blocks: list[object] = [
         Figures([table(stage, columns, times, rows, units, study.length_unit, f"Particles by {name}")],
@@ -108,8 +109,9 @@ def _filled(study: Study, sample: Sample, model: str, k: int, time: str) -> Figu
     assert followed is not None
     grid, true = followed.counted(followed.at(sample.truth, k))
     _, made = followed.counted(followed.at(sample.predictions[model], k))
-    scale = (0.0, float(max(true.max(), made.max())) or 1.0, SEQUENTIAL)
-    most = float(np.abs(made - true).max()) or 1.0
+    scale = (0.0, max(float(true.max()), 1.0 if followed.stage.dimensions == 2 else 0.0) or 1.0, SEQUENTIAL)
+    most = min(float(np.abs(made - true).max()), scale[1]) or 1.0
+    grid, true, made = _low(grid, true, made)
     right, up, near = followed.stage.axes
     names = ("xyz"[right], "xyz"[up])
     items = [
@@ -121,9 +123,22 @@ def _filled(study: Study, sample: Sample, model: str, k: int, time: str) -> Figu
     share = 0.5 * np.abs(made - true).sum() / true.sum() if true.sum() else float("nan")
     text = f"Volume fraction of matter in cells of a few spacings; {number(100 * share)} % of it is in other cells"
     text += " than it should be."
+    if made.max() > 1.1 * scale[1]:
+        text += f" Colours end where the truth does; {model} has up to {number(float(made.max()))} in a cell."
     if followed.stage.dimensions == 3:
         text += f" It is the mean along {'xyz'[near]}."
     return Figures(items, text)
+
+
+def _low(grid: Grid, true: np.ndarray, made: np.ndarray) -> tuple[Grid, np.ndarray, np.ndarray]:
+    """Without what lies above the matter, where that is much of the box, but no lower than is seen well."""
+    held = np.flatnonzero((true + made).max(axis=1) > 1e-9)
+    (left, right), (low, high) = grid.extents
+    least = 0.45 * (right - left) / (high - low) * len(true)
+    rows = min(max(int(held.max(initial=0)) + 3, int(np.ceil(least))), len(true))
+    if rows > 0.75 * len(true):
+        return grid, true, made
+    return Grid((grid.faces[0], grid.faces[1][: rows + 1])), true[:rows], made[:rows]
 
 
 def film(study: Study, samples: Sequence[Sample]) -> list[object]:
@@ -142,12 +157,15 @@ def film(study: Study, samples: Sequence[Sample]) -> list[object]:
         finite = finite[np.isfinite(finite)]
         scales = [images.limits(true, signed=False)] * 2
         scales.append((0.0, float(np.percentile(finite, 99)) if finite.size and finite.any() else 1.0, ERRORS))
-        rows = [[], [], []]
-        for k in count:
-            t = float(sample.times[k])
-            here, there = followed.at(sample.truth, k), followed.at(made, k)
-            for row, where, values in zip(rows, (here, there, there), (true[k], guessed[k], off[k]), strict=True):
-                row.append(pixels(followed.stage, Shown(where, values, scales[0], t)))
+        places = [[followed.at(v, k) for k in count] for v in (sample.truth, made)]
+        stage = followed.stage.near(places[0] + places[1])
+        rows = [
+            [
+                pixels(stage, Shown(where, v, scale, float(t)))
+                for where, v, t in zip(at, values, sample.times, strict=True)
+            ]
+            for at, values, scale in zip((*places, places[1]), (true, guessed, off), scales, strict=True)
+        ]
         strips = [films.strip(np.stack(row), scale) for row, scale in zip(rows, scales, strict=True)]
         height, width = rows[0][0].shape
         times = [f"step {i}, t = {measured(float(t), study.time_unit)}" for i, t in enumerate(sample.times)]
