@@ -1,0 +1,137 @@
+"""A plate that pushes a heap to a goal: by gradients through the solver or a surrogate, and without gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from benchmarks._ledger import Ledger
+from benchmarks._particles_rows import FOLDER, Entry, trained
+from sciml import data, load, problems
+from sciml.boundary import Series
+from sciml.control import Evaluation, Inside, Steered, Task, compare_gradient, steer
+from sciml.problem import Case
+from sciml.solvers import MaterialPoint
+
+KNOTS, LAST, FRAMES = 12, 1.0, 51  # of the plate's velocity along x and along y; s; frames of data
+SPEED = 0.6  # m/s, most of either component
+RESOLUTION = 32
+GOAL = Inside((0.55, None), (0.8, None), 0.04)
+REACHED = 0.2  # of the mass outside, at which the task is done
+EVALUATIONS = 400  # at most
+STARTS = 3
+TRAINING = 40  # cases of random motions
+ENTRY = Entry("giorom", settings={"nodes": 256}, noise=0.02)
+
+
+def case_of(u: np.ndarray, label: str = "") -> Case:
+    """The heap with a plate whose velocity has these values at its knots: first along x, then along y."""
+    knots = np.linspace(0.0, LAST, KNOTS)
+    x, y = np.asarray(u, dtype=np.float64).reshape(2, KNOTS)
+    return problems.PushedMaterial(material="sand").case(
+        label, plate_velocity_x=Series(knots, x), plate_velocity_y=Series(knots, y)
+    )
+
+
+def task(start: np.ndarray) -> Task:
+    low, high = np.full(2 * KNOTS, -SPEED), np.full(2 * KNOTS, SPEED)
+    return Task(case_of, [LAST], GOAL, start, low, high)
+
+
+def starts() -> list[np.ndarray]:
+    """A gentle push to the right, differently uneven each time."""
+    found = []
+    for seed in range(STARTS):
+        random = np.random.default_rng(seed)
+        found.append(np.concatenate([0.1 + 0.05 * random.standard_normal(KNOTS), 0.02 * random.standard_normal(KNOTS)]))
+    return found
+
+
+def motions(random: np.random.Generator) -> np.ndarray:
+    """A random motion: a drift to the right, and what changes slowly."""
+    drift = np.concatenate([np.full(KNOTS, random.uniform(0, 0.4)), np.full(KNOTS, random.uniform(-0.1, 0.1))])
+    rough = random.standard_normal((2, KNOTS))
+    smooth = np.apply_along_axis(lambda v: np.convolve(v, np.ones(3) / 3, "same"), 1, rough).ravel()
+    return np.clip(drift + 0.25 * smooth, -SPEED, SPEED)
+
+
+def made() -> Any:
+    """Heaps pushed in many ways, for the surrogate."""
+    path = FOLDER / "pushed.h5"
+    if not path.exists():
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        random = np.random.default_rng(7)
+        parts = ["train"] * TRAINING + ["validation"] * 4 + ["test"] * 4
+        cases = [case_of(motions(random), f"motion {k}") for k in range(len(parts))]
+        solver = MaterialPoint(RESOLUTION)
+        times = np.linspace(0.0, LAST, FRAMES)
+        found = dict(solver.stream(cases, [times] * len(cases)))
+        names = ("displacement_x", "displacement_y", "velocity_x", "velocity_y")
+        kept = [found[i] for i in range(len(cases))]
+        data.write(data.pack(kept, splits=parts, fields=names), path)
+    return path
+
+
+def measure(ledger: Ledger, work: Any) -> None:
+    ledger.seeds(*range(STARTS))
+    first = starts()[0]
+    compared = compare_gradient(task(first), MaterialPoint(RESOLUTION, dtype="float64"), step=1e-4)
+    ledger.row(
+        section="control_gradient", row="material points, float64", numbers=2 * KNOTS, cosine=compared.cosine,
+        relative_error=compared.relative_error,
+    )  # fmt: skip
+    ledger.check("control_gradient_cosine", compared.cosine)
+    solver = MaterialPoint(RESOLUTION)
+    single = compare_gradient(task(first), solver, step=1e-3)
+    ledger.row(section="control_gradient", row="material points, float32", numbers=2 * KNOTS, cosine=single.cosine,
+               relative_error=single.relative_error)  # fmt: skip
+    path = made()
+    folders = trained("control", path, {"GIOROM": ENTRY}, work.minutes)
+    surrogate: Any = load(folders["GIOROM"][0])
+    learned = compare_gradient(task(first), surrogate, step=1e-3)
+    ledger.row(section="control_gradient", row="GIOROM", numbers=2 * KNOTS, cosine=learned.cosine,
+               relative_error=learned.relative_error)  # fmt: skip
+
+    counts: dict[str, list[int]] = {}
+    best: Steered | None = None
+    for method, rate in (("lbfgs", 0.1), ("adam", 0.05), ("cobyqa", 0.1), ("cma", 0.15), ("nelder_mead", 0.1)):
+        runs = [
+            steer(task(s), solver, method, evaluations=EVALUATIONS, goal=REACHED, rate=rate, seed=k)
+            for k, s in enumerate(starts())
+        ]
+        counts[method] = [r.evaluations_to(REACHED) or EVALUATIONS for r in runs]
+        _row(ledger, f"{method}, material points", runs, counts[method])
+        if method == "lbfgs":
+            best = min(runs, key=lambda r: r.value)
+    through = []
+    for k, s in enumerate(starts()):
+        found = steer(task(s), surrogate, "adam", evaluations=40, rate=0.05, seed=k)
+        true = solver.value(case_of(found.u), task(s).times, GOAL, solver.setup(case_of(found.u)))
+        through.append((found, true))
+    ledger.row(
+        section="control", row="adam, GIOROM", starts=STARTS, reached=sum(t <= REACHED for _, t in through),
+        evaluations=[len(f.evaluations) for f, _ in through], value_by_the_surrogate=[f.value for f, _ in through],
+        value=[t for _, t in through], seconds=[f.evaluations[-1].seconds for f, _ in through],
+    )  # fmt: skip
+    by_gradient = min(("lbfgs", "adam"), key=lambda m: np.median(counts[m]))
+    without = min(("cobyqa", "cma", "nelder_mead"), key=lambda m: np.median(counts[m]))
+    ratio = float(np.median(counts[by_gradient]) / np.median(counts[without]))
+    ledger.check(
+        "control_evaluations_vs_gradient_free", ratio,
+        note=f"{by_gradient} {counts[by_gradient]} evaluations, {without} {counts[without]}, one with its gradient "
+        "counted as one; seconds stand in the rows",
+        reason="the best of three methods without gradients needs few evaluations, too",
+    )  # fmt: skip
+    assert best is not None
+    np.savez(FOLDER / "control.npz", u=best.u, start=first, surrogate=through[0][0].u)
+
+
+def _row(ledger: Ledger, row: str, runs: list[Steered], counts: list[int]) -> None:
+    ledger.row(
+        section="control", row=row, starts=len(runs), reached=sum(r.reached for r in runs), evaluations=counts,
+        value=[r.value for r in runs], seconds=[r.evaluations[-1].seconds for r in runs],
+    )  # fmt: skip
+    course: tuple[Evaluation, ...] = runs[0].evaluations
+    ledger.row(section="control_course", row=row, value=[float(v) for v in np.minimum.accumulate(
+        [min(e.value, 1.0) for e in course])])  # fmt: skip
