@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from sciml.errors import InputError, is_number
 from sciml.materials._tensors import total
@@ -29,6 +29,9 @@ class Material(ABC):
     """
 
     density: Any
+
+    #: whether `crowded` changes anything
+    crowds: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self.require("density", above=0.0)

@@ -56,6 +56,8 @@ class BinghamFluid(Material):
     plastic_viscosity: Any = 0.0
     tension: Any = 1.0
 
+    crowds = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require("modulus", above=0.0)

@@ -52,6 +52,8 @@ class DruckerPrager(Material):
     lame: Any
     friction_angle: Any
 
+    crowds = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require("shear_modulus", above=0.0)

@@ -30,6 +30,8 @@ class NewtonianFluid(Material):
     dynamic_viscosity: Any = 0.0
     tension: Any = 1.0
 
+    crowds = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require("modulus", above=0.0)

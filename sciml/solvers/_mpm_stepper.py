@@ -9,9 +9,10 @@ from jax import lax
 
 from sciml.materials import Material
 from sciml.solvers import _mpm_transfer, _time
-from sciml.solvers._mpm_walls import MARGIN, Scene, Solid, felt, held, motion, touched
+from sciml.solvers._mpm_walls import MARGIN, Scene, Solid, felt, held, mirrored, motion, touched
 
 VISCOUS = 0.1  # Δt ν Σ 1/h² of the fastest step: explicit diffusion
+CROWDING = 0.02  # times c/h: the rate at which matter is told where particles lie closer than it knows
 TURN = 0.25  # Δt |∂v/∂x| of the longest step, below which no volume is turned inside out
 ESCAPE = 0.01  # cells beyond a side that no rounding explains
 
@@ -70,11 +71,15 @@ class MaterialPointStepper(_time.Stepper):
         }  # fmt: skip
 
     def step(self, state: Any, time: Any, remaining: Any) -> tuple[Any, Any, Any]:
-        steps = remaining * lax.stop_gradient(self._rate(state))
+        rate, waves = lax.stop_gradient(self._rates(state))
+        steps = remaining * rate
         size = remaining / jnp.maximum(jnp.ceil(steps), 1.0)
-        velocity, gradient = self._kicked(state, (state["since"] + size) / 2, time + size / 2)
+        velocity, gradient, dense = self._kicked(state, (state["since"] + size) / 2, time + size / 2)
         cells = state["position"] + size * velocity / self.spacing[:, None]
-        kept, stress = self.material.update(jnp, state["kept"], gradient, size)
+        kept = state["kept"]
+        if dense is not None:
+            kept = self.material.crowded(jnp, kept, 1 / dense, jnp.minimum(CROWDING * waves * size, 1.0))
+        kept, stress = self.material.update(jnp, kept, gradient, size)
         low = MARGIN - 0.5
         high = low + jnp.array(self.scene.cells, cells.dtype)[:, None]
         trouble = self._trouble(cells, gradient, size, low, high)
@@ -87,7 +92,7 @@ class MaterialPointStepper(_time.Stepper):
 
     def settle(self, state: Any, time: Any) -> Any:
         def half(state: Any) -> Any:
-            velocity, gradient = self._kicked(state, state["since"] / 2, time)
+            velocity, gradient, _ = self._kicked(state, state["since"] / 2, time)
             stress = self.material.stress(jnp, state["kept"], gradient)
             return {
                 **state, "velocity": velocity, "gradient": gradient, "stress": stress,
@@ -103,18 +108,19 @@ class MaterialPointStepper(_time.Stepper):
     def told(self, state: Any) -> dict[str, Any]:
         return {"trouble": state["trouble"]}
 
-    def _rate(self, state: Any) -> Any:
-        """The least number of steps in a second."""
+    def _rates(self, state: Any) -> tuple[Any, Any]:
+        """The least number of steps in a second, and how many cells the fastest wave crosses in one."""
         waves = jnp.max(self.material.speed(jnp, state["kept"])) / jnp.min(self.spacing)
         ways = jnp.max(jnp.abs(state["velocity"]) / self.spacing[:, None])
         for solid in self.bodies:
             ways = jnp.maximum(ways, jnp.max(jnp.abs(solid.velocity) / self.spacing))
         turns = jnp.max(jnp.abs(state["gradient"]))
-        return jnp.maximum((waves + ways) / self.cfl + self.diffusion, turns / TURN)
+        return jnp.maximum((waves + ways) / self.cfl + self.diffusion, turns / TURN), waves
 
-    def _kicked(self, state: Any, kick: Any, time: Any) -> tuple[Any, Any]:
+    def _kicked(self, state: Any, kick: Any, time: Any) -> tuple[Any, Any, Any]:
         """Velocity and its gradient at particles after the forces of a time `kick`, bodies being where they are at
-        `time`."""
+        `time`; and (N,) the density that the masses around a particle have, over that at rest, of matter that crowds.
+        """
         h, mass = self.spacing, self.mass
         affine = mass * state["gradient"] * h[:, None] - kick * self.volume * state["stress"] * (4 / h)[:, None]
         momentum, heavy = _mpm_transfer.to_nodes(
@@ -128,9 +134,16 @@ class MaterialPointStepper(_time.Stepper):
             nodes = touched(nodes, near, normal, own, solid.friction, grip)
         nodes = held(nodes, heavy, self.scene, self.friction)
         nodes = jnp.where(full[..., None], nodes, 0.0)
-        velocity, moments = _mpm_transfer.to_particles(nodes, state["position"], self.portion)
-        there = self.there.astype(velocity.dtype)  # what only fills the arrays stays where it is
-        return velocity * there, moments * (4 / h)[:, None] * there
+        if self.material.crowds:
+            dense = mirrored(heavy, self.scene) / (self.material.density * jnp.prod(h))
+            nodes = jnp.concatenate([nodes, dense[..., None]], -1)
+        found, moments = _mpm_transfer.to_particles(nodes, state["position"], self.portion)
+        there = self.there.astype(found.dtype)  # what only fills the arrays stays where it is
+        d = len(self.scene.cells)
+        return (
+            found[:d] * there, moments * (4 / h)[:, None] * there,
+            jnp.where(self.there, found[d], 1.0) if self.material.crowds else None,
+        )  # fmt: skip
 
     def _trouble(self, cells: Any, gradient: Any, size: Any, low: float, high: Any) -> Any:
         total = jnp.sum(cells) + jnp.sum(gradient)

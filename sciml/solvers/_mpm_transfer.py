@@ -115,33 +115,37 @@ def to_nodes(
     return nodes[..., :d], nodes[..., d]
 
 
-def to_particles(velocity: Any, position: Any, portion: int | None = None) -> tuple[Any, Any]:
-    """Velocity Σ w v and its moments Σ w v (i − X) at particles; 4 times the latter is the gradient for each cell.
+def to_particles(values: Any, position: Any, portion: int | None = None) -> tuple[Any, Any]:
+    """Values Σ w v at particles, and of the first D the moments Σ w v (i − X); 4 times the latter is the gradient for
+    each cell.
 
     Args:
-        velocity: (*shape, D) of the nodes.
+        values: (*shape, C) of the nodes, C ≥ D; the first D are a velocity.
         position: (D, N) in cells.
         portion: particles at once, of which N is a multiple; None for all.
 
     Returns:
-        (D, N), (D, D, N) with the component first.
+        (C, N), (D, D, N) with the component first.
     """
-    shape = velocity.shape[:-1]
+    shape, channels = values.shape[:-1], values.shape[-1]
     d, offsets = len(shape), _offsets(len(shape) - 1)
-    nodes, width = velocity.reshape(-1), 3 * len(shape)
+    nodes, width = values.reshape(-1), 3 * channels
 
     def get(position: Any) -> tuple[Any, Any]:
         at = touch(position, shape)
         weights, base = _now((_products(at.weights[:-1]), at.base))
-        places = [((base + _shift(offset, shape)) * d)[:, None] for offset in offsets]
+        places = [((base + _shift(offset, shape)) * channels)[:, None] for offset in offsets]
         rows = _now([lax.gather(nodes, place, _ROWS_OUT, (width,), mode=_SURE) for place in places])
         rows = [w[:, None] * row for w, row in zip(weights, rows, strict=True)]
         sums = [_sum(rows)]
         for a in range(d - 1):
             sums.append(_sum([offset[a] * row for offset, row in zip(offsets, rows, strict=True) if offset[a]]))
         apart, last = [_apart(each) for each in sums], at.weights[-1]
-        along = [[_sum([last[k] * each[k * d + i] for k in range(3)]) for i in range(d)] for each in apart]
-        slope = [last[1] * apart[0][d + i] + 2 * last[2] * apart[0][2 * d + i] for i in range(d)]
+        along = [
+            [_sum([last[k] * each[k * channels + i] for k in range(3)]) for i in range(d if m else channels)]
+            for m, each in enumerate(apart)
+        ]
+        slope = [last[1] * apart[0][channels + i] + 2 * last[2] * apart[0][2 * channels + i] for i in range(d)]
         along, slope = _now((along, slope))
         mean, moments = along[0], [*along[1:], slope]
         # these count i from the base node, what is asked for from the particle

@@ -180,6 +180,17 @@ def held(velocity: Any, mass: Any, scene: Scene, friction: Any) -> Any:
     return velocity
 
 
+def mirrored(mass: Any, scene: Scene) -> Any:
+    """(*shape,) what nodes hold and what their images behind the sides do: at a side, all that is around a place."""
+    for axis, n in enumerate(scene.cells):
+        for k in range(MARGIN):
+            for outer, inner in ((MARGIN - 1 - k, MARGIN + k), (MARGIN + n + k, MARGIN + n - 1 - k)):
+                there, here = ((slice(None),) * axis + (at,) for at in (outer, inner))
+                both = mass[there] + mass[here]
+                mass = mass.at[there].set(both).at[here].set(both)
+    return mass
+
+
 def _side(velocity: Any, mass: Any, scene: Scene, axis: int, end: int, grip: Grip, friction: Any) -> Any:
     """Velocities beside one side, the lower (0) or upper (1) end of an axis."""
     inner = MARGIN if end == 0 else MARGIN + scene.cells[axis] - 1
