@@ -7,7 +7,7 @@ WORKERS ?= 2
 
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test lint bench bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints bench-own-data bench-linear bench-mesh bench-turbulence docs readme clean
+.PHONY: demo test lint bench bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints bench-own-data bench-linear bench-mesh bench-turbulence bench-particles docs readme clean
 
 demo: $(STAMP)
 	$(BIN)/sciml demo
@@ -21,7 +21,7 @@ lint: $(STAMP)
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints bench-own-data bench-linear bench-mesh bench-turbulence readme
+bench: bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints bench-own-data bench-linear bench-mesh bench-turbulence bench-particles readme
 
 bench-speed: $(VENV)/.peers
 	$(BIN)/python -m benchmarks.speed
@@ -63,6 +63,9 @@ bench-mesh: $(STAMP)
 # DATA names a folder with others' tables, MINUTES is of a training
 bench-turbulence: $(STAMP)
 	$(BIN)/python -m benchmarks.turbulence $(if $(DATA),--data $(DATA)) $(if $(MINUTES),--minutes $(MINUTES))
+# MINUTES is of a training, WARP names the Python of an environment that has warp-lang
+bench-particles: $(STAMP)
+	$(BIN)/python -m benchmarks.particles $(if $(MINUTES),--minutes $(MINUTES)) $(if $(WARP),--warp $(WARP))
 
 readme: $(STAMP)
 	$(BIN)/python -m benchmarks.readme

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sciml.support.neighbours import moving_interpolation
 
 from benchmarks._ledger import Ledger
 from benchmarks._particles_learned import NOISE, _numbers
@@ -16,6 +15,7 @@ from sciml import data, load, problems
 from sciml.evaluation import ParticleErrors, evaluate
 from sciml.solver import Start
 from sciml.solvers import MaterialPoint
+from sciml.support.neighbours import moving_interpolation
 from sciml.training.samples import table
 
 PROBLEM, RESOLUTION, CASES = "dam_break", 100, 20  # about 5,000 particles a case
@@ -59,8 +59,8 @@ def measure(ledger: Ledger, work: Any) -> None:
     ratio = cost[dense] / cost[few]
     ledger.check(
         "giorom_vs_dense_graph_network_at_100k_points", ratio if no_worse else None,
-        note=f"after {STEPS} steps at {told[few]['particles_in_errors']} particles {told[few]['misplaced_last']} of the "
-        f"mass is misplaced, by the dense graph {told[dense]['misplaced_last']}",
+        note=f"after {STEPS} steps at {told[few]['particles_in_errors']} particles {told[few]['misplaced_last']} of "
+        f"the mass is misplaced, by the dense graph {told[dense]['misplaced_last']}",
         reason=None if no_worse else "its rollout error on 5k points is larger", status=None if no_worse else "missed",
     )  # fmt: skip
     ledger.check("giorom_vs_mpm_at_100k_points", cost["material points"] / cost[few])

@@ -273,7 +273,10 @@ def test_a_run_resumes_to_the_same_bits(tmp_path, falling):
     path = tmp_path / "d.h5"
     made(path)
     recipe = Recipe(
-        length=Steps(8), batch=2, objective=Rollout(steps=2, after=0.3, gradient="last"), augmentations=(Noise(0.05),),
+        length=Steps(8),
+        batch=2,
+        objective=Rollout(steps=2, after=0.3, gradient="last"),
+        augmentations=(Noise(0.05),),
         validate_every=4,
     )
 
