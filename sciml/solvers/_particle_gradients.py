@@ -82,8 +82,10 @@ class ByGradients(Differentiable):
             torch.from_numpy(np.stack([matrix.row, matrix.col]).astype(np.int64)), torch.from_numpy(matrix.data),
             matrix.shape, device=self.device, check_invariants=True,
         )  # fmt: skip
-        passed = places - first.index_select(0, chosen)
-        return first + _over(weights, passed), _over(weights, speeds)
+        found = first + _over(weights, places - first.index_select(0, chosen))
+        turning = torch.tensor(e.around, device=self.device)
+        inside = torch.minimum(torch.maximum(found, scene.low), scene.low + scene.lengths)
+        return torch.where(turning, found, inside), _over(weights, speeds)
 
     # -- for control --------------------------------------------------------------------------------------------
 

@@ -149,7 +149,7 @@ def load(directory: str | Path) -> tuple[type[Operator], dict[str, Any], Fitted]
     folder = folder_of(directory)
     config = read_config(folder)
     path = folder / "config.json"
-    if "operator" not in config and config.get("solver") in registry.solvers.names():
+    if config.get("solver") != "surrogate" and config.get("solver") in registry.solvers.names():
         raise FileFormatError(f"{path}: holds {config['solver']!r}, expected a surrogate")
     try:
         kind: Any = registry.operators.get(str(config["operator"]))

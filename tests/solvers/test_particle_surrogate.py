@@ -391,6 +391,32 @@ def test_gradients_by_first_velocities_and_the_movement_of_bodies():
     assert alone.max() < 1e-3
 
 
+def test_a_plate_that_pushes_is_told_by_its_velocity():
+    """A problem of the package: matter that goes with the plate; goals have slopes by the plate's velocities."""
+    problem, solutions, t = sciml.problems.PushedMaterial(), [], DT * np.arange(10)
+    for speed in (0.2, 0.5, 0.8):
+        case = problem.case(plate_velocity_x=Series([0.0, 1.0], [speed, speed]))
+        some = problem.particles(case, 0.03)
+        moved = {"x": np.outer(speed * t, np.ones(len(some))), "y": np.zeros((10, len(some)))}
+        fields = {f"displacement_{a}": (("time", "node"), m) for a, m in moved.items()}
+        fields |= {f"velocity_{a}": (("time", "node"), np.full_like(m, speed * (a == "x"))) for a, m in moved.items()}
+        places = {a: some.position[:, k] + moved[a] for k, a in enumerate("xy")}
+        solutions.append(data.solution(case, t, fields, places))
+    surrogate = ParticleSurrogate("giorom", Autoregressive(history=2), nodes=0.5, **SMALL["giorom"])
+    surrogate.fit(data.pack(solutions, dtype=None), Recipe(length=Steps(2)), validation=None, running=QUIET)
+    assert surrogate.encoding.bodies and surrogate.encoding.signature().channels_in == 2 + 4 + 5
+
+    def case(u):
+        return problem.case(plate_velocity_x=Series([0.0, 0.1], u[:2]), plate_velocity_y=Series([0.0, 0.1], u[2:]))
+
+    task = Task(case, [4 * DT], CentreOfMass((0.6, None)), [0.4, 0.5, 0.0, 0.1], -1.0, 1.0)
+    found = case(task.start)
+    value, slopes = surrogate.value_and_gradient(found, task.times, task.goal, surrogate.setup(found))
+    assert value == pytest.approx(surrogate.value(found, task.times, task.goal, surrogate.setup(found)), rel=1e-6)
+    assert np.abs(slopes["body_0_velocity_x"]).min() > 0 and np.abs(slopes["body_0_velocity_y"]).min() > 0
+    assert np.abs(slopes["position"]).max() > 0 and slopes["body_0_place"].shape == (2,)
+
+
 def test_trajectories_are_those_of_solve(surrogates):
     case = Thrown().case(speed=0.6, pull=2.0)
     for surrogate in surrogates.values():
