@@ -14,6 +14,8 @@ from sciml.metrics import energetics
 from sciml.problems import Burgers, IsotropicTurbulence, KolmogorovFlow, TaylorGreen, TaylorGreen3D
 from sciml.solvers import PseudoSpectral, SpectralEddyViscosity, _fourier_stepper, _time
 
+pytestmark = pytest.mark.compiled_quickly
+
 ROUNDING = 400 * np.finfo(np.float64).eps
 #: t, E, ε of the pseudo-spectral simulation with 512³ modes at Re 1600 by W. M. van Rees, A. Leonard, D. I. Pullin, P.
 #: Koumoutsakos, J. Comput. Phys. 230, 2794 (2011), as distributed for the workshops on high-order CFD methods

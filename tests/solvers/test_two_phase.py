@@ -17,6 +17,8 @@ from sciml.solvers import TwoPhaseFlow, _staggered, _two_phase_setup, _two_phase
 from sciml.solvers.linear import Direct, End, MultigridCG
 from sciml.solvers.references import reference
 
+pytestmark = pytest.mark.compiled_quickly
+
 
 def test_a_disc_comes_back_from_a_vortex():
     """Rider and Kothe's test (J. Comput. Phys. 141, 112 (1998)): second order, bounded, and nothing is lost."""
