@@ -11,6 +11,8 @@ from sciml.solvers import _cut_cells, _stabilised, _staggered
 from sciml.solvers.linear import Direct, End, GridSystem
 from sciml.support import Apertures, Grid
 
+pytestmark = pytest.mark.compiled_quickly
+
 WALLS, AROUND, OUT = (End.WALL, End.WALL), (End.PERIODIC, End.PERIODIC), (End.WALL, End.OPEN)
 
 

@@ -8,6 +8,8 @@ from sciml.geometry import Box
 from sciml.problems import CylinderFlow, LidDrivenCavity
 from sciml.solvers import IncompressibleFlow
 
+pytestmark = pytest.mark.compiled_quickly
+
 REST = {"u": Dirichlet(0.0), "v": Dirichlet(0.0)}
 
 
