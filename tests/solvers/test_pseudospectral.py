@@ -14,6 +14,8 @@ from sciml.errors import InputError, SolverError
 from sciml.problems import Burgers, Darcy, TaylorGreen
 from sciml.solvers import PseudoSpectral, _fourier
 
+pytestmark = pytest.mark.compiled_quickly
+
 
 def waves(n, seed=0, length=2 * math.pi, modes=3):
     """A smooth random periodic stream function on (n + 1)² nodes."""
