@@ -12,6 +12,8 @@ from sciml.solvers import OpenFOAM, TwoPhaseFlow
 from sciml.solvers.generation import prepare
 from sciml.support import support_of
 
+pytestmark = pytest.mark.compiled_quickly
+
 SOLVERS = (TwoPhaseFlow, OpenFOAM)
 LOW = DamFlow().case(barrier_height=0.12)
 
