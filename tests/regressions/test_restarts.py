@@ -9,6 +9,8 @@ from sciml.boundary import Dirichlet, InTime
 from sciml.problems import Burgers, HeatEquation, LidDrivenCavity, TaylorGreen
 from sciml.solvers import FiniteVolume, IncompressibleFlow, PseudoSpectral
 
+pytestmark = pytest.mark.compiled_quickly
+
 SOLVER = IncompressibleFlow(16)
 
 
