@@ -65,7 +65,7 @@ def test_farthest_points_look_at_few_others(monkeypatch):
     """The balls that are looked at hold some N log(count) points together; all distances would be N · count."""
     import scipy.spatial
 
-    seen, plain = [], scipy.spatial.cKDTree
+    seen, plain = [], scipy.spatial.KDTree
 
     class Counting(plain):
         def query_ball_point(self, *args, **more):
@@ -73,7 +73,7 @@ def test_farthest_points_look_at_few_others(monkeypatch):
             seen.append(len(found))
             return found
 
-    monkeypatch.setattr(scipy.spatial, "cKDTree", Counting)
+    monkeypatch.setattr(scipy.spatial, "KDTree", Counting)
     points = np.random.default_rng(2).random((20_000, 2))
     farthest_points(points, 1000)
     assert sum(seen) < 6 * np.log(1000) * len(points)

@@ -145,7 +145,7 @@ class GIOROM(Operator):
     def for_signature(cls, signature: Signature, **options: Any) -> Self:
         """As the data are; by default with cells of one radius."""
         decided = {name: getattr(signature, source) for name, source in cls.decided.items()}
-        given = {"periodic": signature.periodic} | options
+        given: dict[str, Any] = {"periodic": signature.periodic} | options
         given["cells"] = cells_of(cls.name, given.get("cells"), signature)
         return cls(**decided, **given)
 

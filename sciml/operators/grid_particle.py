@@ -93,7 +93,7 @@ class GridParticle(Operator):
     def for_signature(cls, signature: Signature, **options: Any) -> Self:
         """As the data are; by default with cells of half a radius."""
         decided = {name: getattr(signature, source) for name, source in cls.decided.items()}
-        given = {"periodic": signature.periodic} | options
+        given: dict[str, Any] = {"periodic": signature.periodic} | options
         if given.get("cells") is None:
             given["cells"] = [2 * m for m in cells_of(cls.name, None, signature)]
         return cls(**decided, **given)

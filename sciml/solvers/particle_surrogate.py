@@ -89,9 +89,10 @@ class ParticleSurrogate(TrainableSolver, Restartable, ByGradients):
         if not issubclass(kind.takes, ParticleBatch):
             raise InputError(f"operator: {kind.name} takes no particles, expected gns, giorom or grid_particle")
         self.operator_class: type[Operator] = kind
-        self.stepping = Autoregressive(history=6) if stepping is None else stepping
-        if not isinstance(self.stepping, Autoregressive) or self.stepping.strides > 1:
+        stepping = Autoregressive(history=6) if stepping is None else stepping
+        if not isinstance(stepping, Autoregressive) or stepping.strides > 1:
             raise InputError(f"stepping: expected Autoregressive with strides=1, got {stepping!r:.80}")
+        self.stepping = stepping
         if self.stepping.history < 2:
             raise InputError("stepping: expected a history of two frames at least: one past velocity")
         if features is not None and (isinstance(features, str) or not isinstance(features, Sequence)):

@@ -65,16 +65,16 @@ def _tree(points: np.ndarray, lengths: Any, periodic: Sequence[bool]) -> tuple[A
     Raises:
         InputError: lengths that are not one an axis, and > 0 where it is periodic.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     d = points.shape[1]
     if not any(periodic):
-        return cKDTree(points), np.zeros(d)
+        return KDTree(points), np.zeros(d)
     size = np.asarray(np.nan if lengths is None else lengths, dtype=np.float64)
     if size.shape != (d,) or len(periodic) != d or not (np.isfinite(size) & (size > 0)).all():
         raise InputError(f"lengths: expected {d} numbers > 0, one an axis, got {lengths!r}")
     around = np.where(np.array(periodic, dtype=bool), size, 0.0)
-    return cKDTree(wrapped(points, around), boxsize=around), around
+    return KDTree(wrapped(points, around), boxsize=around), around
 
 
 def wrapped(
@@ -110,7 +110,7 @@ def farthest_points(
 
     Source: T. Gonzalez, Clustering to minimize the maximum intercluster distance (1985).
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     points = checked_position(points, "points")
     n = len(points)
@@ -122,7 +122,7 @@ def farthest_points(
     chosen[0] = first
     square = ((points - points[first]) ** 2).sum(1)
     square[first] = -1.0
-    tree = cKDTree(points)
+    tree = KDTree(points)
     for k in range(1, count):
         new = int(square.argmax())
         chosen[k] = new
@@ -135,12 +135,12 @@ def farthest_points(
 
 def spacing_of(points: Shaped[np.ndarray, "node dimension"]) -> float:
     """The median distance of a point from its nearest neighbour; 0 of a single point."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     points = checked_position(points, "points")
     if len(points) < 2:
         return 0.0
-    return float(np.median(cKDTree(points).query(points, k=2)[0][:, 1]))
+    return float(np.median(KDTree(points).query(points, k=2)[0][:, 1]))
 
 
 def moving_interpolation(

@@ -112,7 +112,12 @@ class ParticleBatches:
             some = rows[k * self.size : (k + 1) * self.size]
             drawn = np.random.Philox(np.random.SeedSequence([self.seed, 2, int(epoch), k])).random_raw(len(some))
             variants = drawn if self.shuffle else np.zeros(len(some), np.uint64)
-            yield self._batch([self._sample(*self.items[r], int(v)) for r, v in zip(some, variants, strict=True)])
+            yield self._batch(
+                [
+                    self._sample(int(self.items[r, 0]), int(self.items[r, 1]), int(v))
+                    for r, v in zip(some, variants, strict=True)
+                ]
+            )
 
     def _batch(self, samples: list[tuple[Motion, Scene, Tensor]]) -> ParticleSamples:
         states, scenes, targets = zip(*samples, strict=True)

@@ -46,7 +46,7 @@ class Nodes:
     def __post_init__(self) -> None:
         a = self.amount
         share = is_number(a) and not is_whole(a) and 0 < a <= 1 if a is not None else True
-        if not share and not (is_whole(a) and a >= 1):
+        if not share and not (is_whole(a) and int(a) >= 1):  # type: ignore[arg-type]
             raise InputError(f"nodes: expected a share in (0, 1), a whole number or None, got {a!r}")
         if self.choice not in ("farthest", "random"):
             raise InputError(f"choice: expected 'farthest' or 'random', got {self.choice!r}")
