@@ -134,10 +134,10 @@ class OfParticles(Statistic):
         return {"kind": type(self).__name__, "entries": entries}
 
 
-def spacing_of(case: Case, points: np.ndarray, support: Points) -> float:
+def spacing_of(points: np.ndarray, support: Support) -> float:
     """The distance between particles: the edge of what one fills where that is known, else the median distance between
     neighbours."""
-    if support.volume is not None:
+    if isinstance(support, Points) and support.volume is not None:
         return float(np.mean(support.volume) ** (1 / support.dimensions))
     return Points(points).spacing()
 

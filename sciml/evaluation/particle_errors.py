@@ -77,7 +77,7 @@ class ParticleErrors(OfParticles):
         super().add(row, run, rollout, step, time, frame, case, support)
 
     def _box(self, case: Case, support: Points) -> _Box:
-        spacing = spacing_of(case, support.points(), support) or 1.0
+        spacing = spacing_of(support.points(), support) or 1.0
         extents = tuple((float(a), float(b)) for a, b in case.geometry.extents)
         sides, most = np.ptp(extents, axis=1), CELLS[len(extents)]
         cells = tuple(int(n) for n in np.clip(np.rint(sides / (self.cell * spacing)), 1, most))

@@ -27,7 +27,7 @@ from sciml.reporting.images import Scale, limits
 from sciml.reporting.moving import save_film
 from sciml.reporting.names import labelled, unit_text
 from sciml.reporting.stage import Stage
-from sciml.support import Points, support_of
+from sciml.support import support_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
@@ -47,12 +47,14 @@ class Shown:
         values: (N,), which become colours.
         scale: (low, high, map).
         time: of the frame, for bodies that move.
+        spacing: between these particles; None for the stage's.
     """
 
     points: Shaped[np.ndarray, "node d"]
     values: Shaped[np.ndarray, " node"]
     scale: Scale
     time: float = 0.0
+    spacing: float | None = None
 
 
 @style()
@@ -139,7 +141,7 @@ def draw(axes: Axes, stage: Stage, shown: Shown, inches: float) -> None:
     elif stage.body is not None:
         _body(axes, stage, shown.time)
     # a dot is nearly as wide as the diagonal of a cell, so that matter without gaps has few in the picture
-    size = float(np.clip((72 * inches * 1.35 * stage.spacing / (x1 - x0)) ** 2, 0.3, 80.0))
+    size = float(np.clip((72 * inches * 1.35 * (shown.spacing or stage.spacing) / (x1 - x0)) ** 2, 0.3, 900.0))
     where, near, colours = where[order], near[order], painted(shown.values[order], shown.scale)
     if stage.dimensions == 3:
         where, near, colours = _with_body(stage, shown.time, where, near, colours)
@@ -234,7 +236,7 @@ def pixels(stage: Stage, shown: Shown, longest: int = PIXELS) -> Float[np.ndarra
         values = np.concatenate([values, np.full(len(skin), np.inf)])
     elif stage.body is not None:
         found[stage.body(points, shown.time)] = np.inf
-    radius = 0.7 * stage.spacing / h + 0.25  # in pixels, of which each has half a width
+    radius = 0.7 * (shown.spacing or stage.spacing) / h + 0.25  # in pixels, of which each has half a width
     reach = int(np.ceil(radius))
     at = np.stack([(where[:, 0] - x0) / h, (where[:, 1] - y0) / ((y1 - y0) / down)], axis=1)
     around = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 2), axis=-1).reshape(-1, 2)
@@ -331,7 +333,7 @@ def _from(
     """(stage, title -> frames, times in words, what colours are, unit of length)."""
     if not solutions:
         raise InputError("solutions: expected one at least, got none")
-    tracks: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    tracks: dict[str, tuple[np.ndarray, np.ndarray, float]] = {}
     first = next(iter(solutions.values()))
     inputs = {str(k): v.values for k, v in first.variables.items() if str(k).startswith("input_")}
     case = Case.from_parts(first.attrs, inputs)
@@ -344,15 +346,14 @@ def _from(
             raise InputError(f"solutions: {name!r} is at other times than the first one, or has no velocity")
         position = np.stack([np.asarray(solution[a].values, float)[::every] for a in axes], axis=-1)
         speed = np.sqrt(sum(np.square(np.asarray(solution[n].values, float)[::every]) for n in problem.velocity))
-        tracks[name] = position, speed
+        tracks[name] = position, speed, Stage.of(case, position[0], support_of(case, solution, 0)).spacing
     times = np.asarray(first["time"].values, float)[::every]
     support = support_of(case, first, 0)
-    assert isinstance(support, Points)
-    stage = Stage.of(case, support.points(), support).near(p for position, _ in tracks.values() for p in position)
+    stage = Stage.of(case, support.points(), support).near(p for position, *_ in tracks.values() for p in position)
     scale = limits(next(iter(tracks.values()))[1], signed=False)
     panels = {
-        name: [Shown(p, v, scale, float(t)) for p, v, t in zip(position, speed, times, strict=True)]
-        for name, (position, speed) in tracks.items()
+        name: [Shown(p, v, scale, float(t), spacing) for p, v, t in zip(position, speed, times, strict=True)]
+        for name, (position, speed, spacing) in tracks.items()
     }
     words = [f"t = {t:.3g} {unit_text(problem.time_unit)}".strip() for t in times]
     unit = labelled("speed", unit_text(problem.field(problem.velocity[0]).unit))

@@ -12,7 +12,7 @@ import numpy as np
 from sciml.metrics import occupancy
 from sciml.particle_problem import ParticleProblem
 from sciml.problem import Case
-from sciml.support import Grid, Points
+from sciml.support import Grid, Support
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Shaped
@@ -43,7 +43,7 @@ class Stage:
     view: tuple[tuple[float, float], tuple[float, float]] | None = None
 
     @staticmethod
-    def of(case: Case, first: Shaped[np.ndarray, "node d"], support: Points) -> Stage:
+    def of(case: Case, first: Shaped[np.ndarray, "node d"], support: Support) -> Stage:
         """Of a case whose particles begin at `first`; upright is against gravity, where that is known, else the last
         axis."""
         from sciml.evaluation import spacing_of
@@ -55,7 +55,7 @@ class Stage:
             if bodies := problem.bodies(case):
                 body = lambda points, time: np.any([b.distance(points, time) < 0 for b in bodies], axis=0)  # noqa: E731
         ends = tuple((float(a), float(b)) for a, b in case.geometry.extents)
-        return Stage(ends, spacing_of(case, first, support) or 1.0, up, body)
+        return Stage(ends, spacing_of(first, support) or 1.0, up, body)
 
     def near(self, clouds: Iterable[Shaped[np.ndarray, "node d"]]) -> Stage:
         """Without the part of a plane that no particle comes to, but for some room; space as it is."""

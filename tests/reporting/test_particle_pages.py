@@ -199,6 +199,8 @@ def test_solutions_are_drawn_and_filmed_as_they_are(tmp_path):
         "truth, t = 0.2 s",
         "other",
     ]
+    fine, coarse = (figure.axes[k].collections[0].get_sizes()[0] for k in (0, 1))
+    assert coarse == pytest.approx(4 * fine)  # dots as large as particles
     drawn = figure.axes[2].collections[0].get_offsets()
     np.testing.assert_allclose(
         np.sort(drawn, 0), np.sort(np.stack([true[a].values[-1] for a in "xy"], 1), 0), rtol=1e-6
