@@ -14,7 +14,7 @@ nodes; 0 outside of a mask) and, for "joint", over fields:
 - **gain** is persistence's pooled nmse over the row's (steady problems: the mean field's).
 - **correlation_time** is when the correlation with the truth, over the support and all fields, falls below 0.9.
 - **seconds_per_step** is the time of prediction over steps: of all rollouts together (batched), and of one case by
-  itself (alone; solvers on grids of their own solve it as a whole, from its own beginning).
+  itself (alone; over at most 20 steps of its longest rollout, which solvers on grids of their own march in one go).
 
 Every row starts from the same true frame, but for solvers that cannot be restarted (`restarts` is false): those are
 solved once from the case's own beginning, and held against the truth at the same frames. An answer to a steady problem

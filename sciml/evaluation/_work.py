@@ -244,19 +244,35 @@ class Comparison:
         return found
 
     def _alone(self, solver: Solver) -> float:
-        """Seconds a step for one case by itself, the best of three, over at most `TIMED` steps: solvers on grids of
-        their own solve it as a whole, from its own beginning to its last frame, as their users would."""
+        """Seconds a step for one case by itself, the best of three, over at most the first `TIMED` steps of the longest
+        rollout, whose later ones cost about the same. Solvers on supports of their own march over them in one go, as
+        their users would have it; what cannot start midway is solved as a whole."""
         longest = max(range(len(self.rollouts)), key=lambda n: self.rollouts[n].steps)
-        portions, found = self._solved if isinstance(solver, NumericalSolver) else self.predicted, []
+        found = []
         for _ in range(3 if self.held.steady or self.restarts(solver) else 1):
             meter = Meter()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # said already
-                for _, k, _ in portions(solver, [longest], meter):
-                    if k + 1 == TIMED and not isinstance(solver, NumericalSolver):
-                        break  # later steps of an operator cost the same
+                if isinstance(solver, NumericalSolver) and self.restarts(solver):
+                    self._march(solver, longest, meter)
+                else:
+                    for _, k, _ in self.predicted(solver, [longest], meter):
+                        if k + 1 == TIMED and self.restarts(solver):
+                            break
             found.append(meter.each)
         return min(found)
+
+    def _march(self, solver: NumericalSolver, n: int, meter: Meter) -> None:
+        """The first steps of a rollout at once, on the solver's own support."""
+        r, held = self.rollouts[n], self.held
+        times = held.times(r)[:TIMED]
+        begin = solver.begin(held.starts([(r.case, r.frame)], solver)[0])
+        try:
+            with meter:
+                solver.run([held.table.cases[r.case]], [times], [begin])
+            meter.steps += len(times)
+        except SolverError:
+            pass  # said already; no time of a step is known
 
     # -- results ------------------------------------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ class Closure(ABC):
         """(y, z, x) ν_t in m²/s, of `coefficient` (y,) and the filter's `width` (y,) in m."""
 
     def stress(self, gradient: Gradient, coefficient: jax.Array, width: jax.Array) -> tuple[list[jax.Array], jax.Array]:
-        """(τ_xx, τ_yy, τ_zz, τ_xy, τ_xz, τ_yz; ν_t), over density."""
+        """(τ_xx, τ_yy, τ_zz, τ_xy, τ_xz, τ_yz; ν_t), over density and without a trace."""
         eddy = self.viscosity(gradient, coefficient, width)
         return [-2 * eddy * s for s in strain(gradient)], eddy
 

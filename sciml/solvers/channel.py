@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _GIVEN = ("u", "v", "w", "start", "lengths", "half_height")
 _NEEDED = ("viscosity", "density", "friction_velocity", "bulk_velocity")
 #: of one core, a cell and a step, without and with a closure, with which steps are somewhat shorter, too
-SECONDS_A_CELL = {"float32": (1.8e-7, 5e-7), "float64": (3e-7, 8e-7)}
+SECONDS_A_CELL = {"float32": (1.6e-7, 3.3e-7), "float64": (2.7e-7, 5.4e-7)}
 
 
 @solvers.register("channel_flow")

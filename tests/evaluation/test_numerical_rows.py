@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import sciml
+from sciml.evaluation import _work
 from sciml.problems import Burgers, LidDrivenCavity
 from sciml.solvers import IncompressibleFlow, PseudoSpectral
 
@@ -28,6 +29,28 @@ def test_the_solver_that_made_the_truth_finds_it_again(waves):
     assert found.summary["starts"] == ["0", "1/4", "1/2"]
     coarse = np.array(found.row("coarse")["rollout"]["all"]["joint"]["nmse"]["mean"])
     assert coarse[0] > 1e-12  # and a coarser grid does not
+
+
+class Watched(PseudoSpectral):
+    """Notes the times that it is asked to march to in one go, from a state."""
+
+    def run(self, cases, times, begins=None):
+        self.asked.append((len(cases), [list(t) for t in times], begins is not None))
+        return super().run(cases, times, begins)
+
+
+def test_the_time_of_a_step_is_that_of_a_few(waves, monkeypatch):
+    """Three marches over the first frames of the longest rollout; no flow is solved as a whole, or a second time."""
+    monkeypatch.setattr(_work, "TIMED", 2)
+    solver = Watched(48)
+    solver.asked = []
+    found = sciml.evaluate({"row": solver}, waves, steps=4, baselines=False, every_frame=False, starts=("1/4",))
+    assert all(from_a_state for *_, from_a_state in solver.asked)
+    together, by_itself = solver.asked[:-3], solver.asked[-3:]
+    assert [(n, len(t[0])) for n, t, _ in together] == [(2, 1)] * 4
+    first = sciml.data.case(waves, 1)[1].time.values[3:5]
+    assert all(n == 1 and np.allclose(t[0], first) for n, t, _ in by_itself)
+    assert 0 < found.row("row")["seconds_per_step"]["alone"] < 5
 
 
 def test_a_row_does_not_carry_errors_of_what_was_before_its_start(waves):

@@ -15,6 +15,7 @@ from sciml.errors import InputError, SolverError
 from sciml.evaluation import EnergyHistory, Profiles, Spectra, statistics_of
 from sciml.problems import TurbulentChannel
 from sciml.solvers import WALE, ChannelFlow, DynamicSmagorinsky, _chebyshev
+from sciml.solvers._channel_stepper import Planes
 from sciml.solvers.channel import filtered, stretched
 from sciml.support import Grid
 
@@ -151,8 +152,28 @@ def test_frames_obey_navier_and_stokes(resolved):
         assert worst < 3e-5 * abs(carried).max(), name
 
 
-def test_the_scheme_is_of_second_order_in_time():
-    case, solver = small(), ChannelFlow((9, 25, 12), derivative="forward")
+@pytest.mark.parametrize("nx", [12, 66], ids=["products", "transforms"])
+def test_planes_go_to_modes_and_back(nx):
+    """Short and long lines alike: values of the waves that are kept, to rounding."""
+    planes, random = Planes(9, nx), np.random.default_rng(0)
+    x, z = 2 * np.pi * np.arange(nx) / nx, 2 * np.pi * np.arange(9)[:, None] / 9
+    with jax.enable_x64(True):
+        modes = random.standard_normal((2, *planes.shape)) + 1j * random.standard_normal((2, *planes.shape))
+        expected = np.zeros((2, 9, nx))
+        for i, m in enumerate(planes.rows):
+            for n in range(planes.mx + 1):
+                wave = modes[:, i, n, None, None] * np.exp(1j * (m * z + n * x))
+                expected += (1 if n == 0 else 2) * wave.real
+        found = np.asarray(planes.back(jnp.asarray(modes)))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+        # what is real has a conjugate at the opposite wave number: of kx = 0 the half that is not cancels
+        modes[..., 0] = (modes[..., 0] + np.conj(modes[..., -np.arange(len(planes.rows)), 0])) / 2
+        np.testing.assert_allclose(np.asarray(planes.forth(jnp.asarray(found))), modes, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("closure", [None, WALE()], ids=["plain", "wale"])
+def test_the_scheme_is_of_second_order_in_time(closure):
+    case, solver = small(), ChannelFlow((9, 25, 12), closure, derivative="forward")
     parameters, inputs = solver.arrays(case)
 
     @jax.jit

@@ -98,11 +98,12 @@ def test_steady_problems_have_no_times():
 
 
 def test_costs_of_channels_are_told():
-    """Beside 28 s and 4.7 s of one core that turbulent flow at Re_τ 180 took for a unit of time; in wide boxes more."""
+    """Beside 28 s and 4.7 s of one core that turbulent flow at Re_τ 180 took for a unit of time, the latter when a step
+    with a model took 1.47 times what it does; in wide boxes more."""
     case = sciml.problems.TurbulentChannel().case()
     times = [np.linspace(0, 1, 26)]
     assert 14 < ChannelFlow((36, 83, 48)).seconds([case], times)[0] < 56
-    assert 2.4 < ChannelFlow((24, 33, 24), WALE()).seconds([case], times)[0] < 9.4
+    assert 1.6 < ChannelFlow((24, 33, 24), WALE()).seconds([case], times)[0] < 6.4
     plan = prepare("turbulent_channel", **SMALL).plan()
     wide = prepare("turbulent_channel", **SMALL, profile="wide").plan()
     assert plan.core_seconds is not None and wide.core_seconds is not None

@@ -9,6 +9,7 @@ import pytest
 
 from sciml.problems import Burgers, Darcy, HeatEquation, LidDrivenCavity, TaylorGreen
 from sciml.solvers import FiniteVolume, IncompressibleFlow, PseudoSpectral
+from sciml.solvers._promotion import standard
 
 # sizes that no other test uses: what is compiled is compiled here
 TASKS = {
@@ -36,6 +37,11 @@ def test_answers_do_not_depend_on_the_modes(name):
     expected = TASKS[name]()
     for field in expected.data_vars:
         assert np.array_equal(found[field].values, expected[field].values, equal_nan=expected[field].dtype.kind == "f")
+
+
+def test_products_of_solvers_keep_their_digits():
+    (product,) = jax.make_jaxpr(standard(lambda a: a @ a))(jnp.ones((2, 2))).eqns
+    assert set(product.params["precision"]) == {jax.lax.Precision.HIGHEST}
 
 
 def test_gradients_under_strict_modes():
