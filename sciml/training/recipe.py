@@ -169,7 +169,8 @@ class Recipe(Settings):
             long as the objective's (`Rollout.steps`, else one step) from the first validation to the last.
         validate_every: steps between validations (0: about twenty times during the run).
         validation_items: applications of the model in a validation at most, to samples of the validation split that are
-            evenly chosen (of rollouts of 4 steps a quarter as many): validation stays a small part of the run.
+            evenly chosen (of rollouts of 4 steps a quarter as many, one at least): validation stays a small part of the
+            run.
         patience: validations without improvement after which training stops (0: never).
         seed: of initial weights, order of batches and augmentation.
 
