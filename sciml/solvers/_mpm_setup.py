@@ -47,9 +47,13 @@ def beginning(case: Case, edge: float) -> dict[str, np.ndarray]:
     found = _particles(case).particles(case, edge)
     if not np.isfinite(found.velocity).all() or not np.all(found.volume > 0):
         raise InputError(f"{case.problem.name}: expected finite velocities and volumes > 0 of particles")
+    position, velocity = np.array(found.position), np.array(found.velocity)
+    gradient = np.zeros((*velocity.shape, position.shape[1]))
+    if np.ptp(velocity, axis=0).any():  # without it what turns would turn too slowly
+        gradient = _mpm_near.fitted(position, velocity, position)[1]
     return {
-        "position": np.array(found.position), "reference": np.array(found.position),
-        "velocity": np.array(found.velocity), "volume": np.array(found.volume),
+        "position": position, "reference": position.copy(), "velocity": velocity, "volume": np.array(found.volume),
+        "gradient": gradient,
     }  # fmt: skip
 
 
@@ -60,7 +64,7 @@ def arrays(
 
     Args:
         spacing: (D,) edges of cells, m.
-        state: see `beginning`; "gradient" (N, D, D) and what the material keeps, "kept_<name>" (N, ...), if known.
+        state: see `beginning`; and what the material keeps, "kept_<name>" (N, ...), if known.
         time: at which it starts.
     """
     problem = _particles(case)
@@ -138,27 +142,26 @@ def _deformation(material: Material, fit: np.ndarray, ratio: np.ndarray | None) 
     return found * (ratio / np.where(whole, volume, 1.0)) ** (1 / d)
 
 
-def padded(inputs: Mapping[str, Any], count: int) -> dict[str, Any]:
-    """The same with so many particles: those added have no volume, and rest in the middle of the box."""
-    extra = count - len(inputs["volume"])
-    middle = inputs["lower"] + inputs["spacing"] * 4
-    fill = {"position": middle, "reference": middle}
-    found = dict(inputs)
+def padded(inputs: Mapping[str, Any], count: int, xp: Any = np) -> dict[str, Any]:
+    """The same with so many particles: those added have no volume, and rest inside of the box.
+
+    Args:
+        xp: library of the arrays.
+    """
+    found, extra = dict(inputs), count - inputs["volume"].shape[0]
     for name, values in inputs.items():
-        if name in ("lower", "spacing", "friction", "bodies", "start"):
+        if name in ("velocity", "volume", "gradient"):
+            rest = xp.zeros_like(values[:1])
+        elif name in ("position", "cells", "reference") or name.startswith("kept_"):
+            rest = values[:1]  # what the first particle is like is as good as any
+        else:
             continue
-        last = fill.get(name, 0.0 if name in ("velocity", "volume", "gradient") else None)
-        if last is None:  # what the first particle's material keeps is as good as any
-            last = values[:1]
-        rest = np.broadcast_to(last, (extra, *values.shape[1:]))
-        found[name] = np.concatenate([values, rest])
+        found[name] = xp.concatenate([values, xp.broadcast_to(rest, (extra, *values.shape[1:]))])
     return found
 
 
-def bucket(count: int, portion: int | None) -> int:
+def bucket(count: int) -> int:
     """To how many particles a count is filled up: few different numbers, so that few functions are compiled."""
-    if portion is not None and count > portion:
-        return -(-count // portion) * portion
     eighth = max(2 ** (math.floor(math.log2(count)) - 3), 8)
     return -(-count // eighth) * eighth
 

@@ -185,8 +185,11 @@ class MaterialPoint(NumericalSolver, Gradients):
         real = jnp.zeros(()).dtype
         given = jax.tree.map(lambda a: jnp.asarray(a, real), dict(inputs))
         material = scene.material(**{n: jnp.asarray(v, real) for n, v in numbers.items()})
-        d, count = len(scene.cells), given["volume"].shape[0]
-        portion = PORTION if d == 3 and count > PORTION and count % PORTION == 0 else None
+        d, whole = len(scene.cells), given["volume"].shape[0]
+        portion = PORTION if d == 3 and whole > PORTION else None
+        if portion is not None:
+            given = _mpm_setup.padded(given, -(-whole // portion) * portion, jnp)
+        count = given["volume"].shape[0]
         stepper = _mpm_stepper.MaterialPointStepper(
             scene, material, given["volume"], given["lower"], given["spacing"], jnp.asarray(gravity, real),
             given["friction"], given["bodies"], self.cfl, portion,
@@ -203,10 +206,10 @@ class MaterialPoint(NumericalSolver, Gradients):
         frames = _time.march(stepper, controls, state, checked(times, real))
         after = {"cells": frames.state["position"], "gradient": frames.state["gradient"]}
         after |= {f"kept_{n}": v for n, v in frames.state["kept"].items()}
-        values = {n: jnp.moveaxis(v, -1, 1) for n, v in frames.values.items()}
+        values = {n: jnp.moveaxis(v, -1, 1)[:, :whole] for n, v in frames.values.items()}
         return {
             **values, **frames.told, "substeps": frames.substeps, "reached": frames.reached,
-            "after": {n: jnp.moveaxis(v, -1, 0)[None] for n, v in after.items()},
+            "after": {n: jnp.moveaxis(v, -1, 0)[None, :whole] for n, v in after.items()},
         }  # fmt: skip
 
     # -- many cases ---------------------------------------------------------------------------------------------
@@ -217,7 +220,7 @@ class MaterialPoint(NumericalSolver, Gradients):
             assert asked is not None
             count = self._about(case)
             batch = TOGETHER if count * TOGETHER <= FEW else max(FEW // count, 1)
-            groups.setdefault((self.scene(case), len(asked), _mpm_setup.bucket(count, None), batch), []).append(i)
+            groups.setdefault((self.scene(case), len(asked), _mpm_setup.bucket(count), batch), []).append(i)
         return [
             tuple(members[k : k + key[-1]]) for key, members in groups.items() for k in range(0, len(members), key[-1])
         ]
@@ -230,9 +233,7 @@ class MaterialPoint(NumericalSolver, Gradients):
         for i, (case, asked) in enumerate(zip(cases, times, strict=True)):
             begin = None if begins is None else begins[i]
             parameters, inputs = self.arrays(case, asked, begin)
-            scene, count = self.scene(case), len(inputs["volume"])
-            portion = PORTION if case.problem.dimensions == 3 else None
-            full = _mpm_setup.padded(inputs, _mpm_setup.bucket(count, portion))
+            scene, full = self.scene(case), _mpm_setup.padded(inputs, _mpm_setup.bucket(len(inputs["volume"])))
             # in float64, so that rounding is of places alone
             full["cells"] = (full.pop("position") - full["lower"]) / full["spacing"] + (MARGIN - 0.5)
             full.pop("reference")

@@ -1,4 +1,4 @@
-"""Bodies of matter for tests of `MaterialPoint`: what a test needs, said in one place."""
+"""Some matter in a box, for identities that `MaterialPoint` is held against: all that one needs, said in one place."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class Matter(ParticleProblem):
     """Some matter in a box, as told."""
 
     name = "matter"
+    title = "Some matter"
     parameters = (ParameterSpec("number", "1", 0.0),)
 
     def __init__(
