@@ -98,10 +98,10 @@ def to_nodes(
             for a, slope in enumerate(slopes):
                 slope += [w * affine[i, a] for i in range(d)] + [nothing]
         line, slopes = _together(line), [_together(slope) for slope in slopes]
-        weights, base = _now((_products(at.weights[:-1]), at.base))
+        weights = _kept(_products(at.weights[:-1]))
         for offset, weight in zip(_offsets(d - 1), weights, strict=True):
             row = _sum([line, *(k * slope for k, slope in zip(offset, slopes, strict=True) if k)])
-            place = (base + _shift(offset, shape)) * channels
+            place = (at.base + _shift(offset, shape)) * channels
             nodes = lax.scatter_add(nodes, place[:, None], weight[:, None] * row, _ROWS_IN, mode=_SURE)
         return nodes
 
@@ -133,9 +133,9 @@ def to_particles(values: Any, position: Any, portion: int | None = None) -> tupl
 
     def get(position: Any) -> tuple[Any, Any]:
         at = touch(position, shape)
-        weights, base = _now((_products(at.weights[:-1]), at.base))
-        places = [((base + _shift(offset, shape)) * channels)[:, None] for offset in offsets]
-        rows = _now([lax.gather(nodes, place, _ROWS_OUT, (width,), mode=_SURE) for place in places])
+        weights = _kept(_products(at.weights[:-1]))
+        places = [((at.base + _shift(offset, shape)) * channels)[:, None] for offset in offsets]
+        rows = [lax.gather(nodes, place, _ROWS_OUT, (width,), mode=_SURE) for place in places]
         rows = [w[:, None] * row for w, row in zip(weights, rows, strict=True)]
         sums = [_sum(rows)]
         for a in range(d - 1):
@@ -146,11 +146,11 @@ def to_particles(values: Any, position: Any, portion: int | None = None) -> tupl
             for m, each in enumerate(apart)
         ]
         slope = [last[1] * apart[0][channels + i] + 2 * last[2] * apart[0][2 * channels + i] for i in range(d)]
-        along, slope = _now((along, slope))
-        mean, moments = along[0], [*along[1:], slope]
+        found = _kept([v for each in (*along, slope) for v in each])
+        mean, moments = found[:channels], [found[channels + k * d : channels + k * d + d] for k in range(d)]
         # these count i from the base node, what is asked for from the particle
-        found = [[moments[a][i] - at.share[a] * mean[i] for a in range(d)] for i in range(d)]
-        return jnp.stack(mean), jnp.stack([jnp.stack(row) for row in found])
+        apart = [[moments[a][i] - at.share[a] * mean[i] for a in range(d)] for i in range(d)]
+        return mean, jnp.stack([jnp.stack(row) for row in apart])
 
     if portion is None:
         return get(position)
@@ -180,14 +180,14 @@ def _sum(terms: list[Any]) -> Any:
     return reduce(lambda p, q: p + q, terms)
 
 
-def _now(arrays: Any) -> Any:
-    """The same, computed once and kept: else XLA computes them anew in each loop that reads them."""
-    return lax.optimization_barrier(arrays)
+def _kept(arrays: list[Any]) -> Any:
+    """The same in one array, which XLA keeps: else it would compute them anew for each number that is made of them."""
+    return jnp.stack(arrays)
 
 
 def _together(columns: list[Any]) -> Any:
     """(N, C) of C arrays (N,)."""
-    return _now(jnp.stack(columns, -1))
+    return jnp.stack(columns, -1)
 
 
 def _apart(rows: Any) -> Any:
