@@ -201,6 +201,14 @@ def turbulence(scope: dict[str, Any], folder: Path) -> None:
     assert float(scope["later"].time[0]) == 0.03 and scope["profiles"]["friction_velocity"]["source"] == "the case"
 
 
+def particles(scope: dict[str, Any], folder: Path) -> None:
+    assert len(scope["later"].time) == 1 and scope["traced"].sizes["node"] == 1
+    assert float(scope["hit"].velocity_x.mean()) < 4.0 and np.isfinite(scope["hit"].density).all()
+    assert scope["answer"].sizes == {"time": 2, "node": len(scope["many"])}
+    assert np.isfinite(scope["answer"].displacement_x).all()
+    assert len(scope["found"].evaluations) == 2 and np.isfinite(scope["found"].value)
+
+
 def structure(scope: dict[str, Any], folder: Path) -> None:
     assert np.allclose(scope["found"].okubo_weiss, -4 * scope["found"].q_criterion)
     assert (folder / "vortices.pvd").exists()
@@ -328,6 +336,19 @@ PAGES: dict[str, Page] = {
             ("Adam(200), LevenbergMarquardt(30)", "Adam(60), LevenbergMarquardt(15)"),
         ),
         holds=physics,
+    ),
+    "docs/particles.md": Page(
+        (
+            ("resolution=32", "resolution=12"),
+            ("cases=30, frames=201, resolution=(48, 48)", "cases=6, frames=13, resolution=(12, 12)"),
+            ("nodes=256", "nodes=12"),
+            ("sciml.Minutes(5)", "sciml.Steps(2)"),
+            ("resolution=128", "resolution=24"),
+            ("evaluations=20", "evaluations=2"),
+            ("linspace(0.0, 0.5, 6)", "linspace(0.0, 0.1, 6)"),
+            ("times=[0.5]", "times=[0.1]"),
+        ),
+        holds=particles,
     ),
     "docs/turbulence.md": Page(holds=turbulence),
     "docs/structure.md": Page(
