@@ -15,19 +15,23 @@ from sciml.evaluation._held import Held
 from sciml.solvers import MaterialPoint
 from sciml.training.samples import table
 
+#: the most telling first
 MATERIALS = {
-    "water": "dam_break", "Bingham fluid": "bingham_collapse", "sand": "granular_collapse",
-    "elastic solid": "elastic_drop",
+    "water": "dam_break", "sand": "granular_collapse", "elastic solid": "elastic_drop",
+    "Bingham fluid": "bingham_collapse",
 }  # fmt: skip
 #: cells along the box of the simulations that the data are: about 1,000 particles a case
 RESOLUTION = {"dam_break": 48, "bingham_collapse": 48, "granular_collapse": 48, "elastic_drop": 80}
 STEPS = FRAMES - 1  # of a rollout
-NOISE = 0.02  # random walk that history is given, in units of how much velocities differ
+NOISE = 0.05  # random walk that history is given, in units of how much velocities differ
+FEW = 0.25  # of the particles
 
 MAIN = {
-    "GIOROM": Entry("giorom", noise=NOISE),
+    "GIOROM, a quarter of the particles": Entry("giorom", settings={"nodes": FEW}, noise=NOISE),
     "GNS": Entry("gns", noise=NOISE),
     "grid particle model": Entry("grid_particle", noise=NOISE),
+    "GNS, a quarter of the particles": Entry("gns", settings={"nodes": FEW}, noise=NOISE),
+    "grid particle model, a quarter of the particles": Entry("grid_particle", settings={"nodes": FEW}, noise=NOISE),
 }
 COARSER = (2, 3)  # times fewer cells
 THINNED = 5  # steps between those of a course that are kept
@@ -72,7 +76,8 @@ def measure(ledger: Ledger, work: Any) -> None:
     """Each material: one rollout of every test case from its beginning, judged as a whole and particle by particle."""
     ledger.seeds(*range(work.seeds))
     misplaced = {}
-    for material, problem in MATERIALS.items():
+    for material in work.materials or MATERIALS:
+        problem = MATERIALS[material]
         began = time.monotonic()
         path = made(problem, RESOLUTION[problem])
         folders = trained(problem, path, MAIN, work.minutes, work.seeds)
@@ -192,13 +197,20 @@ def _energy(own: dict[str, Any], true: dict[str, Any]) -> float:
 
 def _check(ledger: Ledger, misplaced: dict[str, dict[str, float | None]]) -> None:
     """Ratio of what GIOROM and the grid model misplace at the end, geometric mean over materials."""
-    pairs = {m: (found.get("GIOROM"), found.get("grid particle model")) for m, found in misplaced.items()}
+    pairs = {m: (found.get(next(iter(MAIN))), found.get("grid particle model")) for m, found in misplaced.items()}
     ratios = {m: a / b for m, (a, b) in pairs.items() if a and b}
     whole = len(ratios) == len(MATERIALS)
     ledger.check(
         "giorom_error_over_grid_particle_model_at_equal_training",
         float(np.exp(np.mean(np.log(list(ratios.values()))))) if whole else None,
-        reason="every ratio above one is a material that the grid model does better on" if whole
-        else "a rollout did not stay finite", status=None if whole else "missed",
-        note=", ".join(f"{m} {r:.2f}" for m, r in ratios.items()),
+        reason=_reason(misplaced, whole), status=None if whole else "not_run" if len(misplaced) < len(MATERIALS)
+        else "missed", note=", ".join(f"{m} {r:.2f}" for m, r in ratios.items()),
     )  # fmt: skip
+
+
+def _reason(misplaced: dict[str, dict[str, float | None]], whole: bool) -> str:
+    if whole:
+        return "a ratio above one is a material that the grid model does better on"
+    if len(misplaced) < len(MATERIALS):
+        return f"measured on {', '.join(misplaced)} alone"
+    return "a rollout did not stay finite"

@@ -30,10 +30,11 @@ from sciml.solvers import MaterialPoint
 DOCS = HERE.parent / "docs"
 INK = "#1b1f24"
 LOOKS = {
-    "truth": INK, "GIOROM": "#0072B2", "GNS": "#D55E00", "grid particle model": "#009E73",
+    "truth": INK, "GIOROM, a quarter of the particles": "#0072B2", "GNS": "#D55E00", "grid particle model": "#009E73",
+    "GNS, a quarter of the particles": "#E69F00", "grid particle model, a quarter of the particles": "#56B4E9",
     "material points, 2 times coarser": "#8d939c", "material points, 3 times coarser": "#c3c8ce",
 }  # fmt: skip
-SHOWN = ("truth", "GIOROM", "GNS", "grid particle model")
+SHOWN = ("truth", "GIOROM, a quarter of the particles", "GNS", "grid particle model")
 METHODS = {
     "lbfgs, material points": ("#0072B2", "-"), "adam, material points": ("#56B4E9", "-"),
     "cobyqa, material points": ("#D55E00", "-"), "cma, material points": ("#E69F00", "-"),

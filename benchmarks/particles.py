@@ -1,6 +1,6 @@
 """Matter that is followed by particles: the material-point method, learned operators, control. Ledger `particles`.
 
-    python -m benchmarks.particles [--part checks ...] [--minutes 3] [--seeds 3] [--warp PYTHON]
+    python -m benchmarks.particles [--part checks ...] [--minutes 4] [--seeds 3] [--materials water ...] [--warp PYTHON]
 
 Parts, the most telling first: `checks` (conservation, wave speed, pressure at rest, run-out of grains, angle of repose,
 yield stress), `learned` (operators on four materials at equal training time, rollouts over 100 steps), `scale` (what
@@ -41,6 +41,11 @@ class Settings(Work):
         return int(self.given.seeds)
 
     @property
+    def materials(self) -> tuple[str, ...]:
+        """Those that operators are trained on; () for all."""
+        return tuple(self.given.materials)
+
+    @property
     def warp(self) -> Path | None:
         """The Python of an environment with warp-lang."""
         return self.given.warp
@@ -48,8 +53,9 @@ class Settings(Work):
 
 def main() -> None:
     parser = arguments(__doc__, PARTS)
-    parser.add_argument("--minutes", type=float, default=3.0, help="of a training, on one core")
+    parser.add_argument("--minutes", type=float, default=4.0, help="of a training, on one core")
     parser.add_argument("--seeds", type=int, default=3, help="runs of the best row of each material")
+    parser.add_argument("--materials", nargs="+", default=(), help="that operators are trained on; all by default")
     parser.add_argument("--warp", type=Path, default=None, help="Python of an environment that has warp-lang")
     given = parsed(parser)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
