@@ -142,6 +142,18 @@ def measure(ledger: Ledger, work: Any) -> None:
     _check(ledger, told)
 
 
+def measure_costs(ledger: Ledger, work: Any) -> None:
+    """What a step of each row costs, without going over the rollouts again."""
+    path = made()
+    ledger.seeds(*range(work.seeds))
+    folders = trained("channel", path, MAIN, STABLE, work.minutes, work.seeds)
+    cost = costs({row: load(several[0]) for row, several in folders.items()} | simulations(), path)
+    for row, seconds in cost.items():
+        ledger.row(section="learned_costs", row=row, core_seconds_per_step=seconds)
+    if "IFactFormer-m" in cost:
+        _check_cost(ledger, cost["IFactFormer-m"], cost["LES, WALE"], cost["LES, no model"])
+
+
 def _errors(own: dict[str, Any], truth: dict[str, Any]) -> dict[str, float]:
     """Of one run's averages over its rollout, against those of all frames of all flows."""
     y, widths = np.array(truth["wall_distance_plus"]), truth["width"]
@@ -215,10 +227,14 @@ def _check(ledger: Ledger, rows: dict[str, dict[str, Any]]) -> None:
     )  # fmt: skip
     error = None if min(steps) < STEPS else mine["mean_velocity_largest_error"]
     ledger.check(names[1], error, what, note=what, status="missed" if error is None else None)
-    own, others, bare = (r["core_seconds_per_step"] for r in (mine, peer, rows["LES, no model"]))
+    _check_cost(ledger, *(r["core_seconds_per_step"] for r in (mine, peer, rows["LES, no model"])))
+
+
+def _check_cost(ledger: Ledger, own: float, others: float, bare: float) -> None:
+    """Seconds a step of IFactFormer-m, and of the simulations with WALE and without model."""
     ratio = others / own
     what = (
         f"a step of {others:.3g} s by LES with WALE on {LES[2]} x {LES[1]} x {LES[0]} cells, {bare:.3g} s without "
         f"model, against {own:.3g} s, one core, nothing compiled in it; at unequal error, training left out"
     )
-    ledger.check(names[2], ratio, what, note=what)
+    ledger.check("ifactformer_m_cost_vs_les", ratio, what, note=what)

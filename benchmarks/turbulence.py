@@ -4,10 +4,10 @@
     python -m benchmarks.turbulence [--part learned ...] [--span 30] [--minutes 5] [--data FOLDER] [--grids 32 48 64]
 
 Parts, the most telling first: `channel` (a growing wave, a minimal flow unit at Re_τ 180, subgrid models), `learned`
-(operators on the channel against the same models: one step, then 500 steps with all statistics), `forced` (operators on
-forced flow in the plane, 25 times the training horizon), `structure` (the double gyre), `taylor_green` and `isotropic`
-(periodic flow in three dimensions, with `--data` against published tables; `--grids 64 96 128` where there is time or
-a GPU).
+(operators on the channel against the same models: one step, then 500 steps with all statistics), `costs` (what their
+steps cost, anew), `forced` (operators on forced flow in the plane, 25 times the training horizon), `structure` (the
+double gyre), `taylor_green` and `isotropic` (periodic flow in three dimensions, with `--data` against published tables;
+`--grids 64 96 128` where there is time or a GPU).
 
 Flows and trained models are kept in benchmarks/work/turbulence, so that an interrupted run goes on.
 """
@@ -22,6 +22,7 @@ from benchmarks._parts import Work, arguments, measured, parsed
 PARTS = {
     "channel": ("_turbulence_channel", "measure"),
     "learned": ("_turbulence_learned", "measure"),
+    "costs": ("_turbulence_learned", "measure_costs"),
     "forced": ("_turbulence_forced", "measure"),
     "structure": ("_turbulence_flows", "double_gyre"),
     "taylor_green": ("_turbulence_flows", "taylor_green"),

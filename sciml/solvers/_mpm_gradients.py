@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -54,11 +55,12 @@ def _goal(
     solver: MaterialPoint, setup: Mapping[str, Any], times: Any, scene: Scene, goal: Callable[..., Any], way: str
 ) -> Any:
     """The goal of a march; NaN where it stopped."""
-    given = {n: v for n, v in setup.items() if not n.startswith("body_")}
+    numbers = {*(f.name for f in dataclasses.fields(scene.material)), "gravity"}
+    parameters = {n: v for n, v in setup.items() if n in numbers}
+    inputs = {n: v for n, v in setup.items() if n not in numbers and not n.startswith("body_")}
     bodies = tuple(Solid(*(setup[f"body_{k}_{n}"] for n in Solid._fields)) for k in range(len(scene.bodies)))
-    inputs = {n: given.pop(n) for n in ("position", "velocity", "volume", "lower", "spacing", "friction")}
-    frames = solver.marched(given, inputs | {"bodies": bodies}, times, scene, way)
-    mass = jnp.asarray(given["density"]) * jnp.asarray(inputs["volume"])
+    frames = solver.marched(parameters, inputs | {"bodies": bodies}, times, scene, way)
+    mass = jnp.asarray(parameters["density"]) * jnp.asarray(inputs["volume"])
     return goal(jnp, {"position": frames["position"], "velocity": frames["velocity"], "mass": mass})
 
 
