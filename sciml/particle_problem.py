@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 #: cells of the lattice that matter has to span along each axis
 LEAST = 2
+#: cells of the lattice that are too many for any memory
+MOST = 10**9
 #: places along each axis of a cell at which is looked how much of it lies in the matter
 PLACES = {2: 8, 3: 4}
 
@@ -144,6 +146,7 @@ class ParticleProblem(Problem):
             raise InputError(f"{self.name}: spacing is {spacing!r}, expected a length > 0")
         if not (is_number(jitter) and 0 <= jitter < 1):
             raise InputError(f"{self.name}: jitter is {jitter!r}, expected a share from 0 up to below 1")
+        self.require_sound(case)
         matter = self.matter(case)
         self.require_room(case)
         position, volume = lattice(self.name, matter, float(spacing))
@@ -154,6 +157,36 @@ class ParticleProblem(Problem):
             inside = np.asarray(matter.contains(moved))
             position = np.where(inside[:, None], moved, position)
         return Particles(position, self.first_velocity(case, position), volume)
+
+    def require_sound(self, case: Case) -> None:
+        """Refuse answers of the methods above that are not what they promise; what the matter is of, solvers ask that
+        have to know it.
+
+        Raises:
+            InputError: names the method.
+        """
+        d, box, walls = self.dimensions, self.geometry(case), self.walls(case)
+        if not isinstance(box, Box) or box.dimensions != d:
+            raise InputError(f"{self.name}: geometry gives {box!r:.60}, expected a Box of {d} dimensions")
+        matter = self.matter(case)
+        if not isinstance(matter, Geometry) or matter.dimensions != d:
+            raise InputError(f"{self.name}: matter gives {matter!r:.60}, expected a region of {d} dimensions")
+        if not isinstance(walls, Mapping) or set(walls) != set(box.boundaries):
+            raise InputError(
+                f"{self.name}: walls gives {walls!r:.60}, expected a Wall for each of {', '.join(box.boundaries)}"
+            )
+        for side, wall in walls.items():
+            if not isinstance(wall, Wall):
+                raise InputError(f"{self.name}: walls: {side} is {wall!r:.60}, expected Slip(), Stick() or Friction(μ)")
+        bodies = self.bodies(case)
+        if not isinstance(bodies, tuple) or not all(isinstance(b, Body) for b in bodies):
+            raise InputError(f"{self.name}: bodies gives {bodies!r:.60}, expected a tuple of Body")
+        for k, body in enumerate(bodies):
+            if body.shape.dimensions != d:
+                raise InputError(f"{self.name}: body {k} has {body.shape.dimensions} dimensions, expected {d}")
+        gravity = np.asarray(self.gravity(case))
+        if gravity.shape != (d,) or gravity.dtype.kind not in "iuf" or not np.isfinite(gravity).all():
+            raise InputError(f"{self.name}: gravity gives {gravity!r:.60}, expected {d} finite numbers")
 
     def require_room(self, case: Case) -> None:
         """Refuse matter that leaves the box or overlaps a body.
@@ -247,6 +280,8 @@ def lattice(
                 f"{name}: a spacing of {spacing:g} puts {n} particle(s) across the matter along {axis}, which is "
                 f"{(high - low)['xyz'.index(axis)]:g} long; expected at most half of that"
             )
+    if (cells := float(np.prod(count.astype(np.float64)))) > MOST:
+        raise InputError(f"{name}: a spacing of {spacing:g} makes {cells:.3g} cells, expected at most {MOST:.0e}")
     edges = (high - low) / count
     d, parts = len(count), PLACES[len(count)]
     total = 0

@@ -98,6 +98,8 @@ class Body:
         object.__setattr__(self, "motion", tuple(self.motion))
         if not isinstance(self.condition, Wall):
             raise InputError(f"body: condition is {self.condition!r:.60}, expected Slip(), Stick() or Friction(μ)")
+        if not isinstance(self.shape, Geometry):
+            raise InputError(f"body: shape is {self.shape!r:.60}, expected a region of sciml.geometry")
         d = self.shape.dimensions
         if self.motion and (len(self.motion) != d or not all(isinstance(s, Series) for s in self.motion)):
             raise InputError(f"body: motion is {self.motion!r:.80}, expected {d} Series, one an axis")

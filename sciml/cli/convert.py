@@ -143,7 +143,9 @@ class _Reading:
 
 def export_(
     layout: str = typer.Argument(
-        ..., metavar="FORMAT", help="cfdbench, vtu or vtr (for ParaView) from a data set; onnx or pt2 from a run."
+        ...,
+        metavar="FORMAT",
+        help="cfdbench, lagrangebench, vtu or vtr (ParaView) from a data set; onnx or pt2 from a run.",
     ),
     file: str = typer.Argument(..., metavar="FILE_OR_RUN", help="Data set file, or folder of a trained run, to read."),
     folder: str = typer.Argument(..., metavar="DIR_OR_FILE", help="Folder, or file of the trained operator, to write."),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sciml.control.task import Task
-from sciml.errors import InputError
+from sciml.errors import InputError, SolverError, is_number
 from sciml.solver import Differentiable
 
 if TYPE_CHECKING:
@@ -86,13 +86,23 @@ def compare_gradient(
     Args:
         at: (K,) u; the start by default.
         step: of the differences, as a share of the span between the bounds.
+
+    Raises:
+        InputError: another shape of u, values that are not finite, or no step.
+        SolverError: the solver failed beside u.
     """
     u = np.asarray(task.start if at is None else at, dtype=np.float64)
     if u.shape != task.start.shape:
         raise InputError(f"at: expected shape {task.start.shape}, got {u.shape}")
+    if not np.isfinite(u).all():
+        raise InputError(f"at: expected finite numbers, got {u}")
+    if not is_number(step) or not step > 0:
+        raise InputError(f"step: expected a number > 0, got {step!r:.40}")
     _, gradient = value_and_gradient(task, through, u)
     found = np.zeros(u.size)
     for k, span in enumerate(task.upper - task.lower):
         shift = np.where(np.arange(u.size) == k, step * span, 0.0)
         found[k] = (value(task, through, u + shift) - value(task, through, u - shift)) / (2 * step * span)
+    if not (np.isfinite(gradient).all() and np.isfinite(found).all()):
+        raise SolverError(f"compare_gradient: {through.name} failed at u = {u} or beside it; solve its case to see why")
     return Compared(gradient, found)

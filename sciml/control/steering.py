@@ -12,7 +12,7 @@ import numpy as np
 
 from sciml.control.gradients import value, value_and_gradient
 from sciml.control.task import Task
-from sciml.errors import InputError, is_number, is_whole, suggest
+from sciml.errors import InputError, SolverError, is_number, is_whole, suggest
 from sciml.solver import Differentiable
 
 if TYPE_CHECKING:
@@ -171,6 +171,7 @@ def steer(
 
     Raises:
         InputError: no such method, or a solver without gradients.
+        SolverError: the solver failed at all that was tried.
     """
     if method not in METHODS:
         raise InputError(f"method: expected one of {', '.join(METHODS)}, got {method!r:.40}{suggest(method, METHODS)}")
@@ -188,4 +189,9 @@ def steer(
     except _Enough:
         pass
     best = min(counted.tried, key=lambda e: e.value)
+    if not np.isfinite(best.value):
+        raise SolverError(
+            f"steer: {through.name} failed at all {len(counted.tried)} u that were tried, the first "
+            f"{counted.tried[0].u}; solve the case of one to see why"
+        )
     return Steered(best.u, best.value, tuple(counted.tried), method, goal is not None and best.value <= goal)

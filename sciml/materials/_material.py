@@ -6,10 +6,17 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+import numpy as np
+
 from sciml.errors import InputError, is_number
 from sciml.materials._tensors import total
 
 State = dict[str, Any]
+
+
+def is_array(value: Any) -> bool:
+    """Whether it is an array of some library, which may be traced, and no plain number."""
+    return hasattr(value, "dtype") and not isinstance(value, np.generic)
 
 
 @dataclass(frozen=True)
@@ -36,14 +43,20 @@ class Material(ABC):
     def __post_init__(self) -> None:
         self.require("density", above=0.0)
 
-    def require(self, name: str, above: float | None = None, least: float | None = None) -> None:
-        """Refuse a field that is a plain number out of range."""
+    def require(
+        self, name: str, above: float | None = None, least: float | None = None, most: float | None = None
+    ) -> None:
+        """Refuse a field that is a plain number out of range, or none at all; arrays, which may be traced, pass."""
         value = getattr(self, name)
-        if not is_number(value):
+        if is_array(value):
             return
-        if (above is not None and not value > above) or (least is not None and not value >= least):
+        good = is_number(value)
+        good = good and (above is None or value > above) and (least is None or value >= least)
+        if not (good and (most is None or value <= most)):
             bound = f"> {above:g}" if above is not None else f">= {least:g}"
-            raise InputError(f"{type(self).__name__}: {name} is {value:g}, expected a number {bound}")
+            if most is not None:
+                bound = f"in {'(' if above is not None else '['}{above if least is None else least:g}, {most:g}]"
+            raise InputError(f"{type(self).__name__}: {name} is {value!r:.60}, expected a number {bound}")
 
     @property
     def numbers(self) -> dict[str, Any]:

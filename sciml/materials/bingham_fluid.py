@@ -62,8 +62,9 @@ class BinghamFluid(Material):
         super().__post_init__()
         self.require("modulus", above=0.0)
         self.require("shear_modulus", above=0.0)
-        for name in ("yield_stress", "plastic_viscosity", "tension"):
+        for name in ("yield_stress", "plastic_viscosity"):
             self.require(name, least=0.0)
+        self.require("tension", least=0.0, most=1.0)
 
     def begin(self, xp: Any, dimensions: int, count: int, dtype: Any) -> State:
         return {"b": identity(xp, dimensions, count, dtype), "ratio": xp.ones(count, dtype)}

@@ -58,7 +58,7 @@ class DruckerPrager(Material):
         super().__post_init__()
         self.require("shear_modulus", above=0.0)
         self.require("lame", least=0.0)
-        self.require("friction_angle", least=0.0)
+        self.require("friction_angle", least=0.0, most=90.0)
 
     def slope(self, xp: Any, dimensions: int) -> Any:
         """α."""

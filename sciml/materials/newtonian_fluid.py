@@ -36,7 +36,7 @@ class NewtonianFluid(Material):
         super().__post_init__()
         self.require("modulus", above=0.0)
         self.require("dynamic_viscosity", least=0.0)
-        self.require("tension", least=0.0)
+        self.require("tension", least=0.0, most=1.0)
 
     def begin(self, xp: Any, dimensions: int, count: int, dtype: Any) -> State:
         return {"ratio": xp.ones(count, dtype)}

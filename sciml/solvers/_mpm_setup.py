@@ -19,6 +19,7 @@ from sciml.solvers._mpm_walls import Grip, Scene, Solid, sampled
 from sciml.solvers._numerical import Begin
 
 LEAST = 4  # cells along an axis
+WHOLE = 0.05  # by which the volume of a frame may differ from that of the matter: lattices of two resolutions do
 KNOTS = 16  # of a motion, to begin with: few different numbers, so that few functions are compiled
 
 
@@ -44,9 +45,18 @@ def scene_of(case: Case, cells: tuple[int, ...]) -> Scene:
 
 def beginning(case: Case, edge: float) -> dict[str, np.ndarray]:
     """ "position", "reference", "velocity" (N, D) and "volume" (N,) of a case's own particles, about `edge` apart."""
-    found = _particles(case).particles(case, edge)
-    if not np.isfinite(found.velocity).all() or not np.all(found.volume > 0):
-        raise InputError(f"{case.problem.name}: expected finite velocities and volumes > 0 of particles")
+    found, d = _particles(case).particles(case, edge), case.problem.dimensions
+    count = len(found.position)
+    if not count:
+        raise InputError(f"{case.problem.name}: particles gives none, expected some")
+    for name, values, shape in (("position", found.position, (count, d)), ("velocity", found.velocity, (count, d)),
+                                ("volume", found.volume, (count,))):  # fmt: skip
+        if np.shape(values) != shape:
+            raise InputError(f"{case.problem.name}: particles: {name} has shape {np.shape(values)}, expected {shape}")
+        if not np.isfinite(values).all():
+            raise InputError(f"{case.problem.name}: particles: {name}: expected finite values, got some that are not")
+    if not np.all(found.volume > 0):
+        raise InputError(f"{case.problem.name}: expected volumes > 0 of particles, got {np.min(found.volume):g}")
     position, velocity = np.array(found.position), np.array(found.velocity)
     gradient = np.zeros((*velocity.shape, position.shape[1]))
     if np.ptp(velocity, axis=0).any():  # without it what turns would turn too slowly
@@ -113,7 +123,11 @@ def from_frame(
     material = _particles(case).material(case)
     ratio = None
     if "density" in given:  # which is known better
-        ratio = float(material.density) / np.asarray(given["density"], np.float64)
+        dense = np.asarray(given["density"], np.float64)
+        good = np.isfinite(dense) & (dense > 0)
+        if not good.all():
+            raise InputError(f"frame: density: expected finite values > 0, got {dense[~good][0]:g}")
+        ratio = float(material.density) / dense
     deformation = _deformation(material, np.moveaxis(strain + np.eye(d), 0, -1), ratio)
     kept = {f"kept_{n}": np.moveaxis(v, -1, 0) for n, v in material.deformed(np, deformation).items()}
     state = {
@@ -121,6 +135,25 @@ def from_frame(
         "gradient": gradient, **kept,
     }  # fmt: skip
     return Begin(state, start.time, settled=False)
+
+
+def require_whole(case: Case, volume: np.ndarray, edge: float) -> None:
+    """Refuse a frame whose particles are not all of a case's matter, as some left out of it are not.
+
+    Args:
+        volume: (N,) first volumes.
+        edge: about how far a case's own particles are apart, m.
+
+    Raises:
+        InputError: says how much there is, and how much there should be.
+    """
+    whole, found = float(_particles(case).particles(case, edge).volume.sum()), float(np.sum(volume))
+    if not abs(found - whole) <= WHOLE * whole:
+        unit = f"m{case.problem.dimensions}"
+        raise InputError(
+            f"frame: its {len(volume)} particles have volumes of {found:.4g} {unit} together, expected those of the "
+            f"matter, {whole:.4g} {unit}; without volumes ('node_volume') each stands for an equal share"
+        )
 
 
 def _deformation(material: Material, fit: np.ndarray, ratio: np.ndarray | None) -> np.ndarray:

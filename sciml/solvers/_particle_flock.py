@@ -147,7 +147,11 @@ def unrolled(
     operator: nn.Module, e: ParticleEncoding, case: Case, scene: Scene, state: Motion, steps: int
 ) -> tuple[Tensor, Tensor]:
     """Positions and velocities (steps + 1, node, D) from a state on, with gradients; of every step but the state before
-    it is kept nothing, and computed again on the way back."""
+    it is kept nothing, and computed again on the way back.
+
+    Raises:
+        SolverError: names the step at which particles blow up or collapse into each other.
+    """
     places, speeds = [state.place], [e.velocities(state, case)]
 
     def step(place: Tensor, moved: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -156,10 +160,13 @@ def unrolled(
         return found.place, found.moved
 
     for k in range(steps):
-        if torch.is_grad_enabled():
-            place, moved = checkpoint(step, state.place, state.moved, k, use_reentrant=False)  # type: ignore
-        else:
-            place, moved = step(state.place, state.moved, k)
+        try:
+            if torch.is_grad_enabled():
+                place, moved = checkpoint(step, state.place, state.moved, k, use_reentrant=False)  # type: ignore
+            else:
+                place, moved = step(state.place, state.moved, k)
+        except InputError as error:  # particles that have collapsed into each other
+            raise SolverError(f"particle surrogate: stopped at step {k + 1}: {error}") from None
         state = Motion(place, moved)
         if blown_up(state, scene)[0]:
             raise SolverError(f"particle surrogate: stopped at step {k + 1}: {GONE}")

@@ -52,6 +52,7 @@ class ByGradients(Differentiable):
             InputError: tensors that do not fit.
             SolverError: names the step at which particles blow up.
         """
+        self.require(case)
         e, start = self.encoding, self._begin(case)
         index = e.step.index(case, np.atleast_1d(np.asarray(times, dtype=np.float64)))
         steps, dt, d = int(index.max(initial=0)), e.step.of(case), e.dimensions
@@ -92,6 +93,9 @@ class ByGradients(Differentiable):
     def setup(self, case: Case) -> dict[str, np.ndarray]:
         """First positions and velocities; the problem's numbers at t = 0, with gravity; of each body the middle of its
         box, and its velocities at the knots."""
+        self.require(case)
+        if self.encoding.ignores_bodies(case):
+            raise InputError(f"{case.problem.name}: has a body, expected none: no case that was trained on has one")
         start, d = self._begin(case), self.encoding.dimensions
         found = {
             "position": start.support.points().astype(np.float64),
@@ -108,7 +112,7 @@ class ByGradients(Differentiable):
         with torch.no_grad():
             try:
                 return float(self._goal(case, times, goal, {k: torch.from_numpy(v) for k, v in setup.items()}))
-            except (SolverError, InputError):
+            except SolverError:
                 return float("inf")
 
     def value_and_gradient(
@@ -118,7 +122,7 @@ class ByGradients(Differentiable):
         with torch.inference_mode(False), torch.enable_grad():
             try:
                 found = self._goal(case, times, goal, given)
-            except (SolverError, InputError):
+            except SolverError:
                 return float("inf"), {k: np.full(v.shape, np.nan) for k, v in setup.items()}
             slopes = torch.autograd.grad(found, list(given.values()), allow_unused=True)
         return float(found.detach()), {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -13,6 +14,7 @@ import numpy as np
 
 from sciml.errors import InputError, is_number, is_whole
 from sciml.geometry import AXES, Box
+from sciml.materials import Material
 from sciml.particle_problem import ParticleProblem
 from sciml.problem import Case, Problem
 from sciml.registry import solvers
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 PORTION = 4096  # particles in three dimensions whose rows stay in the cache
 TOGETHER = 8  # cases in a batch
 FEW = 1 << 14  # particles of a batch, beyond which cases gain nothing from each other
+ROUNDED = 0.02  # of a place, by which rounding in all steps together may move a particle before it is said
 _RESTART = "restart_"  # of a solution: what goes on from its last frame exactly
 
 
@@ -104,11 +107,22 @@ class MaterialPoint(NumericalSolver, Gradients):
     def supports(self, problem: Problem) -> bool:
         return isinstance(problem, ParticleProblem)
 
+    def require(self, case: Case) -> None:
+        super().require(case)
+        assert isinstance(case.problem, ParticleProblem)
+        case.problem.require_sound(case)
+        material = case.problem.material(case)
+        if not isinstance(material, Material):
+            raise InputError(f"{case.problem.name}: material gives {material!r:.60}, expected one of sciml.materials")
+        if any(case.problem.geometry(case).periodic):
+            raise InputError(f"{self.name}: {case.problem.name}: has a periodic box, expected walls on all sides")
+
     def answers(self, problem: Problem) -> tuple[str, ...]:
         return tuple(f.name for f in problem.fields)
 
     def grid(self, case: Case) -> Points:
         """The first positions of a case's particles, with their volumes."""
+        self.require(case)
         state = _mpm_setup.beginning(case, self._edge(case))
         return Points(state["position"], state["volume"])
 
@@ -124,6 +138,7 @@ class MaterialPoint(NumericalSolver, Gradients):
 
     def scene(self, case: Case) -> Scene:
         """What `simulate` has to know of a case when it is compiled."""
+        self.require(case)
         return _mpm_setup.scene_of(case, self.cells(case)[0])
 
     def arrays(
@@ -303,29 +318,60 @@ class MaterialPoint(NumericalSolver, Gradients):
         return lambda frames: frames  # of the same particles
 
     def exactly(self, frame: xarray.Dataset, start: Start) -> Begin | None:
-        names, time = self.carried(start.case), frame.variables.get(f"{_RESTART}time")
-        if time is not None and float(time.values) == start.time:
-            return Begin({n: np.array(frame[f"{_RESTART}{n}"].values) for n in names}, start.time)
-        volume = frame.variables.get("node_volume")
+        edge, volume = self._edge(start.case), frame.variables.get("node_volume")
+        kept = self._kept(frame, start)
+        if kept is not None:
+            _mpm_setup.require_whole(start.case, kept["volume"], edge)
+            return Begin(kept, start.time)
         if volume is None:
             return None
         given = self._told(start)
         if "density" in frame.variables:
             given["density"] = np.asarray(frame["density"].values).reshape(-1, len(volume))[-1]
-        return _mpm_setup.from_frame(start.case, start, given, self._edge(start.case), volume.values)
+        _mpm_setup.require_whole(start.case, volume.values, edge)
+        return _mpm_setup.from_frame(start.case, start, given, edge, volume.values)
+
+    def _kept(self, frame: xarray.Dataset, start: Start) -> dict[str, np.ndarray] | None:
+        """What a frame holds for an exact restart, where that is of its last time and of this material, and says of
+        places and velocities what its fields say; else None.
+
+        Raises:
+            InputError: values that are not finite.
+        """
+        names, time = self.carried(start.case), frame.variables.get(f"{_RESTART}time")
+        known = all(f"{_RESTART}{n}" in frame.variables for n in names)
+        if time is None or not known or float(time.values) != start.time:
+            return None
+        kept = {n: np.array(frame[f"{_RESTART}{n}"].values) for n in names}
+        for name, values in kept.items():
+            if not np.isfinite(values).all():
+                raise InputError(f"frame: {_RESTART}{name}: expected finite values, got some that are not")
+        given = self.given(start)
+        speeds = np.stack([given[n] for n in start.case.problem.velocity], -1)  # type: ignore[attr-defined]
+        for told, own in ((start.support.points(), kept["position"]), (speeds, kept["velocity"])):
+            rounding = 8 * np.finfo(np.float32).eps * max(np.abs(own).max(), 1e-30)
+            if told.shape != own.shape or np.abs(told - own).max() > rounding:
+                return None
+        return kept
 
     def label(self, case: Case, times: np.ndarray | None, found: Mapping[str, np.ndarray]) -> xarray.Dataset:
         from sciml.data import solution
 
         assert times is not None
         count, status = self.outcome(case, times, found, f"a cfl below {self.cfl:g} may help")
+        steps = int(found["substeps"].sum())
+        if steps * np.finfo(self.dtype).eps > ROUNDED:  # what is moved by less than rounding a step stands still
+            warnings.warn(
+                f"{self.name}: {title(case)}: {steps} steps in {self.dtype}: rounding adds up to as much as how matter "
+                "moves; take dtype='float64', or matter that is less stiff", stacklevel=4,
+            )  # fmt: skip
         names = [f.name for f in case.problem.fields]
         d = case.problem.dimensions
         made = solution(
             case, times[:count], {n: (("time", "node"), found[n][:count]) for n in names},
             {a: found["place"][:count, :, k] for k, a in zip(range(d), AXES, strict=False)},
             solver=self.name, settings=self.settings, status=status, node_attributes={"volume": found["volume"][0]},
-            attrs={"substeps": int(found["substeps"].sum())},
+            attrs={"substeps": steps},
         )  # fmt: skip
         if status != "ok":
             return made

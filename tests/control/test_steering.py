@@ -7,7 +7,7 @@ import pytest
 
 import sciml
 from sciml.control import CentreOfMass, Inside, Task, compare_gradient, steer
-from sciml.errors import InputError
+from sciml.errors import InputError, SolverError
 from sciml.problem import FieldSpec, ParameterSpec
 from sciml.problems.own_data import DataProblem
 from sciml.solver import Differentiable
@@ -97,6 +97,25 @@ def test_what_fails_is_infinite_and_not_taken():
     found = steer(task(start=[1.2, 0.1]), Failing(), "cobyqa", evaluations=60)
     assert found.evaluations[0].value == np.inf
     assert np.isfinite(found.value)
+
+
+class Hopeless(Thrown):
+    def value(self, case, times, goal, setup):
+        return np.nan
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "cobyqa"])
+def test_a_solver_that_always_fails_is_no_answer(method):
+    with pytest.raises(SolverError, match=r"thrown failed at all \d+ u that were tried, the first \[0.5 0.1\]"):
+        steer(task(), Hopeless(), method, evaluations=5)
+
+
+def test_gradients_are_compared_where_there_are_some():
+    with pytest.raises(SolverError, match="thrown failed at u"):
+        compare_gradient(task(), Hopeless())
+    for changes, what in (({"step": 0.0}, "step: expected"), ({"at": np.array([np.nan, 0.0])}, "at: expected finite")):
+        with pytest.raises(InputError, match=what):
+            compare_gradient(task(), Thrown(), **changes)
 
 
 def test_goals_are_what_they_say():

@@ -229,12 +229,21 @@ def test_numbers_out_of_range_are_refused():
         (lambda: BinghamFluid(1.0, 1.0, 1.0, -1.0), "yield_stress is -1"),
         (lambda: NeoHookean(1.0, 0.0, 1.0), "shear_modulus is 0"),
         (lambda: DruckerPrager(1.0, 1.0, 1.0, -3.0), "friction_angle is -3"),
+        (lambda: DruckerPrager(1.0, 1.0, 1.0, 91.0), r"friction_angle is 91.*in \[0, 90\]"),
+        (lambda: DruckerPrager(1.0, 1.0, 1.0, "30"), "friction_angle is '30'"),
+        (lambda: NeoHookean(1.0, float("nan"), 1.0), "shear_modulus is nan"),
+        (lambda: NeoHookean(float("inf"), 1.0, 1.0), "density is inf"),
+        (lambda: NewtonianFluid(1.0, 1.0, 0.0, 1.5), r"tension is 1.5.*in \[0, 1\]"),
+        (lambda: lame_constants(1e5, 0.5), r"poisson is 0.5, expected a number in \(-1, 0.5\)"),
+        (lambda: lame_constants(1e5, float("nan")), "poisson is nan"),
+        (lambda: lame_constants(-1.0, 0.3), "young is -1"),
     ):
         with pytest.raises(InputError, match=what):
             make()
     assert sciml.materials.NeoHookean(1.0, 2.0, 3.0).numbers == {"density": 1.0, "shear_modulus": 2.0, "lame": 3.0}
     mu, lame = lame_constants(2.5e5, 0.25)
     assert (mu, lame) == pytest.approx((1e5, 1e5))
+    np.testing.assert_allclose(lame_constants(np.array([2.5e5, 5e5]), 0.25)[0], [1e5, 2e5])
 
 
 @pytest.mark.parametrize("d", [2, 3])

@@ -14,6 +14,7 @@ from sciml.geometry import Box, Difference, Disc, Polygon
 from sciml.particle_problem import Body, Friction, ParticleProblem, Slip, Stick, lattice
 from sciml.problem import Case
 from sciml.problems.designs import Request
+from sciml.solvers import MaterialPoint
 
 P = sciml.problems
 ALL = {
@@ -141,6 +142,37 @@ def test_what_has_no_room_is_refused():
     ):  # fmt: skip
         with pytest.raises(InputError, match=what):
             make()
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "what"),
+    [
+        ("geometry", Disc((0.5, 0.5), 0.5), "geometry gives .* a Box of 2"),
+        ("geometry", Box((0, 0, 0), (1, 1, 1)), "geometry gives .* a Box of 2"),
+        ("material", None, "material gives None"), ("matter", Disc((0.4, 0.4, 0.4), 0.2), "matter gives .* of 2"),
+        ("walls", {"x_min": Slip()}, "walls gives .* x_min, x_max, y_min, y_max"),
+        ("walls", dict.fromkeys(("x_min", "x_max", "y_min", "y_max"), "slip"), "walls: x_min is 'slip'"),
+        ("bodies", (Disc((0.8, 0.8), 0.1),), "bodies gives .* a tuple of Body"), ("bodies", None, "bodies gives None"),
+        ("bodies", (Body(Disc((0.8, 0.8, 0.5), 0.1)),), "body 0 has 3 dimensions, expected 2"),
+        ("gravity", np.zeros(3), "gravity gives .* 2 finite"), ("gravity", np.full(2, np.nan), "gravity gives"),
+    ],
+)  # fmt: skip
+def test_answers_that_are_not_what_a_problem_promises_are_refused(method, given, what, monkeypatch):
+    monkeypatch.setattr(P.DamBreak, method, lambda self, case: given)
+    problem = P.DamBreak()
+    case = problem.case()
+    if method != "material":
+        with pytest.raises(InputError, match=what):
+            problem.particles(case, 0.05)
+    with pytest.raises(InputError, match=what):
+        MaterialPoint(resolution=8).solve(case, [0.1])
+
+
+def test_a_lattice_that_no_memory_holds_is_refused():
+    with pytest.raises(InputError, match=r"makes 1.2e\+11 cells, expected at most 1e\+09"):
+        P.DamBreak().particles(P.DamBreak().case(), 1e-6)
+    with pytest.raises(InputError, match="shape is None"):
+        Body(None)
 
 
 def test_bodies_are_where_their_velocity_takes_them():

@@ -15,7 +15,7 @@ from sciml.geometry import Box, Disc
 from sciml.materials import NewtonianFluid
 from sciml.particle_problem import Body, Friction, Slip
 from sciml.solver import Start
-from sciml.solvers import MaterialPoint
+from sciml.solvers import MaterialPoint, material_point
 from sciml.support import support_of
 
 BOX = Box((0.0, 0.0), (1.0, 1.0))
@@ -50,6 +50,37 @@ def test_going_on_is_never_having_stopped(whole):
     start = Start(column(), support_of(column(), kept), frames, float(TIMES[0]), fields=tuple(names))
     (found,) = next(SOLVER.rollout([start], TIMES[None, 1:]))
     np.testing.assert_allclose(found[0], guessed["displacement_x"][0], atol=1e-12)
+
+
+def test_a_frame_that_was_changed_counts_as_it_is(whole):
+    """Not what it keeps for an exact restart; and order does not matter."""
+    half = whole.isel(time=[1])
+    own = SOLVER.resume(column(), half, [0.3])
+    faster = SOLVER.resume(column(), half.assign(velocity_x=half["velocity_x"] + 0.1), [0.3])
+    assert float((faster["velocity_x"] - own["velocity_x"]).mean()) > 0.03
+    order = np.random.default_rng(0).permutation(half.sizes["node"])
+    assert apart(SOLVER.resume(column(), half.isel(node=order), [0.3]), own.isel(node=order)) < 1e-10
+
+
+def test_frames_that_are_not_of_the_matter_are_refused(whole):
+    half = whole.isel(time=[1])
+    bare = half.drop_vars("restart_time")
+    for frame, what in (
+        (half.isel(node=slice(0, None, 2)), "particles have volumes of 0.1 m2 together, expected those of .*, 0.2 m2"),
+        (bare.isel(node=slice(0, None, 2)), "particles have volumes of 0.1 m2"),
+        (half.assign(restart_velocity=half["restart_velocity"] * np.nan), "restart_velocity: expected finite"),
+        (bare.assign(density=-half["density"]), "frame: density: expected finite values > 0, got -"),
+        (bare.assign(density=half["density"] * np.nan), "frame: density"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=what):
+            SOLVER.resume(column(), frame, [0.3])
+
+
+def test_steps_too_short_for_the_precision_are_said(monkeypatch):
+    found = SOLVER.run([column()], [TIMES])[0]
+    monkeypatch.setattr(material_point, "ROUNDED", 1e-16)
+    with pytest.warns(UserWarning, match=r"steps in float64: rounding adds up"):
+        SOLVER.label(column(), TIMES, found)
 
 
 def test_cases_together_are_cases_alone(whole):

@@ -459,6 +459,11 @@ def test_a_rollout_that_blows_up_stops_with_the_step(surrogates, value):
         surrogate.trajectory(case, [5 * DT])
     surrogate.fitted_as.operator = Exploding(value)
     assert surrogate.value(case, np.array([5 * DT]), CentreOfMass((1.0, None)), surrogate.setup(case)) == float("inf")
+    for ask in (surrogate.value, surrogate.value_and_gradient):  # what cannot be asked is no failure to be steered by
+        with pytest.raises(InputError, match="cannot be reached with the step"):
+            ask(case, np.array([1.5 * DT]), CentreOfMass((1.0, None)), surrogate.setup(case))
+    with pytest.raises(InputError, match="cannot solve"):
+        surrogate.setup(sciml.problems.DamBreak(3).case())
 
 
 @pytest.mark.parametrize(

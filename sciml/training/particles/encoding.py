@@ -245,7 +245,13 @@ class ParticleEncoding:
         """What a case has that training never saw, in words."""
         raw, _ = self.raw(case, times)
         found = [f"{n} differs from that of all training cases" for n in self.features.constant_but_different(raw)]
+        if self.ignores_bodies(case):
+            found.append("has a body, which no training case has, and which is not seen")
         return found + [f"{n} is {v:.3g}, beyond those of training" for n, v in self.features.beyond(raw)]
+
+    def ignores_bodies(self, case: Case) -> bool:
+        """Whether a case has bodies that operators are not told of."""
+        return not self.bodies and Bodies.of(case, np.zeros(1)) is not None
 
     def scene(self, case: Case, count: int, times: np.ndarray) -> Scene:
         """What stays the same for `count` particles of a case that take steps from times (steps,) on."""
