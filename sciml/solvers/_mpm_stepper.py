@@ -116,8 +116,8 @@ class MaterialPointStepper(_time.Stepper):
         return {"trouble": state["trouble"]}
 
     def _rates(self, velocity: Any, gradient: Any, kept: Any) -> dict[str, Any]:
-        """ "rate", the least number of steps in a second, not finite where something is not; "waves", how many cells the
-        fastest wave crosses in one."""
+        """ "rate", the least number of steps in a second, not finite where something is not; "waves", how many cells
+        the fastest wave crosses in one."""
         ways = self._bodies_rate
         for axis, h in enumerate(self.spacing):
             ways = jnp.maximum(ways, jnp.abs(velocity[axis]) / h)
