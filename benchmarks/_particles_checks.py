@@ -207,7 +207,7 @@ def measure(ledger: Ledger, work: Any) -> None:
         rows = check()
         print(f"{name}: {time.process_time() - began:.0f} s", flush=True)
         for one in rows:
-            ledger.row(**one)
+            ledger.row(section="checks", **one)
         if name == "momentum":
             ledger.check("mpm_momentum_drift_relative", rows[0]["error"], note="float32")
         if name == "wave_speed":

@@ -113,7 +113,7 @@ def measure(ledger: Ledger, work: Any) -> None:
     """In the plane and in space."""
     rows = [compared(d, work.warp, 40 if work.quick else None) for d in SCENES]
     for found in rows:
-        ledger.row(**{k: v for k, v in found.items() if k != "ratios"})
+        ledger.row(section="throughput", **{k: v for k, v in found.items() if k != "ratios"})
     name = "mpm_throughput_vs_known_python_mpm"
     if work.warp is None:
         ledger.check(name, None, reason="needs --warp, the Python of an environment with warp-lang", status="not_run")
