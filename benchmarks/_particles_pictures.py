@@ -161,7 +161,7 @@ def film(out: Path) -> None:
         return figure
 
     count = min(len(p["truth"]) for p in known.values())
-    save_film(out, (draw(k) for k in range(0, count, EVERY)))
+    save_film((draw(k) for k in range(0, count, EVERY)), out)
 
 
 def film_of_control(out: Path) -> None:
@@ -180,7 +180,7 @@ def film_of_control(out: Path) -> None:
             axes.set_title(title, fontsize=9)
         return figure
 
-    save_film(out, (draw(k) for k in range(FRAMES)))
+    save_film((draw(k) for k in range(FRAMES)), out)
 
 
 def main() -> None:

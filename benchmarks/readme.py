@@ -67,7 +67,7 @@ def superscript(value: int) -> str:
 def body() -> str:
     """All tables."""
     order = ("speed", "gpu", "data", "learned", "darcy", "demo", "flows", "cfdbench", "operators", "physics",
-             "constraints", "own_data", "linear", "mesh", "turbulence")  # fmt: skip
+             "constraints", "own_data", "linear", "mesh", "turbulence", "particles")  # fmt: skip
     records = [json.loads((RESULTS / f"{n}.json").read_text()) for n in order if (RESULTS / f"{n}.json").exists()]
     return "\n\n".join(table(r) for r in records)
 
