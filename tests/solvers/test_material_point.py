@@ -10,6 +10,8 @@ from sciml.errors import SolverError
 from sciml.geometry import Box, Disc
 from sciml.solvers import MaterialPoint, _mpm_stepper
 
+pytestmark = pytest.mark.compiled_quickly
+
 TIMES = np.linspace(0, 0.25, 6)
 BOX = Box((0.0, 0.0), (1.0, 1.0))
 DISCS = Disc((0.3, 0.45), 0.12) | Disc((0.7, 0.55), 0.12)

@@ -18,6 +18,8 @@ from sciml.solver import Start
 from sciml.solvers import MaterialPoint, material_point
 from sciml.support import support_of
 
+pytestmark = pytest.mark.compiled_quickly
+
 BOX = Box((0.0, 0.0), (1.0, 1.0))
 SOLVER = MaterialPoint(resolution=12, dtype="float64")
 TIMES = np.array([0.1, 0.2])
