@@ -215,7 +215,7 @@ def _slope(found: xr.Dataset, height: float) -> float:
     place = np.digitize(x, edges)
     tops = np.array([(edges[k - 1 : k + 1].mean(), y[place == k].max()) for k in range(1, 40) if (place == k).any()])
     inner = (tops[:, 1] > 0.25 * tops[:, 1].max()) & (tops[:, 1] < 0.75 * tops[:, 1].max())
-    return float(-np.polyfit(*tops[inner].T, 1)[0])
+    return float(-np.polyfit(tops[inner, 0], tops[inner, 1], 1)[0])
 
 
 CHECKS: dict[str, Callable[[], list[Row]]] = {

@@ -8,6 +8,7 @@ JSON on standard input: first the scene ("dimensions", "cells", "spacing", "step
 they took; 0 ends it. float32; a step clears the grid, adds particles to it atomically, moves it, and gathers back.
 """
 
+# pyright: reportMissingImports=false, reportInvalidTypeForm=false, reportIndexIssue=false, reportOperatorIssue=false
 from __future__ import annotations
 
 import json

@@ -12,7 +12,7 @@ from sciml.materials import Material
 from sciml.solvers import _mpm_transfer, _time
 from sciml.solvers._mpm_walls import MARGIN, Scene, Solid, felt, held, mirrored, motion, touched
 
-VISCOUS = 0.1  # Δt ν Σ 1/h² of the fastest step: explicit diffusion
+VISCOUS = 0.4  # Δt ν Σ 1/h² of the fastest step: explicit diffusion
 CROWDING = 0.02  # times c/h: the rate at which matter is told where particles lie closer than it knows
 TURN = 0.25  # Δt |∂v/∂x| of the longest step, below which no volume is turned inside out
 ESCAPE = 0.01  # cells beyond a side that no rounding explains
@@ -116,8 +116,8 @@ class MaterialPointStepper(_time.Stepper):
         return {"trouble": state["trouble"]}
 
     def _rates(self, velocity: Any, gradient: Any, kept: Any) -> dict[str, Any]:
-        """ "rate", the least number of steps in a second, not finite where something is not; "waves", how many cells
-        the fastest wave crosses in one."""
+        """The least number of steps in a second, "rate", not finite where something is not; how many cells the fastest
+        wave crosses in one, "waves"."""
         ways = self._bodies_rate
         for axis, h in enumerate(self.spacing):
             ways = jnp.maximum(ways, jnp.abs(velocity[axis]) / h)

@@ -146,11 +146,10 @@ def to_particles(values: Any, position: Any, portion: int | None = None) -> tupl
             for m, each in enumerate(apart)
         ]
         slope = [last[1] * apart[0][channels + i] + 2 * last[2] * apart[0][2 * channels + i] for i in range(d)]
-        found = _kept([v for each in (*along, slope) for v in each])
-        mean, moments = found[:channels], [found[channels + k * d : channels + k * d + d] for k in range(d)]
+        mean, moments = along[0], [*along[1:], slope]
         # these count i from the base node, what is asked for from the particle
         apart = [[moments[a][i] - at.share[a] * mean[i] for a in range(d)] for i in range(d)]
-        return mean, jnp.stack([jnp.stack(row) for row in apart])
+        return jnp.stack(mean), jnp.stack([jnp.stack(row) for row in apart])
 
     if portion is None:
         return get(position)
@@ -181,8 +180,9 @@ def _sum(terms: list[Any]) -> Any:
 
 
 def _kept(arrays: list[Any]) -> Any:
-    """The same in one array, which XLA keeps: else it would compute them anew for each number that is made of them."""
-    return jnp.stack(arrays)
+    """The same in one array (C, N) that XLA has to keep: else it computes them anew for each number that they go into,
+    whatever barriers say."""
+    return _apart(_together(arrays))
 
 
 def _together(columns: list[Any]) -> Any:

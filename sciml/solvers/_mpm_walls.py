@@ -12,14 +12,16 @@ differentiable in place and motion of a body.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from sciml.walls import Body, Wall
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 MARGIN = 2  # layers of nodes beyond a side
 PLACES = {2: 129, 3: 49}  # of the lattice of a body, along each axis
@@ -81,7 +83,7 @@ class Solid(NamedTuple):
     velocity: Any
 
 
-def sampled(body: Body, spacing: Sequence[float]) -> Solid:
+def sampled(body: Body, spacing: Float[np.ndarray, " d"]) -> Solid:
     """A body's arrays, known as far as matter may feel it.
 
     Args:
@@ -89,7 +91,7 @@ def sampled(body: Body, spacing: Sequence[float]) -> Solid:
     """
     d = body.shape.dimensions
     low, high = np.array(body.shape.extents, np.float64).T
-    around = (REACH + 2.0) * max(spacing)
+    around = (REACH + 2.0) * float(spacing.max())
     low, high = low - around, high + around
     axes = [np.linspace(a, b, PLACES[d]) for a, b in zip(low, high, strict=True)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1)

@@ -85,12 +85,23 @@ def test_steps_too_short_for_the_precision_are_said(monkeypatch):
         SOLVER.label(column(), TIMES, found)
 
 
-def test_cases_together_are_cases_alone(whole):
-    """Of unequal numbers of particles, in one compiled march."""
-    cases = [column(0.4), column(0.38), column(0.42)]
-    together = [SOLVER.label(c, TIMES, f) for c, f in zip(cases, SOLVER.run(cases, [TIMES] * 3), strict=True)]
-    assert len({s.sizes["node"] for s in together}) > 1
-    assert apart(together[0], whole) < 1e-10
+def test_cases_side_by_side_are_cases_alone(whole):
+    """Mapped over gravity."""
+    parameters, inputs = SOLVER.arrays(column())
+    downwards = np.array([[0.0, -9.81], [0.0, -5.0]])
+    with jax.enable_x64(True):
+        mapped = jax.vmap(
+            lambda g: SOLVER.simulate({**parameters, "gravity": g}, inputs, TIMES, SOLVER.scene(column()))
+        )
+        found = jax.jit(mapped)(downwards)
+        np.testing.assert_allclose(found["position"][0, ..., 0], whole["x"], atol=1e-10)
+        np.testing.assert_allclose(found["velocity"][0, ..., 1], whole["velocity_y"], atol=1e-9)
+    assert np.abs(found["position"][1] - found["position"][0]).max() > 0.01
+
+
+def test_what_a_case_costs_grows_with_it():
+    few, more = SOLVER.seconds([column(), column(0.8)], [TIMES, 2 * TIMES])
+    assert 0 < 2 * few < more < 10
 
 
 def test_points_of_the_matter_are_followed(whole):
