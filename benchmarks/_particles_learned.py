@@ -90,9 +90,8 @@ def measure(ledger: Ledger, work: Any) -> None:
             examples=0, every_frame=False,
         ).summary  # fmt: skip
         cost = costs({row: several[0] for row, several in models.items()} | numerical, path)
-        np.savez_compressed(
-            FOLDER / f"{problem}-pictures.npz", **{row: np.stack(f) for row, f in pictures.frames.items()}
-        )  # type: ignore[arg-type]
+        kept: dict[str, Any] = {row: np.stack(f) for row, f in pictures.frames.items()}
+        np.savez_compressed(FOLDER / f"{problem}-pictures.npz", **kept)
         misplaced[material] = _rows(ledger, material, found, models, folders, cost)
         print(f"{material}: {(time.monotonic() - began) / 60:.1f} min", flush=True)
     _check(ledger, misplaced)
