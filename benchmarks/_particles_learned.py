@@ -9,11 +9,10 @@ import numpy as np
 
 from benchmarks._ledger import Ledger
 from benchmarks._particles_rows import FOLDER, FRAMES, Entry, learned, made, trained
-from sciml import data, load
+from benchmarks._turbulence_rows import costs
+from sciml import load
 from sciml.evaluation import ParticleErrors, ParticleHistory, Statistic, evaluate
-from sciml.evaluation._held import Held
 from sciml.solvers import MaterialPoint
-from sciml.training.samples import table
 
 #: the most telling first
 MATERIALS = {
@@ -89,34 +88,12 @@ def measure(ledger: Ledger, work: Any) -> None:
             solvers, path, steps=STEPS, starts=(0,), statistics=[ParticleErrors(), ParticleHistory(), pictures],
             examples=0, every_frame=False,
         ).summary  # fmt: skip
-        cost = costs({row: several[0] for row, several in models.items()} | numerical, path)
+        cost = costs({row: several[0] for row, several in models.items()} | numerical, path, steps=20)
         kept: dict[str, Any] = {row: np.stack(f) for row, f in pictures.frames.items()}
         np.savez_compressed(FOLDER / f"{problem}-pictures.npz", **kept)
         misplaced[material] = _rows(ledger, material, found, models, folders, cost)
         print(f"{material}: {(time.monotonic() - began) / 60:.1f} min", flush=True)
     _check(ledger, misplaced)
-
-
-def costs(solvers: dict[str, Any], path: Any, steps: int = 20, repeats: int = 3) -> dict[str, float]:
-    """Row -> core seconds of one frame to the next, in one rollout alone, the least of several turns."""
-    held = Held(table(data.open(path), "test"), 1)
-    assert held.table.times is not None
-    times = held.table.times[0][1 : steps + 1]
-
-    def march(solver: Any) -> float:
-        (start,) = held.starts([(0, 0)], solver)
-        began = time.process_time()
-        if isinstance(solver, MaterialPoint):
-            solver.run([start.case], [times], [solver.begin(start)])
-        else:
-            for _ in solver.rollout([start], times[None]):
-                pass
-        return (time.process_time() - began) / len(times)
-
-    for solver in solvers.values():
-        march(solver)
-    rounds = [{row: march(solver) for row, solver in solvers.items()} for _ in range(repeats)]
-    return {row: min(r[row] for r in rounds) for row in solvers}
 
 
 def _rows(

@@ -14,7 +14,7 @@ from benchmarks._runs import Runs, digest, recipe, records
 from sciml import data
 from sciml.evaluation import evaluate
 from sciml.evaluation._held import Held
-from sciml.solvers._numerical import GridSolver
+from sciml.solvers._numerical import NumericalSolver
 from sciml.studies._plan import Plan, surrogate_settings
 from sciml.training.augmentations import Noise
 from sciml.training.losses import Nmse
@@ -107,7 +107,7 @@ def costs(solvers: Mapping[str, Any], path: Path, steps: int = 50, repeats: int 
     def march(solver: Any) -> float:
         (start,) = held.starts([(0, 0)], solver)
         began = time.process_time()
-        if isinstance(solver, GridSolver):
+        if isinstance(solver, NumericalSolver):
             solver.run([start.case], [times], [solver.begin(start)])
         else:
             for _ in solver.rollout([start], times[None]):
