@@ -33,10 +33,10 @@ def solver():
 
 
 def test_the_gradient_is_that_of_differences(task, solver):
-    compared = compare_gradient(task, solver, step=1e-4)
+    # J jumps by some 1e-5 where the number of steps in time changes: narrow differences seldom span such a place
+    compared = compare_gradient(task, solver, step=1e-7)
     assert np.abs(compared.gradient).min() > 0  # motion along both axes, and the place
-    assert compared.cosine > 0.999
-    assert compared.relative_error < 0.03  # steps of time are taken as given
+    assert compared.relative_error < 1e-5
 
 
 def test_steering_gets_nearer_to_the_goal(task, solver):
