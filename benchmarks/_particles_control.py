@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ REACHED = 0.33  # of the mass outside, at which the task is done: about half of 
 EVALUATIONS = {"lbfgs": 30, "adam": 30, "cobyqa": 150, "cma": 150, "nelder_mead": 150}  # at most
 ON_SURROGATE = 12
 STARTS = 3
+TURNS = 5  # of a value, and of one with its gradient
 TRAINING = 40  # cases of random motions
 ENTRY = Entry("giorom", settings={"nodes": 256}, noise=0.02)
 
@@ -77,7 +79,7 @@ def made() -> Any:
 def measure(ledger: Ledger, work: Any) -> None:
     ledger.seeds(*range(STARTS))
     first = starts()[0]
-    compared = compare_gradient(task(first), MaterialPoint(RESOLUTION, dtype="float64"), step=1e-4)
+    compared = compare_gradient(task(first), MaterialPoint(RESOLUTION, dtype="float64"), step=1e-7)
     ledger.row(
         section="control_gradient", row="material points, float64", numbers=2 * KNOTS, cosine=compared.cosine,
         relative_error=compared.relative_error,
@@ -87,6 +89,8 @@ def measure(ledger: Ledger, work: Any) -> None:
     single = compare_gradient(task(first), solver, step=1e-3)
     ledger.row(section="control_gradient", row="material points, float32", numbers=2 * KNOTS, cosine=single.cosine,
                relative_error=single.relative_error)  # fmt: skip
+    ledger.row(section="control_cost", row="material points", particles=len(solver.grid(case_of(first)).points()),
+               **_cost(solver, task(first)))  # fmt: skip
     path = made()
     folders = trained("control", path, {"GIOROM": ENTRY}, work.minutes)
     surrogate: Any = load(folders["GIOROM"][0])
@@ -124,6 +128,23 @@ def measure(ledger: Ledger, work: Any) -> None:
     )  # fmt: skip
     assert best is not None
     np.savez(FOLDER / "control.npz", u=best.u, start=first, surrogate=through[0][0].u)
+
+
+def _cost(solver: MaterialPoint, given: Task) -> dict[str, Any]:
+    """What a value with its gradient takes beside a value alone, by turns, both compiled before."""
+    case = given.case(given.start)
+    setup = solver.setup(case)
+    ways = (solver.value, solver.value_and_gradient)
+    took: list[list[float]] = [[], []]
+    for turn in range(1 + TURNS):
+        for way, seconds in zip(ways, took, strict=True):
+            began = time.perf_counter()
+            way(case, given.times, given.goal, setup)
+            if turn:
+                seconds.append(time.perf_counter() - began)
+    plain, both = (float(np.median(seconds)) for seconds in took)
+    ratios = [b / a for a, b in zip(*took, strict=True)]
+    return {"seconds": plain, "seconds_with_gradient": both, "ratio": both / plain, "range": [min(ratios), max(ratios)]}
 
 
 def _row(ledger: Ledger, row: str, runs: list[Steered], counts: list[int]) -> None:

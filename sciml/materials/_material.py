@@ -26,7 +26,9 @@ class Material(ABC):
     A material is numbers alone, and says what each particle has to keep (its state: name -> array whose last axis is
     the particle). All methods take the array library as `xp` (`numpy`, `jax.numpy`), so that they can be compiled,
     differentiated and mapped over materials; numbers may then be traced. Tensors have their components first, (d, d,
-    N), d = 2 or 3; where d = 2 all is of the plane: means of d principal values, and moduli of plane strain.
+    N), d = 2 or 3; where d = 2 all is of the plane: means of d principal values, and moduli of plane strain. Instead of
+    an array a tensor may be a list of rows of components (N,), and what follows from it is then one too: XLA goes
+    through these several times faster when derivatives are taken.
 
     Args:
         density: ρ₀, of what is not deformed, kg m⁻³.
@@ -80,12 +82,12 @@ class Material(ABC):
             step: Δt, s.
 
         Returns:
-            (state, Kirchhoff stress τ = J σ (d, d, N), Pa), both after the step.
+            (state, Kirchhoff stress τ = J σ (d, d, N), Pa), both after the step; tensors in the form of `gradient`.
         """
 
     @abstractmethod
     def stress(self, xp: Any, state: State, gradient: Any) -> Any:
-        """τ = J σ (d, d, N), Pa, of a state, while it is deformed at the rate L."""
+        """τ = J σ (d, d, N), Pa, of a state, while it is deformed at the rate L; in the form of `gradient`."""
 
     @abstractmethod
     def ratio(self, xp: Any, state: State) -> Any:
@@ -120,5 +122,5 @@ class Material(ABC):
 
 def power(gradient: Any, stress: Any) -> Any:
     """(N,) τ : L, what stress does to each first volume, W m⁻³."""
-    d = range(stress.shape[0])
-    return total(stress[i, j] * gradient[i, j] for i in d for j in d)
+    d = range(len(stress))
+    return total(stress[i][j] * gradient[i][j] for i in d for j in d)

@@ -1,8 +1,8 @@
 """Small tensors at many particles, in array-API code.
 
-Outside they are arrays with the particle last, (d, d, N), d = 2 or 3; inside, rows of components (N,), with which all
-is written out: what does so is compiled into one loop over particles, and so are its derivatives. Components of a
-symmetric tensor beside each other's mirror are one array.
+Outside they are arrays with the particle last, (d, d, N), d = 2 or 3, or rows of components (N,); inside, the latter,
+with which all is written out: what does so is compiled into one loop over particles, and so are its derivatives.
+Components of a symmetric tensor beside each other's mirror are one array.
 
 Hencky's strain of b, ε = ½ ln b, and b = exp 2ε are taken without principal axes, so that they are smooth where
 principal values are equal: volume and shape apart, in the plane in closed form, in space by series of the shape's
@@ -28,7 +28,9 @@ Tensor = list[list[Any]]
 
 
 def unpack(xp: Any, a: Any) -> Tensor:
-    """The components of (d, d, N)."""
+    """The components of (d, d, N); rows of them as they are."""
+    if isinstance(a, list):
+        return a
     d = a.shape[0]
     parts = [part[0] for part in xp.split(a.reshape(d * d, -1), d * d)]
     return [parts[d * i : d * (i + 1)] for i in range(d)]
@@ -39,9 +41,20 @@ def pack(xp: Any, a: Tensor) -> Any:
     return xp.stack([part for row in a for part in row]).reshape(len(a), len(a), -1)
 
 
+def as_given(xp: Any, a: Tensor, given: Any) -> Any:
+    """Rows of components, packed where another tensor is given so."""
+    return a if isinstance(given, list) else pack(xp, a)
+
+
 def identity(xp: Any, dimensions: int, count: int, dtype: Any) -> Any:
     """(d, d, N) unit tensors."""
     return xp.zeros((dimensions, dimensions, count), dtype) + xp.eye(dimensions, dtype=dtype)[:, :, None]
+
+
+def half(xp: Any, a: Any) -> Tensor:
+    """The components of a symmetric tensor, mirrored ones as one array."""
+    rows = unpack(xp, a)
+    return mirrored(len(rows), lambda i, j: rows[i][j])
 
 
 def total(terms: Iterable[Any]) -> Any:

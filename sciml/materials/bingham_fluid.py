@@ -9,13 +9,14 @@ from sciml.materials._compressible import nearer, pressure, stiffness, stored
 from sciml.materials._material import Material, State
 from sciml.materials._tensors import (
     Tensor,
+    as_given,
     congruence,
     determinant,
     deviator,
+    half,
     identity,
     increment,
     norm,
-    pack,
     scaled,
     shifted,
     trace,
@@ -77,7 +78,7 @@ class BinghamFluid(Material):
     def update(self, xp: Any, state: State, gradient: Any, step: Any) -> tuple[State, Any]:
         grown = increment(unpack(xp, gradient), step)
         ratio = state["ratio"] * determinant(grown)
-        trial = _isochoric(congruence(grown, unpack(xp, state["b"])))
+        trial = _isochoric(congruence(grown, half(xp, state["b"])))
         mean = trace(trial) / len(trial)
         shear = shifted(trial, -mean)
         size = self.shear_modulus * norm(xp, shear)
@@ -86,14 +87,15 @@ class BinghamFluid(Material):
         yields = size > limit
         share = xp.where(yields, (limit + (size - limit) * kept) / xp.where(yields, size, 1.0), 1.0)
         b = _isochoric(shifted(scaled(shear, share), mean))  # its determinant was at least 1: this lessens the shear
-        return {"b": pack(xp, b), "ratio": ratio}, self._stress(xp, b, ratio)
+        state = {"b": as_given(xp, b, gradient), "ratio": ratio}
+        return state, as_given(xp, self._stress(xp, b, ratio), gradient)
 
     def stress(self, xp: Any, state: State, gradient: Any) -> Any:
-        return self._stress(xp, unpack(xp, state["b"]), state["ratio"])
+        return as_given(xp, self._stress(xp, half(xp, state["b"]), state["ratio"]), gradient)
 
-    def _stress(self, xp: Any, b: Tensor, ratio: Any) -> Any:
+    def _stress(self, xp: Any, b: Tensor, ratio: Any) -> Tensor:
         shear = scaled(deviator(b), self.shear_modulus)
-        return pack(xp, shifted(shear, -ratio * pressure(xp, ratio, self.modulus, self.tension)))
+        return shifted(shear, -ratio * pressure(xp, ratio, self.modulus, self.tension))
 
     def ratio(self, xp: Any, state: State) -> Any:
         return state["ratio"]

@@ -8,14 +8,15 @@ from typing import Any, final
 from sciml.materials._material import Material, State
 from sciml.materials._tensors import (
     Tensor,
+    as_given,
     cauchy_green,
     congruence,
     determinant,
+    half,
     hencky,
     identity,
     increment,
     norm,
-    pack,
     scaled,
     shifted,
     square,
@@ -75,7 +76,7 @@ class DruckerPrager(Material):
         return {"b": b, "excess": xp.maximum(total, 0.0)}
 
     def update(self, xp: Any, state: State, gradient: Any, step: Any) -> tuple[State, Any]:
-        trial = congruence(increment(unpack(xp, gradient), step), unpack(xp, state["b"]))
+        trial = congruence(increment(unpack(xp, gradient), step), half(xp, state["b"]))
         d, (volume, shear) = len(trial), hencky(xp, trial)
         total = volume + state["excess"]
         pressed, size = xp.minimum(total, 0.0), norm(xp, shear)
@@ -83,14 +84,14 @@ class DruckerPrager(Material):
         slides = size > limit
         held = xp.where(pressed < 0, 1.0, 0.0)  # without pressure no shear is borne, be it infinitesimal
         shear = scaled(shear, xp.where(slides, limit / xp.where(slides, size, 1.0), held))
-        state = {"b": pack(xp, cauchy_green(xp, pressed, shear)), "excess": xp.maximum(total, 0.0)}
-        return state, self._stress(xp, pressed, shear)
+        b = as_given(xp, cauchy_green(xp, pressed, shear), gradient)
+        return {"b": b, "excess": xp.maximum(total, 0.0)}, as_given(xp, self._stress(pressed, shear), gradient)
 
     def stress(self, xp: Any, state: State, gradient: Any) -> Any:
-        return self._stress(xp, *hencky(xp, unpack(xp, state["b"])))
+        return as_given(xp, self._stress(*hencky(xp, half(xp, state["b"]))), gradient)
 
-    def _stress(self, xp: Any, volume: Any, shear: Tensor) -> Any:
-        return pack(xp, shifted(scaled(shear, 2 * self.shear_modulus), self._bulk(len(shear)) * volume))
+    def _stress(self, volume: Any, shear: Tensor) -> Tensor:
+        return shifted(scaled(shear, 2 * self.shear_modulus), self._bulk(len(shear)) * volume)
 
     def _bulk(self, dimensions: int) -> Any:
         return self.lame + 2 * self.shear_modulus / dimensions

@@ -8,8 +8,10 @@ from typing import Any, final
 from sciml.materials._material import Material, State
 from sciml.materials._tensors import (
     Tensor,
+    as_given,
     congruence,
     determinant,
+    half,
     identity,
     increment,
     largest,
@@ -55,15 +57,15 @@ class NeoHookean(Material):
         return {"b": pack(xp, congruence(f, made(d, lambda i, j: 1.0 * (i == j))))}
 
     def update(self, xp: Any, state: State, gradient: Any, step: Any) -> tuple[State, Any]:
-        b = congruence(increment(unpack(xp, gradient), step), unpack(xp, state["b"]))
-        return {"b": pack(xp, b)}, self._stress(xp, b)
+        b = congruence(increment(unpack(xp, gradient), step), half(xp, state["b"]))
+        return {"b": as_given(xp, b, gradient)}, as_given(xp, self._stress(xp, b), gradient)
 
     def stress(self, xp: Any, state: State, gradient: Any) -> Any:
-        return self._stress(xp, unpack(xp, state["b"]))
+        return as_given(xp, self._stress(xp, half(xp, state["b"])), gradient)
 
-    def _stress(self, xp: Any, b: Tensor) -> Any:
+    def _stress(self, xp: Any, b: Tensor) -> Tensor:
         by = self.lame / 2 * xp.log(determinant(b)) - self.shear_modulus
-        return pack(xp, shifted(scaled(b, self.shear_modulus), by))
+        return shifted(scaled(b, self.shear_modulus), by)
 
     def ratio(self, xp: Any, state: State) -> Any:
         return xp.sqrt(determinant(unpack(xp, state["b"])))

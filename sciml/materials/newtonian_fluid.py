@@ -7,7 +7,7 @@ from typing import Any, final
 
 from sciml.materials._compressible import nearer, pressure, stiffness, stored
 from sciml.materials._material import Material, State
-from sciml.materials._tensors import Tensor, determinant, deviator, pack, scaled, shifted, symmetric, trace, unpack
+from sciml.materials._tensors import Tensor, as_given, determinant, deviator, scaled, shifted, symmetric, trace, unpack
 
 
 @final
@@ -47,14 +47,14 @@ class NewtonianFluid(Material):
     def update(self, xp: Any, state: State, gradient: Any, step: Any) -> tuple[State, Any]:
         rate = unpack(xp, gradient)
         ratio = state["ratio"] * (1 + step * trace(rate))
-        return {"ratio": ratio}, self._stress(xp, ratio, rate)
+        return {"ratio": ratio}, as_given(xp, self._stress(xp, ratio, rate), gradient)
 
     def stress(self, xp: Any, state: State, gradient: Any) -> Any:
-        return self._stress(xp, state["ratio"], unpack(xp, gradient))
+        return as_given(xp, self._stress(xp, state["ratio"], unpack(xp, gradient)), gradient)
 
-    def _stress(self, xp: Any, ratio: Any, rate: Tensor) -> Any:
+    def _stress(self, xp: Any, ratio: Any, rate: Tensor) -> Tensor:
         viscous = scaled(deviator(symmetric(rate)), 2 * self.dynamic_viscosity * ratio)
-        return pack(xp, shifted(viscous, -ratio * pressure(xp, ratio, self.modulus, self.tension)))
+        return shifted(viscous, -ratio * pressure(xp, ratio, self.modulus, self.tension))
 
     def ratio(self, xp: Any, state: State) -> Any:
         return state["ratio"]

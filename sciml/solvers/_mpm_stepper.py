@@ -26,9 +26,9 @@ class MaterialPointStepper(_time.Stepper):
     """m dvᵢ/dt = −Σₚ Vₚ τₚ ∇wᵢₚ + mᵢ g: stresses at particles, momentum on the nodes of a grid, in leaps of velocity
     and place (kick, drift) that are of second order in time.
 
-    State: "position" (D, N) in cells, the sides of the box midway between nodes; "velocity" (D, N), which belongs to
-    the time `since` / 2 before that of the positions; "gradient" (D, D, N) of it, "stress" (D, D, N) τ; what the
-    material keeps; "rate" and "waves", see `_rates`; "trouble", the place in `TROUBLES`.
+    State, vectors and tensors as lists of their components (N,): "position" in cells, the sides of the box midway
+    between nodes; "velocity", which belongs to the time `since` / 2 before that of the positions; "gradient" of it,
+    "stress" τ; what the material keeps; "rate" and "waves", see `_rates`; "trouble", the place in `TROUBLES`.
 
     Args:
         volume: (N,) first volumes; 0 for particles that only fill the arrays.
@@ -65,9 +65,13 @@ class MaterialPointStepper(_time.Stepper):
 
         Args:
             position: (D, N) in cells.
-            kept: what the material keeps.
+            velocity, gradient: (D, N), (D, D, N).
+            kept: what the material keeps, as arrays.
         """
         zero = jnp.zeros((), position.dtype)
+        position, velocity = list(position), list(velocity)
+        gradient = rows(gradient)
+        kept = {n: rows(v) if v.ndim == 3 else v for n, v in kept.items()}
         stress = self.material.stress(jnp, kept, gradient)
         return {
             "position": position, "velocity": velocity, "gradient": gradient, "stress": stress, "kept": kept,
@@ -78,19 +82,19 @@ class MaterialPointStepper(_time.Stepper):
         steps = remaining * state["rate"]
         size = remaining / jnp.maximum(jnp.ceil(steps), 1.0)
         velocity, gradient, dense = self._kicked(state, (state["since"] + size) / 2, time + size / 2)
-        cells = state["position"] + size * velocity / self.spacing[:, None]
+        cells = [x + size * v / h for x, v, h in zip(state["position"], velocity, self.spacing, strict=True)]
         kept = state["kept"]
         if dense is not None:
             kept = self.material.crowded(jnp, kept, 1 / dense, jnp.minimum(CROWDING * state["waves"] * size, 1.0))
         kept, stress = self.material.update(jnp, kept, gradient, size)
         low = MARGIN - 0.5
-        high = low + jnp.array(self.scene.cells, cells.dtype)[:, None]
-        beyond = _most(jnp.maximum(low - cells, cells - high))
-        cells = jnp.clip(cells, low, high)  # of what rounding adds
+        ends = [(x, low + n) for x, n in zip(cells, self.scene.cells, strict=True)]
+        beyond = _most(reduce(jnp.maximum, [jnp.maximum(low - x, x - high) for x, high in ends]))
+        cells = [jnp.clip(x, low, high) for x, high in ends]  # of what rounding adds
         rates = self._rates(velocity, gradient, kept)
         rate = rates["rate"]
         trouble = jnp.where(beyond > ESCAPE, 1, jnp.where(rate > BURST * jnp.maximum(state["rate"], 1 / size), 2, 0))
-        trouble = jnp.where(jnp.isfinite(beyond + rate), trouble, 3).astype(cells.dtype)
+        trouble = jnp.where(jnp.isfinite(beyond + rate), trouble, 3).astype(beyond.dtype)
         state = {
             "position": cells, "velocity": velocity, "gradient": gradient, "stress": stress, "kept": kept,
             "since": size, "trouble": trouble, **rates,
@@ -110,7 +114,8 @@ class MaterialPointStepper(_time.Stepper):
 
     def frame(self, state: Any, time: Any) -> dict[str, Any]:
         ratio = self.material.ratio(jnp, state["kept"])
-        return {"cells": state["position"], "velocity": state["velocity"], "density": self.material.density / ratio}
+        cells, velocity = jnp.stack(state["position"]), jnp.stack(state["velocity"])
+        return {"cells": cells, "velocity": velocity, "density": self.material.density / ratio}
 
     def told(self, state: Any) -> dict[str, Any]:
         return {"trouble": state["trouble"]}
@@ -132,28 +137,30 @@ class MaterialPointStepper(_time.Stepper):
         `time`; and (N,) the density that the masses around a particle have, over that at rest, of matter that crowds.
         """
         h, mass = self.spacing, self.mass
-        affine = mass * state["gradient"] * h[:, None] - kick * self.volume * state["stress"] * (4 / h)[:, None]
-        momentum, heavy = _mpm_transfer.to_nodes(
-            state["position"], mass * state["velocity"], affine, mass, self.scene.shape, self.portion
-        )
+        pushed = kick * self.volume
+        affine = [
+            [mass * g * step - pushed * t * (4 / step) for g, t, step in zip(*row, h, strict=True)]
+            for row in zip(state["gradient"], state["stress"], strict=True)
+        ]
+        own = [mass * v for v in state["velocity"]]
+        momentum, heavy = _mpm_transfer.to_nodes(state["position"], own, affine, mass, self.scene.shape, self.portion)
         full = heavy > 0
         nodes = momentum / jnp.where(full, heavy, 1.0)[..., None] + kick * self.gravity
         for solid, (grip, moves), known in zip(self.bodies, self.scene.bodies, self.standing, strict=True):
-            own, far = motion(solid, time) if moves else (jnp.zeros_like(h), None)
+            speed, far = motion(solid, time) if moves else (jnp.zeros_like(h), None)
             near, normal = felt(solid, far, self.lower, h, self.scene.shape) if known is None else known
-            nodes = touched(nodes, near, normal, own, solid.friction, grip)
+            nodes = touched(nodes, near, normal, speed, solid.friction, grip)
         nodes = held(nodes, heavy, self.scene, self.friction)
         nodes = jnp.where(full[..., None], nodes, 0.0)
         if self.material.crowds:
             dense = mirrored(heavy, self.scene) / (self.material.density * jnp.prod(h))
             nodes = jnp.concatenate([nodes, dense[..., None]], -1)
         found, moments = _mpm_transfer.to_particles(nodes, state["position"], self.portion)
-        there = self.there.astype(found.dtype)  # what only fills the arrays stays where it is
+        there = self.there.astype(mass.dtype)  # what only fills the arrays stays where it is
         d = len(self.scene.cells)
-        return (
-            found[:d] * there, moments * (4 / h)[:, None] * there,
-            jnp.where(self.there, found[d], 1.0) if self.material.crowds else None,
-        )  # fmt: skip
+        velocity = [v * there for v in found[:d]]
+        gradient = [[m * (4 / step) * there for m, step in zip(row, h, strict=True)] for row in moments]
+        return velocity, gradient, jnp.where(self.there, found[d], 1.0) if self.material.crowds else None
 
 
 def _most(values: Any) -> Any:
@@ -161,3 +168,8 @@ def _most(values: Any) -> Any:
     if values.shape[-1] % 8 == 0:
         values = values.reshape(-1, 8).max(0)
     return jnp.max(values)
+
+
+def rows(tensor: Any) -> list[list[Any]]:
+    """The components of (D, D, N)."""
+    return [list(row) for row in tensor]

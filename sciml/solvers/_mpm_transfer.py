@@ -34,12 +34,12 @@ class Touch(NamedTuple):
 
     Args:
         base: (N,) number of the first node of the stencil.
-        share: (D, N) X less the base node's place, in [1/2, 3/2).
+        share: [axis] (N,) X less the base node's place, in [1/2, 3/2).
         weights: [axis][offset] (N,).
     """
 
     base: Any
-    share: Any
+    share: list[Any]
     weights: list[list[Any]]
 
 
@@ -47,16 +47,12 @@ def touch(position: Any, shape: tuple[int, ...]) -> Touch:
     """The stencils of particles.
 
     Args:
-        position: (D, N) in cells. What lies outside of the grid, or nowhere, touches its edge.
+        position: [axis] (N,) in cells. What lies outside of the grid, or nowhere, touches its edge.
         shape: nodes along each axis.
     """
-    lowest = jnp.floor(position - 0.5)
-    ends = jnp.array(shape, jnp.int32)[:, None] - 3
-    index = jnp.clip(lowest.astype(jnp.int32), 0, ends)
-    share = position - index.astype(position.dtype)
-    base = jnp.zeros(position.shape[1:], jnp.int32)
-    for axis, stride in enumerate(strides(shape)):
-        base = base + stride * index[axis]
+    index = [jnp.clip(jnp.floor(x - 0.5).astype(jnp.int32), 0, n - 3) for x, n in zip(position, shape, strict=True)]
+    share = [x - k.astype(x.dtype) for x, k in zip(position, index, strict=True)]
+    base = _sum([stride * k for stride, k in zip(strides(shape), index, strict=True)])
     weights = [[0.5 * (1.5 - f) ** 2, 0.75 - (f - 1.0) ** 2, 0.5 * (f - 0.5) ** 2] for f in share]
     return Touch(base, share, weights)
 
@@ -75,9 +71,9 @@ def to_nodes(
     """Momentum Σ w (p + A (i − X)) and mass Σ w m of each node.
 
     Args:
-        position: (D, N) in cells.
-        momentum: (D, N) p.
-        affine: (D, D, N) A, momentum for each cell along the axis of its second index.
+        position: [axis] (N,) in cells.
+        momentum: [component] (N,) p.
+        affine: [component][axis] (N,) A, momentum for each cell along the axis of its second index.
         mass: (N,).
         shape: nodes along each axis.
         portion: particles at once, of which N is a multiple; None for all.
@@ -90,13 +86,13 @@ def to_nodes(
     def put(nodes: Any, particles: Any) -> Any:
         position, momentum, affine, mass = particles
         at = touch(position, shape)
-        first = [momentum[i] - _sum([affine[i, a] * at.share[a] for a in range(d)]) for i in range(d)]
+        first = [momentum[i] - _sum([affine[i][a] * at.share[a] for a in range(d)]) for i in range(d)]
         last, nothing = at.weights[-1], jnp.zeros_like(mass)
         line, slopes = [], [[] for _ in range(d - 1)]
         for k, w in enumerate(last):
-            line += [w * (first[i] + k * affine[i, d - 1] if k else first[i]) for i in range(d)] + [w * mass]
+            line += [w * (first[i] + k * affine[i][d - 1] if k else first[i]) for i in range(d)] + [w * mass]
             for a, slope in enumerate(slopes):
-                slope += [w * affine[i, a] for i in range(d)] + [nothing]
+                slope += [w * affine[i][a] for i in range(d)] + [nothing]
         line, slopes = _together(line), [_together(slope) for slope in slopes]
         weights = _kept(_products(at.weights[:-1]))
         for offset, weight in zip(_offsets(d - 1), weights, strict=True):
@@ -105,7 +101,7 @@ def to_nodes(
             nodes = lax.scatter_add(nodes, place[:, None], weight[:, None] * row, _ROWS_IN, mode=_SURE)
         return nodes
 
-    nodes = jnp.zeros(math.prod(shape) * channels, position.dtype)
+    nodes = jnp.zeros(math.prod(shape) * channels, mass.dtype)
     particles = (position, momentum, affine, mass)
     if portion is None:
         nodes = put(nodes, particles)
@@ -121,11 +117,11 @@ def to_particles(values: Any, position: Any, portion: int | None = None) -> tupl
 
     Args:
         values: (*shape, C) of the nodes, C ≥ D; the first D are a velocity.
-        position: (D, N) in cells.
+        position: [axis] (N,) in cells.
         portion: particles at once, of which N is a multiple; None for all.
 
     Returns:
-        (C, N), (D, D, N) with the component first.
+        [channel] (N,), [component][axis] (N,).
     """
     shape, channels = values.shape[:-1], values.shape[-1]
     d, offsets = len(shape), _offsets(len(shape) - 1)
@@ -148,8 +144,11 @@ def to_particles(values: Any, position: Any, portion: int | None = None) -> tupl
         slope = [last[1] * apart[0][channels + i] + 2 * last[2] * apart[0][2 * channels + i] for i in range(d)]
         mean, moments = along[0], [*along[1:], slope]
         # these count i from the base node, what is asked for from the particle
-        apart = [[moments[a][i] - at.share[a] * mean[i] for a in range(d)] for i in range(d)]
-        return jnp.stack(mean), jnp.stack([jnp.stack(row) for row in apart])
+        turns = [moments[a][i] - at.share[a] * mean[i] for i in range(d) for a in range(d)]
+        # or else, in reverse mode, what follows is computed anew for each number of each node that a particle reads
+        found = lax.optimization_barrier([*mean, *turns])
+        mean, turns = found[:channels], found[channels:]
+        return mean, [turns[d * i : d * (i + 1)] for i in range(d)]
 
     if portion is None:
         return get(position)
@@ -179,7 +178,7 @@ def _sum(terms: list[Any]) -> Any:
     return reduce(lambda p, q: p + q, terms)
 
 
-def _kept(arrays: list[Any]) -> Any:
+def _kept(arrays: list[Any]) -> list[Any]:
     """The same in one array (C, N) that XLA has to keep: else it computes them anew for each number that they go into,
     whatever barriers say."""
     return _apart(_together(arrays))
@@ -190,7 +189,10 @@ def _together(columns: list[Any]) -> Any:
     return jnp.stack(columns, -1)
 
 
-def _apart(rows: Any) -> Any:
-    """(C, N) of (N, C): by the unit matrix, whose product XLA hands to a library that goes through memory in blocks."""
+def _apart(rows: Any) -> list[Any]:
+    """C arrays (N,) of (N, C): by the unit matrix, whose product XLA hands to a library that goes through memory in
+    blocks."""
     unit = jnp.eye(rows.shape[1], dtype=rows.dtype)
-    return lax.dot_general(unit, rows, (((0,), (1,)), ((), ())), precision=lax.Precision.HIGHEST)
+    found = lax.dot_general(unit, rows, (((0,), (1,)), ((), ())), precision=lax.Precision.HIGHEST)
+    # split, whose transpose is one array: that of indexing is a sum of padded ones
+    return [part[0] for part in jnp.split(found, rows.shape[1])]

@@ -221,6 +221,7 @@ class MaterialPoint(NumericalSolver, Gradients):
         frames = _time.march(stepper, controls, state, checked(times, real))
         after = {"cells": frames.state["position"], "gradient": frames.state["gradient"]}
         after |= {f"kept_{n}": v for n, v in frames.state["kept"].items()}
+        after = {n: jnp.asarray(v) for n, v in after.items()}  # of components
         values = {n: jnp.moveaxis(v, -1, 1)[:, :whole] for n, v in frames.values.items()}
         return {
             **values, **frames.told, "substeps": frames.substeps, "reached": frames.reached,
