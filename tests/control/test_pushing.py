@@ -10,6 +10,8 @@ from sciml.boundary import Series
 from sciml.control import Inside, Task, compare_gradient, steer
 from sciml.solvers import MaterialPoint
 
+pytestmark = pytest.mark.compiled_quickly
+
 KNOTS = np.array([0.0, 0.1, 0.2])
 
 
