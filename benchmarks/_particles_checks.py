@@ -221,7 +221,7 @@ def _slope(found: xr.Dataset, height: float) -> float:
 
 
 CHECKS: dict[str, Callable[[], list[Row]]] = {
-    f.__name__: f for f in (momentum, wave_speed, pressure_at_rest, yielding, run_out, repose)
+    f.__name__: f for f in (momentum, wave_speed, pressure_at_rest, yielding, slump, run_out, repose)
 }
 
 
