@@ -53,6 +53,7 @@ def train(
         raise InputError("--resume and --overwrite: expected at most one of them")
     if fresh and former is None:
         raise InputError("--fresh: expected --from RUN beside it; without --from, weights are new anyway")
+    processes = _processes()
     typed = list(set_ or [])
     typed += _flags(typed, epochs=epochs, steps=steps, minutes=minutes, seed=seed)
     begun = _begun(_arguments.place("--out", out)) if resume else None
@@ -72,11 +73,15 @@ def train(
         return
     data = _arguments.readable_data("FILE", file)
     folder = _arguments.place("--out", out)
-    try:
-        _arguments.new_folder("--out", out, may_exist=resume or overwrite)
-    except InputError as error:
-        more = ", or --resume to go on with this run" if (folder / "checkpoints").is_dir() else ""
-        raise InputError(f"{error}{more}") from None
+
+    def look() -> None:
+        try:
+            _arguments.new_folder("--out", out, may_exist=resume or overwrite)
+        except InputError as error:
+            more = ", or --resume to go on with this run" if (folder / "checkpoints").is_dir() else ""
+            raise InputError(f"{error}{more}") from None
+
+    processes.by_first(look)
     cls = registry.operators.get(operator)
     running = Running(out=folder, resume=resume, device=device)
     base = _plan.Plan(operator, {}, recipe)
@@ -89,10 +94,15 @@ def train(
         available(device)
     if resume and not (folder / "checkpoints").is_dir() and not (folder / "config.json").exists():
         raise InputError(f"--resume: {folder} holds no run to go on with")
-    if overwrite and folder.is_dir():
-        remove_run(folder)
-    new = not folder.exists()
-    _note_command(folder, data, plan)
+
+    def claim() -> bool:
+        if overwrite and folder.is_dir():
+            remove_run(folder)
+        new = not folder.exists()
+        _note_command(folder, data, plan)
+        return new
+
+    new = processes.by_first(claim) and processes.first
     try:
         surrogate = plan.train(data, running, start, fresh)
     except InputError as error:
@@ -110,12 +120,19 @@ def train(
     for record in surrogate.metrics:
         last.update(record)
     content = {"run": str(folder), "operator": operator, "weights": weights, "seed": plan.recipe.seed, "last": last}
-    if as_json:
+    if as_json and processes.first:
         _show.print_json(content)
-    else:
+    elif processes.first:
         validation = last.get("validation")
         tail = f", validation loss {validation:.3g}" if isinstance(validation, float) else ""
         _show.note(f"{folder}: {operator} with {weights:,} weights, {surrogate.training.get('steps', '?')} steps{tail}")
+
+
+def _processes() -> Any:
+    """Those that train together, if `torchrun` has started several."""
+    from sciml.training.processes import present
+
+    return present()
 
 
 def _former(path: str) -> Any:

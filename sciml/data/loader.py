@@ -31,6 +31,7 @@ class Loader:
         shuffle: a new random order each epoch; False keeps the order of the windows.
         drop_last: leave out a last batch that is not full.
         again: numbers of windows that come once more in every epoch, as often as they stand there.
+        share: (r, n): of each batch every n-th window from number r on, for one of n processes.
 
     Raises:
         InputError: a number out of range.
@@ -44,6 +45,7 @@ class Loader:
         shuffle: bool = True,
         drop_last: bool = False,
         again: Any = (),
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
             if not is_whole(value) or value < least:
@@ -59,7 +61,7 @@ class Loader:
                 f"batch_size: {batch_size} is above the {len(self.sequence)} windows, and drop_last is set"
             )
         self.windows, self.batch_size, self.seed = windows, int(batch_size), int(seed)
-        self.shuffle, self.drop_last = shuffle, drop_last
+        self.shuffle, self.drop_last, self.share = shuffle, drop_last, share
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -81,4 +83,6 @@ class Loader:
         """
         if epoch < 0 or not 0 <= start <= len(self):
             raise InputError(f"epoch: expected epoch >= 0 and start from 0 to {len(self)}, got {epoch} and {start}")
-        return (self.windows.batch(indices) | {"index": indices} for indices in self.indices(epoch)[start:])
+        first, count = self.share
+        shares = (indices[first::count] for indices in self.indices(epoch)[start:])
+        return (self.windows.batch(indices) | {"index": indices} for indices in shares)

@@ -32,6 +32,7 @@ from sciml.training.devices import unwrapped
 from sciml.training.fitting import anew, operator_options
 from sciml.training.optimisers import AdamW
 from sciml.training.particles import FittedParticles, Nodes, ParticleEncoding, fit_particles
+from sciml.training.processes import present
 from sciml.training.recipe import Recipe, Running
 from sciml.training.stepping import Autoregressive, Stepping
 
@@ -232,8 +233,8 @@ class ParticleSurrogate(TrainableSolver, Restartable, ByGradients):
                 split=split, validation=validation, subset=subset, former=former,
             )  # fmt: skip
         self.to(self.device)
-        if running.folder is not None:
-            self.save(running.folder)
+        if (folder := running.folder) is not None:
+            present().by_first(lambda: self.save(folder))
         return self
 
     @staticmethod
@@ -315,6 +316,13 @@ class ParticleSurrogate(TrainableSolver, Restartable, ByGradients):
     def _solve(self, case: Case, times: np.ndarray | None) -> xr.Dataset:
         assert times is not None
         return self._answered(Flight.of(self.encoding, self._begin(case)), times)
+
+    def _outside(self, case: Case, points: np.ndarray) -> np.ndarray:
+        """Which points are not of the matter at t = 0, where the problem says where that is."""
+        if not isinstance(case.problem, ParticleProblem):
+            return super()._outside(case, points)
+        distance = np.asarray(case.problem.matter(case).signed_distance(points))
+        return distance < -self.encoding.spacing / 2  # about as far as the matter of an outer particle reaches
 
     def _at(self, case: Case, times: np.ndarray | None, points: np.ndarray) -> xr.Dataset:
         assert times is not None

@@ -31,6 +31,7 @@ from sciml.training.laws import Constraint
 from sciml.training.model import Model
 from sciml.training.objectives import WithPhysics
 from sciml.training.physics.adapting import adapted, check
+from sciml.training.processes import present
 from sciml.training.recipe import Recipe, Running
 from sciml.training.stepping import Stepping
 
@@ -217,8 +218,8 @@ class Surrogate(TrainableSolver, Restartable):
                 cases=tuple(cases), constraints=self.constraints,
             )  # fmt: skip
         self.to(self.device)
-        if running.folder is not None:
-            self.save(running.folder)
+        if (folder := running.folder) is not None:
+            present().by_first(lambda: self.save(folder))
         return self
 
     def fine_tuned(

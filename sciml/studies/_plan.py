@@ -118,7 +118,6 @@ class Plan:
         surrogate.fit(
             str(data), self.recipe, split=mine.split, validation=mine.validation, subset=mine.subset, running=running
         )
-        surrogate.save(running.out)
         return surrogate
 
     def _agrees(self, former: Any, fresh: bool) -> None:

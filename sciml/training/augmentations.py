@@ -106,10 +106,12 @@ class Augmented:
 
     Args:
         batches: what to draw from; its order must depend on (epoch, index) alone.
+        rank: of several processes, which have shares of a batch and draw for these alone.
     """
 
-    def __init__(self, batches: Any, augmentations: tuple[Augmentation, ...], seed: int = 0):
+    def __init__(self, batches: Any, augmentations: tuple[Augmentation, ...], seed: int = 0, rank: int = 0):
         self.batches, self.augmentations, self.seed = batches, augmentations, seed
+        self.rank = [rank] if rank else []
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -118,5 +120,5 @@ class Augmented:
         for i, batch in enumerate(self.batches.epoch(epoch, start=start), start=start):
             for n, augmentation in enumerate(self.augmentations):
                 batch = augmentation(batch, np.random.Generator(np.random.Philox(
-                    np.random.SeedSequence([self.seed, 1, epoch, i, n]))))  # fmt: skip
+                    np.random.SeedSequence([self.seed, 1, epoch, i, n, *self.rank]))))  # fmt: skip
             yield batch

@@ -25,6 +25,7 @@ from sciml.symmetry import Symmetry
 from sciml.training.buckets import WINDOW, Frames, alike, padding
 from sciml.training.encoding import Encoding, Given
 from sciml.training.losses import On
+from sciml.training.processes import ALONE, Processes
 from sciml.training.samples import CaseTable
 
 
@@ -69,6 +70,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.target)
+
+    @property
+    def weight(self) -> float:
+        """In the mean over a batch of which this is a part."""
+        return float(len(self))
 
     @property
     def on(self) -> On:
@@ -215,6 +221,7 @@ class MemoryBatches:
         shuffle: whether to permute; without, the last, smaller batch is given as well, and all items span one step.
         most: how many items, evenly spread (0: all).
         symmetries: those that `Batch.mirrored` draws from.
+        processes: each takes its share of every batch.
         window: where numbers of points differ and items are permuted, batches within which items are sorted by size; 0
             for batches as they are drawn.
     """
@@ -222,8 +229,9 @@ class MemoryBatches:
     def __init__(
         self, table: CaseTable, encoding: Encoding, *, horizon: int = 1, batch_size: int = 8, seed: int = 0,
         repeats: Any = None, shuffle: bool = True, most: int = 0, symmetries: Sequence[Symmetry] = (),
-        window: int = WINDOW,
+        window: int = WINDOW, processes: Processes = ALONE,
     ):  # fmt: skip
+        self.processes = processes
         e, stepping = encoding, encoding.stepping
         self.e, self.horizon, self.seed, self.shuffle = e, horizon, seed, shuffle
         self.symmetries = tuple(symmetries)
@@ -293,7 +301,7 @@ class MemoryBatches:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         for pick in self.indices(epoch)[start:]:
-            yield self.batch(pick)
+            yield self.batch(self.processes.share(pick))
 
     def padding(self, epoch: int = 0) -> float:
         """The share of the points of an epoch's batches that are padding."""
@@ -342,7 +350,7 @@ class LoaderBatches:
 
     def __init__(
         self, table: CaseTable, encoding: Encoding, path: Path, *, horizon: int = 1, batch_size: int = 8,
-        seed: int = 0, repeats: Any = None, symmetries: Sequence[Symmetry] = (),
+        seed: int = 0, repeats: Any = None, symmetries: Sequence[Symmetry] = (), processes: Processes = ALONE,
     ):  # fmt: skip
         e, s = encoding, encoding.stepping
         if table.nodal or s.queries:
@@ -371,7 +379,8 @@ class LoaderBatches:
         first[self.windows.first_of_cases()] = True
         again = np.repeat(np.arange(len(first)), (repeats(first) if repeats else np.ones(len(first), int)) - 1)
         batch_size = min(batch_size, len(first) + len(again))
-        self.loader = Loader(self.windows, batch_size, seed=seed, drop_last=True, again=again)
+        share = processes.rank, processes.count
+        self.loader = Loader(self.windows, batch_size, seed=seed, drop_last=True, again=again, share=share)
         self.cases, self.clocks = table.cases, table.times
         self.number = {int(n): i for i, n in enumerate(table.number)}
         supports = [table.support(i) for i in range(len(table.cases))]

@@ -20,7 +20,7 @@ from sciml.errors import InputError, suggest
 from sciml.problem import Case
 from sciml.training.augmentations import Augmented, Mirror
 from sciml.training.batches import LoaderBatches, MemoryBatches
-from sciml.training.callbacks import Callback, MetricsList, MetricsLog
+from sciml.training.callbacks import MetricsList, MetricsLog
 from sciml.training.checkpoint import plain, replace_bytes
 from sciml.training.devices import borrowed, peak_memory, to_float64, unwrapped
 from sciml.training.encoding import Encoding, encoding_for
@@ -28,6 +28,7 @@ from sciml.training.laws.base import Constraint
 from sciml.training.model import Model
 from sciml.training.objectives import Objective, Supervised
 from sciml.training.physics import Unlabelled, WithEquations
+from sciml.training.processes import Processes, present
 from sciml.training.recipe import Recipe, Running
 from sciml.training.samples import CaseTable, at_hand, open_data, table
 from sciml.training.stepping import Autoregressive, Query, Steady, Stepping
@@ -94,6 +95,7 @@ def fit_operator(
         raise InputError(f"recipe: expected a sciml.Recipe, got {type(recipe).__name__}")
     if not isinstance(running, Running):
         raise InputError(f"running: expected a sciml.Running, got {type(running).__name__}")
+    processes = present()
     dataset, path = open_data(data)
     dataset = at_hand(dataset, running.memory_limit)
     train = table(dataset, split, fields if former is None else former.encoding.fields).select(subset)
@@ -121,17 +123,18 @@ def fit_operator(
     else:
         horizon = objective.horizon
     equations = objective.equations(encoding)
-    batches = _batches(train, encoding, recipe, running, horizon, path, symmetries)
+    batches = _batches(train, encoding, recipe, running, horizon, path, symmetries, processes)
     if cases and equations is None:
         raise InputError(f"cases: without solutions only WithPhysics has a use for them, got {objective!r}")
     if equations is not None:
-        others = Unlabelled(cases, train, encoding, equations, seed=recipe.seed, size=recipe.batch) if cases else None
+        own: dict[str, Any] = {"seed": recipe.seed, "size": recipe.batch, "processes": processes}
+        others = Unlabelled(cases, train, encoding, equations, **own) if cases else None
         batches = WithEquations(batches, equations, others)
     if len(batches) < 1:
         raise InputError(f"data: no case of the split has the frames that {encoding.stepping!r} and {objective!r} need")
     validate = None
     if held is not None and held.cases:
-        validate = Validation.of(held, encoding, recipe, objective, horizon)
+        validate = Validation.of(held, encoding, recipe, objective, horizon, processes)
     if not any(p.requires_grad for p in operator.parameters()):
         raise InputError(f"surrogate: the {cls.name} has no weights to train")
     record: dict[str, Any] = {
@@ -139,22 +142,22 @@ def fit_operator(
         "subset": None if subset is None else list(np.atleast_1d(subset)), "cases": len(train.cases),
         "frames": int(train.length.sum()), "data": None if path is None else path.name,
         "threads": torch.get_num_threads(), "data_digest": digest_of(encoding.to_json()),
-        "continued": former is not None, "unlabelled": len(cases),
+        "continued": former is not None, "unlabelled": len(cases), "processes": processes.count,
     }  # fmt: skip
     if encoding.constraints:
         record["constraints"] = [c.to_json() for c in encoding.constraints]
-    log: Callback
-    if running.folder is not None:
-        claim(running.folder, running.resume, record)
-        log = MetricsLog(running.folder / "metrics.jsonl")
-    else:
-        log = MetricsList()
+    log = log_of(running, record, processes)
 
     def loss(model: nn.Module, batch: Any, share: float) -> Tensor:
         return objective(Model(model, encoding), batch, share)
 
     trainer = Trainer(
-        operator, loss, recipe, running.replace(callbacks=(*running.callbacks, log)), title=f"training {cls.title}"
+        operator,
+        loss,
+        recipe,
+        running.replace(callbacks=(*running.callbacks, log)),
+        title=f"training {cls.title}",
+        processes=processes,
     )
     began = time.monotonic()
     operator.forgets = running.forget
@@ -163,7 +166,20 @@ def fit_operator(
     record |= {"steps": trainer.step, "steps_planned": trainer.total_steps, "stopped": trainer.stopped}
     record |= {"seconds": round(time.monotonic() - began, 2), "device": str(trainer.device)}
     record["peak_memory_bytes"] = peak_memory(trainer.device)
-    return Fitted(encoding, kept, recipe, record, log.records)
+    return Fitted(encoding, kept, recipe, record, processes.of_first(log.records))
+
+
+def log_of(running: Running, record: dict[str, Any], processes: Processes) -> MetricsLog | MetricsList:
+    """Where losses and figures go: into the run's folder, which is made, or into memory.
+
+    Raises:
+        InputError: the folder is that of another run.
+    """
+    folder = running.folder
+    if folder is None:
+        return MetricsList()
+    processes.by_first(lambda: claim(folder, running.resume, record))
+    return MetricsLog(folder / "metrics.jsonl") if processes.first else MetricsList()
 
 
 def held_out(
@@ -225,17 +241,19 @@ def anew(cls: type[Operator], config: Mapping[str, Any], encoding: Any) -> Opera
 
 def _batches(
     train: CaseTable, encoding: Encoding, recipe: Recipe, running: Running, horizon: int, path: Path | None,
-    symmetries: Any,
+    symmetries: Any, processes: Processes,
 ) -> Any:  # fmt: skip
+    if processes.count > recipe.batch:
+        raise InputError(f"batch: {recipe.batch} is less than the {processes.count} processes that share a batch")
     common: dict[str, Any] = {
         "horizon": horizon, "batch_size": recipe.batch, "seed": recipe.seed, "repeats": recipe.sampler.repeats,
-        "symmetries": symmetries,
+        "symmetries": symmetries, "processes": processes,
     }  # fmt: skip
     if path is None or train.bytes() <= running.memory_limit:
         batches: Any = MemoryBatches(train, encoding, **common)
     else:
         batches = LoaderBatches(train, encoding, path, **common)
-    return Augmented(batches, recipe.augmentations, recipe.seed) if recipe.augmentations else batches
+    return Augmented(batches, recipe.augmentations, recipe.seed, processes.rank) if recipe.augmentations else batches
 
 
 def claim(folder: Path, resume: bool, record: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from sciml.errors import InputError
+from sciml.training.processes import mean
 
 Values = Float[Tensor, "batch channel *space"]
 OnSpace = Shaped[Tensor, "#batch 1 *#space"] | Shaped[Tensor, "*#space"]
@@ -84,7 +85,8 @@ def nmse(
 ) -> Scalar:
     """CFDBench's loss, Σ_batch ‖p − t‖² / (Σ_batch ‖t‖² + floor²): one ratio for the batch (Luo et al. 2023)."""
     p, t, w = _prepare(prediction, target, mask, weights)
-    return _square(p - t, w).sum() / (_square(t, w).sum() + floor**2)
+    label, times = mean(_square(t, w).mean())
+    return _square(p - t, w).mean() / (label + floor**2 / (times * len(p)))
 
 
 def sample_nmse(

@@ -28,6 +28,7 @@ from sciml.training.checkpoint import (
 from sciml.training.devices import borrowed, device, move, random_state, set_random_state, to_float64
 from sciml.training.ema import ExponentialMovingAverage
 from sciml.training.parts import differences
+from sciml.training.processes import ALONE, Processes, sharing
 from sciml.training.progress import ProgressDisplay
 from sciml.training.recipe import Recipe, Running
 
@@ -58,6 +59,9 @@ class Trainer:
     Nothing of the process is changed: random numbers, gradient mode and the treatment of denormals are the caller's
     again afterwards.
 
+    In several processes each is given its share of every batch, what is kept is written by the first, and all end with
+    the same weights; see `sciml.training.processes`. A run may go on in another number of processes.
+
     Args:
         model: trained in place, on the device of `running`; with precision "float64", as float64.
         loss: returns a scalar for (model, batch on the device, share); a non-finite one stops training.
@@ -66,6 +70,8 @@ class Trainer:
         running: run directory, device, callbacks and so on.
         to_device: moves a batch to a device, floating-point values to a dtype where one is given.
         title: what the progress display calls the run.
+        processes: that take the same steps, with batches that are this one's shares: they have a `weight` in the mean,
+            or else count alike.
 
     Raises:
         InputError: no such device, or a model without a weight that can be trained.
@@ -80,15 +86,16 @@ class Trainer:
         *,
         to_device: ToDevice = move,
         title: str = "training",
+        processes: Processes = ALONE,
     ):
         self.model, self.loss, self.recipe = model, loss, recipe
         self.running = Running() if running is None else running
-        self.out = self.running.folder
-        self.device, self._to_device = device(self.running.device), to_device
+        self.out, self.processes = self.running.folder, processes
+        self.device, self._to_device = device(processes.device(self.running.device)), to_device
         self._dtype = torch.float64 if recipe.precision == "float64" else None
         self.callbacks: list[Callback] = [EarlyStopping(recipe.patience)] if recipe.patience else []
         self.callbacks += self.running.callbacks
-        if self.running.progress:
+        if self.running.progress and processes.first:
             self.callbacks.append(ProgressDisplay(title))
         if any(p.is_inference() for p in model.parameters()):
             raise InputError("model: was made under torch.inference_mode, expected one whose weights can be trained")
@@ -138,14 +145,15 @@ class Trainer:
             raise InputError("keep: 'best' needs a validation split, got none")
         if self.recipe.patience and validate is None:
             raise InputError(f"patience: {self.recipe.patience} needs a validation split, got none")
-        if self.out is not None:
+        if self.out is not None and self.processes.first:
             (self.out / "checkpoints").mkdir(parents=True, exist_ok=True)
-        with borrowed(self.device, self.recipe.seed, stream=1):
+        with borrowed(self.device, self.recipe.seed, stream=1 + self.processes.rank):
             return self._fit(batches, validate)
 
     def _fit(self, batches: Batches, validate: Validate | None) -> nn.Module:
         if not (self.running.resume and self._restore()):
-            self.total_steps = self._length(batches, validate)
+            self.processes.alike(self.model)
+            self.total_steps = self.processes.of_first(self._length(batches, validate))
         for callback in self.callbacks:
             callback.on_start(self)
         try:
@@ -176,16 +184,26 @@ class Trainer:
             corrected = self._budget is not None and self._budget.due(self.step, self.total_steps)
             if corrected and self._budget is not None:
                 elapsed = recipe.length.now() - self._began
-                self.total_steps = self._budget.corrected(self.step, self.total_steps, spent, elapsed)
+                longer = self._budget.corrected(self.step, self.total_steps, spent, elapsed)
+                self.total_steps = self.processes.of_first(longer)
             every = recipe.validate_every or max(1, math.ceil(self.total_steps / 20))
             if validate is not None and (self.step % every == 0 or self.step == self.total_steps):
                 self._validate(validate, record)
+            self.stopped = self._agreed()
             ending = self.step == self.total_steps or bool(self.stopped)
             due = self.step % running.checkpoint_every == 0 if running.checkpoint_every else (
                 time.monotonic() - saved >= running.checkpoint_seconds)  # fmt: skip
             if ending or due or corrected:
                 self._save()
                 saved = time.monotonic()
+
+    def _agreed(self) -> str:
+        """Why to stop, if one of the processes has to."""
+        if not self.processes.several:
+            return self.stopped
+        if not float(self.processes.summed(torch.tensor(float(bool(self.stopped)), device=self.device))):
+            return ""
+        return next(reason for reason in self.processes.gathered(self.stopped) if reason)
 
     def _stream(self, batches: Batches) -> Iterator[Batch]:
         epoch, start = divmod(self.step, self.steps_per_epoch)
@@ -201,9 +219,7 @@ class Trainer:
         batch = self._to_device(batch, self.device, self._dtype)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        with self._autocast():
-            loss = self.loss(self.model, batch, self.step / self.total_steps)
-        loss.backward()
+        loss = self._graded(batch)
         total = nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
         value, norm = self._numbers(loss.detach(), total)
         if not math.isfinite(value):
@@ -226,10 +242,15 @@ class Trainer:
         """Loss and gradient of a batch that is on the device, at the weights as they are now."""
         self.optimizer.zero_grad(set_to_none=True)
         with torch.enable_grad():
-            with self._autocast():
-                loss = self.loss(self.model, batch, self.step / self.total_steps)
-            loss.backward()
-        return float(loss.detach())
+            return float(self._graded(batch))
+
+    def _graded(self, batch: Batch) -> Tensor:
+        """The loss of a batch, whose gradient is left with the weights; of all its shares."""
+        weight = float(getattr(batch, "weight", 1.0))
+        with self._autocast(), sharing(self.processes, weight):
+            loss = self.loss(self.model, batch, self.step / self.total_steps)
+        loss.backward()
+        return self.processes.mean_gradients(list(self.model.parameters()), weight, loss.detach())
 
     def _numbers(self, *values: Tensor) -> list[float]:
         """Scalars as numbers; from a CUDA device all at once, for each time it is asked it must finish first."""
@@ -250,7 +271,7 @@ class Trainer:
         if figures["validation"] < self.best:
             self.best = figures["validation"]
             self.best_weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
-            if self.out is not None:
+            if self.out is not None and self.processes.first:
                 path = self.out / "checkpoints" / "best.safetensors"
                 write_tensors(path, self.best_weights, {"step": self.step, "validation": self.best})
         for callback in self.callbacks:
@@ -323,7 +344,7 @@ class Trainer:
     # -- checkpoints --------------------------------------------------------------------------------------------
 
     def _save(self) -> None:
-        if self.out is None:
+        if self.out is None or not self.processes.first:
             return
         tensors = prefixed("model", self.model.state_dict())
         tensors |= prefixed("optimizer", optimizer_tensors(self.optimizer))
@@ -337,6 +358,7 @@ class Trainer:
             "best": self.best if math.isfinite(self.best) else None,
             "stopped": self.stopped,
             "threads": torch.get_num_threads(),
+            "processes": self.processes.count,
             "history": self.history,
             "callbacks": [[type(c).__qualname__, c.state()] for c in self.callbacks],
         }
@@ -375,7 +397,8 @@ class Trainer:
             load_weights(self.ema.model, under("ema", tensors), path)
             self.ema.updates = state["ema_updates"]
         self.best_weights = under("best", tensors) or None
-        set_random_state(self.device, under("rng", tensors))
+        if self.processes.first:
+            set_random_state(self.device, under("rng", tensors))
         self.step, self.total_steps = state["step"], state["total_steps"]
         if longer:
             self.total_steps = self.recipe.length.steps(self.steps_per_epoch) or self.total_steps

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
+from operator import add
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from sciml.training.batches import Batch, MemoryBatches
 from sciml.training.encoding import Encoding
 from sciml.training.model import Model
 from sciml.training.objectives import Objective
+from sciml.training.processes import ALONE, Processes
 from sciml.training.recipe import Recipe
 from sciml.training.samples import CaseTable
 
@@ -32,10 +35,11 @@ class Validation:
 
     Args:
         batches: held-out samples in a fixed order, with targets for the steps that are to be judged.
+        processes: which share these batches.
     """
 
-    def __init__(self, encoding: Encoding, batches: MemoryBatches):
-        self.e, self.batches = encoding, batches
+    def __init__(self, encoding: Encoding, batches: MemoryBatches, processes: Processes = ALONE):
+        self.e, self.batches, self.processes = encoding, batches, processes
         s = encoding.state
         shape = (-1, *[1] * encoding.space)
         self.scale = torch.from_numpy(np.tile(s.scale, encoding.stepping.ahead)).reshape(shape)
@@ -43,8 +47,9 @@ class Validation:
 
     @classmethod
     def of(
-        cls, held: CaseTable, encoding: Encoding, recipe: Recipe, objective: Objective, horizon: int
-    ) -> Validation | None:
+        cls, held: CaseTable, encoding: Encoding, recipe: Recipe, objective: Objective, horizon: int,
+        processes: Processes = ALONE,
+    ) -> Validation | None:  # fmt: skip
         """That of a recipe, at the cost of at most `recipe.validation_items` applications of the model; None where no
         held-out case is long enough and the recipe does not need one.
 
@@ -54,7 +59,7 @@ class Validation:
         most, size = max(1, recipe.validation_items // horizon), max(1, 64 // horizon)
         known = MemoryBatches(held.thin(), encoding, horizon=horizon, batch_size=size, shuffle=False, most=most)
         if len(known):
-            return cls(encoding, known)
+            return cls(encoding, known, processes)
         if recipe.keep == "best" or recipe.patience:
             raise InputError(
                 f"validation: no case has the frames that {encoding.stepping!r} and {objective!r} need, and keep or "
@@ -64,12 +69,12 @@ class Validation:
 
     def __call__(self, operator: nn.Module) -> dict[str, float]:
         model = Model(operator, self.e)
-        errors: list[Sums] = []
-        stills: list[Sums] = []
-        for raw in self.batches.epoch(0):
-            error, still = self._batch(model, raw.to(model.device))
-            errors = [a + b for a, b in zip(errors, error, strict=True)] if errors else error
-            stills = [a + b for a, b in zip(stills, still, strict=True)] if stills else still
+        mine = [
+            self._batch(model, raw.to(model.device))
+            for i, raw in enumerate(self.batches.epoch(0)) if i % self.processes.count == self.processes.rank
+        ]  # fmt: skip
+        each = [found for several in self.processes.gathered(mine) for found in several]
+        errors, stills = ([reduce(add, step) for step in zip(*sums, strict=True)] for sums in zip(*each, strict=True))
         nmse = _pooled(errors)
         found = {"validation": nmse}
         if stills and nmse > 0:

@@ -16,6 +16,7 @@ from sciml.errors import InputError
 from sciml.training.losses import On
 from sciml.training.particles.encoding import VARIANTS, ParticleEncoding, first_positions, placed, tracks
 from sciml.training.particles.motion import Motion, Scene
+from sciml.training.processes import ALONE, Processes
 from sciml.training.samples import CaseTable
 
 
@@ -28,17 +29,24 @@ class ParticleSamples:
         scene: what stays the same.
         target: (1, horizon, D, node), true differences of positions over each of the coming steps.
         spread: of the differences over a step, the unit of noise.
+        part: what a sample counts, less than 1 where several processes have it.
     """
 
     state: Motion
     scene: Scene
     target: Float[Tensor, "1 horizon dimension node"]
     spread: float
+    part: float = 1.0
     equations: Any = None
     unlabelled: Any = None
 
     def __len__(self) -> int:
         return len(self.scene.counts)
+
+    @property
+    def weight(self) -> float:
+        """In the mean over a batch of which this is a part: errors are means over particles."""
+        return self.part * self.target.shape[-1]
 
     @property
     def on(self) -> On:
@@ -79,12 +87,15 @@ class ParticleBatches:
         shuffle: a new random order and new choices of particles each epoch; False for validation.
         most: samples at most, evenly chosen.
         memory: bytes up to which frames are held in memory.
+        processes: each takes its share of every batch.
     """
 
     def __init__(
         self, table: CaseTable, encoding: ParticleEncoding, *, horizon: int, batch_size: int, seed: int = 0,
         repeats: Any = None, shuffle: bool = True, most: int | None = None, memory: float = 5e8,
+        processes: Processes = ALONE,
     ):  # fmt: skip
+        self.processes = processes
         self.table, self.e, self.horizon, self.size = table, encoding, horizon, batch_size
         self.seed, self.shuffle = seed, shuffle
         items = [
@@ -112,17 +123,14 @@ class ParticleBatches:
             some = rows[k * self.size : (k + 1) * self.size]
             drawn = np.random.Philox(np.random.SeedSequence([self.seed, 2, int(epoch), k])).random_raw(len(some))
             variants = drawn if self.shuffle else np.zeros(len(some), np.uint64)
-            yield self._batch(
-                [
-                    self._sample(int(self.items[r, 0]), int(self.items[r, 1]), int(v))
-                    for r, v in zip(some, variants, strict=True)
-                ]
-            )
+            each = self.processes.share(list(zip(some, variants, strict=True)))
+            samples = [self._sample(int(self.items[r, 0]), int(self.items[r, 1]), int(v)) for r, v in each]
+            yield self._batch(samples, self.processes.part(len(some)))
 
-    def _batch(self, samples: list[tuple[Motion, Scene, Tensor]]) -> ParticleSamples:
+    def _batch(self, samples: list[tuple[Motion, Scene, Tensor]], part: float) -> ParticleSamples:
         states, scenes, targets = zip(*samples, strict=True)
         state = Motion(torch.cat([s.place for s in states]), torch.cat([s.moved for s in states]))
-        return ParticleSamples(state, Scene.together(list(scenes)), torch.cat(targets, -1)[None], self.e.velocity)
+        return ParticleSamples(state, Scene.together(list(scenes)), torch.cat(targets, -1)[None], self.e.velocity, part)
 
     def _sample(self, i: int, frame: int, variant: int) -> tuple[Motion, Scene, Tensor]:
         e, d, case = self.e, self.e.dimensions, self._cases[i]

@@ -320,6 +320,39 @@ def first_positions(table: CaseTable, i: int) -> np.ndarray:
     return in_box(table.support(i, 0).points() - (shift * table.scales(i)[:d, None]).T, placed(table, i))
 
 
+def require_places(table: CaseTable) -> None:
+    """Refuse data whose coordinates are not those of their displacements, or of another box.
+
+    Raises:
+        InputError: first positions differ between the first frame of a case and its last, or most lie outside.
+    """
+    d = table.problem.dimensions
+    rows = [table.fields.index(n) for n in field_names(d)[:d]]
+    for i, case in enumerate(table.cases):
+        last, known = int(table.length[i]) - 1, placed(table, i)
+        low, high = np.array(known.geometry.extents, dtype=np.float64).T
+        firsts = []
+        for k in (0, last):
+            shift = (table.frames(i, slice(k, k + 1))[0, rows] * table.scales(i)[:d, None]).T
+            firsts.append(in_box(table.support(i, k).points() - shift, known))
+        apart = np.abs(firsts[1] - firsts[0])
+        apart = np.minimum(apart, np.where(known.geometry.periodic, np.abs(apart - (high - low)), apart)).max(1)
+        worst = int(apart.argmax())
+        if apart[worst] > 1e-3 * (high - low).max():
+            told = " and at ".join("(" + ", ".join(f"{v:.4g}" for v in f[worst]) + ")" for f in firsts)
+            raise InputError(
+                f"data: {case.label or f'case {i}'}: coordinates less displacements say that particle {worst} begins "
+                f"at {told}, in its first frame and in its last; expected coordinates that move by the displacements"
+            )
+        out = ((firsts[0] < low) | (firsts[0] > high)).any(1)
+        if out.mean() > 0.5:
+            where = ", ".join(f"{v:.4g}" for v in firsts[0][int(out.argmax())])
+            raise InputError(
+                f"data: {case.label or f'case {i}'}: {out.sum()} of {len(out)} particles begin outside of the box, the "
+                f"first at ({where})"
+            )
+
+
 def in_box(points: np.ndarray, case: Case) -> np.ndarray:
     """First positions (node, D) without the whole lengths that a periodic box may have put between them and present
     ones."""

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from sciml.contracts import Operator, build
 from sciml.errors import InputError
 from sciml.training.augmentations import Augmented
-from sciml.training.callbacks import Callback, MetricsList, MetricsLog
 from sciml.training.checkpoint import plain
 from sciml.training.devices import borrowed, peak_memory, to_float64, unwrapped
-from sciml.training.fitting import anew, claim, digest_of, held_out
+from sciml.training.fitting import anew, digest_of, held_out, log_of
 from sciml.training.objectives import Objective, Supervised, WithPhysics
 from sciml.training.particles.batches import ParticleBatches
-from sciml.training.particles.encoding import Nodes, ParticleEncoding
+from sciml.training.particles.encoding import Nodes, ParticleEncoding, require_places
 from sciml.training.particles.model import ParticleModel, Validation
 from sciml.training.particles.motion import field_names, require_particles
+from sciml.training.processes import present
 from sciml.training.recipe import Recipe, Running
 from sciml.training.samples import at_hand, open_data, table
 from sciml.training.stepping import Autoregressive
@@ -66,6 +66,7 @@ def fit_particles(
         raise InputError(f"recipe: expected a sciml.Recipe, got {type(recipe).__name__}")
     if not isinstance(running, Running):
         raise InputError(f"running: expected a sciml.Running, got {type(running).__name__}")
+    processes = present()
     dataset, path = open_data(data)
     dataset = at_hand(dataset, running.memory_limit)
     known = table(dataset, split)
@@ -76,6 +77,7 @@ def fit_particles(
     if former is not None and not train.problem.same(former.encoding.problem):
         raise InputError(f"data: are of {train.problem.name!r}, but the model was trained on "
                          f"{former.encoding.problem.name!r}; fresh=True begins anew")  # fmt: skip
+    require_places(train)
     held = held_out(dataset, validation, train, subset)
     dtype = "float64" if recipe.precision == "float64" else "float32"
     if former is None:
@@ -88,12 +90,12 @@ def fit_particles(
         raise InputError(f"objective: expected Supervised or Rollout for particles, got {objective!r:.60}")
     batches: Any = ParticleBatches(
         train, encoding, horizon=objective.horizon, batch_size=recipe.batch, seed=recipe.seed,
-        repeats=recipe.sampler.repeats, memory=running.memory_limit,
+        repeats=recipe.sampler.repeats, memory=running.memory_limit, processes=processes,
     )  # fmt: skip
     if len(batches) < 1:
         raise InputError(f"data: no case of the split has the frames that {encoding.stepping!r} and {objective!r} need")
     if recipe.augmentations:
-        batches = Augmented(batches, recipe.augmentations, recipe.seed)
+        batches = Augmented(batches, recipe.augmentations, recipe.seed, processes.rank)
     validate = None
     if held is not None and held.cases:
         most = max(1, min(recipe.validation_items, JUDGED) // objective.horizon)
@@ -101,7 +103,7 @@ def fit_particles(
             held, encoding, horizon=objective.horizon, batch_size=1, shuffle=False, most=most,
             memory=running.memory_limit,
         )  # fmt: skip
-        validate = Validation(encoding, some) if len(some) else None
+        validate = Validation(encoding, some, processes) if len(some) else None
         if validate is None and (recipe.keep == "best" or recipe.patience):
             raise InputError(
                 f"validation: no case has the frames that {objective!r} needs, and keep or patience choose by it"
@@ -111,20 +113,20 @@ def fit_particles(
         "subset": None if subset is None else [subset] if isinstance(subset, str) else list(subset),
         "cases": len(train.cases), "frames": int(train.length.sum()), "data": None if path is None else path.name,
         "threads": torch.get_num_threads(), "data_digest": digest_of(encoding.to_json()),
-        "continued": former is not None,
+        "continued": former is not None, "processes": processes.count,
     }  # fmt: skip
-    log: Callback
-    if running.folder is not None:
-        claim(running.folder, running.resume, record)
-        log = MetricsLog(running.folder / "metrics.jsonl")
-    else:
-        log = MetricsList()
+    log = log_of(running, record, processes)
 
     def loss(model: nn.Module, batch: Any, share: float) -> Tensor:
         return objective(ParticleModel(model, encoding), batch, share)
 
     trainer = Trainer(
-        operator, loss, recipe, running.replace(callbacks=(*running.callbacks, log)), title=f"training {cls.title}"
+        operator,
+        loss,
+        recipe,
+        running.replace(callbacks=(*running.callbacks, log)),
+        title=f"training {cls.title}",
+        processes=processes,
     )
     began = time.monotonic()
     operator.forgets = running.forget
@@ -133,7 +135,7 @@ def fit_particles(
     record |= {"steps": trainer.step, "steps_planned": trainer.total_steps, "stopped": trainer.stopped}
     record |= {"seconds": round(time.monotonic() - began, 2), "device": str(trainer.device)}
     record["peak_memory_bytes"] = peak_memory(trainer.device)
-    return FittedParticles(encoding, kept, recipe, record, log.records)
+    return FittedParticles(encoding, kept, recipe, record, processes.of_first(log.records))
 
 
 def _operator(

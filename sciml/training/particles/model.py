@@ -13,6 +13,7 @@ from sciml.training.losses import Loss, Mse, On
 from sciml.training.particles.batches import ParticleBatches, ParticleSamples
 from sciml.training.particles.encoding import ParticleEncoding
 from sciml.training.particles.motion import Motion, advanced, applied
+from sciml.training.processes import ALONE, Processes
 
 
 class ParticleModel:
@@ -59,33 +60,42 @@ class Validation:
 
     Args:
         batches: held-out samples in a fixed order, with targets for the steps that are to be judged.
+        processes: which share these batches.
     """
 
-    def __init__(self, encoding: ParticleEncoding, batches: ParticleBatches):
-        self.e, self.batches = encoding, batches
+    def __init__(self, encoding: ParticleEncoding, batches: ParticleBatches, processes: Processes = ALONE):
+        self.e, self.batches, self.processes = encoding, batches, processes
 
     def __call__(self, operator: nn.Module) -> dict[str, float]:
         model = ParticleModel(operator, self.e)
         first = next(operator.parameters(), None)
         sums = np.zeros((self.batches.horizon, 2))
-        for raw in self.batches.epoch(0):
-            batch = raw if first is None else raw.to(first.device)
-            state = model.start(batch)
-            before = state.moved[:, -1].T
-            for k in range(self.batches.horizon):
-                truth = batch.target[0, k]
-                try:
-                    _, state = model(state, batch, k)
-                except InputError:  # particles that have collapsed, or are no numbers
-                    return {"validation": math.inf}
-                error, still = (state.moved[:, -1].T - truth).square().sum(), (before - truth).square().sum()
-                sums[k] += float(error), float(still)
+        for i, raw in enumerate(self.batches.epoch(0)):
+            if i % self.processes.count == self.processes.rank:
+                sums += self._batch(model, raw if first is None else raw.to(first.device))
+        sums = np.sum(self.processes.gathered(sums), axis=0)
         found = {"validation": _ratio(sums.sum(0))}
         if found["validation"] > 0:
             found["validation_gain"] = 1 / found["validation"]
         if self.batches.horizon > 1:
             found["validation_one_step"] = _ratio(sums[0])
         return found
+
+    def _batch(self, model: ParticleModel, batch: ParticleSamples) -> np.ndarray:
+        """(step, 2) squares of errors, of the model and of free flight; infinite where particles have collapsed, or are
+        no numbers."""
+        sums = np.zeros((self.batches.horizon, 2))
+        state = model.start(batch)
+        before = state.moved[:, -1].T
+        for k in range(self.batches.horizon):
+            truth = batch.target[0, k]
+            try:
+                _, state = model(state, batch, k)
+            except InputError:
+                return np.full_like(sums, math.inf)
+            error, still = (state.moved[:, -1].T - truth).square().sum(), (before - truth).square().sum()
+            sums[k] = float(error), float(still)
+        return sums
 
 
 def _ratio(sums: np.ndarray) -> float:

@@ -14,6 +14,7 @@ from sciml.solver import Start
 from sciml.training.batches import Batch
 from sciml.training.encoding import Encoding
 from sciml.training.physics.equations import Equations
+from sciml.training.processes import ALONE, Processes
 from sciml.training.samples import CaseTable
 
 
@@ -28,18 +29,19 @@ class Unlabelled:
         table: the training split, which says how long cases last.
         size: cases in a batch, at most.
         seed: of which cases, and how many steps, are drawn for a batch.
+        processes: each takes its share of every batch.
     """
 
     def __init__(
         self, cases: Sequence[Case], table: CaseTable, encoding: Encoding, equations: Equations, *, seed: int = 0,
-        size: int = 8,
+        size: int = 8, processes: Processes = ALONE,
     ):  # fmt: skip
         for case in cases:
             if not isinstance(case, Case) or not case.problem.same(encoding.problem):
                 raise InputError(f"cases: expected cases of {encoding.problem.name}, got {case!r:.80}")
             equations.require(case)
         self.cases, self.e, self.equations, self.seed = tuple(cases), encoding, equations, seed
-        self.size = size
+        self.size, self.processes = size, processes
         self.supports = [encoding.support(c) for c in cases]
         s = encoding.stepping
         longest = (int(table.length.max()) - 1) // (s.every * s.ahead) if s.past else 1
@@ -54,7 +56,7 @@ class Unlabelled:
     def batch(self, epoch: int, i: int) -> Batch:
         """Number i of an epoch."""
         chance = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, 2, epoch, i])))
-        rows = np.sort(chance.permutation(len(self.cases))[: self.size])
+        rows = self.processes.share(np.sort(chance.permutation(len(self.cases))[: self.size]))
         cases, e, index = tuple(self.cases[r] for r in rows), self.e, torch.from_numpy(rows)
         times, clocks = None, [np.zeros(1)] * len(rows)
         if self.states is not None:
