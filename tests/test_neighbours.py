@@ -1,5 +1,8 @@
 """Pairs within a radius, farthest points and moving interpolation, against loops over all pairs."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -145,3 +148,19 @@ def test_bad_input_stops_with_one_line(call, words):
     with pytest.raises(InputError, match=words) as caught:
         call(np.random.default_rng(5).random((50, 2)))
     assert "\n" not in str(caught.value)
+
+
+def test_points_on_a_floor_have_neighbours_where_denormal_numbers_are_zeros():
+    """In a process of its own: without denormal numbers the tree of scipy has no end there, and the stack has one."""
+    program = (
+        "import numpy as np, torch\n"
+        "from sciml.support.neighbours import radius_graph\n"
+        "torch.set_flush_denormal(True)\n"
+        "p = np.random.default_rng(0).random((20, 2)) * [0.1, 1.0]\n"
+        "p[:12, 1] = 0\n"
+        "print(radius_graph(p, 0.1).shape[1], float(torch.tensor(1e-40) * 1))\n"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    edges, denormal = said.stdout.split()
+    assert int(edges) > 100 and float(denormal) == 0  # and training has its zeros back

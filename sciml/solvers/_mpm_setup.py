@@ -31,6 +31,11 @@ def spacing_of(box: Box, resolution: int | float) -> tuple[tuple[int, ...], np.n
     """
     lengths = np.subtract(box.upper, box.lower)
     edge = lengths.max() / resolution if isinstance(resolution, int) else resolution
+    if edge > lengths.max() / LEAST:
+        raise InputError(
+            f"material_point: resolution is {resolution!r}, the edge of a cell, where the box is {lengths.max():g} "
+            f"long; expected at most {lengths.max() / LEAST:g}, or a whole number of cells along it"
+        )
     cells = tuple(max(LEAST, round(n)) for n in lengths / edge)
     return cells, lengths / cells
 

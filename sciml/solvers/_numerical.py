@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from sciml.errors import InputError, is_number, is_whole, suggest
+from sciml.errors import InputError, SolverError, is_number, is_whole, suggest
 from sciml.problem import Case, Problem
 from sciml.solver import Restartable, Start, check_times
 from sciml.support import Grid, Support
@@ -150,7 +150,12 @@ class NumericalSolver(Restartable):
         return grid.map_onto(start.support)
 
     def resume(self, case: Case, frame: Any, times: Any) -> xarray.Dataset:
-        """The solution at `times` from a given state on; see `Restartable.resume`."""
+        """The solution at `times` from a given state on; see `Restartable.resume`.
+
+        Raises:
+            InputError: the request cannot be met as given.
+            SolverError: the computation failed.
+        """
         from sciml.solvers._frames import start_of
 
         self.require(case)
@@ -160,7 +165,11 @@ class NumericalSolver(Restartable):
         start = start_of(case, frame, self.needed(case))
         _check_after(start, asked)
         begin = self.exactly(frame, start) or self.begin(start)._replace(settled=False)
-        return self.label(case, asked, self.run([case], [asked], [begin])[0])
+        found = self.label(case, asked, self.run([case], [asked], [begin])[0])
+        status = found.attrs["status"]
+        if status != "ok":
+            raise SolverError(status if status.startswith(self.name) else f"{self.name}: {status}")
+        return found
 
     def exactly(self, frame: xarray.Dataset, start: Start) -> Begin | None:
         """The state where a solution holds all of it, as this solver's own may; else None."""

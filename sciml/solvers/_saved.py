@@ -150,7 +150,8 @@ def load(directory: str | Path) -> tuple[type[Operator], dict[str, Any], Fitted]
     config = read_config(folder)
     path = folder / "config.json"
     if config.get("solver") != "surrogate" and config.get("solver") in registry.solvers.names():
-        raise FileFormatError(f"{path}: holds {config['solver']!r}, expected a surrogate")
+        why = "" if config["solver"] != "particle_surrogate" else ", as graphs of particles change from step to step"
+        raise FileFormatError(f"{path}: holds {config['solver']!r}, expected one on fields{why}")
     try:
         kind: Any = registry.operators.get(str(config["operator"]))
     except KeyError:

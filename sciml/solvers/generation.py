@@ -21,6 +21,7 @@ import numpy as np
 
 from sciml import registry
 from sciml.errors import InputError, SolverError, is_number, is_whole, suggest
+from sciml.particle_problem import ParticleProblem
 from sciml.problem import Case, Problem
 from sciml.problems.designs import Design, Request
 from sciml.progress import Bar
@@ -42,8 +43,9 @@ class Summary:
         computed: cases computed in this run; the others were there from an interrupted one.
         failed: label -> what went wrong; these cases hold the frames before it.
         under_resolved: label -> how far a case goes beyond what the grid shows, as its design says.
-        meshes: whether values are at the nodes of meshes; `resolution` is then the sides of cells along the longest
-            extent.
+        meshes: whether values are at the nodes of meshes, or at particles; `resolution` is then the sides of cells
+            along the longest extent.
+        particles: whether they are at particles; `resolution` is that of the background grid.
     """
 
     path: str
@@ -56,6 +58,7 @@ class Summary:
     under_resolved: dict[str, float]
     seconds: float
     meshes: bool = False
+    particles: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,6 +67,8 @@ class Summary:
         where = f"of {' x '.join(map(str, self.resolution))} cells"
         if self.meshes:
             where = f"on meshes with {max(self.resolution)} sides along"
+        if self.particles:
+            where = f"of particles, {max(self.resolution)} cells along their box"
         parts = ", ".join(f"{n} {s}" for s, n in self.cases.items())
         cases, frames = _count(sum(self.cases.values()), "case"), _count(self.frames, "frame")
         lines = [f"{self.path}: {cases} ({parts}), {frames} {where}"]
@@ -172,7 +177,17 @@ def generate(
     failed, seconds = _failures(path, made), time.monotonic() - begun
     meshes = _on_meshes(made[0].problem)
     return Summary(
-        str(path), profile, request.resolution, request.frames, counts, computed, failed, coarse, seconds, meshes
+        str(path),
+        profile,
+        request.resolution,
+        request.frames,
+        counts,
+        computed,
+        failed,
+        coarse,
+        seconds,
+        meshes,
+        isinstance(made[0].problem, ParticleProblem),
     )
 
 
@@ -189,7 +204,9 @@ class Plan:
             estimate.
         longest_case_seconds: of the longest case.
         worker_bytes: of memory that the largest case takes, about.
-        meshes: whether values are at the nodes of meshes, whose cells have `cells` sides along the longest extent.
+        meshes: whether values are at the nodes of meshes, whose cells have `cells` sides along the longest extent, or
+            at particles.
+        particles: whether they are at particles; `cells` are those of the background grid.
     """
 
     problem: str
@@ -203,6 +220,7 @@ class Plan:
     longest_case_seconds: float | None
     worker_bytes: int
     meshes: bool = False
+    particles: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -214,6 +232,8 @@ class Plan:
         where = f"of {cells} cells, solved on {solved} cells; "
         if self.meshes:
             where = f"on meshes with {max(self.cells)} sides along; about "
+        if self.particles:
+            where = f"of particles, {max(self.cells)} cells along their box; about "
         cost = "no estimate of its cost"
         if self.core_seconds is not None and self.longest_case_seconds is not None:
             cost = (
@@ -326,7 +346,7 @@ class Work:
             request.frames, request.resolution, (min(solved), max(solved)), size,
             None if seconds is None else sum(seconds), None if seconds is None else max(seconds),
             max(frame_bytes([n], self.dtype) * min(request.frames, window([n], self.dtype)) for n in solved),
-            meshes,
+            meshes, isinstance(self.problem, ParticleProblem),
         )  # fmt: skip
 
     def seconds(self) -> list[float] | None:

@@ -328,6 +328,8 @@ class MaterialPoint(NumericalSolver, Gradients):
             InputError: values that are not finite.
         """
         names, time = self.carried(start.case), frame.variables.get(f"{_RESTART}time")
+        if frame.attrs.get("restart_material") != type(start.case.problem.material(start.case)).__name__:  # type: ignore[attr-defined]
+            return None
         known = all(f"{_RESTART}{n}" in frame.variables for n in names)
         if time is None or not known or float(time.values) != start.time:
             return None
@@ -335,6 +337,8 @@ class MaterialPoint(NumericalSolver, Gradients):
         for name, values in kept.items():
             if not np.isfinite(values).all():
                 raise InputError(f"frame: {_RESTART}{name}: expected finite values, got some that are not")
+        if not (kept["volume"] > 0).all():
+            raise InputError(f"frame: {_RESTART}volume: expected values > 0, got {kept['volume'].min():g}")
         given = self.given(start)
         speeds = np.stack([given[n] for n in start.case.problem.velocity], -1)  # type: ignore[attr-defined]
         for told, own in ((start.support.points(), kept["position"]), (speeds, kept["velocity"])):
@@ -368,7 +372,8 @@ class MaterialPoint(NumericalSolver, Gradients):
         for name in self.carried(case):
             values = found[name][-1]
             kept[f"{_RESTART}{name}"] = (("node", *(f"{name}_{k}" for k in range(values.ndim - 1))), values)
-        return made.assign(kept)
+        material = type(case.problem.material(case)).__name__  # type: ignore[attr-defined]
+        return made.assign(kept).assign_attrs(restart_material=material)
 
     def outcome(self, case: Case, times: np.ndarray, found: Mapping[str, np.ndarray], hint: str) -> tuple[int, str]:
         count, status = super().outcome(case, times, found, hint)

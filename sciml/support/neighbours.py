@@ -5,8 +5,10 @@ All are exact and deterministic. Boxes may be periodic along some of their axes.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,12 +71,29 @@ def _tree(points: np.ndarray, lengths: Any, periodic: Sequence[bool]) -> tuple[A
 
     d = points.shape[1]
     if not any(periodic):
-        return KDTree(points), np.zeros(d)
+        with _denormals():
+            return KDTree(points), np.zeros(d)
     size = np.asarray(np.nan if lengths is None else lengths, dtype=np.float64)
     if size.shape != (d,) or len(periodic) != d or not (np.isfinite(size) & (size > 0)).all():
         raise InputError(f"lengths: expected {d} numbers > 0, one an axis, got {lengths!r}")
     around = np.where(np.array(periodic, dtype=bool), size, 0.0)
-    return KDTree(wrapped(points, around), boxsize=around), around
+    with _denormals():
+        return KDTree(wrapped(points, around), boxsize=around), around
+
+
+@contextlib.contextmanager
+def _denormals() -> Iterator[None]:
+    """Within, denormal numbers are no zeros: many points at 0, on a floor say, are split at the next number above it,
+    and without one the tree has no end and the process does. Torch may have switched them off, as training does."""
+    torch = sys.modules.get("torch")
+    if torch is None or np.array([5e-324]) * 1.0 > 0:
+        yield
+        return
+    torch.set_flush_denormal(False)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(True)
 
 
 def wrapped(

@@ -101,7 +101,7 @@ def test_a_run_folder(tmp_path):
     answers = [m.solve(case).drop_attrs() for m in (model, load(tmp_path / "run"))]
     xr.testing.assert_identical(*answers)
     assert model.weights == 2 * model.members[0].weights and "seconds" in model.training
-    with pytest.raises(FileFormatError, match="holds 'ensemble', expected a surrogate"):
+    with pytest.raises(FileFormatError, match="holds 'ensemble', expected one on fields"):
         Surrogate.load(tmp_path / "run")
     assert describe_run(tmp_path / "run")["complete"]
     (tmp_path / "run" / "member_1" / "weights.safetensors").unlink()

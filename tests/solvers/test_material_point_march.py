@@ -10,7 +10,7 @@ import xarray as xr
 
 from benchmarks._particles_matter import Matter, solid
 from sciml.boundary import Series
-from sciml.errors import InputError
+from sciml.errors import InputError, SolverError
 from sciml.geometry import Box, Disc
 from sciml.materials import NewtonianFluid
 from sciml.particle_problem import Body, Friction, Slip
@@ -71,11 +71,29 @@ def test_frames_that_are_not_of_the_matter_are_refused(whole):
         (half.isel(node=slice(0, None, 2)), "particles have volumes of 0.1 m2 together, expected those of .*, 0.2 m2"),
         (bare.isel(node=slice(0, None, 2)), "particles have volumes of 0.1 m2"),
         (half.assign(restart_velocity=half["restart_velocity"] * np.nan), "restart_velocity: expected finite"),
+        (half.assign(restart_volume=-half["restart_volume"]), "restart_volume: expected values > 0, got -"),
         (bare.assign(density=-half["density"]), "frame: density: expected finite values > 0, got -"),
         (bare.assign(density=half["density"] * np.nan), "frame: density"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=what):
             SOLVER.resume(column(), frame, [0.3])
+
+
+def test_a_frame_of_another_material_is_no_exact_restart(whole):
+    """Nor does it bring the state of that along; a march that stops says so."""
+    half = whole.isel(time=[1])
+    assert half.attrs["restart_material"] == "NewtonianFluid"
+    other = SOLVER.resume(column(), half.assign_attrs(restart_material="BinghamFluid"), [0.3])
+    bare = half.drop_vars([n for n in half.variables if str(n).startswith("restart_")])
+    np.testing.assert_array_equal(other["density"].values, SOLVER.resume(column(), bare, [0.3])["density"].values)
+    short = MaterialPoint(resolution=12, dtype="float64", max_substeps=3)
+    with pytest.raises(SolverError, match="max_substeps = 3"):
+        short.resume(column(), half, [0.3])
+
+
+def test_an_edge_longer_than_the_box_is_refused():
+    with pytest.raises(InputError, match=r"resolution is 16.0, the edge of a cell, where the box is 1 long"):
+        MaterialPoint(resolution=16.0).solve(column(), TIMES)
 
 
 def test_steps_too_short_for_the_precision_are_said(monkeypatch):

@@ -480,6 +480,10 @@ def test_a_rollout_that_blows_up_stops_with_the_step(surrogates, value):
         (lambda d: sciml.solvers.Surrogate("gns").fit(d, running=QUIET), "trained by ParticleSurrogate"),
         (lambda d: ParticleSurrogate("gns").fit(d.drop_vars("displacement_y").assign_attrs(
             fields="displacement_x velocity_x velocity_y"), running=QUIET), "'displacement_y' is missing"),
+        (lambda d: ParticleSurrogate("gns").fit(d.assign_coords(x=d.y.variable, y=d.x.variable), running=QUIET),
+         r"coordinates less displacements say that particle .* begins at \(.*\) and at \("),
+        (lambda d: ParticleSurrogate("gns").fit(d.assign_coords(x=d.x + 100), running=QUIET),
+         r"particles begin outside of the box, the first at \(100"),
     ],
 )  # fmt: skip
 def test_bad_input_stops_with_one_line(call, words, falling):
