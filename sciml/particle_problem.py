@@ -173,7 +173,7 @@ class ParticleProblem(Problem):
             raise InputError(f"{self.name}: matter gives {matter!r:.60}, expected a region of {d} dimensions")
         if not isinstance(walls, Mapping) or set(walls) != set(box.boundaries):
             raise InputError(
-                f"{self.name}: walls gives {walls!r:.60}, expected a Wall for each of {', '.join(box.boundaries)}"
+                f"{self.name}: walls gives {_named(walls)}, expected a Wall for each of {', '.join(box.boundaries)}"
             )
         for side, wall in walls.items():
             if not isinstance(wall, Wall):
@@ -309,3 +309,8 @@ def overlap(one: Geometry, other: Geometry) -> bool:
     points = points.reshape(-1, len(low))
     deep = 1e-9 * max(b - a for a, b in one.extents)
     return bool(np.any(np.minimum(one.signed_distance(points), other.signed_distance(points)) > deep))
+
+
+def _named(walls: Any) -> str:
+    """Those of which sides, in words."""
+    return f"those of {', '.join(map(str, walls))}" if isinstance(walls, Mapping) else f"{walls!r:.60}"

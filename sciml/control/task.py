@@ -44,14 +44,18 @@ class Task:
     effort: float = 0.0
 
     def __post_init__(self) -> None:
-        start = np.atleast_1d(real("start", self.start))
+        if not callable(self.case):
+            raise InputError(f"case: expected a function that gives a Case, got {self.case!r:.60}")
+        start = np.atleast_1d(_numbers("start", self.start))
         if start.ndim != 1 or not start.size or not np.isfinite(start).all():
             raise InputError(f"start: expected finite numbers (K,), got shape {start.shape}")
         ends = []
         for name, given in (("lower", self.lower), ("upper", self.upper)):
-            end = real(name, given)
-            if end.shape not in ((), start.shape) or not np.isfinite(end).all():
-                raise InputError(f"{name}: expected one finite number or {start.size}, got shape {end.shape}")
+            end = _numbers(name, given)
+            if end.shape not in ((), start.shape):
+                raise InputError(f"{name}: expected one number or {start.size}, got shape {end.shape}")
+            if not np.isfinite(end).all():
+                raise InputError(f"{name}: expected finite numbers, got {end[~np.isfinite(end)][0]:g}")
             ends.append(np.array(np.broadcast_to(end, start.shape), dtype=np.float64))
         if not (ends[0] < ends[1]).all():
             k = int(np.argmax(ends[0] >= ends[1]))
@@ -84,3 +88,10 @@ class Task:
     def penalty(self, u: Float[np.ndarray, " number"]) -> tuple[float, Float[np.ndarray, " number"]]:
         """½ r |u|² and its gradient."""
         return 0.5 * self.effort * float(u @ u), self.effort * u
+
+
+def _numbers(name: str, values: Any) -> np.ndarray:
+    try:
+        return real(name, values)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: {error}") from None

@@ -93,7 +93,9 @@ class Points(Cloud):
         if self.volume is not None:
             volume = plain("points: volume", self.volume).astype(np.float64)
             if volume.shape != (len(self.position),) or not np.all(volume > 0):
-                raise InputError(f"points: expected {len(self.position)} positive volumes, got shape {volume.shape}")
+                fits = volume.shape == (len(self.position),)
+                what = f"{volume.min():g} among them" if fits else f"shape {volume.shape}"
+                raise InputError(f"points: expected {len(self.position)} positive volumes, got {what}")
             object.__setattr__(self, "volume", volume)
 
     def weights(self) -> Float[np.ndarray, " node"]:
