@@ -57,8 +57,6 @@ def across(ledger: Ledger, found: dict[str, Rows]) -> None:
     told = "; ".join(f"{flow}: {words}" for flow, (_, words) in cheaper.items())
     ledger.check("flows_where_a_surrogate_is_cheaper_than_the_solver_at_equal_error",
                  float(sum(yes for yes, _ in cheaper.values())), told, note=told)  # fmt: skip
-    ledger.check("ddp_two_process_loss_difference", None, "training in several processes is not built yet",
-                 "not_run")  # fmt: skip
 
 
 def cheaper_than_solver(found: Rows) -> tuple[bool, str]:

@@ -34,6 +34,7 @@ from benchmarks import (
     _cfdbench_files,
     _cfdbench_join,
     _cfdbench_pictures,
+    _cfdbench_processes,
     _cfdbench_split,
     _cfdbench_twins,
     _deepcfd,
@@ -59,7 +60,7 @@ from sciml.data.importers import cfdbench
 from sciml.solvers import generate
 from sciml.studies._plan import Plan
 
-PARTS = ("data", "table", "files")
+PARTS = ("data", "table", "files", "processes")
 DOCS = HERE.parent / "docs"
 SHARE, MINUTES = 0.1, 2.0  # of the design, and of training
 BEST = 3  # rows of each flow that further seeds are for
@@ -169,7 +170,7 @@ def main() -> None:
     if given.join and (given.row is None or not _standard(given, rows=True)):
         parser.error("--join: give --row NAME ..., and the table's own settings otherwise")
     for part in PARTS if given.part is None else (given.part,):
-        {"data": make, "table": table, "files": files}[part](given)
+        {"data": make, "table": table, "files": files, "processes": processes}[part](given)
 
 
 def make(given: argparse.Namespace) -> None:
@@ -190,6 +191,13 @@ def files(given: argparse.Namespace) -> None:
     """Training from files, beside the published way."""
     ledger = Ledger("cfdbench", part="files")
     _cfdbench_files.compare(ledger, given.work / "files", given.quick)
+    ledger.write(dry=given.quick)
+
+
+def processes(given: argparse.Namespace) -> None:
+    """The same training in one process and in two."""
+    ledger = Ledger("cfdbench", part="processes")
+    _cfdbench_processes.compare(ledger, given.work / "processes", given.quick)
     ledger.write(dry=given.quick)
 
 

@@ -65,8 +65,13 @@ def across(
 @style()
 def course(
     lines: Sequence[Line], looks: Mapping[str, Look], title: str, xlabel: str, ylabel: str, bound: float | None = None,
+    sizes: bool = True,
 ) -> str:  # fmt: skip
-    """Draw quantities over time, rows beyond `bound` cut off there with a cross; logarithmic where they differ much."""
+    """Draw quantities over time, rows beyond `bound` cut off there with a cross.
+
+    Args:
+        sizes: whether they are sizes, drawn on a logarithmic axis where they differ much; places are not.
+    """
     made, axes = figure(4.0, 3.1)
     ends, shown = [], []
     for line in lines:
@@ -83,7 +88,7 @@ def course(
         shown.append(y)
     if shown:
         values = np.concatenate(shown)
-        if values.min() > 0 and values.max() > 20 * values.min():
+        if sizes and values.min() > 0 and values.max() > 20 * values.min():
             axes.set_yscale("log")
         if bound is not None and bound < 3 * values.max():
             axes.axhline(bound, color=MUTED, linewidth=1.0, linestyle=(0, (4, 2)), zorder=1)

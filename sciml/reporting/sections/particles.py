@@ -234,7 +234,9 @@ def _courses(study: Study, history: Entry | None, errors: Entry | None, rollout:
                 if name in e and (truth or e["row"] != TRUTH) and any(v is not None for v in e[name])
             ]
             if lines:
-                items.append(turbulence.course(lines, looks, title, labelled("time", study.time_unit), label))
+                sizes = not truth or name == "kinetic_energy"
+                time = labelled("time", study.time_unit)
+                items.append(turbulence.course(lines, looks, title, time, label, sizes=sizes))
     return [Figures(items, "One rollout, from the first start; a cross marks where a row is not finite any more.")]
 
 

@@ -141,14 +141,18 @@ class ParticleEncoding:
                 raise InputError("radius: particles of the first frames lie in one place; expected a radius")
         elif not is_number(radius) or not radius > 0:
             raise InputError(f"radius: expected a number > 0, got {radius!r}")
+        elif radius < spacing:
+            raise InputError(f"radius: {radius:g} joins no particles, which are {spacing:.3g} apart; expected more")
         sums = np.zeros(6)
         for i, case in enumerate(table.cases):
             sums += _moments(table, i, stepping.every, step.of(case))
         count, velocity, accelerations, acceleration, cross, square = sums
         if not count:
             raise InputError("data: no case has as many frames as one step spans")
+        if not accelerations:
+            raise InputError("data: no case has the three frames, a step apart, that tell an acceleration")
         size = math.sqrt(velocity / count)
-        rate = math.sqrt(acceleration / accelerations) if accelerations else 0.0
+        rate = math.sqrt(acceleration / accelerations)
         size = size if size > 0 else 1e-6 * float(radius)  # of particles that never move
         scales = (size, max(rate, 1e-6 * size))  # free flight has no accelerations but rounding
         lead = float(np.clip(cross / square, 0.0, 1.0)) if square > 0 else 0.0
