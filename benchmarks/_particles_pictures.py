@@ -34,7 +34,10 @@ LOOKS = {
     "GNS, a quarter of the particles": "#E69F00", "grid particle model, a quarter of the particles": "#56B4E9",
     "material points, 2 times coarser": "#8d939c", "material points, 3 times coarser": "#c3c8ce",
 }  # fmt: skip
-SHOWN = ("truth", "GIOROM, a quarter of the particles", "GNS", "grid particle model")
+SHOWN = (
+    "truth", "GIOROM, a quarter of the particles", "GNS", "grid particle model",
+    "grid particle model, a quarter of the particles",
+)  # fmt: skip
 METHODS = {
     "lbfgs, material points": ("#0072B2", "-"), "adam, material points": ("#56B4E9", "-"),
     "cobyqa, material points": ("#D55E00", "-"), "cma, material points": ("#E69F00", "-"),
@@ -52,7 +55,7 @@ def _cloud(axes: Axes, position: np.ndarray, colour: np.ndarray, title: str = ""
     axes.scatter(*position.T, c=colour, s=1.6, cmap="viridis", vmin=0, vmax=1, linewidths=0)
     axes.set(xlim=(0, 1), ylim=(0, 0.75), aspect="equal", xticks=[], yticks=[])
     if title:
-        axes.set_title(title, fontsize=9)
+        axes.set_title(title.replace(", ", ",\n"), fontsize=8)
 
 
 def _height(first: np.ndarray) -> np.ndarray:
@@ -65,7 +68,7 @@ def _height(first: np.ndarray) -> np.ndarray:
 def materials(out: Path, at: tuple[int, ...] = (49, 199)) -> None:
     """Of each material, the first test case at two times: truth and rows side by side."""
     known = {m: p for m, problem in MATERIALS.items() if (p := pictures(problem)) is not None}
-    figure = Figure(figsize=(12.0, 2.35 * len(known) * len(at)), layout="constrained")
+    figure = Figure(figsize=(2.6 * len(SHOWN), 2.1 * len(known) * len(at)), layout="constrained")
     grid = figure.subplots(len(known) * len(at), len(SHOWN), squeeze=False)
     for i, (material, frames) in enumerate(known.items()):
         colour = _height(frames["first"][0])
@@ -150,7 +153,7 @@ def film(out: Path) -> None:
     known = {m: p for m, problem in MATERIALS.items() if (p := pictures(problem)) is not None}
 
     def draw(k: int) -> Figure:
-        figure = Figure(figsize=(10.0, 1.95 * len(known)), layout="constrained")
+        figure = Figure(figsize=(2.5 * len(SHOWN), 1.95 * len(known)), layout="constrained")
         grid = figure.subplots(len(known), len(SHOWN), squeeze=False)
         for i, (material, frames) in enumerate(known.items()):
             colour = _height(frames["first"][0])

@@ -8,7 +8,7 @@ import pytest
 from benchmarks._particles_matter import Matter, solid
 from sciml.errors import SolverError
 from sciml.geometry import Box, Disc
-from sciml.solvers import MaterialPoint, _mpm_stepper
+from sciml.solvers import MaterialPoint, _mpm_stepper, material_point
 
 pytestmark = pytest.mark.compiled_quickly
 
@@ -78,3 +78,27 @@ def test_an_unstable_march_says_when_and_why(monkeypatch):
     case = Matter(DISCS, BOX, solid(1.0), lambda p: 3.0 * np.sin(60 * p[:, ::-1])).case()
     with pytest.raises(SolverError, match=r"material_point: .* at t = .*, step \d+; a cfl below 1 may"):
         MaterialPoint(resolution=24, cfl=1.0).solve(case, TIMES)
+
+
+def test_in_space_a_collision_keeps_momentum_and_portions_change_nothing(monkeypatch):
+    """Two balls fall past each other's centre; also in portions that do not divide their particles, in single
+    precision as in double precision."""
+    balls = Disc((0.3, 0.45, 0.5), 0.16) | Disc((0.66, 0.55, 0.5), 0.16)
+    box = Box((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    case = Matter(balls, box, solid(1e5), lambda p: np.where(p[:, :1] < 0.48, [[1.0, 0.2, 0.1]], [[-1.0, -0.3, 0.0]]))
+    case, times = case.case(), [0.0, 0.03, 0.06]
+    whole = MaterialPoint(resolution=12, dtype="float64").solve(case, times)
+    count = whole.sizes["node"]
+    assert count > 150 and count % 64
+    monkeypatch.setattr(material_point, "PORTION", 64)
+    parts = MaterialPoint(resolution=12, dtype="float64", max_substeps=999_999).solve(case, times)
+    single = MaterialPoint(resolution=12, max_substeps=999_998).solve(case, times)
+    speed = {n: np.stack([f[f"velocity_{a}"].values for a in "xyz"], -1).astype(float)
+             for n, f in {"whole": whole, "parts": parts, "single": single}.items()}  # fmt: skip
+    np.testing.assert_allclose(speed["parts"], speed["whole"], atol=1e-11)
+    np.testing.assert_allclose(speed["single"], speed["whole"], atol=2e-3)
+    share = (whole["node_volume"] / whole["node_volume"].sum()).values
+    momentum = np.einsum("n,tnd->td", share, speed["whole"])
+    assert np.abs(momentum - momentum[0]).max() < 1e-13
+    kinetic = np.einsum("n,tnd->t", share, speed["whole"] ** 2)
+    assert kinetic[-1] < 0.8 * kinetic[0]  # they did collide
