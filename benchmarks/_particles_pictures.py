@@ -33,6 +33,7 @@ LOOKS = {
     "truth": INK, "GIOROM, a quarter of the particles": "#0072B2", "GNS": "#D55E00", "grid particle model": "#009E73",
     "GNS, a quarter of the particles": "#E69F00", "grid particle model, a quarter of the particles": "#56B4E9",
     "material points, 2 times coarser": "#8d939c", "material points, 3 times coarser": "#c3c8ce",
+    "interpolation": "#CC79A7", "mean field": "#9c755f", "persistence": "#d9c27e",
 }  # fmt: skip
 SHOWN = (
     "truth", "GIOROM, a quarter of the particles", "GNS", "grid particle model",
@@ -43,7 +44,7 @@ METHODS = {
     "cobyqa, material points": ("#D55E00", "-"), "cma, material points": ("#E69F00", "-"),
     "nelder_mead, material points": ("#CC79A7", "-"),
 }  # fmt: skip
-EVERY = 4  # steps between frames of a film
+EVERY = 8  # steps between frames of a film
 
 
 def pictures(problem: str) -> dict[str, np.ndarray] | None:
@@ -77,7 +78,7 @@ def materials(out: Path, at: tuple[int, ...] = (49, 199)) -> None:
                 if row in frames:
                     _cloud(axes, frames[row][step], colour, row if i == j == 0 else "")
             grid[i * len(at) + j, 0].set_ylabel(f"{material}, {(step + 1) * STEP:.1f} s", fontsize=9)
-    figure.savefig(out, dpi=110)
+    figure.savefig(out, dpi=75)
 
 
 @_style.style()
