@@ -37,7 +37,7 @@ LOOKS = {
 }  # fmt: skip
 SHOWN = (
     "truth", "GIOROM, a quarter of the particles", "GNS", "grid particle model",
-    "grid particle model, a quarter of the particles",
+    "grid particle model, a quarter of the particles", "material points, 2 times coarser",
 )  # fmt: skip
 METHODS = {
     "lbfgs, material points": ("#0072B2", "-"), "adam, material points": ("#56B4E9", "-"),
