@@ -32,7 +32,7 @@ from sciml.training.processes import Processes, present
 from sciml.training.recipe import Recipe, Running
 from sciml.training.samples import CaseTable, at_hand, open_data, table
 from sciml.training.stepping import Autoregressive, Query, Steady, Stepping
-from sciml.training.trainer import Trainer
+from sciml.training.trainer import LossFunction, Trainer, Validate
 from sciml.training.validation import Validation
 
 
@@ -146,19 +146,27 @@ def fit_operator(
     }  # fmt: skip
     if encoding.constraints:
         record["constraints"] = [c.to_json() for c in encoding.constraints]
-    log = log_of(running, record, processes)
 
     def loss(model: nn.Module, batch: Any, share: float) -> Tensor:
         return objective(Model(model, encoding), batch, share)
 
-    trainer = Trainer(
-        operator,
-        loss,
-        recipe,
-        running.replace(callbacks=(*running.callbacks, log)),
-        title=f"training {cls.title}",
-        processes=processes,
-    )
+    kept, metrics = carried_out(operator, loss, batches, validate, recipe, running, record, processes)
+    return Fitted(encoding, kept, recipe, record, metrics)
+
+
+def carried_out(
+    operator: Operator, loss: LossFunction, batches: Any, validate: Validate | None, recipe: Recipe, running: Running,
+    record: dict[str, Any], processes: Processes,
+) -> tuple[nn.Module, list[dict[str, Any]]]:  # fmt: skip
+    """The trained operator and losses on the way; how it went is added to the record.
+
+    Raises:
+        InputError: the run's folder is that of another run.
+        TrainingError: a loss that is not finite.
+    """
+    log = log_of(running, record, processes)
+    running, title = running.replace(callbacks=(*running.callbacks, log)), f"training {operator.title}"
+    trainer = Trainer(operator, loss, recipe, running, title=title, processes=processes)
     began = time.monotonic()
     operator.forgets = running.forget
     kept = trainer.fit(batches, validate)
@@ -166,7 +174,7 @@ def fit_operator(
     record |= {"steps": trainer.step, "steps_planned": trainer.total_steps, "stopped": trainer.stopped}
     record |= {"seconds": round(time.monotonic() - began, 2), "device": str(trainer.device)}
     record["peak_memory_bytes"] = peak_memory(trainer.device)
-    return Fitted(encoding, kept, recipe, record, processes.of_first(log.records))
+    return kept, processes.of_first(log.records)
 
 
 def log_of(running: Running, record: dict[str, Any], processes: Processes) -> MetricsLog | MetricsList:

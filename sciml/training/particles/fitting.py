@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +13,8 @@ from sciml.contracts import Operator, build
 from sciml.errors import InputError
 from sciml.training.augmentations import Augmented
 from sciml.training.checkpoint import plain
-from sciml.training.devices import borrowed, peak_memory, to_float64, unwrapped
-from sciml.training.fitting import anew, digest_of, held_out, log_of
+from sciml.training.devices import borrowed, to_float64, unwrapped
+from sciml.training.fitting import anew, carried_out, digest_of, held_out
 from sciml.training.objectives import Objective, Supervised, WithPhysics
 from sciml.training.particles.batches import ParticleBatches
 from sciml.training.particles.encoding import Nodes, ParticleEncoding, require_places
@@ -25,7 +24,6 @@ from sciml.training.processes import present
 from sciml.training.recipe import Recipe, Running
 from sciml.training.samples import at_hand, open_data, table
 from sciml.training.stepping import Autoregressive
-from sciml.training.trainer import Trainer
 
 JUDGED = 32  # steps of held-out samples at most: a step of some thousand particles takes as long as many of a grid
 
@@ -115,27 +113,12 @@ def fit_particles(
         "threads": torch.get_num_threads(), "data_digest": digest_of(encoding.to_json()),
         "continued": former is not None, "processes": processes.count,
     }  # fmt: skip
-    log = log_of(running, record, processes)
 
     def loss(model: nn.Module, batch: Any, share: float) -> Tensor:
         return objective(ParticleModel(model, encoding), batch, share)
 
-    trainer = Trainer(
-        operator,
-        loss,
-        recipe,
-        running.replace(callbacks=(*running.callbacks, log)),
-        title=f"training {cls.title}",
-        processes=processes,
-    )
-    began = time.monotonic()
-    operator.forgets = running.forget
-    kept = trainer.fit(batches, validate)
-    operator.forgets = False
-    record |= {"steps": trainer.step, "steps_planned": trainer.total_steps, "stopped": trainer.stopped}
-    record |= {"seconds": round(time.monotonic() - began, 2), "device": str(trainer.device)}
-    record["peak_memory_bytes"] = peak_memory(trainer.device)
-    return FittedParticles(encoding, kept, recipe, record, processes.of_first(log.records))
+    kept, metrics = carried_out(operator, loss, batches, validate, recipe, running, record, processes)
+    return FittedParticles(encoding, kept, recipe, record, metrics)
 
 
 def _operator(
