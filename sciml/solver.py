@@ -147,6 +147,14 @@ class Solver(ABC):
         if places is not None:
             check_within(places, self._outside(case, places))
         found = self._together([case], [asked])[0] if places is None else self._at(case, asked, places)
+        return self._whole(found)
+
+    def _whole(self, found: xarray.Dataset) -> xarray.Dataset:
+        """The solution.
+
+        Raises:
+            SolverError: its status is not ok.
+        """
         status = found.attrs["status"]
         if status != "ok":
             raise SolverError(status if status.startswith(self.name) else f"{self.name}: {status}")

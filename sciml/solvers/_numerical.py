@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from sciml.errors import InputError, SolverError, is_number, is_whole, suggest
+from sciml.errors import InputError, is_number, is_whole, suggest
 from sciml.problem import Case, Problem
 from sciml.solver import Restartable, Start, check_times
 from sciml.support import Grid, Support
@@ -165,11 +165,7 @@ class NumericalSolver(Restartable):
         start = start_of(case, frame, self.needed(case))
         _check_after(start, asked)
         begin = self.exactly(frame, start) or self.begin(start)._replace(settled=False)
-        found = self.label(case, asked, self.run([case], [asked], [begin])[0])
-        status = found.attrs["status"]
-        if status != "ok":
-            raise SolverError(status if status.startswith(self.name) else f"{self.name}: {status}")
-        return found
+        return self._whole(self.label(case, asked, self.run([case], [asked], [begin])[0]))
 
     def exactly(self, frame: xarray.Dataset, start: Start) -> Begin | None:
         """The state where a solution holds all of it, as this solver's own may; else None."""

@@ -14,7 +14,7 @@ import xarray as xr
 from sciml import data as _data
 from sciml import registry
 from sciml.contracts import Operator, ParticleBatch
-from sciml.errors import InputError, SolverError
+from sciml.errors import InputError
 from sciml.particle_problem import ParticleProblem
 from sciml.problem import Case, Problem
 from sciml.solver import Restartable, Start, TrainableSolver, check_times
@@ -308,10 +308,7 @@ class ParticleSurrogate(TrainableSolver, Restartable, ByGradients):
         checked = check_times(case.problem, times)
         assert checked is not None
         start = history_of(start_of(case, frame, e.fields), frame, e.step.of(case), self.history)
-        found = self._answered(Flight.of(e, start), checked)
-        if found.attrs["status"] != "ok":
-            raise SolverError(f"{self.name}: {found.attrs['status']}")
-        return found
+        return self._whole(self._answered(Flight.of(e, start), checked))
 
     def _solve(self, case: Case, times: np.ndarray | None) -> xr.Dataset:
         assert times is not None
