@@ -63,7 +63,8 @@ class Entry:
     Args:
         operator, options: what is trained.
         query: whether it is asked for times, given how a case begins; else frame after frame.
-        strides: frames that a step may span in training.
+        step: frames of the data that a step spans.
+        strides: steps that one may span in training.
         changes: of the recipe.
         flows: that it is a row of; all, where nothing is said.
         constraints: laws that answers obey.
@@ -73,6 +74,7 @@ class Entry:
     operator: str
     options: Mapping[str, Any] = field(default_factory=dict)
     query: bool = False
+    step: int = 1
     strides: int = 1
     changes: Mapping[str, Any] = field(default_factory=dict)
     flows: tuple[str, ...] = tuple(FLOWS)
@@ -91,7 +93,7 @@ class Entry:
             validation_items=48, keep="best",
             augmentations=(Subsample(POINTS),) if self.query else (),
         ).replace(**self.changes)  # fmt: skip
-        stepping = Steady() if steady else Query() if self.query else Autoregressive(strides=self.strides)
+        stepping = Steady() if steady else Query() if self.query else Autoregressive(self.step, strides=self.strides)
         settings: Any = surrogate_settings()
         return Plan(self.operator, self.options, recipe, settings(
             stepping=stepping, fields=fields, subset=None if subset is None else tuple(subset),
@@ -107,6 +109,12 @@ STEADY = {
     "Transformer": Entry("transformer"),
 }
 
+#: of what is to cost less a step than the solver
+LIGHT = {"width": 32, "patch": 4, "multipliers": (1, 2)}
+
+#: a step of the usual 10 of width 96 takes 8 times as long
+FACTORISED = {"width": 48, "iterations": 4}
+
 #: of graph operators: the usual 8 rounds of 64 channels make a step in the time
 SMALL = {"width": 32, "layers": 5}
 
@@ -120,6 +128,13 @@ ENTRIES = {
     "ResNet": Entry("resnet"),
     "DeepONet": Entry("deeponet", {"width": 100, "basis": 100, "depth": 8}, query=True),
     "FFN": Entry("ffn", query=True),
+    "U-Net, light": Entry("unet", LIGHT),
+    "U-Net, any time": Entry("unet", {"width": 24, "patch": 2}, query=True, changes={"augmentations": ()}),
+    "U-Net, light, any time": Entry("unet", LIGHT, query=True, changes={"augmentations": ()}),
+    "U-Net, 5 frames a step": Entry("unet", {"width": 24, "patch": 2}, step=5),
+    "IFactFormer": Entry("ifactformer", FACTORISED),
+    "GNOT, 1000 points": Entry("gnot", changes={"augmentations": (Subsample(POINTS),)}),
+    "Transolver, 1000 points": Entry("transolver", changes={"augmentations": (Subsample(POINTS),)}),
     "FLARE, 1000 points": Entry("flare", changes={"augmentations": (Subsample(POINTS),)}),
     "MeshGraphNet, 5 rounds of 32": Entry("meshgraphnet", SMALL, whole=True),
     "PIORF, 5 rounds of 32": Entry("piorf", SMALL, whole=True),
