@@ -168,3 +168,10 @@ ENTRIES = {
         changes={"augmentations": (Mirror(),)}, flows=("cylinder",),
     ),
 }  # fmt: skip
+
+#: rows that are held against solvers on several grids, error against cost
+WORTH = (
+    "U-Net", "U-Net, light", "U-Net, any time", "U-Net, light, any time", "U-Net, 5 frames a step", "FNO",
+    "Transformer",
+    "GNOT, 1000 points", "Transolver, 1000 points", "IFactFormer", "FLARE, 1000 points", "U-Net, mirrored",
+)  # fmt: skip

@@ -37,6 +37,9 @@ from benchmarks import (
     _cfdbench_processes,
     _cfdbench_split,
     _cfdbench_twins,
+    _cfdbench_worth,
+    _cfdbench_worth_pictures,
+    _cfdbench_worth_steady,
     _deepcfd,
 )
 from benchmarks._cfdbench_rows import (
@@ -51,6 +54,7 @@ from benchmarks._cfdbench_rows import (
     STEPS,
     SUBSETS,
     TRIALS,
+    WORTH,
     Entry,
 )
 from benchmarks._ledger import HERE, WORK, Ledger
@@ -60,7 +64,7 @@ from sciml.data.importers import cfdbench
 from sciml.solvers import generate
 from sciml.studies._plan import Plan
 
-PARTS = ("data", "table", "files", "processes")
+PARTS = ("data", "table", "worth", "files", "processes")
 DOCS = HERE.parent / "docs"
 SHARE, MINUTES = 0.1, 2.0  # of the design, and of training
 BEST = 3  # rows of each flow that further seeds are for
@@ -170,7 +174,7 @@ def main() -> None:
     if given.join and (given.row is None or not _standard(given, rows=True)):
         parser.error("--join: give --row NAME ..., and the table's own settings otherwise")
     for part in PARTS if given.part is None else (given.part,):
-        {"data": make, "table": table, "files": files, "processes": processes}[part](given)
+        {"data": make, "table": table, "worth": worth, "files": files, "processes": processes}[part](given)
 
 
 def make(given: argparse.Namespace) -> None:
@@ -249,6 +253,26 @@ def table(given: argparse.Namespace) -> None:
         _cfdbench_pictures.figures(found, folder / "cfdbench.png")
         _cfdbench_pictures.maps(work, found, folder / "cfdbench_maps.png")
         print(f"pictures: {folder}")
+
+
+def worth(given: argparse.Namespace) -> None:
+    """Error against cost, beside solvers on several grids; each flow is written as soon as it is done."""
+    work, usual = Work(given), _standard(given)
+    for flow in given.flow:
+        entries = STEADY if flow == DEEPCFD else {n: ENTRIES[n] for n in WORTH if flow in ENTRIES[n].flows}
+        chosen = {n: e for n, e in entries.items() if given.row is None or n in given.row}
+        ledger = Ledger("cfdbench", part=f"worth, {flow}", threads=1)
+        ledger.seeds(0)
+        part = _cfdbench_worth_steady if flow == DEEPCFD else _cfdbench_worth
+        part.compare(ledger, work, flow, work.trained(flow, chosen))
+        ledger.write(dry=not usual)
+    if not usual:
+        return
+    ledger = Ledger("cfdbench", part="worth", threads=1)
+    lines = _cfdbench_worth.lines()
+    _cfdbench_checks.cheaper(ledger, lines)
+    ledger.write()
+    _cfdbench_worth_pictures.fronts(lines, DOCS / "cfdbench_worth.png")
 
 
 def _standard(given: argparse.Namespace, rows: bool = False) -> bool:

@@ -1,0 +1,264 @@
+"""What surrogates are worth beside the solvers: error against cost of whole cases, from their first frame on.
+
+Two things are asked of every row and every test case: all frames, one after another, and the last frame alone. For
+the latter a solver marches, too, but a network may take longer steps, or one. Costs are those of `rollout`, which takes
+true frames on the data's grid and gives frames there; all rows take turns on one core, after what they compile, and the
+least of several rounds counts, of each case by itself and of many at a time. Errors are of one kind: squares over the
+squares of the truth, of all fields and cases together, in the problem's scales.
+
+A surrogate is held against the cheapest solver whose error is no larger, on whatever grid. What its data and its
+training cost, over what it saves in a case, is after how many cases it has paid for itself.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks._cfdbench_figures import NUMERICAL, one_core
+from benchmarks._cfdbench_rows import DESIGN, PROFILES, SUBSETS
+from benchmarks._ledger import RESULTS, Ledger
+from sciml import load
+from sciml.errors import InputError
+from sciml.evaluation._held import Held
+from sciml.solver import Restartable
+from sciml.solvers import OpenFOAM, Surrogate, baselines, interpolation, references
+from sciml.solvers._foam_run import environment
+from sciml.solvers.generation import prepare
+from sciml.training.samples import open_data, table
+
+#: cells of solvers, in array order; of the dam, which wants grid lines along the sides of its barrier, those that fit
+SQUARES = tuple((n, n) for n in (8, 12, 16, 24, 32, 48, 64, 80, 96, 128))
+GRIDS = {
+    "cavity": SQUARES[:-3], "tube": SQUARES, "cylinder": SQUARES,
+    "dam": (*((n, 30) for n in (8, 12, 16, 20)), *((n, 60) for n in (16, 24, 32)), (40, 90), (48, 90), (64, 120), (64, 150)),
+}  # fmt: skip
+FOAM = {"cavity": (32, 64), "cylinder": (32, 64), "tube": (32, 64), "dam": ()}
+BASELINES: dict[str, Any] = {
+    "persistence": baselines.Persistence,
+    "mean field": baselines.MeanField,
+    "interpolation": interpolation.ParameterInterpolation,
+}
+ROUNDS = 3
+COPIES = 4  # of each test case, where many are asked at a time
+ALL, LAST = "all frames", "the last frame"
+TRIALS = 3  # trainings for a fifth of the time before the one that counts
+TUNING = 0.2
+
+
+@dataclass
+class Row:
+    """A solver, and of what is asked of it the error and the seconds.
+
+    Args:
+        seconds: asked -> (round, case) of each case by itself.
+        together: asked -> (round,) of `COPIES` of each case at a time, over their number.
+    """
+
+    name: str
+    kind: str
+    solver: Restartable
+    cells: tuple[int, int] | None = None
+    errors: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, list[list[float]]] = field(default_factory=dict)
+    together: dict[str, list[float]] = field(default_factory=dict)
+    failed: str = ""
+
+    def alone(self, asked: str) -> float:
+        """Seconds of a case by itself: the mean over cases of the least."""
+        return float(np.min(self.seconds[asked], axis=0).mean())
+
+    def many(self, asked: str) -> float:
+        return min(self.together[asked])
+
+    def spread(self, asked: str) -> float:
+        """The largest of the rounds over the least."""
+        rounds = np.mean(self.seconds[asked], axis=1)
+        return float(rounds.max() / rounds.min())
+
+
+def compare(ledger: Ledger, work: Any, flow: str, runs: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """All rows of a flow on its test cases, written to the ledger."""
+    fields = work.fields(flow)
+    held = Held(table(open_data(work.data(flow))[0], "test", fields), 1)
+    found = list(_rows(flow, held, work.data(flow), runs, work.quick))
+    for row in found:
+        row.errors = {asked: _error(held, row, asked) for asked in _asked(row)}
+        print(
+            f"{flow}: {row.name}: " + (row.failed or ", ".join(f"{k} {v:.3g}" for k, v in row.errors.items())),
+            flush=True,
+        )
+    found = [r for r in found if not r.failed]
+    with one_core():
+        for _ in range(1 if work.quick else ROUNDS):
+            for row in found:
+                _timed(held, row)
+    made = _generation(flow, work)
+    told = [_told(flow, row, found, runs, made, work) for row in found]
+    lines = [line for lines in told for line in lines]
+    for line in lines:
+        ledger.row(**line)
+    ledger.row(
+        section="worth, data",
+        flow=flow,
+        cases=made[0],
+        seconds_estimated=made[1],
+        copies=COPIES * len(held),
+        rounds=ROUNDS,
+    )
+    return lines
+
+
+def _rows(flow: str, held: Held, path: Path, runs: Mapping[str, Path], quick: bool) -> Iterator[Row]:
+    cases, problem = held.table.cases, held.table.problem
+    for name, cls in BASELINES.items():
+        yield Row(name, "baseline", cls().fit(path, fields=held.table.fields))
+    for name, run in runs.items():
+        yield Row(name, "learned", load(run))
+    for counts in GRIDS[flow][:4] if quick else GRIDS[flow]:
+        solver = references.reference(problem, counts)
+        if solver is not None and all(_takes(solver, c) for c in cases):
+            yield Row(f"{NUMERICAL}{references.sized(counts)}", "solver", solver, counts)
+    if environment() is None:
+        print("OpenFOAM is not installed: its rows are left out", flush=True)
+        return
+    for n in FOAM[flow]:
+        for cfl in (0.3, 0.9):
+            solver = OpenFOAM(n, cfl=cfl)
+            if all(_takes(solver, c) for c in cases):
+                yield Row(f"OpenFOAM {references.sized((n, n))}, cfl {cfl:g}", "openfoam", solver, (n, n))
+
+
+def _takes(solver: Any, case: Any) -> bool:
+    try:
+        solver.fit(case)
+    except InputError:
+        return False
+    return True
+
+
+def _asked(row: Row) -> tuple[str, ...]:
+    """A step of several frames answers the last one alone."""
+    return (ALL, LAST) if row.solver.every == 1 else (LAST,)
+
+
+def _times(held: Held, i: int, asked: str) -> np.ndarray:
+    assert held.table.times is not None
+    times = held.table.times[i]
+    return times[1:] if asked == ALL else times[-1:]
+
+
+def _answers(held: Held, row: Row, cases: Sequence[int], asked: str) -> list[list[np.ndarray]]:
+    """By time, by case."""
+    starts = held.starts([(i, 0) for i in cases], row.solver)
+    return list(row.solver.rollout(starts, np.stack([_times(held, i, asked) for i in cases])))
+
+
+def _error(held: Held, row: Row, asked: str) -> float:
+    """Σ |q̂ − q|² / Σ |q|², means over the domain."""
+    square = label = 0.0
+    for i in range(len(held)):
+        try:
+            answers = _answers(held, row, [i], asked)
+        except Exception as error:  # a solver that gives up is told so
+            row.failed = f"{type(error).__name__}: {error}"
+            return math.nan
+        first = held.length(i) - len(answers)
+        for k, (answer,) in enumerate(answers):
+            truth, weights = held.frames(i, first + k)[0], held.weights(i)
+            gap = answer / held.scale(i) - truth
+            if not np.isfinite(gap[:, weights > 0]).all():
+                return math.inf
+            square += float((np.where(weights > 0, gap, 0) ** 2 * weights).sum())
+            label += float((truth**2 * weights).sum())
+    return square / label
+
+
+def _timed(held: Held, row: Row) -> None:
+    """One round, after what is compiled in it."""
+    every = list(range(len(held)))
+    for asked in _asked(row):
+        if asked not in row.seconds:
+            row.seconds[asked], row.together[asked] = [], []
+            _answers(held, row, every * COPIES, asked) if row.kind != "openfoam" else None
+        found = []
+        for i in every:
+            began = time.perf_counter()
+            _answers(held, row, [i], asked)
+            found.append(time.perf_counter() - began)
+        row.seconds[asked].append(found)
+        if row.kind == "openfoam":  # a process a case: many take as long as one after another
+            row.together[asked].append(float(np.mean(found)))
+            continue
+        began = time.perf_counter()
+        _answers(held, row, every * COPIES, asked)
+        row.together[asked].append((time.perf_counter() - began) / (COPIES * len(every)))
+
+
+def _generation(flow: str, work: Any) -> tuple[int, float]:
+    """Cases that train or validate, and the seconds of one core that making them takes, by the solver's estimate."""
+    cases = [m for m in work.manifest(flow) if m["split"] in ("train", "validation")]
+    if work.given.release is not None or work.quick:
+        return len(cases), math.nan
+    seconds, count = 0.0, 0
+    for subset, size in zip(SUBSETS, DESIGN[flow], strict=True):
+        share = max(work.given.fraction, min(1.0, 10 / size))
+        plan = prepare(flow, None, subset, 21, 64, PROFILES[flow], fraction=share).plan()
+        seconds, count = seconds + (plan.core_seconds or math.nan), count + sum(plan.cases.values())
+    return len(cases), seconds * len(cases) / count
+
+
+def _told(
+    flow: str, row: Row, rows: Sequence[Row], runs: Mapping[str, Path], made: tuple[int, float], work: Any
+) -> list[dict[str, Any]]:
+    lines = []
+    for asked in _asked(row):
+        line: dict[str, Any] = {
+            "section": "worth", "flow": flow, "asked": asked, "row": row.name, "kind": row.kind,
+            "nmse": finite(row.errors[asked]), "milliseconds": 1e3 * row.alone(asked),
+            "milliseconds_together": 1e3 * row.many(asked), "slowest_round_over_fastest": row.spread(asked),
+            "weights": None,
+        }  # fmt: skip
+        if row.kind == "learned":
+            assert isinstance(row.solver, Surrogate)
+            line["weights"] = row.solver.weights
+            line |= against(row, [r for r in rows if r.kind in ("solver", "openfoam")], asked)
+            spent = made[1] + 60 * work.minutes * (1 + TRIALS * TUNING)
+            for kind in ("", "_together"):
+                saved = line.get(f"saved_milliseconds{kind}") or 0.0
+                line[f"pays_after_cases{kind}"] = spent / (1e-3 * saved) if saved > 0 and math.isfinite(spent) else None
+        lines.append(line)
+    return lines
+
+
+def against(row: Row, solvers: Sequence[Row], asked: str) -> dict[str, Any]:
+    """The cheapest solver that is as exact, and how many times it costs what the surrogate does; of the most exact one,
+    where none is."""
+    found: dict[str, Any] = {}
+    for kind, seconds in (("", Row.alone), ("_together", Row.many)):
+        exact = [s for s in solvers if s.errors[asked] <= row.errors[asked]]
+        if not exact:
+            continue
+        cheapest = min(exact, key=lambda s: seconds(s, asked))
+        found[f"as_exact{kind}"] = cheapest.name
+        found[f"times_cheaper{kind}"] = seconds(cheapest, asked) / seconds(row, asked)
+        found[f"saved_milliseconds{kind}"] = 1e3 * (seconds(cheapest, asked) - seconds(row, asked))
+    return found
+
+
+def finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def lines() -> list[dict[str, Any]]:
+    """Of all flows, as the ledger holds them."""
+    path = RESULTS / "cfdbench.json"
+    held = json.loads(path.read_text())["rows"] if path.exists() else []
+    return [r for r in held if r.get("section") == "worth"]

@@ -1,0 +1,160 @@
+"""What surrogates are worth beside the solver where flows are steady: past polygons, one answer a case.
+
+The solver marches from the inflow's profile until the flow has settled. How long it needs to be as exact as a
+surrogate, and on how many cells, is not known beforehand: it is a row on several grids, stopped at several times, with
+its error against the stored flow, and the cheapest one that is as exact counts. So it is stopped at the best time that
+there is, which who uses it does not know.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import _deepcfd
+from benchmarks._cfdbench_figures import NUMERICAL, one_core
+from benchmarks._cfdbench_worth import ROUNDS, TRIALS, TUNING, Row, against, finite
+from benchmarks._ledger import Ledger
+from sciml import load
+from sciml.data._deepcfd import OBSTACLE
+from sciml.errors import InputError, SolverError
+from sciml.evaluation._held import Held
+from sciml.problem import Case
+from sciml.solvers import IncompressibleFlow, baselines, interpolation, references
+from sciml.support import Grid
+from sciml.training.samples import open_data, table
+
+GRIDS = ((20, 44), (30, 66), (40, 88), (60, 132), (80, 176))
+TIMES = (2.0, 4.0, 8.0, 16.0)  # s; the channel is crossed in 2.6
+CASES = 10  # of the test, that the solver and the clock take
+ASKED = "a steady flow"
+
+
+def compare(ledger: Ledger, work: Any, flow: str, runs: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """All rows on the first test cases, written to the ledger."""
+    fields = work.fields(flow)
+    held = Held(table(open_data(work.data(flow))[0], "test", fields), 1)
+    chosen = list(range(min(CASES, len(held))))
+    cases = _polygons(held, chosen)
+    rows = list(_learned(work, flow, fields, runs))
+    truth = np.stack([held.frames(i, 0)[0] for i in chosen])
+    inside = np.stack([held.weights(i) > 0 for i in chosen])
+    with one_core():
+        for row in rows:
+            row.errors[ASKED] = _nmse(np.stack([_asked(held, row, i) for i in chosen]), truth, inside)
+        for _ in range(ROUNDS):
+            for row in rows:
+                _timed(held, row, chosen)
+        solvers = [
+            row for counts in GRIDS[: 2 if work.quick else None] for row in _solver(counts, cases, truth, inside, held)
+        ]
+    every = rows + solvers
+    seconds = (
+        (22.0 + 3.0) / TIMES[-1] * next(r for r in reversed(solvers) if r.cells == GRIDS[-1] or work.quick).alone(ASKED)
+    )
+    made = sum(m["split"] in ("train", "validation") for m in work.manifest(flow))
+    spent = made * seconds + 60 * work.minutes * (1 + TRIALS * TUNING)
+    lines = []
+    for row in every:
+        line: dict[str, Any] = {
+            "section": "worth", "flow": flow, "asked": ASKED, "row": row.name, "kind": row.kind,
+            "nmse": finite(row.errors[ASKED]), "milliseconds": 1e3 * row.alone(ASKED),
+            "milliseconds_together": None, "slowest_round_over_fastest": row.spread(ASKED), "weights": None,
+        }  # fmt: skip
+        if row.kind == "learned":
+            line["weights"] = row.solver.weights  # type: ignore[attr-defined]
+            line |= {k: v for k, v in against(row, solvers, ASKED).items() if not k.endswith("_together")}
+            saved = line.get("saved_milliseconds") or 0.0
+            line["pays_after_cases"] = spent / (1e-3 * saved) if saved > 0 else None
+        lines.append(line)
+        ledger.row(**line)
+    ledger.row(
+        section="worth, data", flow=flow, cases=made, seconds_estimated=made * seconds, copies=None, rounds=ROUNDS
+    )
+    return lines
+
+
+def _polygons(held: Held, chosen: list[int]) -> list[Case]:
+    """The cases that the stored flows were made from: the data hold distances alone, and the draw is repeated."""
+    random, found = np.random.default_rng(0), {}
+    inside = {i: held.weights(i) > 0 for i in chosen}
+    for _ in range(1000):
+        case = _deepcfd.ObstacleFlow(_deepcfd.polygon(random)).case()
+        fluid = _deepcfd.given(case, Grid.uniform(case.geometry, _deepcfd.SHAPE))[1] != OBSTACLE
+        found |= {i: case for i, mask in inside.items() if i not in found and np.array_equal(fluid, mask)}
+        if len(found) == len(chosen):
+            return [found[i] for i in chosen]
+    raise RuntimeError("the polygons of the test cases are not those that are drawn")
+
+
+def _learned(work: Any, flow: str, fields: tuple[str, ...], runs: Mapping[str, Path]) -> Iterator[Row]:
+    yield Row("mean field", "baseline", baselines.MeanField().fit(work.data(flow), fields=fields))
+    yield Row("interpolation", "baseline", interpolation.ParameterInterpolation().fit(work.data(flow), fields=fields))
+    for name, run in runs.items():
+        yield Row(name, "learned", load(run))
+
+
+def _asked(held: Held, row: Row, i: int) -> np.ndarray:
+    """(field, *shape) in the problem's scales."""
+    answer = row.solver.solve(held.table.cases[i])
+    return np.stack([answer[f].values for f in held.table.fields]) / held.scale(i)
+
+
+def _timed(held: Held, row: Row, chosen: list[int]) -> None:
+    if ASKED not in row.seconds:
+        row.seconds[ASKED] = []
+    found = []
+    for i in chosen:
+        began = time.perf_counter()
+        _asked(held, row, i)
+        found.append(time.perf_counter() - began)
+    row.seconds[ASKED].append(found)
+    row.together[ASKED] = [math.inf]
+
+
+def _nmse(answers: np.ndarray, truth: np.ndarray, inside: np.ndarray) -> float:
+    """Mean over fields of Σ |q̂ − q|² / Σ |q|², so that the units of a field do not make it count more."""
+    mask = inside[:, None]
+    gap = np.where(mask, answers - truth, 0.0) ** 2
+    return float(np.mean(gap.sum((0, 2, 3)) / (np.where(mask, truth, 0.0) ** 2).sum((0, 2, 3))))
+
+
+def _solver(
+    counts: tuple[int, int], cases: list[Case], truth: np.ndarray, inside: np.ndarray, held: Held
+) -> Iterator[Row]:
+    """One grid, stopped at each of the times; where it takes not all polygons, it is no row."""
+    solver = IncompressibleFlow(counts, tendencies=False)
+    for stop in TIMES:
+        name = f"{NUMERICAL}{references.sized(counts)}, stopped at {stop:g} s"
+        row = Row(name, "solver", solver, counts)
+        answers, rounds = [], []
+        for k, case in enumerate(cases):
+            try:
+                answer = solver.solve(case, [stop])
+            except (InputError, SolverError) as error:
+                print(f"{name}: {error}: left out", flush=True)
+                break
+            if k == 0 and stop == TIMES[0]:
+                answer = solver.solve(case, [stop])  # the first one compiles
+            began = time.perf_counter()
+            answer = solver.solve(case, [stop])
+            rounds.append(time.perf_counter() - began)
+            grid = Grid.uniform(case.geometry, _deepcfd.SHAPE, masked=True)
+            onto = solver.grid(case).map_onto(grid)
+            found = onto(np.stack([answer[n].values[0] for n in ("u", "v", "p")]))
+            found[2] /= _deepcfd.DENSITY
+            answers.append(found / held.scale(0))
+        if len(answers) < len(cases):
+            return
+        row.errors[ASKED], row.seconds[ASKED], row.together[ASKED] = (
+            _nmse(np.stack(answers), truth, inside),
+            [rounds],
+            [math.inf],
+        )
+        print(f"{name}: {row.errors[ASKED]:.3g}, {1e3 * row.alone(ASKED):.0f} ms", flush=True)
+        yield row
