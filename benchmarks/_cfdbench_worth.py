@@ -38,7 +38,9 @@ from sciml.training.samples import open_data, table
 SQUARES = tuple((n, n) for n in (8, 12, 16, 24, 32, 48, 64, 80, 96, 128))
 GRIDS = {
     "cavity": SQUARES[:-3], "tube": SQUARES, "cylinder": SQUARES,
-    "dam": (*((n, 30) for n in (8, 12, 16, 20)), *((n, 60) for n in (16, 24, 32)), (40, 90), (48, 90), (64, 120), (64, 150)),
+    "dam": (
+        *((n, 30) for n in (8, 12, 16, 20)), *((n, 60) for n in (16, 24, 32)), (40, 90), (48, 90), (64, 120), (64, 150),
+    ),
 }  # fmt: skip
 FOAM = {"cavity": (32, 64), "cylinder": (32, 64), "tube": (32, 64), "dam": ()}
 BASELINES: dict[str, Any] = {

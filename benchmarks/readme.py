@@ -115,12 +115,33 @@ def _figures(value: float) -> str:
     return f"{value:.4g}" if 1e-3 <= abs(value) < 1e5 else number(value)
 
 
-MARK = re.compile(r"<!-- rows ([^>]*?) -->.*?<!-- end of rows -->", re.DOTALL)
+def figures_of(mark: str) -> str:
+    """The table for a mark "<!-- figures FIRST | SECOND: LEDGER.CHECK as words; ... -->": what was measured, what it is
+    of, and the command that measures it, under the heads FIRST and SECOND."""
+    heads, _, wanted = mark.partition(": ")
+    first, second = (part.strip() for part in heads.split("|"))
+    lines = [f"| {first} | {second} | by |", "| ---: | --- | --- |"]
+    for one in wanted.split(";"):
+        place, _, words = one.strip().partition(" as ")
+        name, _, key = place.partition(".")
+        record = json.loads((RESULTS / f"{name}.json").read_text())
+        (check,) = [c for c in record["checks"] if c["id"] == key]
+        lines.append(f"| {figure(check)} | {words} | `{record['command']}` |")
+    return "\n".join(lines)
+
+
+MARK = re.compile(r"<!-- (rows|figures) ([^>]*?) -->.*?<!-- end of \1 -->", re.DOTALL)
 
 
 def page(text: str) -> str:
     """A page with its tables made anew."""
-    return MARK.sub(lambda m: f"<!-- rows {m[1]} -->\n{rows_of(m[1])}\n<!-- end of rows -->", text)
+
+    def made(found: re.Match[str]) -> str:
+        kind, mark = found[1], found[2]
+        inside = (rows_of if kind == "rows" else figures_of)(mark)
+        return f"<!-- {kind} {mark} -->\n{inside}\n<!-- end of {kind} -->"
+
+    return MARK.sub(made, text)
 
 
 def main() -> None:
@@ -132,7 +153,7 @@ def main() -> None:
     if START not in text or END not in text:
         raise SystemExit(f"README.md: the marks {START} and {END} are missing")
     tables = f"{START}\n{body()}\n{END}"
-    new = re.sub(f"{re.escape(START)}.*?{re.escape(END)}", lambda _: tables, text, count=1, flags=re.DOTALL)
+    new = re.sub(f"{re.escape(START)}.*?{re.escape(END)}", lambda _: tables, page(text), count=1, flags=re.DOTALL)
     (ROOT / "README.md").write_text(new)
     print(f"README.md: {tables.count(chr(10))} lines of tables")
 
