@@ -228,16 +228,28 @@ def _told(
             "milliseconds_together": 1e3 * row.many(asked), "slowest_round_over_fastest": row.spread(asked),
             "weights": None,
         }  # fmt: skip
+        if row.kind in ("learned", "baseline") and row.name != "persistence":
+            line |= against(row, [r for r in rows if r.kind in ("solver", "openfoam")], asked)
+            line |= paid(line, made[1] + (spent(work) if row.kind == "learned" else 0.0))
         if row.kind == "learned":
             assert isinstance(row.solver, Surrogate)
             line["weights"] = row.solver.weights
-            line |= against(row, [r for r in rows if r.kind in ("solver", "openfoam")], asked)
-            spent = made[1] + 60 * work.minutes * (1 + TRIALS * TUNING)
-            for kind in ("", "_together"):
-                saved = line.get(f"saved_milliseconds{kind}") or 0.0
-                line[f"pays_after_cases{kind}"] = spent / (1e-3 * saved) if saved > 0 and math.isfinite(spent) else None
         lines.append(line)
     return lines
+
+
+def spent(work: Any) -> float:
+    """Seconds of one core that a row trains, trials included."""
+    return 60 * work.minutes * (1 + TRIALS * TUNING)
+
+
+def paid(line: Mapping[str, Any], seconds: float) -> dict[str, float | None]:
+    """After how many cases so many seconds have come back."""
+    found: dict[str, float | None] = {}
+    for kind in ("", "_together"):
+        saved = line.get(f"saved_milliseconds{kind}") or 0.0
+        found[f"pays_after_cases{kind}"] = seconds / (1e-3 * saved) if saved > 0 and math.isfinite(seconds) else None
+    return found
 
 
 def against(row: Row, solvers: Sequence[Row], asked: str) -> dict[str, Any]:

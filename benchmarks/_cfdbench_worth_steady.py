@@ -18,14 +18,14 @@ import numpy as np
 
 from benchmarks import _deepcfd
 from benchmarks._cfdbench_figures import NUMERICAL, one_core
-from benchmarks._cfdbench_worth import ROUNDS, TRIALS, TUNING, Row, against, finite
+from benchmarks._cfdbench_worth import ROUNDS, Row, against, finite, paid, spent
 from benchmarks._ledger import Ledger
 from sciml import load
 from sciml.data._deepcfd import OBSTACLE
 from sciml.errors import InputError, SolverError
 from sciml.evaluation._held import Held
 from sciml.problem import Case
-from sciml.solvers import IncompressibleFlow, baselines, interpolation, references
+from sciml.solvers import IncompressibleFlow, Surrogate, baselines, interpolation, references
 from sciml.support import Grid
 from sciml.training.samples import open_data, table
 
@@ -58,7 +58,6 @@ def compare(ledger: Ledger, work: Any, flow: str, runs: Mapping[str, Path]) -> l
         (22.0 + 3.0) / TIMES[-1] * next(r for r in reversed(solvers) if r.cells == GRIDS[-1] or work.quick).alone(ASKED)
     )
     made = sum(m["split"] in ("train", "validation") for m in work.manifest(flow))
-    spent = made * seconds + 60 * work.minutes * (1 + TRIALS * TUNING)
     lines = []
     for row in every:
         line: dict[str, Any] = {
@@ -66,11 +65,13 @@ def compare(ledger: Ledger, work: Any, flow: str, runs: Mapping[str, Path]) -> l
             "nmse": finite(row.errors[ASKED]), "milliseconds": 1e3 * row.alone(ASKED),
             "milliseconds_together": None, "slowest_round_over_fastest": row.spread(ASKED), "weights": None,
         }  # fmt: skip
+        if row.kind != "solver":
+            line |= against(row, solvers, ASKED)
+            line |= paid(line, made * seconds + (spent(work) if row.kind == "learned" else 0.0))
+            line = {k: v for k, v in line.items() if v is None or not k.endswith("_together")}
         if row.kind == "learned":
-            line["weights"] = row.solver.weights  # type: ignore[attr-defined]
-            line |= {k: v for k, v in against(row, solvers, ASKED).items() if not k.endswith("_together")}
-            saved = line.get("saved_milliseconds") or 0.0
-            line["pays_after_cases"] = spent / (1e-3 * saved) if saved > 0 else None
+            assert isinstance(row.solver, Surrogate)
+            line["weights"] = row.solver.weights
         lines.append(line)
         ledger.row(**line)
     ledger.row(
