@@ -112,8 +112,8 @@ STEADY = {
 #: of what is to cost less a step than the solver
 LIGHT = {"width": 32, "patch": 4, "multipliers": (1, 2)}
 
-#: a step of the usual 10 of width 96 takes 8 times as long
-FACTORISED = {"width": 48, "iterations": 4}
+#: a step of the usual 10 of width 96 takes 20 times as long
+FACTORISED = {"width": 32, "iterations": 2}
 
 #: of graph operators: the usual 8 rounds of 64 channels make a step in the time
 SMALL = {"width": 32, "layers": 5}
