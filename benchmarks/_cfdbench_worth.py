@@ -2,9 +2,10 @@
 
 Two things are asked of every row and every test case: all frames, one after another, and the last frame alone. For
 the latter a solver marches, too, but a network may take longer steps, or one. Costs are those of `rollout`, which takes
-true frames on the data's grid and gives frames there; all rows take turns on one core, after what they compile, and the
-least of several rounds counts, of each case by itself and of many at a time. Errors are of one kind: squares over the
-squares of the truth, of all fields and cases together, in the problem's scales.
+true frames on the data's grid and gives frames there (a solver marches through all times in one go); all rows take
+turns on one core, after what they compile, and the least of several rounds counts, of each case by itself and of many
+at a time. Errors are of one kind: squares over the squares of the truth, of all fields and cases together, in the
+problem's scales.
 
 A surrogate is held against the cheapest solver whose error is no larger, on whatever grid. What its data and its
 training cost, over what it saves in a case, is after how many cases it has paid for itself.
@@ -31,6 +32,7 @@ from sciml.evaluation._held import Held
 from sciml.solver import Restartable
 from sciml.solvers import OpenFOAM, Surrogate, baselines, interpolation, references
 from sciml.solvers._foam_run import environment
+from sciml.solvers._numerical import NumericalSolver
 from sciml.solvers.generation import prepare
 from sciml.training.samples import open_data, table
 
@@ -111,7 +113,7 @@ def compare(ledger: Ledger, work: Any, flow: str, runs: Mapping[str, Path]) -> l
         section="worth, data",
         flow=flow,
         cases=made[0],
-        seconds_estimated=made[1],
+        seconds_estimated=finite(made[1]),
         copies=COPIES * len(held),
         rounds=ROUNDS,
     )
@@ -158,9 +160,19 @@ def _times(held: Held, i: int, asked: str) -> np.ndarray:
 
 
 def _answers(held: Held, row: Row, cases: Sequence[int], asked: str) -> list[list[np.ndarray]]:
-    """By time, by case."""
-    starts = held.starts([(i, 0) for i in cases], row.solver)
-    return list(row.solver.rollout(starts, np.stack([_times(held, i, asked) for i in cases])))
+    """By time, by case. A numerical solver marches through all times in one go: a restart at each of them would cost it
+    more."""
+    solver, starts = row.solver, held.starts([(i, 0) for i in cases], row.solver)
+    times = [_times(held, i, asked) for i in cases]
+    if not isinstance(solver, NumericalSolver):
+        return list(solver.rollout(starts, np.stack(times)))
+    back = [solver.back(s, solver.grid(s.case)) for s in starts]
+    found = solver.run([s.case for s in starts], times, [solver.begin(s) for s in starts])
+    names = held.table.fields
+    return [
+        [onto(np.stack([f[n][k] for n in names])) for f, onto in zip(found, back, strict=True)]
+        for k in range(len(times[0]))
+    ]
 
 
 def _error(held: Held, row: Row, asked: str) -> float:
