@@ -3,6 +3,7 @@
 from sciml.metrics.clouds import carried, misplaced, occupancy
 from sciml.metrics.energetics import Energetics, energetics
 from sciml.metrics.flow import divergence, divergence_error, divergence_faces
+from sciml.metrics.forces import force_within
 from sciml.metrics.pointwise import (
     correlation,
     correlation_time,
@@ -29,6 +30,7 @@ __all__ = [
     "divergence_faces",
     "energetics",
     "energy_spectrum",
+    "force_within",
     "mae",
     "max_error",
     "misplaced",

@@ -20,6 +20,7 @@ from sciml.problem import Case, Problem, beginning
 from sciml.solver import Restartable, Start, TrainableSolver
 from sciml.solvers import _saved
 from sciml.solvers._back import Back
+from sciml.solvers._by_numbers import ByNumbers
 from sciml.solvers._frames import history_of, labelled, start_of
 from sciml.solvers._numerical import title
 from sciml.support import Points, Support
@@ -40,7 +41,7 @@ AT_ONCE = 16384  # points beside its own support that a case is asked at in one 
 
 
 @registry.solvers.register("surrogate")
-class Surrogate(TrainableSolver, Restartable):
+class Surrogate(ByNumbers, TrainableSolver, Restartable):
     """A learned solver: an operator, how its tensors are made from physical fields, and how it treats time.
 
     Fields go over the problem's scales for the case and over scales of the training split; the operator is also given
@@ -261,13 +262,7 @@ class Surrogate(TrainableSolver, Restartable):
             operator, told = adapted(
                 f.operator, f.encoding, self._placed(case, asked), asked, objective, steps=steps, lr=lr, anchor=anchor
             )
-        found = type(self)(
-            self.operator_class, f.encoding.stepping, fields=f.encoding.fields, constraints=f.encoding.constraints,
-            device=str(self.device), **self.options,
-        )  # fmt: skip
-        record = f.record | {"fine_tuned": told | {"objective": objective.to_json()}}
-        found.fitted_as = Fitted(f.encoding, operator, f.recipe, record, list(f.metrics))
-        return found.to(found.device)
+        return self._another(f.encoding, operator, fine_tuned=told | {"objective": objective.to_json()})
 
     def constrained(self, *constraints: Constraint) -> Self:
         """A copy whose answers obey these laws and no others; it was not trained with them.
@@ -276,15 +271,17 @@ class Surrogate(TrainableSolver, Restartable):
             InputError: constraints that do not fit the operator or the problem.
         """
         f, held = self._ready(), _constraints(constraints)
-        encoding = f.encoding.held_to(held)
+        operator = copy.deepcopy(_saved.unwrapped(f.operator))
+        return self._another(f.encoding.held_to(held), operator, constrained=[c.to_json() for c in held])
+
+    def _another(self, encoding: Encoding, operator: torch.nn.Module, **noted: Any) -> Self:
+        """Another surrogate of the same training, with what was done to it since."""
+        f = self._ready()
         found = type(self)(
-            self.operator_class, encoding.stepping, fields=encoding.fields, constraints=held,
+            self.operator_class, encoding.stepping, fields=encoding.fields, constraints=encoding.constraints,
             device=str(self.device), **self.options,
         )  # fmt: skip
-        record = f.record | {"constrained": [c.to_json() for c in held]}
-        found.fitted_as = Fitted(
-            encoding, copy.deepcopy(_saved.unwrapped(f.operator)), f.recipe, record, list(f.metrics)
-        )
+        found.fitted_as = Fitted(encoding, operator, f.recipe, f.record | noted, list(f.metrics))
         return found.to(found.device)
 
     @staticmethod
@@ -413,15 +410,22 @@ class Surrogate(TrainableSolver, Restartable):
                 found[i] = np.stack([frames[k] for frames in stream[: len(t)]])
         return [found[i] for i in range(len(starts))]
 
-    def _placed(self, case: Case, times: np.ndarray | None) -> Start:
-        """Where a case begins, on the support of its answer; warns of what training never saw."""
+    def _placed(self, case: Case, times: np.ndarray | None, begun: float | None = None) -> Start:
+        """`_started`; warns of what training never saw."""
+        begin = self._started(case, times, begun)
+        clock = np.array([begin.time]) if times is None else np.append(begin.time, times)
+        _warn(begin.case, self.encoding.doubts(begin.case, clock))
+        return begin
+
+    def _started(self, case: Case, times: np.ndarray | None, begun: float | None = None) -> Start:
+        """Where a case begins, on the support of its answer; with no frame yet, but at a time, where `begun` is it."""
         e = self.encoding
         support = e.support(case)
         if case.problem.needs_extents and case.extents is None:
             case = replace(case, extents=support.extents, parameters=dict(case.parameters), inputs=dict(case.inputs))
-        begin = self._begin(case, support, times)
-        _warn(case, e.doubts(case, np.array([begin.time]) if times is None else np.append(begin.time, times)))
-        return begin
+        if begun is not None:
+            return Start(case, support, np.zeros((1, len(e.fields), *support.shape)), begun)
+        return self._begin(case, support, times)
 
     def _begin(self, case: Case, support: Support, times: np.ndarray | None) -> Start:
         e = self.encoding
