@@ -32,6 +32,7 @@ from benchmarks import (
     _cfdbench_checks,
     _cfdbench_figures,
     _cfdbench_files,
+    _cfdbench_gradients,
     _cfdbench_join,
     _cfdbench_pictures,
     _cfdbench_processes,
@@ -64,7 +65,7 @@ from sciml.data.importers import cfdbench
 from sciml.solvers import generate
 from sciml.studies._plan import Plan
 
-PARTS = ("data", "table", "worth", "files", "processes")
+PARTS = ("data", "table", "worth", "files", "processes", "gradients")
 DOCS = HERE.parent / "docs"
 SHARE, MINUTES = 0.1, 2.0  # of the design, and of training
 BEST = 3  # rows of each flow that further seeds are for
@@ -174,7 +175,7 @@ def main() -> None:
     if given.join and (given.row is None or not _standard(given, rows=True)):
         parser.error("--join: give --row NAME ..., and the table's own settings otherwise")
     for part in PARTS if given.part is None else (given.part,):
-        {"data": make, "table": table, "worth": worth, "files": files, "processes": processes}[part](given)
+        PROGRAMS[part](given)
 
 
 def make(given: argparse.Namespace) -> None:
@@ -202,6 +203,14 @@ def processes(given: argparse.Namespace) -> None:
     """The same training in one process and in two."""
     ledger = Ledger("cfdbench", part="processes")
     _cfdbench_processes.compare(ledger, given.work / "processes", given.quick)
+    ledger.write(dry=given.quick)
+
+
+def gradients(given: argparse.Namespace) -> None:
+    """Derivatives of numbers made of flows, from solvers and from surrogates."""
+    ledger = Ledger("cfdbench", part="gradients", threads=1)
+    ledger.seeds(0)
+    _cfdbench_gradients.measure(ledger, given.work / "gradients" / ("quick" if given.quick else ""), given.quick)
     ledger.write(dry=given.quick)
 
 
@@ -281,6 +290,10 @@ def _standard(given: argparse.Namespace, rows: bool = False) -> bool:
     usual = usual and (rows or given.row is None) and given.subset is None
     return usual and not (given.quick or given.pressure or given.published_split or given.published_frames)
 
+
+PROGRAMS = {
+    "data": make, "table": table, "worth": worth, "files": files, "processes": processes, "gradients": gradients,
+}  # fmt: skip
 
 if __name__ == "__main__":
     main()

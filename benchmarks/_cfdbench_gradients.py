@@ -1,0 +1,186 @@
+"""Derivatives of numbers made of flows, from solvers and from surrogates: part `gradients` of the CFDBench ledger.
+
+Three flows and a number of each (`_gradients_flows`). Of every test case the derivatives by solver and surrogates; of
+the first few also by differences of either, over several steps. Gradients are compared in units of half a span of each
+number, in which they say by how much the number that is asked changes over it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import _gradients_picture
+from benchmarks._gradients_flows import EVERY, Asked, reynolds
+from benchmarks._gradients_learned import STEPS as STEPS_LEARNED
+from benchmarks._gradients_learned import Fitted, Learned, told
+from benchmarks._gradients_solved import STEPS as STEPS_SOLVED
+from benchmarks._gradients_solved import Solved
+from benchmarks._gradients_trained import ROWS, cases, made, trained
+from benchmarks._ledger import HERE, Ledger
+
+MINUTES = 0.5  # of one core, of training
+DIFFERENCED = {"cylinder": 2, "dam": 1, "cavity": 2}  # test cases of which differences are taken
+SOLVER, FITTED = "solver", "quadratic fit of J"
+
+
+def measure(ledger: Ledger, work: Path, quick: bool = False) -> None:
+    """All flows; each is kept as soon as it is done, so that an interrupted run goes on."""
+    torch.set_num_threads(1)
+    found = {}
+    for kind in EVERY:
+        flow = kind()
+        found[flow.name] = _flow(flow, work, quick)
+        _rows(ledger, flow, found[flow.name])
+    out = work / "gradients.png" if quick else HERE.parent / "docs" / "gradients.png"
+    _gradients_picture.draw({kind.name: (kind(), found[kind.name]) for kind in EVERY}, out)
+    print(f"picture: {out}")
+
+
+def _flow(flow: Asked, work: Path, quick: bool) -> dict[str, Any]:
+    """Values and gradients of a flow: {"cases": [...], row: {"value", "gradient", ...}}."""
+    path = made(flow, work, quick)
+    runs = {row: trained(flow, row, work, 0.02 if quick else MINUTES, quick) for row in ROWS}
+    numbers, splits = cases(flow, quick)
+    train, test = (numbers[[s == name for s in splits]] for name in ("train", "test"))
+    values = told(flow, path, numbers)
+    found: dict[str, Any] = {
+        "numbers": test.tolist(),
+        "reynolds": [reynolds(flow, u) for u in test],
+        # over the training cases: what errors of values are counted in
+        "spread": float(np.std(values[[s == "train" for s in splits]])),
+    }
+    few = test[: 1 if quick else DIFFERENCED[flow.name]]
+    found[SOLVER] = _kept(work / f"{flow.name}-{SOLVER}.json", lambda: _solved(flow, test, few))
+    for row, run in runs.items():
+        found[row] = _kept(work / f"{flow.name}-{row}.json", lambda run=run: _learned(flow, run, test, few))
+    fitted = Fitted(flow, train, values[[s == "train" for s in splits]])
+    found[FITTED] = _answers([fitted.gradient(u) for u in test])
+    return found
+
+
+def _kept(path: Path, make: Any) -> dict[str, Any]:
+    if path.exists():
+        return json.loads(path.read_text())
+    result = make()
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(result))
+    os.replace(temporary, path)
+    print(f"{path.stem}: done", flush=True)
+    return result
+
+
+def _answers(each: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+    return {"value": [float(e[0]) for e in each], "gradient": [e[1].tolist() for e in each]}
+
+
+def _solved(flow: Asked, test: np.ndarray, few: np.ndarray) -> dict[str, Any]:
+    solved = Solved(flow)
+    each = [solved.gradient(u) for u in test]
+    plain, both = solved.seconds(test[0])
+    return _answers(each) | {
+        "substeps": [e[2] for e in each],
+        "differences": [solved.differences(u, False).tolist() for u in few],
+        "differences_held": [solved.differences(u, True).tolist() for u in few],
+        "seconds": plain, "seconds_gradient": both,
+    }  # fmt: skip
+
+
+def _learned(flow: Asked, run: Path, test: np.ndarray, few: np.ndarray) -> dict[str, Any]:
+    wide, single = (Learned(flow, run, p) for p in ("float64", "float32"))
+    each = [wide.gradient(u) for u in test]
+    plain, both = single.seconds(test[0])
+    return _answers(each) | {
+        "gradient_float32": [single.gradient(u)[1].tolist() for u in test],
+        "differences": [wide.differences(u).tolist() for u in few],
+        "differences_float32": [single.differences(u).tolist() for u in few],
+        "seconds": plain, "seconds_gradient": both, "weights": wide.model.weights,
+        "minutes": float(wide.model.training.get("seconds", float("nan"))) / 60,
+    }  # fmt: skip
+
+
+# -- figures ---------------------------------------------------------------------------------------------------------
+
+
+def off(flow: Asked, gradient: Any, truth: Any) -> float:
+    """|g − g'| / |g'|, in units of half spans."""
+    g, t = (np.asarray(a) * flow.sizes for a in (gradient, truth))
+    return float(np.linalg.norm(g - t) / np.linalg.norm(t))
+
+
+def cosine(flow: Asked, gradient: Any, truth: Any, names: Sequence[str] | None = None) -> float:
+    """Of the angle between two gradients, over all numbers or these."""
+    chosen = [names is None or n in names for n in flow.spans]
+    g, t = ((np.asarray(a) * flow.sizes)[chosen] for a in (gradient, truth))
+    return float(g @ t / (np.linalg.norm(g) * np.linalg.norm(t)))
+
+
+def _least(flow: Asked, each: Sequence[Any], gradients: Sequence[Any], steps: Sequence[float]) -> dict[str, float]:
+    """How far gradients are from differences, of the step that fits best for all; and that step."""
+    errors = [[off(flow, g, d) for d in case] for g, case in zip(gradients, each, strict=False)]
+    worst = np.array(errors).max(0)
+    best = int(worst.argmin())
+    return {"off": float(worst[best]), "step": steps[best], **{f"off_{s:g}": float(w) for s, w in zip(steps, worst, strict=True)}}  # fmt: skip
+
+
+def _rows(ledger: Ledger, flow: Asked, found: dict[str, Any]) -> None:
+    truth = found[SOLVER]
+    for row in (SOLVER, *ROWS, FITTED):
+        mine = found[row]
+        about: dict[str, Any] = {}
+        if row != SOLVER:
+            errors = np.abs(np.array(mine["value"]) - truth["value"]) / found["spread"]
+            pairs = list(zip(mine["gradient"], truth["gradient"], strict=True))
+            away = np.array([off(flow, *p) for p in pairs])
+            along = np.array([cosine(flow, *p) for p in pairs])
+            about |= {
+                "value_error": float(np.median(errors)), "value_error_most": float(errors.max()),
+                "gradient_error": float(np.median(away)), "gradient_error_least": float(away.min()),
+                "gradient_error_most": float(away.max()),
+                "cosine": float(np.median(along)), "cosine_least": float(along.min()),
+            }  # fmt: skip
+            if flow.curve:
+                bent = np.array([cosine(flow, *p, flow.curve) for p in pairs])
+                about |= {"cosine_curve": float(np.median(bent)), "cosine_curve_least": float(bent.min())}
+            for k, name in enumerate(flow.spans):
+                of = np.array(truth["gradient"])[:, k]
+                each = np.array(mine["gradient"])[:, k]
+                ledger.row(
+                    section="gradients by number", flow=flow.name, row=row, number=name,
+                    # over the root mean square of the true one, which may be 0 of a case
+                    error=float(np.sqrt(np.mean((each - of) ** 2) / np.mean(of**2))),
+                    right_sign=int(np.sum(each * of > 0)), cases=len(of),
+                    change_over_half_span=float(np.sqrt(np.mean(of**2)) * flow.sizes[k]), unit=flow.unit,
+                )  # fmt: skip
+        if row == SOLVER:
+            about |= _prefixed("held", _least(flow, truth["differences_held"], truth["gradient"], STEPS_SOLVED))
+            about |= _prefixed("free", _least(flow, truth["differences"], truth["gradient"], STEPS_SOLVED))
+        elif row in ROWS:
+            about |= _prefixed("held", _least(flow, mine["differences"], mine["gradient"], STEPS_LEARNED["float64"]))
+            single = _least(flow, mine["differences_float32"], mine["gradient_float32"], STEPS_LEARNED["float32"])
+            pairs32 = zip(mine["gradient_float32"], mine["gradient"], strict=True)
+            about |= _prefixed("single", single) | {"float32_off": max(off(flow, a, b) for a, b in pairs32)}
+        if "seconds" in mine:
+            about |= {
+                "milliseconds": 1e3 * mine["seconds"], "milliseconds_gradient": 1e3 * mine["seconds_gradient"],
+                "gradient_over_value": mine["seconds_gradient"] / mine["seconds"],
+            }  # fmt: skip
+        ledger.row(
+            section="gradients", flow=flow.name, row=row, cases=len(truth["value"]), numbers=len(flow.spans), **about
+        )
+    ledger.row(
+        section="gradients: flows", flow=flow.name, asked=flow.title, unit=flow.unit, numbers=", ".join(flow.spans),
+        cells=f"{flow.resolution[0]} × {flow.resolution[1]}", frames=len(flow.times),
+        substeps=f"{min(truth['substeps'])} … {max(truth['substeps'])}", least=min(truth["value"]),
+        most=max(truth["value"]), reynolds=f"{min(found['reynolds']):.0f} … {max(found['reynolds']):.0f}",
+    )  # fmt: skip
+
+
+def _prefixed(word: str, found: dict[str, float]) -> dict[str, float]:
+    return {f"{word}_{name}": value for name, value in found.items()}
