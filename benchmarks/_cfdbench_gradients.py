@@ -126,7 +126,8 @@ def _least(flow: Asked, each: Sequence[Any], gradients: Sequence[Any], steps: Se
     errors = [[off(flow, g, d) for d in case] for g, case in zip(gradients, each, strict=False)]
     worst = np.array(errors).max(0)
     best = int(worst.argmin())
-    return {"off": float(worst[best]), "step": steps[best], **{f"off_{s:g}": float(w) for s, w in zip(steps, worst, strict=True)}}  # fmt: skip
+    found = {"off": float(worst[best]), "step": steps[best]}
+    return found | {f"off_{step:g}": float(error) for step, error in zip(steps, worst, strict=True)}
 
 
 def _rows(ledger: Ledger, flow: Asked, found: dict[str, Any]) -> None:

@@ -138,9 +138,10 @@ class Drag(Asked):
 
     def made(self, u: Any) -> Case:
         speed, viscosity, *profile, radius, place = (float(v) for v in u)
+        waves: dict[str, Any] = {f"profile_{k + 1}": a for k, a in enumerate(profile)}
         return ProfiledCylinder().case(
             inlet_velocity=speed, viscosity=viscosity, radius=radius, density=self.density, x_min=-0.04, x_max=0.10,
-            y_min=-0.04 - place, y_max=0.04 - place, **{f"profile_{k + 1}": a for k, a in enumerate(profile)},
+            y_min=-0.04 - place, y_max=0.04 - place, **waves,
         )  # fmt: skip
 
     def solver(self, derivative: str = "reverse") -> IncompressibleFlow:
@@ -172,7 +173,8 @@ class Volume(Asked):
     fields = ("u", "v", "alpha")
 
     def made(self, u: Any) -> Case:
-        return DamFlow().case(**dict(zip(self.spans, map(float, u), strict=True)))
+        given: dict[str, Any] = dict(zip(self.spans, map(float, u), strict=True))
+        return DamFlow().case(**given)
 
     def solver(self, derivative: str = "reverse") -> TwoPhaseFlow:
         return TwoPhaseFlow(self.resolution, dtype="float64", derivative=derivative)

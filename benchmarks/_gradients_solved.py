@@ -91,13 +91,13 @@ class Solved:
 
     def differences(self, u: np.ndarray, held: bool) -> np.ndarray:
         """(step, K) dJ/du by central differences of fourth order, with these of `STEPS`."""
-        value: Callable[[np.ndarray], float] = self.value
-        if held:
-            table = self.plan(u)
+        table = self.plan(u) if held else None
 
-            def value(at: np.ndarray) -> float:
-                with jax.enable_x64(True):
-                    return float(self.held_value_of(*self.arrays(at), table))
+        def value(at: np.ndarray) -> float:
+            if table is None:
+                return self.value(at)
+            with jax.enable_x64(True):
+                return float(self.held_value_of(*self.arrays(at), table))
 
         found = np.zeros((len(STEPS), len(u)))
         for (i, step), (k, size) in ((a, b) for a in enumerate(STEPS) for b in enumerate(self.flow.sizes)):
