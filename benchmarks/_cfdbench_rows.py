@@ -132,6 +132,10 @@ ENTRIES = {
     "U-Net, any time": Entry("unet", {"width": 24, "patch": 2}, query=True, changes={"augmentations": ()}),
     "U-Net, light, any time": Entry("unet", LIGHT, query=True, changes={"augmentations": ()}),
     "U-Net, 5 frames a step": Entry("unet", {"width": 24, "patch": 2}, step=5),
+    "U-Net, light, mirrored": Entry("unet", LIGHT, changes={"augmentations": (Mirror(),)}, flows=("cylinder",)),
+    "U-Net, light, any time, mirrored": Entry(
+        "unet", LIGHT, query=True, changes={"augmentations": (Mirror(),)}, flows=("cylinder",)
+    ),
     "U-Net, mirrored, 5 frames a step": Entry(
         "unet", {"width": 24, "patch": 2}, step=5, changes={"augmentations": (Mirror(),)}, flows=("cylinder",)
     ),
@@ -180,5 +184,6 @@ WORTH = (
     "U-Net", "U-Net, light", "U-Net, any time", "U-Net, light, any time", "U-Net, 5 frames a step", "FNO",
     "Transformer",
     "GNOT, 1000 points", "Transolver, 1000 points", "IFactFormer", "FLARE, 1000 points", "U-Net, mirrored",
-    "U-Net, mirrored, 5 frames a step", "U-Net, light, mirrored, 5 frames a step",
+    "U-Net, mirrored, 5 frames a step", "U-Net, light, mirrored, 5 frames a step", "U-Net, light, mirrored",
+    "U-Net, light, any time, mirrored",
 )  # fmt: skip
