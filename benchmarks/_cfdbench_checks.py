@@ -62,7 +62,7 @@ def cheaper(ledger: Ledger, lines: Sequence[Mapping[str, Any]]) -> None:
     time; it must err less than what needs no training, and by no more than `USEFUL`."""
     told, count = [], 0
     for flow in dict.fromkeys(line["flow"] for line in lines):
-        here = [line for line in lines if line["flow"] == flow]
+        here = [line for line in lines if line["flow"] == flow and line["of"] == "all test cases"]
         free = {a: min(r["nmse"] for r in here if r["kind"] == "baseline" and r["asked"] == a) for a in _asked(here)}
         good = [
             r for r in here

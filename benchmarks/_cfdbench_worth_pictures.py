@@ -18,14 +18,14 @@ MARKS = {"solver": "o", "openfoam": "s", "learned": "D", "baseline": "^"}
 
 def fronts(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
     """A panel for each flow and each thing that is asked."""
-    panels = list(dict.fromkeys((r["flow"], r["asked"]) for r in lines))
+    panels = list(dict.fromkeys((r["flow"], r["asked"], r["of"]) for r in lines))
     columns = 2
     height = -(-len(panels) // columns)
     figure, axes = plt.subplots(height, columns, figsize=(11, 3.9 * height), squeeze=False, layout="constrained")
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
-    for (flow, asked), axis in zip(panels, axes.flat, strict=False):
-        here = [r for r in lines if (r["flow"], r["asked"]) == (flow, asked) and r["nmse"]]
+    for (flow, asked, of), axis in zip(panels, axes.flat, strict=False):
+        here = [r for r in lines if (r["flow"], r["asked"], r["of"]) == (flow, asked, of) and r["nmse"]]
         for kind, colour in COLOURS.items():
             rows = sorted((r for r in here if r["kind"] == kind), key=lambda r: r["milliseconds"])
             cost, error = [r["milliseconds"] for r in rows], [r["nmse"] for r in rows]
@@ -50,7 +50,11 @@ def fronts(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
                         color=colour,
                     )
         axis.set(
-            xscale="log", yscale="log", title=f"{flow}: {asked}", xlabel="milliseconds a case, one core", ylabel="NMSE"
+            xscale="log",
+            yscale="log",
+            title=f"{flow}: {asked}, {of}",
+            xlabel="milliseconds a case, one core",
+            ylabel="NMSE",
         )
         axis.grid(alpha=0.25, which="major")
         axis.margins(x=0.18, y=0.1)

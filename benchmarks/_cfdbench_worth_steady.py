@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks import _deepcfd
 from benchmarks._cfdbench_figures import NUMERICAL, one_core
-from benchmarks._cfdbench_worth import ROUNDS, Row, against, finite, paid, spent
+from benchmarks._cfdbench_worth import ROUNDS, TEST, Row, against, finite, paid, spent
 from benchmarks._ledger import Ledger
 from sciml import load
 from sciml.data._deepcfd import OBSTACLE
@@ -46,7 +46,7 @@ def compare(ledger: Ledger, work: Any, flow: str, runs: Mapping[str, Path]) -> l
     inside = np.stack([held.weights(i) > 0 for i in chosen])
     with one_core():
         for row in rows:
-            row.errors[ASKED] = _nmse(np.stack([_asked(held, row, i) for i in chosen]), truth, inside)
+            row.squares[ASKED] = _squares(np.stack([_asked(held, row, i) for i in chosen]), truth, inside)
         for _ in range(ROUNDS):
             for row in rows:
                 _timed(held, row, chosen)
@@ -61,8 +61,8 @@ def compare(ledger: Ledger, work: Any, flow: str, runs: Mapping[str, Path]) -> l
     lines = []
     for row in every:
         line: dict[str, Any] = {
-            "section": "worth", "flow": flow, "asked": ASKED, "row": row.name, "kind": row.kind,
-            "nmse": finite(row.errors[ASKED]), "milliseconds": 1e3 * row.alone(ASKED),
+            "section": "worth", "flow": flow, "asked": ASKED, "of": TEST, "row": row.name, "kind": row.kind,
+            "nmse": finite(row.error(ASKED)), "milliseconds": 1e3 * row.alone(ASKED),
             "milliseconds_together": None, "slowest_round_over_fastest": row.spread(ASKED), "weights": None,
         }  # fmt: skip
         if row.kind != "solver":
@@ -74,9 +74,8 @@ def compare(ledger: Ledger, work: Any, flow: str, runs: Mapping[str, Path]) -> l
             line["weights"] = row.solver.weights
         lines.append(line)
         ledger.row(**line)
-    ledger.row(
-        section="worth, data", flow=flow, cases=made, seconds_estimated=made * seconds, copies=None, rounds=ROUNDS
-    )
+    about = {"cases": made, "seconds_estimated": made * seconds, "test_cases": len(chosen), "new_flows": len(chosen)}
+    ledger.row(section="worth, data", flow=flow, **about, together=None, rounds=ROUNDS)
     return lines
 
 
@@ -118,11 +117,14 @@ def _timed(held: Held, row: Row, chosen: list[int]) -> None:
     row.together[ASKED] = [math.inf]
 
 
-def _nmse(answers: np.ndarray, truth: np.ndarray, inside: np.ndarray) -> float:
-    """Mean over fields of Σ |q̂ − q|² / Σ |q|², so that the units of a field do not make it count more."""
+def _squares(answers: np.ndarray, truth: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """(case, 2) squares of the error and of the truth, of each field over its sum over all cases, so that its units do
+    not make it count more."""
     mask = inside[:, None]
-    gap = np.where(mask, answers - truth, 0.0) ** 2
-    return float(np.mean(gap.sum((0, 2, 3)) / (np.where(mask, truth, 0.0) ** 2).sum((0, 2, 3))))
+    square = (np.where(mask, answers - truth, 0.0) ** 2).sum((2, 3))
+    label = (np.where(mask, truth, 0.0) ** 2).sum((2, 3))
+    total = label.sum(axis=0)
+    return np.stack([(square / total).sum(1), (label / total).sum(1)], axis=1)
 
 
 def _solver(
@@ -152,10 +154,7 @@ def _solver(
             answers.append(found / held.scale(0))
         if len(answers) < len(cases):
             return
-        row.errors[ASKED], row.seconds[ASKED], row.together[ASKED] = (
-            _nmse(np.stack(answers), truth, inside),
-            [rounds],
-            [math.inf],
-        )
-        print(f"{name}: {row.errors[ASKED]:.3g}, {1e3 * row.alone(ASKED):.0f} ms", flush=True)
+        row.squares[ASKED] = _squares(np.stack(answers), truth, inside)
+        row.seconds[ASKED], row.together[ASKED] = [rounds], [math.inf]
+        print(f"{name}: {row.error(ASKED):.3g}, {1e3 * row.alone(ASKED):.0f} ms", flush=True)
         yield row
