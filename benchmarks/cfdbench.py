@@ -268,8 +268,8 @@ def worth(given: argparse.Namespace) -> None:
     """Error against cost, beside solvers on several grids; each flow is written as soon as it is done."""
     work, usual = Work(given), _standard(given)
     for flow in given.flow:
-        entries = STEADY if flow == DEEPCFD else {n: ENTRIES[n] for n in WORTH if flow in ENTRIES[n].flows}
-        chosen = {n: e for n, e in entries.items() if given.row is None or n in given.row}
+        entries = STEADY if flow == DEEPCFD else ENTRIES
+        chosen = {n: entries[n] for n in WORTH[flow] if given.row is None or n in given.row}
         ledger = Ledger("cfdbench", part=f"worth, {flow}", threads=1)
         ledger.seeds(0)
         part = _cfdbench_worth_steady if flow == DEEPCFD else _cfdbench_worth
