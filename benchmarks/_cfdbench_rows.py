@@ -179,8 +179,8 @@ ENTRIES = {
     ),
 }  # fmt: skip
 
-#: rows that are held against solvers on several grids, error against cost; the cylinder, on which networks come nearest to
-#: the solver, has them all
+#: rows that are held against solvers on several grids, error against cost; the cylinder, on which networks come nearest
+#: to the solver, has them all
 WORTH = {
     "cylinder": (
         "U-Net", "U-Net, light", "U-Net, any time", "U-Net, light, any time", "U-Net, 5 frames a step", "FNO",

@@ -13,11 +13,13 @@ training cost, over what it saves in a case, is after how many cases it has paid
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +35,15 @@ from sciml.evaluation._held import Held
 from sciml.solver import Restartable
 from sciml.solvers import OpenFOAM, Surrogate, baselines, interpolation, references
 from sciml.solvers._foam_run import environment
-from sciml.solvers._numerical import NumericalSolver
 from sciml.solvers.generation import prepare
 from sciml.training.samples import open_data, table
 
-#: cells of solvers, in array order; of the dam, which wants grid lines along the sides of its barrier, those that fit
+#: cells of solvers, in array order; of the dam, which wants grid lines along the sides of its barrier, the fewest from
+#: these on that fit a case
 SQUARES = tuple((n, n) for n in (8, 12, 16, 24, 32, 48, 64, 80, 96, 128))
 GRIDS = {
     "cavity": SQUARES[:-3], "tube": SQUARES, "cylinder": SQUARES,
-    "dam": (
-        *((n, 30) for n in (8, 12, 16, 20)), *((n, 60) for n in (16, 24, 32)), (40, 90), (48, 90), (64, 120), (64, 150),
-    ),
+"dam": ((8, 30), (16, 30), (20, 30), (20, 60), (40, 60), (40, 90), (64, 150)),
 }  # fmt: skip
 FOAM = {"cavity": (32, 64), "cylinder": (32, 64), "tube": (32, 64), "dam": ()}
 BASELINES: dict[str, Any] = {
@@ -67,6 +67,7 @@ class Row:
     """A solver, and of what is asked of it the error and the seconds.
 
     Args:
+        each: of a numerical row, the solver of each case.
         squares: asked -> (case, 2) of the error and of the truth.
         seconds: asked -> (round, case) of each case by itself.
         together: asked -> (round,) of `COPIES` of each case at a time, over their number.
@@ -75,7 +76,7 @@ class Row:
     name: str
     kind: str
     solver: Restartable
-    cells: tuple[int, int] | None = None
+    each: Sequence[Any] = ()
     squares: dict[str, np.ndarray] = field(default_factory=dict)
     seconds: dict[str, list[list[float]]] = field(default_factory=dict)
     together: dict[str, list[float]] = field(default_factory=dict)
@@ -141,9 +142,10 @@ def _rows(flow: str, held: Held, path: Path, runs: Mapping[str, Path], quick: bo
     for name, run in runs.items():
         yield Row(name, "learned", load(run))
     for counts in GRIDS[flow][:4] if quick else GRIDS[flow]:
-        solver = references.reference(problem, counts)
-        if solver is not None and all(_takes(solver, c) for c in cases):
-            yield Row(f"{NUMERICAL}{references.sized(counts)}", "solver", solver, counts)
+        each = [_fitted(problem, counts, case) for case in cases]
+        if all(each):
+            name = references.sized(counts) + (" and more" if any(s.resolution != counts for s in each) else "")
+            yield Row(f"{NUMERICAL}{name}", "solver", each[0], each)
     if environment() is None:
         print("OpenFOAM is not installed: its rows are left out", flush=True)
         return
@@ -151,7 +153,24 @@ def _rows(flow: str, held: Held, path: Path, runs: Mapping[str, Path], quick: bo
         for cfl in (0.3, 0.9):
             solver = OpenFOAM(n, cfl=cfl)
             if all(_takes(solver, c) for c in cases):
-                yield Row(f"OpenFOAM {references.sized((n, n))}, cfl {cfl:g}", "openfoam", solver, (n, n))
+                name = f"OpenFOAM {references.sized((n, n))}, cfl {cfl:g}"
+                yield Row(name, "openfoam", solver, [solver] * len(cases))
+
+
+@cache
+def _solver(problem: Any, counts: tuple[int, int]) -> Any:
+    return references.reference(problem, counts)
+
+
+def _fitted(problem: Any, counts: tuple[int, int], case: Any) -> Any:
+    """The solver on the fewest cells, from these on, that takes the case; None where none with up to five times as many
+    a side does."""
+    sides = [range(n, 5 * n + 1, step) for n, step in zip(counts, (2, 10), strict=True)]
+    for cells in sorted(itertools.product(*sides), key=lambda c: (c != counts, math.prod(c))):
+        solver = _solver(problem, cells)
+        if solver is not None and _takes(solver, case):
+            return solver
+    return None
 
 
 def _takes(solver: Any, case: Any) -> bool:
@@ -176,17 +195,19 @@ def _times(held: Held, i: int, asked: str) -> np.ndarray:
 def _answers(held: Held, row: Row, cases: Sequence[int], asked: str) -> list[list[np.ndarray]]:
     """By time, by case. A numerical solver marches through all times in one go: a restart at each of them would cost it
     more."""
-    solver, starts = row.solver, held.starts([(i, 0) for i in cases], row.solver)
+    starts = held.starts([(i, 0) for i in cases], row.solver)
     times = [_times(held, i, asked) for i in cases]
-    if not isinstance(solver, NumericalSolver):
-        return list(solver.rollout(starts, np.stack(times)))
-    back = [solver.back(s, solver.grid(s.case)) for s in starts]
-    found = solver.run([s.case for s in starts], times, [solver.begin(s) for s in starts])
-    names = held.table.fields
-    return [
-        [onto(np.stack([f[n][k] for n in names])) for f, onto in zip(found, back, strict=True)]
-        for k in range(len(times[0]))
-    ]
+    if not row.each:
+        return list(row.solver.rollout(starts, np.stack(times)))
+    answers: list[Any] = [None] * len(cases)
+    for solver in dict.fromkeys(row.each[i] for i in cases):
+        these = [j for j, i in enumerate(cases) if row.each[i] is solver]
+        back = [solver.back(starts[j], solver.grid(starts[j].case)) for j in these]
+        begins = [solver.begin(starts[j]) for j in these]
+        found = solver.run([starts[j].case for j in these], [times[j] for j in these], begins)
+        for j, onto, f in zip(these, back, found, strict=True):
+            answers[j] = [onto(np.stack([f[n][k] for n in held.table.fields])) for k in range(len(times[j]))]
+    return [list(frame) for frame in zip(*answers, strict=True)]
 
 
 def _squares(held: Held, row: Row, asked: str) -> np.ndarray:

@@ -55,7 +55,9 @@ def compare(ledger: Ledger, work: Any, flow: str, runs: Mapping[str, Path]) -> l
         ]
     every = rows + solvers
     seconds = (
-        (22.0 + 3.0) / TIMES[-1] * next(r for r in reversed(solvers) if r.cells == GRIDS[-1] or work.quick).alone(ASKED)
+        (22.0 + 3.0)
+        / TIMES[-1]
+        * next(r for r in reversed(solvers) if work.quick or r.each[0].resolution == GRIDS[-1]).alone(ASKED)
     )
     made = sum(m["split"] in ("train", "validation") for m in work.manifest(flow))
     lines = []
@@ -134,7 +136,7 @@ def _solver(
     solver = IncompressibleFlow(counts, tendencies=False)
     for stop in TIMES:
         name = f"{NUMERICAL}{references.sized(counts)}, stopped at {stop:g} s"
-        row = Row(name, "solver", solver, counts)
+        row = Row(name, "solver", solver, [solver])
         answers, rounds = [], []
         for k, case in enumerate(cases):
             try:
