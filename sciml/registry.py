@@ -169,6 +169,7 @@ solvers = Registry(
         "lagrangian_pinn": "sciml.solvers.pinn.lagrangian",
         "pinn": "sciml.solvers.pinn.solver",
         "surrogate": "sciml.solvers.surrogate",
+        "corrected_flow": "sciml.solvers.corrected",
         "particle_surrogate": "sciml.solvers.particle_surrogate",
         "ensemble": "sciml.solvers.ensemble",
         "conformal": "sciml.solvers.conformal",

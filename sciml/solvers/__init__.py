@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sciml.solvers.baselines import MeanField, Persistence
     from sciml.solvers.channel import ChannelFlow
     from sciml.solvers.conformal import Conformal, Constant, Local, Scores, Spread
+    from sciml.solvers.corrected import CorrectedFlow
     from sciml.solvers.dynamic_modes import DynamicModes
     from sciml.solvers.ensemble import Ensemble
     from sciml.solvers.finite_elements import FiniteElements
@@ -38,6 +39,7 @@ _HOMES = {
     "ChannelFlow": "channel",
     "Conformal": "conformal",
     "Constant": "conformal",
+    "CorrectedFlow": "corrected",
     "DynamicModes": "dynamic_modes",
     "DynamicSmagorinsky": "_subgrid",
     "Ensemble": "ensemble",
@@ -77,6 +79,7 @@ __all__ = [
     "ChannelFlow",
     "Conformal",
     "Constant",
+    "CorrectedFlow",
     "DynamicModes",
     "DynamicSmagorinsky",
     "Ensemble",

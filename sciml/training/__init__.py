@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sciml.training.laws import BoundaryValues, Bounds, ConservedTotal, Constraint, DivergenceFree
     from sciml.training.losses import H1, Loss, Mse, Nmse, On, RelativeL2, SampleNmse, Sobolev
     from sciml.training.normalisation import FeatureScaler, FieldScaler
-    from sciml.training.objectives import Objective, Rollout, Supervised, WithPhysics
+    from sciml.training.objectives import Growing, Objective, Rollout, Supervised, WithPhysics
     from sciml.training.optimisers import SGD, Adam, AdamW, Optimiser
     from sciml.training.parts import Part
     from sciml.training.progress import ProgressDisplay
@@ -48,7 +48,7 @@ _HOMES = {
     "laws": ("BoundaryValues", "Bounds", "ConservedTotal", "Constraint", "DivergenceFree"),
     "losses": ("H1", "Loss", "Mse", "Nmse", "On", "RelativeL2", "SampleNmse", "Sobolev"),
     "normalisation": ("FeatureScaler", "FieldScaler"),
-    "objectives": ("Objective", "Rollout", "Supervised", "WithPhysics"),
+    "objectives": ("Growing", "Objective", "Rollout", "Supervised", "WithPhysics"),
     "optimisers": ("SGD", "Adam", "AdamW", "Optimiser"),
     "parts": ("Part",),
     "progress": ("ProgressDisplay",),
@@ -90,6 +90,7 @@ __all__ = [
     "ExponentialMovingAverage",
     "FeatureScaler",
     "FieldScaler",
+    "Growing",
     "Length",
     "Linear",
     "Loss",

@@ -162,6 +162,36 @@ class Rollout(Objective):
 
 
 @dataclass(frozen=True)
+class Growing(Objective):
+    """The loss of rollouts that grow: of one application at first, of one more each `until`/`steps` of training, and of
+    `steps` of them from the share `until` on. Gradients go through the whole trajectory; the loss is the mean over its
+    steps.
+
+    Args:
+        loss: None for the one that suits the data and the model.
+        steps: number of applications at the end.
+        until: share of training in [0, 1].
+    """
+
+    loss: Loss | None = None
+    steps: int = 4
+    until: float = 0.6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._range("steps", 1)
+        self._range("until", 0, 1)
+
+    @property
+    def horizon(self) -> int:
+        return self.steps
+
+    def __call__(self, predict: Predictor, batch: Batch, share: float) -> Tensor:
+        grown = self.steps if share >= self.until else 1 + int(share / self.until * self.steps)
+        return _unrolled(predict, batch, self.loss, min(grown, self.steps), "all")
+
+
+@dataclass(frozen=True)
 class WithPhysics(Objective):
     """An objective, and `weight` times the mean square residual of the problem's own balances.
 

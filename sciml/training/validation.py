@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from functools import reduce
 from operator import add
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,8 +68,12 @@ class Validation:
             )
         return None
 
+    def predictor(self, operator: nn.Module) -> Any:
+        """The operator as what is judged, a `Predictor` that answers with frames."""
+        return Model(operator, self.e)
+
     def __call__(self, operator: nn.Module) -> dict[str, float]:
-        model = Model(operator, self.e)
+        model = self.predictor(operator)
         mine = [
             self._batch(model, raw.to(model.device))
             for i, raw in enumerate(self.batches.epoch(0)) if i % self.processes.count == self.processes.rank
@@ -83,7 +88,7 @@ class Validation:
             found["validation_one_step"] = _pooled(errors[:1])
         return found
 
-    def _batch(self, model: Model, batch: Batch) -> tuple[list[Sums], list[Sums]]:
+    def _batch(self, model: Any, batch: Batch) -> tuple[list[Sums], list[Sums]]:
         """Sums of each step: of the model, and of what is nothing but the frame that went in."""
         weights, mask = batch.given.weights, batch.given.mask
         weights = mask if weights is None else weights

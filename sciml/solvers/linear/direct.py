@@ -144,6 +144,24 @@ class Direct(TracedSolver):
         return hash(self.name)
 
 
+def alike(factors: Sequence[Capacitance]) -> list[Capacitance]:
+    """The same factors filled up to common sizes, so that they can be stacked: rows, columns and cells that are added
+    carry nothing."""
+    rows, columns, cells = (max(f[k].shape[-1] for f in factors) for k in (0, 1, 2))
+    found = []
+    for f in factors:
+        i, j = np.divmod(f.index, max(f.columns.shape[1], 1))
+        more = cells - len(f.index)
+        found.append(
+            Capacitance(
+                np.pad(f.rows, ((0, 0), (0, rows - f.rows.shape[1]))),
+                np.pad(f.columns, ((0, 0), (0, columns - f.columns.shape[1]))),
+                np.pad(i * columns + j, (0, more)).astype(np.int32), np.pad(f.matrix, (0, more)),
+            )  # fmt: skip
+        )
+    return found
+
+
 def _inverse(system: GridSystem, xp: Any, fourier: tuple[bool, ...] = ()) -> Any:
     """One over the eigenvalues of −∇·∇ in the order of modes, 0 for the constant."""
     total: Any = 0.0
