@@ -34,6 +34,7 @@ from benchmarks import (
     _cfdbench_files,
     _cfdbench_gradients,
     _cfdbench_join,
+    _cfdbench_loop,
     _cfdbench_pictures,
     _cfdbench_processes,
     _cfdbench_split,
@@ -65,7 +66,7 @@ from sciml.data.importers import cfdbench
 from sciml.solvers import generate
 from sciml.studies._plan import Plan
 
-PARTS = ("data", "table", "worth", "files", "processes", "gradients")
+PARTS = ("data", "table", "worth", "loop", "files", "processes", "gradients")
 DOCS = HERE.parent / "docs"
 SHARE, MINUTES = 0.1, 2.0  # of the design, and of training
 BEST = 3  # rows of each flow that further seeds are for
@@ -282,6 +283,15 @@ def worth(given: argparse.Namespace) -> None:
     _cfdbench_checks.cheaper(ledger, lines)
     ledger.write()
     _cfdbench_worth_pictures.fronts(lines, DOCS / "cfdbench_worth.png")
+
+
+def loop(given: argparse.Namespace) -> None:
+    """Coarse solvers with a learned correction, beside finer ones alone."""
+    work, flow = Work(given), "cylinder"
+    ledger = Ledger("cfdbench", part="loop", threads=1)
+    ledger.seeds(0)
+    _cfdbench_loop.compare(ledger, work, flow, work.trained(flow, {n: ENTRIES[n] for n in _cfdbench_loop.OWN}))
+    ledger.write(dry=not _standard(given))
 
 
 def _standard(given: argparse.Namespace, rows: bool = False) -> bool:

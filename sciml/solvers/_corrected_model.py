@@ -70,6 +70,13 @@ class Coarse:
             periodic=tuple(reversed(self.grids.periodic)), space=self.shape, residual=True,
         )  # fmt: skip
 
+    def to_json(self) -> dict[str, Any]:
+        """All but the encoding's support."""
+        return {
+            "encoding": self.encoding.to_json(), "shape": list(self.shape), "details": self.details,
+            "units": self.units.tolist(),
+        }  # fmt: skip
+
     def tensors(self) -> Matrices:
         """The matrices and units in the network's number format."""
         g, e = self.grids, self.encoding

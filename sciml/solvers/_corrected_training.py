@@ -282,12 +282,14 @@ def fit_corrected(
         )  # fmt: skip
         validate = CorrectedValidation(some, bridges, processes) if len(some) else None
     if validate is None and (recipe.keep == "best" or recipe.patience):
-        raise InputError(f"validation: no case has the frames that {objective!r} needs, and keep or patience choose by it")
+        raise InputError(
+            f"validation: no case has the frames that {objective!r} needs, and keep or patience choose by it"
+        )
     record: dict[str, Any] = {
         "operator": cls.name, "options": plain(dict(options)), "recipe": recipe.to_json(), "split": split,
         "subset": None if subset is None else list(np.atleast_1d(subset)), "cases": len(train.cases),
         "frames": int(train.length.sum()), "data": None if path is None else path.name,
-        "threads": torch.get_num_threads(), "data_digest": digest_of(encoding.to_json() | {"units": coarse.units.tolist()}),
+        "threads": torch.get_num_threads(), "data_digest": digest_of(coarse.to_json()),
         "continued": former is not None, "processes": processes.count, "in_the_loop": in_the_loop,
         "flow": flow.settings, "left_out": left_out,
     }  # fmt: skip

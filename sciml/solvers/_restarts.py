@@ -58,7 +58,9 @@ def stacked(several: Sequence[tuple[dict[str, Any], Inputs]]) -> tuple[dict[str,
         raise InputError("data: some cases have bodies and others have none, expected one kind")
     full = []
     for parameters, inputs in several:
-        still = {k: (np.zeros(1), *(np.zeros((1, *a.shape[1:])) for a in v[1:])) for k, v in like.items() if k != "body"}
+        still = {
+            k: (np.zeros(1), *(np.zeros((1, *a.shape[1:])) for a in v[1:])) for k, v in like.items() if k != "body"
+        }
         full.append((parameters, still | inputs))
     full = _flow_batches.alike(full)
     if "body" in like:

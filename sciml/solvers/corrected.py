@@ -26,7 +26,7 @@ from sciml.solvers._corrected_training import FittedCoarse, fit_corrected
 from sciml.solvers._frames import labelled, start_of
 from sciml.solvers._numerical import title
 from sciml.solvers.incompressible import IncompressibleFlow
-from sciml.support import Grid, Support
+from sciml.support import Grid
 from sciml.training.callbacks import read_metrics
 from sciml.training.checkpoint import digest, load_weights, plain
 from sciml.training.devices import device as find_device
@@ -203,11 +203,24 @@ class CorrectedFlow(TrainableSolver, Restartable):
             raise InputError("corrected flow: the correction has not been trained; call fit or load first")
         return self.fitted_as
 
-    def plain(self) -> Self:
-        """A copy that corrects nothing, C = D = 0: the coarse solver with the same starts and answers, to compare
-        with."""
-        found = copy.copy(self)
-        found.fitted_as, found.correcting = self._ready(), False
+    def plain(self, resolution: int | tuple[int, int] | None = None) -> Self:
+        """A copy that corrects nothing, C = D = 0: the coarse solver with the same starts and answers, to compare with.
+
+        Args:
+            resolution: of another coarse solver, not finer than the data.
+
+        Raises:
+            InputError: a finer one.
+        """
+        f, found = self._ready(), copy.copy(self)
+        found.fitted_as, found.correcting = f, False
+        if resolution is not None:
+            found.flow = IncompressibleFlow(
+                resolution, cfl=self.flow.cfl, tendencies=False, max_substeps=self.flow.max_substeps
+            )  # fmt: skip
+            coarse = replace(f.coarse, shape=found.flow.resolution)
+            assert coarse.grids
+            found.fitted_as = replace(f, coarse=coarse)
         return found
 
     # -- training -----------------------------------------------------------------------------------------------
@@ -328,7 +341,8 @@ class CorrectedFlow(TrainableSolver, Restartable):
                 then = _velocities(*ahead, scale, real)
                 added, turned = correct(then, q, rest, fluid, params[k : k + 1])
                 rest = None if rest is None or turned is None else rest + turned
-                u, v = ((a + b)[0].numpy() * a.numpy().dtype.type(s) for a, b, s in zip(then, added, scale, strict=True))
+                new = Velocities(then.u + added.u, then.v + added.v)
+                u, v = (a[0].numpy() * np.dtype(real).type(s) for a, s in zip(new, scale, strict=True))
 
     # -- the solver interface -----------------------------------------------------------------------------------
 

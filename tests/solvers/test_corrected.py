@@ -18,7 +18,6 @@ from sciml.solvers._two_grids import TwoGrids, shares
 from sciml.support import Grid
 from sciml.training import (
     AdamW,
-    Autoregressive,
     Callback,
     Growing,
     Mirror,
@@ -31,7 +30,6 @@ from sciml.training import (
     Supervised,
     WithPhysics,
 )
-from sciml.training.encoding import GridEncoding
 from sciml.training.samples import open_data, table
 
 pytestmark = [pytest.mark.compiled_quickly, pytest.mark.usefixtures("one_thread")]
@@ -166,7 +164,8 @@ def test_it_comes_back_from_disk_and_goes_on_where_it_was(trained, flows):
     for name in ("u", "v", "coarse_u_face"):
         assert np.abs(rest[name].values - whole[name].values[2:]).max() < 1e-11
     bare = again.resume(case, whole.isel(time=[1])[["u", "v", "mask"]].assign_attrs(whole.attrs), times[3:])
-    assert 1e-9 < np.abs(bare["u"].values - whole["u"].values[2:]).max() < 0.05  # restarted from the frame alone
+    off = bare["u"].values - whole["u"].values[2:]  # restarted from the frame alone
+    assert 1e-9 < np.sqrt(np.mean(off**2)) < 0.05 * case.inlet_velocity
     assert again.solve_many([case, case], times[1:3], progress=False).sizes["case"] == 2
 
 
@@ -194,8 +193,13 @@ def test_training_that_is_interrupted_goes_on(flows, tmp_path):
 def test_without_the_solver_in_the_loop_the_network_learns_what_the_solver_lacks(flows, monkeypatch):
     calls = []
     advance = training.Bridges.advance
-    monkeypatch.setattr(training.Bridges, "advance", lambda s, *a: calls.append(torch.is_grad_enabled()) or advance(s, *a))
-    recipe = RECIPE.replace(length=Steps(40), objective=Supervised(Nmse()))
+
+    def watched(self, *given):
+        calls.append(torch.is_grad_enabled())
+        return advance(self, *given)
+
+    monkeypatch.setattr(training.Bridges, "advance", watched)
+    recipe = RECIPE.replace(length=Steps(100), objective=Supervised(Nmse()))
     model = CorrectedFlow(COARSE, in_the_loop=False, **WIDTH).fit(flows, recipe, running=QUIET)
     assert calls and not any(calls)  # of true frames, once, before training
     _, start, frames, times = held(flows)
@@ -218,7 +222,8 @@ def test_what_cannot_be_meant_is_refused(trained, flows, tmp_path):
     with pytest.raises(InputError, match="live on 20 cells along y, expected at least the 24 of the solver"):
         CorrectedFlow(24).fit(flows, RECIPE, running=QUIET)
     with pytest.raises(InputError, match="no field 'v'"):
-        CorrectedFlow(COARSE).fit(flows.drop_vars("v"), RECIPE, running=QUIET)
+        half = [data.case(flows, i)[1].drop_vars("v") for i in range(2)]
+        CorrectedFlow(COARSE).fit(data.pack(half, dtype=None), RECIPE, validation=None, running=QUIET)
     burgers = Burgers().case()
     x = (np.arange(16) + 0.5) / 16 * (burgers.geometry.extents[0][1] - burgers.geometry.extents[0][0])
     moment = np.arange(3) * 0.01
@@ -317,5 +322,3 @@ def test_rollouts_grow_with_training():
     assert Growing.from_json(grown.to_json()) == grown
     with pytest.raises(InputError, match="until"):
         Growing(until=2.0)
-
-

@@ -17,6 +17,7 @@ Source: R. W. Hockney, J. ACM 12, 95 (1965); B. L. Buzbee, F. W. Dorr, J. A. Geo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -152,13 +153,9 @@ def alike(factors: Sequence[Capacitance]) -> list[Capacitance]:
     for f in factors:
         i, j = np.divmod(f.index, max(f.columns.shape[1], 1))
         more = cells - len(f.index)
-        found.append(
-            Capacitance(
-                np.pad(f.rows, ((0, 0), (0, rows - f.rows.shape[1]))),
-                np.pad(f.columns, ((0, 0), (0, columns - f.columns.shape[1]))),
-                np.pad(i * columns + j, (0, more)).astype(np.int32), np.pad(f.matrix, (0, more)),
-            )  # fmt: skip
-        )
+        wider = [np.pad(a, ((0, 0), (0, n - a.shape[1]))) for a, n in ((f.rows, rows), (f.columns, columns))]
+        index = np.pad(i * columns + j, (0, more)).astype(np.int32)
+        found.append(Capacitance(*wider, index, np.pad(f.matrix, (0, more))))
     return found
 
 
