@@ -2,8 +2,8 @@
 
 Each corrected solver learns for the minutes of a row of the table, on one core, by rollouts through the solver or from
 single steps. Every row starts from the same true frames on the data's grid and answers there; rows take turns on one
-core after what they compile, whole rollouts one case at a time, and the least of several rounds counts. Of solvers
-alone there are two kinds of rows: as in the table, and with what their grid does not hold of the first frame kept and
+core after what they compile, whole rollouts one case at a time, and the least of several rounds counts, in seconds of
+the processor, which what else a machine does takes nothing from. Of solvers alone there are two kinds of rows: as in the table, and with what their grid does not hold of the first frame kept and
 added to every answer, which costs nothing and is how the corrected ones begin.
 """
 
@@ -92,7 +92,7 @@ def recipe(minutes: float, in_the_loop: bool) -> Recipe:
 def trained(work: Any, flow: str, quick: bool) -> dict[str, Path]:
     """A run of each corrected solver; one that was interrupted goes on."""
     content, found = digest(*(m["sha256"] + m["split"] for m in work.manifest(flow))), {}
-    for n in CORRECTED[-1:] if quick else CORRECTED:
+    for n in CORRECTED[-1:] if quick else CORRECTED[::-1]:
         for way, inside in WAYS.items():
             model, how = CorrectedFlow(n, in_the_loop=inside), recipe(work.minutes, inside)
             key = digest(json.dumps([model.settings, how.to_json()], sort_keys=True), content)
@@ -191,9 +191,9 @@ def _timed(held: Held, row: Row) -> None:
     found = []
     for i in range(len(held)):
         count = held.length(i) - 1
-        began = time.perf_counter()
+        began = time.process_time()
         _steps(held, row.solver, i, 0, count)
-        found.append((time.perf_counter() - began) / count)
+        found.append((time.process_time() - began) / count)
     row.seconds.append(found)
 
 

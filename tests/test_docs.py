@@ -41,6 +41,7 @@ class Page:
         holds: what must be true of the scope afterwards.
         commands: whether lines that call `sciml` are run as well.
         without: words of blocks that are only compiled, with what they need.
+        compiled_quickly: see the marker of that name.
     """
 
     shorter: tuple[tuple[str, str], ...] = ()
@@ -48,6 +49,7 @@ class Page:
     holds: Callable[[dict[str, Any], Path], None] = lambda scope, folder: None
     commands: bool = False
     without: tuple[tuple[str, Callable[[], Any]], ...] = ()
+    compiled_quickly: bool = False
 
 
 def blocks(name: str) -> list[tuple[str, str]]:
@@ -169,6 +171,16 @@ def index(scope: dict[str, Any], folder: Path) -> None:
     assert max(r.relative for r in sciml.audit(scope["truth"]).select("continuity")) < 1e-4
 
 
+def corrected(scope: dict[str, Any], folder: Path) -> None:
+    """What is corrected is something else than the coarse solver, and comes back from disk."""
+    found, alone = scope["found"], scope["alone"]
+    assert found["u"].shape == alone["u"].shape == (4, 24, 24)
+    assert found["coarse_u_face"].shape == (4, 16, 17)
+    off = abs(found["u"] - alone["u"]).max()
+    assert 0 < off < scope["case"].inlet_velocity
+    assert sciml.load(folder / "runs/corrected").settings == scope["model"].settings
+
+
 def data(scope: dict[str, Any], folder: Path) -> None:
     assert scope["batch"]["target"].shape[1] == 4 and list((folder / "folder").rglob("*.pvd"))
 
@@ -273,6 +285,17 @@ PAGES: dict[str, Page] = {
         ),
         holds=constraints,
     ),
+    "docs/corrected.md": Page(
+        (
+            ("cases=40, frames=21, resolution=64", 'cases=6, frames=5, resolution=24, subset="prop", progress=False'),
+            ("CorrectedFlow(32)", "CorrectedFlow(16)"),
+            ("sciml.Minutes(2)", "sciml.Steps(2)"),
+            ("steps=4", "steps=2"),
+            ('out="runs/corrected"', 'out="runs/corrected", progress=False'),
+        ),
+        holds=corrected,
+        compiled_quickly=True,
+    ),
     "docs/data.md": Page(
         (
             ("cases=40", 'cases=8, resolution=16, frames=8, subset="bc", progress=False'),
@@ -357,7 +380,10 @@ PAGES: dict[str, Page] = {
 }
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.compiled_quickly if p.compiled_quickly else ()) for n, p in PAGES.items()],
+)
 def test_page_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -55,6 +55,7 @@ class CorrectedFlow(TrainableSolver, Restartable):
     A restart has q from F such that no fluid is lost, P of the flux through the faces. Answers live where the data do,
     hold the fields "u" and "v", and beside them the coarse state, "coarse_u_face" and "coarse_v_face" in m/s, from
     which `resume` goes on as if it had never stopped, but for rounding; drop these two from a frame that you change.
+    Answers of several cases, as data sets, leave them out.
 
     The network sees dimensionless numbers as a surrogate does, and units of the training split. It learns from rollouts
     through the solver: their gradients go through S by its reverse mode, and their number of steps grows
@@ -80,8 +81,8 @@ class CorrectedFlow(TrainableSolver, Restartable):
     name = "corrected_flow"
     #: settings that plans of training may give
     planned = ("in_the_loop", "details", "step", "cfl")
-    #: of the U-Net, where nobody says: about the cost of a step on 32 × 32 cells
-    small = {"width": 16, "multipliers": (1, 2), "patch": 2}  # noqa: RUF012
+    #: of the U-Net, where nobody says: one level, about the cost of a step on 32 × 32 cells
+    small = {"width": 16, "multipliers": (1,)}  # noqa: RUF012
 
     def __init__(
         self,
@@ -310,44 +311,50 @@ class CorrectedFlow(TrainableSolver, Restartable):
         index, dt = e.step.index(case, times, start.time), e.step.of(case)
         if index.min(initial=0) < 0:
             raise InputError("times: expected times from that of the frame on")
-        last = int(index.max(initial=0))
+        last, asked = int(index.max(initial=0)), set(index.tolist())
         clock = start.time + dt * np.arange(last + 1)
-        march = _March(self.flow, case, clock, dt, real)
-        correct = Correction(f.operator, f.coarse)
-        scale = np.array([case.scales.fields[n] for n in e.fields])
-        mask = None if start.support.inside is None else torch.from_numpy(start.support.inside)
+        scale = np.array([case.scales.fields[n] for n in e.fields], real)
+        march = _March(self.flow, case, clock, dt, scale)
+        correct, sizes = Correction(f.operator, f.coarse), scale[:, None, None]
+        mask = None if start.support.inside is None else torch.from_numpy(start.support.inside.astype(real))
         fluid = torch.from_numpy(f.coarse.fluid(case))[None] if f.coarse.bodies else None
         params = torch.from_numpy(e.params(case, clock))
-        fine = torch.from_numpy((start.frames[-1] / scale[:, None, None]).astype(real))[None]
-        wanted = f.coarse.grids.down(case, *start.frames[-1], start.support, start.time) if faces is None else faces
-        u, v = (np.asarray(a, real) for a in wanted)
+        fine = torch.from_numpy((start.frames[-1] / sizes).astype(real))[None]
+        begun = f.coarse.grids.down(case, *start.frames[-1], start.support, start.time) if faces is None else faces
+        u, v = (np.asarray(a / s, real) for a, s in zip(begun, scale, strict=True))
         rest: torch.Tensor | None = None
         for k in range(last + 1):
             (u, v), ahead = march(u, v, k) if k < last else (march.project(u, v, k), None)
-            with torch.no_grad():
-                q = _velocities(u, v, scale, real)
+            with torch.inference_mode():
+                q = _velocities(u, v)
+                base = correct.m.up(q)
                 if k:
-                    fine = correct.m.up(q) if rest is None else correct.m.up(q) + rest
-                    fine = fine if mask is None else torch.where(mask, fine, torch.zeros((), dtype=fine.dtype))
-            if k in index:
-                yield fine[0].numpy() * scale[:, None, None].astype(real), (u, v)
+                    fine = base if rest is None else base + rest
+                    fine = fine if mask is None else fine * mask
+            if k in asked:
+                yield fine[0].numpy() * sizes, (u * scale[0], v * scale[1])
             if ahead is None:
                 continue
-            with torch.no_grad():
-                rest = fine - correct.m.up(q) if self.details else None
+            with torch.inference_mode():
+                rest = fine - base if self.details else None
                 if not self.correcting:
                     u, v = ahead
                     continue
-                then = _velocities(*ahead, scale, real)
+                then = _velocities(*ahead)
                 added, turned = correct(then, q, rest, fluid, params[k : k + 1])
                 rest = None if rest is None or turned is None else rest + turned
-                new = Velocities(then.u + added.u, then.v + added.v)
-                u, v = (a[0].numpy() * np.dtype(real).type(s) for a, s in zip(new, scale, strict=True))
+                u, v = (then.u + added.u)[0].numpy(), (then.v + added.v)[0].numpy()
 
     # -- the solver interface -----------------------------------------------------------------------------------
 
     def _together(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[xr.Dataset]:
         return [self._begun(case, asked) for case, asked in zip(cases, times, strict=True)]
+
+    def work(
+        self, cases: Sequence[Case], times: Sequence[np.ndarray | None], portions: Iterable[tuple[int, ...]]
+    ) -> Iterator[tuple[int, xr.Dataset]]:
+        for i, found in super().work(cases, times, portions):
+            yield i, found.drop_vars([n for n in FACES if n in found])  # data sets have one grid
 
     def _begun(self, case: Case, times: np.ndarray | None) -> xr.Dataset:
         """From how a case begins, on the coarse grid as on the fine one."""
@@ -435,46 +442,55 @@ class CorrectedFlow(TrainableSolver, Restartable):
         return found
 
 
-def _velocities(u: np.ndarray, v: np.ndarray, scale: np.ndarray, real: str) -> Velocities:
-    """(1, ...) in the problem's scales."""
-    return Velocities(*(torch.from_numpy(np.asarray(a, real) / np.dtype(real).type(s))[None]
-                        for a, s in zip((u, v), scale, strict=True)))  # fmt: skip
+def _velocities(u: np.ndarray, v: np.ndarray) -> Velocities:
+    """(1, ...) of one case."""
+    return Velocities(torch.from_numpy(u)[None], torch.from_numpy(v)[None])
 
 
 class _March:
-    """The coarse solver on one case, step after step."""
+    """The coarse solver on one case, step after step, on velocities in the problem's scales."""
 
-    def __init__(self, flow: IncompressibleFlow, case: Case, clock: np.ndarray, dt: float, real: str):
-        self.flow, self.clock, self.wide = flow, clock, real == "float64"
-        self.ends = _restarts.ends_of([case])
+    def __init__(self, flow: IncompressibleFlow, case: Case, clock: np.ndarray, dt: float, scale: np.ndarray):
+        self.flow, self.clock, self.wide = flow, clock, scale.dtype == np.float64
+        self.ends, self.real = _restarts.ends_of([case]), scale.dtype.type
+        held = (_restarts.prepared(flow, case, clock), scale, self.real(dt))
         with jax.enable_x64(self.wide):
-            held = _restarts.prepared(flow, case, clock)
-            self.held = jax.tree.map(lambda a: jax.numpy.asarray(a, real if np.asarray(a).dtype.kind == "f" else None),
-                                     held)  # fmt: skip
-        self.real, self.dt = np.dtype(real).type, np.dtype(real).type(dt)
+            self.held = jax.tree.map(self._number, held)
 
-    def __call__(self, u: np.ndarray, v: np.ndarray, k: int) -> Any:
+    def _number(self, values: Any) -> jax.Array:
+        found = np.asarray(values)
+        return jax.numpy.asarray(found, self.real if found.dtype.kind == "f" else None)
+
+    def __call__(self, u: np.ndarray, v: np.ndarray, k: int) -> tuple[Any, Any]:
         """(P(q), S(q)) at step number k."""
         with jax.enable_x64(self.wide):
-            q, ahead = _stepped(self.flow, self.ends, *self.held, u, v, self.real(self.clock[k]), self.dt)
-            return tuple(map(np.asarray, q)), tuple(map(np.asarray, ahead))
+            q, ahead = _stepped(self.flow, self.ends, *self.held, u, v, self.real(self.clock[k]))
+            return tuple(map(_writable, q)), tuple(map(_writable, ahead))
 
-    def project(self, u: np.ndarray, v: np.ndarray, k: int) -> Any:
+    def project(self, u: np.ndarray, v: np.ndarray, k: int) -> tuple[Any, ...]:
+        """P(q) at step number k."""
         with jax.enable_x64(self.wide):
-            q = _projected(self.flow, self.ends, *self.held, u, v, self.real(self.clock[k]))
-            return tuple(map(np.asarray, q))
+            return tuple(map(_writable, _projected(self.flow, self.ends, *self.held, u, v, self.real(self.clock[k]))))
+
+
+def _writable(values: jax.Array) -> np.ndarray:
+    return np.array(values)  # torch warns of memory that it must not write to
 
 
 @partial(jax.jit, static_argnames=("flow", "ends"))
-def _stepped(flow: Any, ends: Any, parameters: Any, inputs: Any, u: Any, v: Any, start: Any, dt: Any) -> Any:
+def _stepped(flow: Any, ends: Any, held: Any, scale: Any, dt: Any, u: Any, v: Any, start: Any) -> Any:
+    u, v = u * scale[0], v * scale[1]
     # what the solver takes away first is worked out once: the compiler finds that both are the same
-    q = _restarts.projected(flow, ends, parameters, inputs, u, v, start)
-    return q, _restarts.advanced(flow, ends, parameters, inputs, u, v, start, dt)
+    q, ahead = _restarts.projected(flow, ends, *held, u, v, start), _restarts.advanced(
+        flow, ends, *held, u, v, start, dt
+    )  # fmt: skip
+    return tuple((a[0] / scale[0], a[1] / scale[1]) for a in (q, ahead))
 
 
 @partial(jax.jit, static_argnames=("flow", "ends"))
-def _projected(flow: Any, ends: Any, parameters: Any, inputs: Any, u: Any, v: Any, start: Any) -> Any:
-    return _restarts.projected(flow, ends, parameters, inputs, u, v, start)
+def _projected(flow: Any, ends: Any, held: Any, scale: Any, dt: Any, u: Any, v: Any, start: Any) -> Any:
+    u, v = _restarts.projected(flow, ends, *held, u * scale[0], v * scale[1], start)
+    return u / scale[0], v / scale[1]
 
 
 def _warn(case: Case, doubts: Sequence[str]) -> None:
