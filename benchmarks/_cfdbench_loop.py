@@ -3,8 +3,9 @@
 Each corrected solver learns for the minutes of a row of the table, on one core, by rollouts through the solver or from
 single steps. Every row starts from the same true frames on the data's grid and answers there; rows take turns on one
 core after what they compile, whole rollouts one case at a time, and the least of several rounds counts, in seconds of
-the processor, which what else a machine does takes nothing from. Of solvers alone there are two kinds of rows: as in the table, and with what their grid does not hold of the first frame kept and
-added to every answer, which costs nothing and is how the corrected ones begin.
+the processor, which what else a machine does takes nothing from. Of solvers alone there are two kinds of rows: as in
+the table, and with what their grid does not hold of the first frame kept and added to every answer, which costs little
+and is how the corrected ones begin.
 """
 
 from __future__ import annotations
@@ -257,12 +258,14 @@ def _floors(held: Held, solver: Any) -> dict[str, float]:
     )  # fmt: skip
     loop = training.CorrectedModel(f.operator, f.coarse, some.advance, some.project)
     m, sums = loop.correct.m, np.zeros((4, 2))
-    for batch in batches.epoch(0):
+    every: Any = batches.epoch(0)
+    for batch in every:
         with torch.no_grad():
             state = loop.start(batch)
             q, then = state.q, Velocities(*(a[:, 1] for a in batch.q))
             detail = state.fine - m.up(q)
-            _, turned = loop.correct(state.ahead, q, detail, batch.fluid, batch.params[:, 0])
+            _, turned = loop.correct(Velocities(*batch.ahead), q, detail, batch.fluid, batch.params[:, 0])
+            assert turned is not None
             mask = 1.0 if batch.given.mask is None else batch.given.mask
             truth = (batch.target[:, 0] * m.scale + m.offset) * mask
             middles = torch.stack([(then.u[..., 1:] + then.u[..., :-1]) / 2, (then.v[:, 1:] + then.v[:, :-1]) / 2], 1)

@@ -53,7 +53,7 @@ class Coarse:
     def grids(self) -> TwoGrids:
         template = self.encoding.template
         assert isinstance(template, Grid)
-        return TwoGrids(template.shape, self.shape, template.periodic)  # type: ignore[arg-type]
+        return TwoGrids(template.shape, self.shape, template.periodic)
 
     @property
     def bodies(self) -> bool:

@@ -108,7 +108,7 @@ class CoarseBatches(MemoryBatches):
         supports = [table.support(i) for i in range(len(table.cases))]
         first = supports[0]
         assert isinstance(first, Grid) and table.times is not None and encoding.step is not None
-        grids = TwoGrids(first.shape, flow.resolution, first.periodic)  # type: ignore[arg-type]
+        grids = TwoGrids(first.shape, flow.resolution, first.periodic)
         for number, support in zip(table.number, supports, strict=True):
             if not isinstance(support, Grid) or not support.uniform_cells or support.at is not None:
                 raise InputError(f"data: case {number} lives on unequal cells, expected equal ones")
@@ -297,7 +297,8 @@ def fit_corrected(
     _compiled(loop, batches, min(objective.horizon, 2))
 
     def loss(model: nn.Module, batch: Any, share: float) -> Tensor:
-        return objective(CorrectedModel(model, coarse, bridges.advance, bridges.project, in_the_loop), batch, share)
+        predict: Any = CorrectedModel(model, coarse, bridges.advance, bridges.project, in_the_loop)
+        return objective(predict, batch, share)
 
     kept, metrics = carried_out(operator, loss, batches, validate, recipe, running, record, processes)
     return FittedCoarse(encoding, kept, recipe, record, metrics, coarse=coarse)

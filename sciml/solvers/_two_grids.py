@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from sciml.errors import InputError
-from sciml.geometry import Box
+from sciml.geometry import Box, Geometry
 from sciml.problem import Case
 from sciml.solvers._coarse import _along, _lines, _overlaps
 from sciml.solvers._cut_cells import CLOSED
@@ -32,7 +32,7 @@ class TwoGrids:
         InputError: data on fewer cells than the solver's.
     """
 
-    def __init__(self, fine: tuple[int, int], coarse: tuple[int, int], periodic: tuple[bool, ...]):
+    def __init__(self, fine: tuple[int, ...], coarse: tuple[int, int], periodic: tuple[bool, ...]):
         for axis, n, m in zip("yx", fine, coarse, strict=True):
             if n < m:
                 raise InputError(f"data: live on {n} cells along {axis}, expected at least the {m} of the solver")
@@ -73,17 +73,17 @@ class TwoGrids:
 
 
 @lru_cache(maxsize=512)
-def _shares(geometry: object, shape: tuple[int, int]) -> tuple[Faces, np.ndarray]:
-    found = Apertures.of(geometry, Grid.uniform(geometry, shape), CLOSED)  # type: ignore[arg-type]
+def _shares(geometry: Geometry, shape: tuple[int, ...]) -> tuple[Faces, np.ndarray]:
+    found = Apertures.of(geometry, Grid.uniform(geometry, shape), CLOSED)
     return (found.faces[0], found.faces[1]), found.volumes
 
 
-def shares(case: Case, shape: tuple[int, int]) -> Faces | None:
+def shares(case: Case, shape: tuple[int, ...]) -> Faces | None:
     """The open shares of the faces of equal cells, across x and across y; None where no body is in the box."""
     return None if isinstance(case.geometry, Box) else _shares(case.geometry, tuple(shape))[0]
 
 
-def volumes(case: Case, shape: tuple[int, int]) -> np.ndarray:
+def volumes(case: Case, shape: tuple[int, ...]) -> np.ndarray:
     """(ny, nx) which share of each cell is fluid."""
     return np.ones(shape) if isinstance(case.geometry, Box) else _shares(case.geometry, tuple(shape))[1]
 

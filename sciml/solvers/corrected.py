@@ -320,7 +320,8 @@ class CorrectedFlow(TrainableSolver, Restartable):
         fluid = torch.from_numpy(f.coarse.fluid(case))[None] if f.coarse.bodies else None
         params = torch.from_numpy(e.params(case, clock))
         fine = torch.from_numpy((start.frames[-1] / sizes).astype(real))[None]
-        begun = f.coarse.grids.down(case, *start.frames[-1], start.support, start.time) if faces is None else faces
+        u, v = start.frames[-1]
+        begun = f.coarse.grids.down(case, u, v, start.support, start.time) if faces is None else faces
         u, v = (np.asarray(a / s, real) for a, s in zip(begun, scale, strict=True))
         rest: torch.Tensor | None = None
         for k in range(last + 1):
@@ -455,7 +456,7 @@ class _March:
         self.ends, self.real = _restarts.ends_of([case]), scale.dtype.type
         held = (_restarts.prepared(flow, case, clock), scale, self.real(dt))
         with jax.enable_x64(self.wide):
-            self.held = jax.tree.map(self._number, held)
+            self.held: Any = jax.tree.map(self._number, held)
 
     def _number(self, values: Any) -> jax.Array:
         found = np.asarray(values)
@@ -479,17 +480,17 @@ def _writable(values: jax.Array) -> np.ndarray:
 
 @partial(jax.jit, static_argnames=("flow", "ends"))
 def _stepped(flow: Any, ends: Any, held: Any, scale: Any, dt: Any, u: Any, v: Any, start: Any) -> Any:
-    u, v = u * scale[0], v * scale[1]
+    u, v, (parameters, inputs) = u * scale[0], v * scale[1], held
     # what the solver takes away first is worked out once: the compiler finds that both are the same
-    q, ahead = _restarts.projected(flow, ends, *held, u, v, start), _restarts.advanced(
-        flow, ends, *held, u, v, start, dt
-    )  # fmt: skip
+    q = _restarts.projected(flow, ends, parameters, inputs, u, v, start)
+    ahead = _restarts.advanced(flow, ends, parameters, inputs, u, v, start, dt)
     return tuple((a[0] / scale[0], a[1] / scale[1]) for a in (q, ahead))
 
 
 @partial(jax.jit, static_argnames=("flow", "ends"))
 def _projected(flow: Any, ends: Any, held: Any, scale: Any, dt: Any, u: Any, v: Any, start: Any) -> Any:
-    u, v = _restarts.projected(flow, ends, *held, u * scale[0], v * scale[1], start)
+    parameters, inputs = held
+    u, v = _restarts.projected(flow, ends, parameters, inputs, u * scale[0], v * scale[1], start)
     return u / scale[0], v / scale[1]
 
 

@@ -153,9 +153,9 @@ def alike(factors: Sequence[Capacitance]) -> list[Capacitance]:
     for f in factors:
         i, j = np.divmod(f.index, max(f.columns.shape[1], 1))
         more = cells - len(f.index)
-        wider = [np.pad(a, ((0, 0), (0, n - a.shape[1]))) for a, n in ((f.rows, rows), (f.columns, columns))]
+        over_y, over_x = (np.pad(a, ((0, 0), (0, n - a.shape[1]))) for a, n in ((f.rows, rows), (f.columns, columns)))
         index = np.pad(i * columns + j, (0, more)).astype(np.int32)
-        found.append(Capacitance(*wider, index, np.pad(f.matrix, (0, more))))
+        found.append(Capacitance(over_y, over_x, index, np.pad(f.matrix, (0, more))))
     return found
 
 
