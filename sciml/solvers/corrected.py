@@ -82,7 +82,7 @@ class CorrectedFlow(TrainableSolver, Restartable):
     #: settings that plans of training may give
     planned = ("in_the_loop", "details", "step", "cfl")
     #: of the U-Net, where nobody says: one level, about the cost of a step on 32 × 32 cells
-    small = {"width": 16, "multipliers": (1,)}  # noqa: RUF012
+    small = {"width": 16, "multipliers": (1,), "patch": 1}  # noqa: RUF012
 
     def __init__(
         self,
