@@ -287,7 +287,7 @@ PAGES: dict[str, Page] = {
     ),
     "docs/corrected.md": Page(
         (
-            ("cases=40, frames=21, resolution=64", 'cases=6, frames=5, resolution=16, subset="prop", progress=False'),
+            ("cases=40, frames=21, resolution=64", 'cases=6, frames=5, resolution=16, subset="bc", progress=False'),
             ("CorrectedFlow(16)", "CorrectedFlow(8)"),
             ("sciml.Minutes(2)", "sciml.Steps(2)"),
             ("steps=4", "steps=2"),

@@ -159,7 +159,10 @@ class CoarseBatches(MemoryBatches):
         su, sv = (s[:, None, None] for s in self.speed[of_frame].unbind(1))
         if not bool(torch.isfinite(u).all() and torch.isfinite(v).all()):
             bad = int(of_frame[~(torch.isfinite(u).flatten(1).all(1) & torch.isfinite(v).flatten(1).all(1))][0])
-            raise InputError(f"data: the coarse solver fails on {self.cases[bad]!r:.120}; a lower cfl may help")
+            raise InputError(
+                f"data: the coarse solver fails on {self.cases[bad]!r:.120}: a step takes more than max_substeps, or "
+                "values are not finite"
+            )
         return Velocities(u / su, v / sv)
 
     def _units(self, coarse: Coarse, of_frame: Tensor) -> np.ndarray:
