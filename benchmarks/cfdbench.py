@@ -302,7 +302,8 @@ def _standard(given: argparse.Namespace, rows: bool = False) -> bool:
 
 
 PROGRAMS = {
-    "data": make, "table": table, "worth": worth, "files": files, "processes": processes, "gradients": gradients,
+    "data": make, "table": table, "worth": worth, "loop": loop, "files": files, "processes": processes,
+    "gradients": gradients,
 }  # fmt: skip
 
 if __name__ == "__main__":
