@@ -229,8 +229,8 @@ def _squares(held: Held, row: Row, asked: str) -> np.ndarray:
 
 
 def _timed(held: Held, row: Row) -> None:
-    """One round, after what is compiled in it. What takes longer than `SLOW` a case is timed once, and many of it take as
-    long as one after another."""
+    """One round, after what is compiled in it. What takes longer than `SLOW` a case is timed once, and many of it take
+    as long as one after another."""
     every = list(range(len(held)))
     for asked in _asked(row):
         first = asked not in row.seconds
