@@ -186,7 +186,7 @@ class Volume(Asked):
 
 
 class Probe(Asked):
-    """u in a cavity at (½, ¼) after 2 L/U, by the viscosity and the speed of the lid at five times, between which it is
+    """u in a cavity at (½, ¾) after 2 L/U, by the viscosity and the speed of the lid at five times, between which it is
     linear."""
 
     name, title, unit = "cavity", "velocity at a point", "m/s"

@@ -21,7 +21,7 @@ def force_within(
     *,
     density: Any,
     viscosity: Any,
-    rate: Sequence[Shaped[Any, "*batch y x"]] | None = None,
+    rate: Sequence[Shaped[Any, "*#batch y x"]] | None = None,
 ) -> tuple[Shaped[Any, "*batch"], Shaped[Any, "*batch"]]:
     """Force of an incompressible flow in the plane on what is at rest within a box, by the balance of momentum
 
@@ -38,7 +38,7 @@ def force_within(
         box: (lower, upper) along x and along y; its sides are moved to the nearest faces, beyond which there have to be
             two cells on each side.
         density, viscosity: ρ in kg/m³ and μ in Pa s.
-        rate: ∂u/∂t and ∂v/∂t, m/s², 0 within the body; None for a flow that has settled.
+        rate: ∂u/∂t and ∂v/∂t, m/s², 0 within the body, of each or of all alike; None for a flow that has settled.
 
     Returns:
         the forces along x and y, N/m.
