@@ -57,7 +57,11 @@ def _flow(flow: Asked, work: Path, quick: bool) -> dict[str, Any]:
         "spread": float(np.std(values[[s == "train" for s in splits]])),
     }
     few = test[: 1 if quick else DIFFERENCED[flow.name]]
-    found[SOLVER] = _kept(work / f"{flow.name}-{SOLVER}.json", lambda: _solved(flow, test, few))
+    solved = Solved(flow)
+    found[SOLVER] = _kept(work / f"{flow.name}-{SOLVER}.json", lambda: _solved(solved, test))
+    for word, held in (("differences", False), ("differences_held", True)):
+        kept = work / f"{flow.name}-{SOLVER}-{word}.json"
+        found[SOLVER] |= _kept(kept, lambda w=word, h=held: {w: [solved.differences(u, h).tolist() for u in few]})
     for row, run in runs.items():
         found[row] = _kept(work / f"{flow.name}-{row}.json", lambda run=run: _learned(flow, run, test, few))
     fitted = Fitted(flow, train, values[[s == "train" for s in splits]])
@@ -80,16 +84,10 @@ def _answers(each: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
     return {"value": [float(e[0]) for e in each], "gradient": [e[1].tolist() for e in each]}
 
 
-def _solved(flow: Asked, test: np.ndarray, few: np.ndarray) -> dict[str, Any]:
-    solved = Solved(flow)
+def _solved(solved: Solved, test: np.ndarray) -> dict[str, Any]:
     each = [solved.gradient(u) for u in test]
     plain, both = solved.seconds(test[0])
-    return _answers(each) | {
-        "substeps": [e[2] for e in each],
-        "differences": [solved.differences(u, False).tolist() for u in few],
-        "differences_held": [solved.differences(u, True).tolist() for u in few],
-        "seconds": plain, "seconds_gradient": both,
-    }  # fmt: skip
+    return _answers(each) | {"substeps": [e[2] for e in each], "seconds": plain, "seconds_gradient": both}
 
 
 def _learned(flow: Asked, run: Path, test: np.ndarray, few: np.ndarray) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Beside it what needs no operator: a polynomial of second order in u, fitted to J
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ class Learned:
         return flow.value(named, {"viscosity": u[..., where].to(frames.dtype)})
 
     def value(self, u: np.ndarray) -> float:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # differences leave what training saw by a little
             return float(self._asked(torch.from_numpy(u)))
 
     def gradient(self, u: np.ndarray) -> tuple[float, np.ndarray]:

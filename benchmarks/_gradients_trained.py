@@ -38,7 +38,8 @@ def made(flow: Asked, work: Path, quick: bool = False) -> Path:
     solver, found = flow.solver("forward"), []
     for u in numbers:
         one = solver.solve(flow.made(u), flow.times)
-        one = one.drop_vars([n for n in one.data_vars if n not in flow.fields])
+        own = [n for n in one.data_vars if not n.startswith("input_")]  # inputs are what the case is
+        one = one.drop_vars([n for n in own if n not in (*flow.fields, "mask")])
         if "p" in flow.fields:
             one["p"][0] = 0.0
         found.append(one)
