@@ -25,7 +25,7 @@ from benchmarks._gradients_solved import Solved
 from benchmarks._gradients_trained import ROWS, cases, made, trained
 from benchmarks._ledger import HERE, Ledger
 
-MINUTES = {"cylinder": 0.5, "dam": 0.25, "cavity": 0.25}  # of one core, of training; half where cells are half as many
+MINUTES = 0.25  # of one core, of training
 DIFFERENCED = {"cylinder": 1, "dam": 1, "cavity": 2}  # test cases of which differences are taken
 SOLVER, FITTED = "solver", "quadratic fit of J"
 
@@ -46,7 +46,7 @@ def measure(ledger: Ledger, work: Path, quick: bool = False) -> None:
 def _flow(flow: Asked, work: Path, quick: bool) -> dict[str, Any]:
     """Values and gradients of a flow: {"cases": [...], row: {"value", "gradient", ...}}."""
     path = made(flow, work, quick)
-    runs = {row: trained(flow, row, work, 0.02 if quick else MINUTES[flow.name], quick) for row in ROWS}
+    runs = {row: trained(flow, row, work, 0.02 if quick else MINUTES, quick) for row in ROWS}
     numbers, splits = cases(flow, quick)
     train, test = (numbers[[s == name for s in splits]] for name in ("train", "test"))
     values = told(flow, path, numbers)

@@ -133,7 +133,7 @@ class Solved:
 
     # -- cost -----------------------------------------------------------------------------------------------------
 
-    def seconds(self, u: np.ndarray, times: int = 3) -> tuple[float, float]:
+    def seconds(self, u: np.ndarray, times: int = 2) -> tuple[float, float]:
         """Of J, and of J with its gradient: the least of several, compiled."""
         least = []
         for run in (self.value, self.gradient):
