@@ -30,16 +30,17 @@ DIFFERENCED = {"cylinder": 1, "dam": 1, "cavity": 2}  # test cases of which diff
 SOLVER, FITTED = "solver", "quadratic fit of J"
 
 
-def measure(ledger: Ledger, work: Path, quick: bool = False) -> None:
-    """All flows; each is kept as soon as it is done, so that an interrupted run goes on."""
+def measure(ledger: Ledger, work: Path, flows: Sequence[str], quick: bool = False) -> None:
+    """Those of these flows of which something is asked; each is kept as soon as it is done, so that an interrupted run
+    goes on."""
     torch.set_num_threads(1)
-    found = {}
-    for kind in EVERY:
+    found, chosen = {}, [kind for kind in EVERY if kind.name in flows]
+    for kind in chosen:
         flow = kind()
         found[flow.name] = _flow(flow, work, quick)
         _rows(ledger, flow, found[flow.name])
     out = work / "gradients.png" if quick else HERE.parent / "docs" / "gradients.png"
-    _gradients_picture.draw({kind.name: (kind(), found[kind.name]) for kind in EVERY}, out)
+    _gradients_picture.draw({kind.name: (kind(), found[kind.name]) for kind in chosen}, out)
     print(f"picture: {out}")
 
 

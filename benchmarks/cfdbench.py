@@ -211,7 +211,8 @@ def gradients(given: argparse.Namespace) -> None:
     """Derivatives of numbers made of flows, from solvers and from surrogates."""
     ledger = Ledger("cfdbench", part="gradients", threads=1)
     ledger.seeds(0)
-    _cfdbench_gradients.measure(ledger, given.work / "gradients" / ("quick" if given.quick else ""), given.quick)
+    work = given.work / "gradients" / ("quick" if given.quick else "")
+    _cfdbench_gradients.measure(ledger, work, given.flow, given.quick)
     ledger.write(dry=given.quick)
 
 
