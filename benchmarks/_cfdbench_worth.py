@@ -40,9 +40,9 @@ from sciml.training.samples import open_data, table
 
 #: cells of solvers, in array order; of the dam, which wants grid lines along the sides of its barrier, the fewest from
 #: these on that fit a case
-SQUARES = tuple((n, n) for n in (8, 12, 16, 24, 32, 48, 64, 80, 96, 128))
+SQUARES = tuple((n, n) for n in (8, 16, 24, 32, 48, 64, 80, 128))
 GRIDS = {
-    "cavity": SQUARES[:-3], "tube": SQUARES, "cylinder": SQUARES,
+    "cavity": SQUARES[:-2], "tube": SQUARES, "cylinder": SQUARES,
 "dam": ((8, 30), (16, 30), (20, 30), (20, 60), (40, 60), (40, 90)),
 }  # fmt: skip
 FOAM = {"cavity": (32, 64), "cylinder": (32, 64), "tube": (32, 64), "dam": ()}
@@ -150,11 +150,9 @@ def _rows(flow: str, held: Held, path: Path, runs: Mapping[str, Path], quick: bo
         print("OpenFOAM is not installed: its rows are left out", flush=True)
         return
     for n in FOAM[flow]:
-        for cfl in (0.3, 0.9):
-            solver = OpenFOAM(n, cfl=cfl)
-            if all(_takes(solver, c) for c in cases):
-                name = f"OpenFOAM {references.sized((n, n))}, cfl {cfl:g}"
-                yield Row(name, "openfoam", solver, [solver] * len(cases))
+        solver = OpenFOAM(n, cfl=0.9)  # as exact as at 0.3, for less
+        if all(_takes(solver, c) for c in cases):
+            yield Row(f"OpenFOAM {references.sized((n, n))}", "openfoam", solver, [solver] * len(cases))
 
 
 @cache
