@@ -7,7 +7,7 @@ turns on one core, after what they compile, and the least of several rounds coun
 at a time. Errors are of one kind: squares over the squares of the truth, of all fields and cases together, in the
 problem's scales.
 
-A surrogate is held against the cheapest solver whose error is no larger, on whatever grid. What its data and its
+A surrogate is held against a solver that is as exact, on whatever grid, costs between grids interpolated. What its data and its
 training cost, over what it saves in a case, is after how many cases it has paid for itself.
 """
 
@@ -304,17 +304,35 @@ def paid(line: Mapping[str, Any], seconds: float) -> dict[str, float | None]:
 
 
 def against(row: Row, solvers: Sequence[Row], asked: str, which: Which = EVERY) -> dict[str, Any]:
-    """The cheapest solver that is as exact, and how many times what the row costs it costs; nothing where none is."""
+    """What a solver costs that is as exact as the row, over what the row costs; nothing where no solver is."""
     found: dict[str, Any] = {}
     for kind, seconds in (("", Row.alone), ("_together", Row.many)):
-        exact = [s for s in solvers if s.error(asked, which) <= row.error(asked, which)]
-        if not exact:
-            continue
-        cheapest = min(exact, key=lambda s: seconds(s, asked, which))
-        theirs, mine = seconds(cheapest, asked, which), seconds(row, asked, which)
-        found[f"as_exact{kind}"], found[f"times_cheaper{kind}"] = cheapest.name, theirs / mine
-        found[f"saved_milliseconds{kind}"] = 1e3 * (theirs - mine)
+        points = [(s.error(asked, which), seconds(s, asked, which), s.name) for s in solvers]
+        found |= beside(row.error(asked, which), seconds(row, asked, which), points, kind)
     return found
+
+
+def beside(error: float, mine: float, points: Sequence[tuple[float, float, str]], kind: str = "") -> dict[str, Any]:
+    """The cheapest solver that is as exact, and what one would cost that is just as exact: between two grids costs are
+    straight lines over errors, in logarithms, so that a grid that is missed by little does not count as one more.
+
+    Args:
+        error, mine: of the row, and its seconds.
+        points: error, seconds and name of each solver.
+    """
+    exact = sorted((p for p in points if p[0] <= error), key=lambda p: p[1])
+    if not exact:
+        return {}
+    least, cost, name = exact[0]
+    below = [p for p in points if p[0] > error and p[1] < cost]
+    theirs = cost
+    if below:  # the most exact of those that are cheaper
+        worse, cheaper, _ = min(below)
+        share = math.log(error / worse) / math.log(least / worse)
+        theirs = math.exp(math.log(cheaper) + share * math.log(cost / cheaper))
+    return {
+        f"as_exact{kind}": name, f"times_cheaper{kind}": theirs / mine, f"saved_milliseconds{kind}": 1e3 * (theirs - mine)
+    }  # fmt: skip
 
 
 def finite(value: float) -> float | None:
