@@ -52,6 +52,8 @@ def _kind(axis: Any, kind: str, rows: Sequence[Mapping[str, Any]], learned: Mapp
     for r in rows:
         if kind == "baseline" and r["row"] != "interpolation":
             continue
+        if kind == "solver" and line == "none" and any(s["nmse"] < r["nmse"] for s in rows[: rows.index(r)]):
+            continue  # stopped too early or too late: another grid is as exact for less
         words, place, side = _short(r["row"]), (5, 3), "left"
         if kind == "learned":
             words = str(learned[r["row"]])
