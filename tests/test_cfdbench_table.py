@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from benchmarks import _cfdbench_checks as checks
 from benchmarks import _cfdbench_figures as figures
+from benchmarks import _cfdbench_worth as worth
 from benchmarks._cfdbench_rows import ENTRIES, FLOWS, PUBLISHED, STEADY
 from benchmarks._ledger import Ledger
 from sciml import registry
@@ -50,19 +52,54 @@ def test_answers_at_any_time_are_held_against_rollouts_of_identity():
     assert figures.over(found(), "FNO", "persistence") == pytest.approx(0.04)
 
 
-def test_a_surrogate_is_cheaper_than_the_cheapest_solver_that_is_as_exact():
-    """FNO's 0.015 is reached by 32 × 32 cells alone, in 8 ms. U-Net's 0.45 is no better than the mean field's."""
-    rows = found()
-    assert checks.cheaper_than_solver(rows) == (False, "what needs no training is as exact as U-Net")
-    rows["FNO"]["validation"] = 0.0
-    assert checks.cheaper_than_solver(rows) == (True, "FNO 5.0 ms against 8.0 ms")
-    rows["FNO"]["milliseconds_per_step"] = 9.0
-    assert checks.cheaper_than_solver(rows) == (False, "FNO 9.0 ms against 8.0 ms")
-    rows["FNO"]["rollout_nmse"] = [1e-9, 1e-9]
-    assert "no row of the solver is as exact as FNO" in checks.cheaper_than_solver(rows)[1]
-    assert checks.cheaper_than_solver({n: r for n, r in rows.items() if r["kind"] != "solver"})[1] == (
-        "the solver is no row"
-    )
+def test_a_solver_that_is_as_exact_lies_between_two_grids():
+    """Errors 0.04, 0.01 at 2 and 8 s: at 0.02, half the way in logarithms, 4 s."""
+    points = [(0.04, 2.0, "16 × 16"), (0.01, 8.0, "32 × 32"), (0.005, 90.0, "64 × 64")]
+    between = worth.beside(0.02, 0.5, points)
+    assert between["as_exact"] == "32 × 32" and between["times_cheaper"] == pytest.approx(8.0)
+    assert between["saved_milliseconds"] == pytest.approx(3500.0)
+    assert worth.beside(0.01, 2.0, points)["times_cheaper"] == pytest.approx(4.0)
+    assert worth.beside(0.3, 4.0, points, "_together") == {
+        "as_exact_together": "16 × 16", "times_cheaper_together": 0.5, "saved_milliseconds_together": -2000.0
+    }  # fmt: skip
+    assert worth.beside(0.001, 1.0, points) == {}
+    assert worth.beside(0.02, 0.5, [*points, (0.03, 70.0, "dear")])["times_cheaper"] == pytest.approx(8.0)
+
+
+def line(row, kind, nmse, **more):
+    told = {"flow": "dam", "asked": "all frames", "of": "all test cases", "milliseconds": 5.0, "as_exact": "16 × 16"}
+    return told | {"row": row, "kind": kind, "nmse": nmse} | more
+
+
+@pytest.mark.parametrize(
+    ("nmse", "times", "count", "words"),
+    [
+        (0.04, 3.0, 1.0, "costs 5 ms, 16 × 16 3 times as much"),
+        (0.04, 0.5, 0.0, "0.5 times as much"),
+        (0.06, 3.0, 0.0, "more than 0.05 and not counted"),
+        (0.5, 3.0, 0.0, "no surrogate errs less than what needs no training"),
+        (0.04, None, 0.0, "no solver is as exact"),
+    ],
+)
+def test_flows_count_where_a_useful_surrogate_costs_less_than_a_solver(nmse, times, count, words):
+    ledger = Ledger("cfdbench", part="test")
+    mine = line("U-Net", "learned", nmse, times_cheaper=times)
+    other = line("U-Net", "learned", 1e-3, times_cheaper=9.0, of="new flows")
+    checks.cheaper(ledger, [line("mean field", "baseline", 0.2), mine, other])
+    (check,) = ledger._checks
+    assert check["value"] == count and words in check["note"]
+
+
+def test_costs_are_of_the_least_round_and_of_the_cases_that_are_meant():
+    row = worth.Row("a", "learned", None)
+    row.squares = {"all": np.array([[1.0, 10.0], [3.0, 10.0]])}
+    row.seconds, row.together = {"all": [[2.0, 4.0], [3.0, 1.0]]}, {"all": [9.0, 2.0]}
+    assert row.error("all") == pytest.approx(0.2) and row.error("all", np.array([False, True])) == pytest.approx(0.3)
+    assert row.alone("all") == 1.5 and row.alone("all", np.array([True, False])) == 2.0
+    assert row.many("all") == 1.5  # one after another, which is faster here
+    assert worth.paid({"saved_milliseconds": 10.0, "saved_milliseconds_together": -1.0}, 5.0) == {
+        "pays_after_cases": pytest.approx(500.0), "pays_after_cases_together": None
+    }  # fmt: skip
 
 
 def test_rows_say_what_their_figures_are_of():
@@ -103,7 +140,6 @@ def test_checks_are_of_the_rows():
     assert values["best_over_identity_dam"] == (pytest.approx(0.5), "holds")
     assert values["best_over_identity_three_flows_far"] == (pytest.approx(0.04), "holds")
     assert values["rollout_20_best_over_identity_worst_flow"] == (pytest.approx(1.2), "missed")
-    assert values["flows_where_a_surrogate_is_cheaper_than_the_solver_at_equal_error"][0] == 1
     assert list(checked({"dam": found()})) == ["best_over_identity_dam"]
 
 
