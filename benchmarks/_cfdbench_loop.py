@@ -2,10 +2,10 @@
 
 Each corrected solver learns for the minutes of a row of the table, on one core, by rollouts through the solver or from
 single steps. Every row starts from the same true frames on the data's grid and answers there; rows take turns on one
-core after what they compile, whole rollouts one case at a time, and the least of several rounds counts, in seconds of
-the processor, which what else a machine does takes nothing from. Of solvers alone there are two kinds of rows: as in
-the table, and with what their grid does not hold of the first frame kept and added to every answer, which costs little
-and is how the corrected ones begin.
+core after what they compile, whole rollouts one case at a time (solvers alone in one go), and the least of several
+rounds counts, in seconds of the processor, which what else a machine does takes nothing from. Of solvers alone there
+are two kinds of rows: as in the table, and with what their grid does not hold of the first frame kept and added to
+every answer, which costs little and is how the corrected ones begin.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from sciml.solver import Restartable
 from sciml.solvers import CorrectedFlow, IncompressibleFlow
 from sciml.solvers import _corrected_training as training
 from sciml.solvers._corrected_model import Velocities
+from sciml.solvers._numerical import Begin
 from sciml.solvers.baselines import Persistence
 from sciml.training.losses import Nmse
 from sciml.training.objectives import Growing, Supervised
@@ -93,8 +94,8 @@ def recipe(minutes: float, in_the_loop: bool) -> Recipe:
 def trained(work: Any, flow: str, quick: bool) -> dict[str, Path]:
     """A run of each corrected solver; one that was interrupted goes on."""
     content, found = digest(*(m["sha256"] + m["split"] for m in work.manifest(flow))), {}
-    for n in CORRECTED[-1:] if quick else CORRECTED[::-1]:
-        for way, inside in WAYS.items():
+    for way, inside in WAYS.items():
+        for n in CORRECTED[-1:] if quick else CORRECTED[::-1]:
             model, how = CorrectedFlow(n, in_the_loop=inside), recipe(work.minutes, inside)
             key = digest(json.dumps([model.settings, how.to_json()], sort_keys=True), content)
             folder = work.runs / flow / "loop" / f"{n}-{way.replace(' ', '-')}-{key}"
@@ -108,7 +109,7 @@ def trained(work: Any, flow: str, quick: bool) -> dict[str, Path]:
     return found
 
 
-def compare(ledger: Ledger, work: Any, flow: str, others: Mapping[str, Path]) -> None:
+def compare(ledger: Ledger, work: Any, flow: str, others: Mapping[str, Path]) -> list[dict[str, Any]]:
     """All rows of a flow on its test cases, written to the ledger.
 
     Args:
@@ -129,8 +130,9 @@ def compare(ledger: Ledger, work: Any, flow: str, others: Mapping[str, Path]) ->
     ledger.row(section="loop, data", flow=flow, cases=cases, test_cases=len(held), unseen=int(unseen.sum()),
                seconds_estimated=finite(seconds), rounds=ROUNDS)  # fmt: skip
     still = next(row for row in found if row.name == "persistence")
-    for row in found:
-        ledger.row(**_told(row, still, flow, unseen))
+    lines = [_told(row, still, flow, unseen) for row in found]
+    for line in lines:
+        ledger.row(**line)
     for row in found:
         if row.kind == "corrected":
             for of in ("one_step", "rollouts"):
@@ -138,6 +140,7 @@ def compare(ledger: Ledger, work: Any, flow: str, others: Mapping[str, Path]) ->
     for row in found:
         if row.kind == "corrected":
             ledger.row(section="loop, floors", flow=flow, row=row.name, cells=row.cells, **_floors(held, row.solver))
+    return lines
 
 
 def _rows(
@@ -193,9 +196,35 @@ def _timed(held: Held, row: Row) -> None:
     for i in range(len(held)):
         count = held.length(i) - 1
         began = time.process_time()
-        _steps(held, row.solver, i, 0, count)
+        if row.kind in ("alone", "details kept"):
+            _marched(held, row, i)
+        else:
+            _steps(held, row.solver, i, 0, count)
         found.append((time.process_time() - began) / count)
     row.seconds.append(found)
+
+
+def _marched(held: Held, row: Row, i: int) -> list[np.ndarray]:
+    """All frames of case i by a solver alone, which marches through them in one go: a restart at each would cost it
+    more."""
+    assert held.table.times is not None
+    (start,), times = held.starts([(i, 0)], row.solver), held.table.times[i][1:]
+    if row.kind == "alone":
+        alone: Any = row.solver
+        back = alone.back(start, alone.grid(start.case))
+        found = alone.run([start.case], [times], [alone.begin(start)])[0]
+        return [back(np.stack([found[n][k] for n in held.table.fields])) for k in range(len(times))]
+    model: Any = row.solver
+    coarse, m = model.fitted_as.coarse, model.fitted_as.coarse.tensors()
+    u, v = coarse.grids.down(start.case, *start.frames[-1], start.support, start.time)
+    found = model.flow.run([start.case], [times], [Begin({"u_face": u, "v_face": v}, start.time)])[0]
+
+    def up(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return m.up(Velocities(*(torch.from_numpy(np.asarray(x, np.float32)) for x in (a, b)))).numpy()
+
+    answers = up(found["u_face"], found["v_face"]) + (start.frames[-1] - up(u[None], v[None])[0])
+    return list(answers if start.support.inside is None else answers * start.support.inside)
 
 
 def _unseen(path: Path, manifest: list[dict[str, Any]], held: Held) -> np.ndarray:

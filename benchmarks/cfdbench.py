@@ -35,6 +35,7 @@ from benchmarks import (
     _cfdbench_gradients,
     _cfdbench_join,
     _cfdbench_loop,
+    _cfdbench_loop_pictures,
     _cfdbench_pictures,
     _cfdbench_processes,
     _cfdbench_split,
@@ -291,8 +292,10 @@ def loop(given: argparse.Namespace) -> None:
     work, flow = Work(given), "cylinder"
     ledger = Ledger("cfdbench", part="loop", threads=1)
     ledger.seeds(0)
-    _cfdbench_loop.compare(ledger, work, flow, work.trained(flow, {n: ENTRIES[n] for n in _cfdbench_loop.OWN}))
+    others = work.trained(flow, {n: ENTRIES[n] for n in _cfdbench_loop.OWN})
+    lines = _cfdbench_loop.compare(ledger, work, flow, others)
     ledger.write(dry=not _standard(given))
+    _cfdbench_loop_pictures.front(lines, (DOCS if _standard(given) else work.runs) / "corrected.png")
 
 
 def _standard(given: argparse.Namespace, rows: bool = False) -> bool:
