@@ -215,7 +215,7 @@ def _marched(held: Held, row: Row, i: int) -> list[np.ndarray]:
         found = alone.run([start.case], [times], [alone.begin(start)])[0]
         return [back(np.stack([found[n][k] for n in held.table.fields])) for k in range(len(times))]
     model: Any = row.solver
-    coarse, m = model.fitted_as.coarse, model.fitted_as.coarse.tensors()
+    coarse, m = model.fitted_as.coarse, model.fitted_as.coarse.matrices
     u, v = coarse.grids.down(start.case, *start.frames[-1], start.support, start.time)
     found = model.flow.run([start.case], [times], [Begin({"u_face": u, "v_face": v}, start.time)])[0]
 

@@ -77,12 +77,14 @@ class Coarse:
             "units": self.units.tolist(),
         }  # fmt: skip
 
-    def tensors(self) -> Matrices:
+    @cached_property
+    def matrices(self) -> Matrices:
         """The matrices and units in the network's number format."""
         g, e = self.grids, self.encoding
 
         def of(values: Any) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(values)).to(e.torch_dtype)
+            with torch.inference_mode(False):  # they are kept, for training too
+                return torch.from_numpy(np.ascontiguousarray(values)).to(e.torch_dtype)
 
         one = (2, 1, 1)
         return Matrices(
@@ -99,7 +101,7 @@ class Coarse:
 
 
 class Matrices(NamedTuple):
-    """See `Coarse.tensors`; `resized` where fine cells are no whole number of coarse ones."""
+    """See `Coarse.matrices`; `resized` where fine cells are no whole number of coarse ones."""
 
     u: tuple[Tensor, Tensor]
     v: tuple[Tensor, Tensor]
@@ -169,7 +171,7 @@ class Correction:
     """
 
     def __init__(self, operator: nn.Module, coarse: Coarse):
-        self.operator, self.coarse, self.m = operator, coarse, coarse.tensors()
+        self.operator, self.coarse, self.m = operator, coarse, coarse.matrices
 
     def __call__(
         self, ahead: Velocities, q: Velocities, detail: Tensor | None, fluid: Tensor | None, params: Tensor

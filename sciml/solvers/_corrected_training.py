@@ -170,7 +170,7 @@ class CoarseBatches(MemoryBatches):
         every = self.e.stepping.every
         first = torch.arange(len(of_frame) - every)
         first = first[of_frame[first] == of_frame[first + every]]
-        then, m = first + every, coarse.tensors()
+        then, m = first + every, coarse.matrices
         fine = self.frames * m.scale + m.offset
         if self.given.mask is not None:
             mask = self.given.mask

@@ -397,7 +397,7 @@ class CorrectedFlow(TrainableSolver, Restartable):
             solver=f"{self.name} {self.operator_name}", problem=e.problem,
         )  # fmt: skip
         for (name, dims), values in zip(FACES.items(), zip(*coarse, strict=True), strict=True):
-            text = f"velocity through the faces of the coarse grid along {name[7]}"
+            text = f"velocity {name[7]} through the faces of the coarse grid"
             found[name] = (("time", *dims), np.stack(values), {"units": "m s-1", "long_name": text})
         return found
 
