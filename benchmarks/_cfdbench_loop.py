@@ -43,7 +43,7 @@ from sciml.training.schedules import OneCycle
 
 ALONE = (16, 24, 32, 48, 64, 96, 128)
 #: by how they are trained, the cells of the corrected solvers
-TRAINED = {"in the loop": (16, 24, 32), "one step": (32,)}
+TRAINED = {"in the loop": (24, 32)}
 UNROLLED = 4
 ROUNDS = 3
 OWN = ("U-Net", "FNO")  # rows of the table beside these
