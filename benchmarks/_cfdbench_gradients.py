@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,11 @@ def _flow(flow: Asked, work: Path, quick: bool) -> dict[str, Any]:
     for word, held in (("differences", False), ("differences_held", True)):
         kept = work / f"{flow.name}-{SOLVER}-{word}.json"
         found[SOLVER] |= _kept(kept, lambda w=word, h=held: {w: [solved.differences(u, h).tolist() for u in few]})
+    found[SOLVER] |= _kept(work / f"{flow.name}-{SOLVER}-times.json", lambda: _seconds(solved, test[0]))
     for row, run in runs.items():
         found[row] = _kept(work / f"{flow.name}-{row}.json", lambda run=run: _learned(flow, run, test, few))
+        single = Learned(flow, run, "float32")
+        found[row] |= _kept(work / f"{flow.name}-{row}-times.json", lambda one=single: _seconds(one, test[0]))
     fitted = Fitted(flow, train, values[[s == "train" for s in splits]])
     found[FITTED] = _answers([fitted.gradient(u) for u in test])
     return found
@@ -87,20 +91,30 @@ def _answers(each: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
 
 def _solved(solved: Solved, test: np.ndarray) -> dict[str, Any]:
     each = [solved.gradient(u) for u in test]
-    plain, both = solved.seconds(test[0])
-    return _answers(each) | {"substeps": [e[2] for e in each], "seconds": plain, "seconds_gradient": both}
+    return _answers(each) | {"substeps": [e[2] for e in each]}
+
+
+def _seconds(answering: Solved | Learned, u: np.ndarray) -> dict[str, float]:
+    """Of one core, for J and for J with its gradient: the least of several, of the processor's time, as other work may
+    go on beside."""
+    found = {}
+    for name, run in (("seconds", answering.value), ("seconds_gradient", answering.gradient)):
+        each: list[float] = []
+        for _ in range(4):
+            began = time.process_time()
+            run(u)
+            each.append(time.process_time() - began)
+        found[name] = min(each)
+    return found
 
 
 def _learned(flow: Asked, run: Path, test: np.ndarray, few: np.ndarray) -> dict[str, Any]:
     wide, single = (Learned(flow, run, p) for p in ("float64", "float32"))
     each = [wide.gradient(u) for u in test]
-    plain, both = single.seconds(test[0])
     return _answers(each) | {
         "gradient_float32": [single.gradient(u)[1].tolist() for u in test],
         "differences": [wide.differences(u).tolist() for u in few],
         "differences_float32": [single.differences(u).tolist() for u in few],
-        "seconds": plain, "seconds_gradient": both, "weights": wide.model.weights,
-        "minutes": float(wide.model.training.get("seconds", float("nan"))) / 60,
     }  # fmt: skip
 
 

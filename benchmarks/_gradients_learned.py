@@ -5,7 +5,6 @@ Beside it what needs no operator: a polynomial of second order in u, fitted to J
 
 from __future__ import annotations
 
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -60,18 +59,6 @@ class Learned:
             near, far = (self.value(u + s * e) - self.value(u - s * e) for s in (1, 2))
             found[i, k] = (8 * near - far) / (12 * step * size)
         return found
-
-    def seconds(self, u: np.ndarray, times: int = 3) -> tuple[float, float]:
-        """Of J, and of J with its gradient: the least of several."""
-        least: list[float] = []
-        for run in (self.value, self.gradient):
-            each: list[float] = []
-            for _ in range(times + 1):
-                began = time.perf_counter()
-                run(u)
-                each.append(time.perf_counter() - began)
-            least.append(min(each))
-        return least[0], least[1]
 
 
 class Fitted:

@@ -11,7 +11,6 @@ no derivative of the discrete solution knows.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -130,22 +129,6 @@ class Solved:
     def _held(self, floats: Any, whole: Any, table: Any) -> Any:
         with self._kind(None, table):
             return self._value("forward", floats, whole)[0]
-
-    # -- cost -----------------------------------------------------------------------------------------------------
-
-    def seconds(self, u: np.ndarray, times: int = 2) -> tuple[float, float]:
-        """Of J, and of J with its gradient: the least of several, compiled."""
-        least = []
-        for run in (self.value, self.gradient):
-            run(u)
-            least.append(min(_timed(lambda run=run: run(u)) for _ in range(times)))
-        return least[0], least[1]
-
-
-def _timed(run: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
 
 
 def _note(rows: list[np.ndarray], chosen: tuple[Any, ...]) -> None:
