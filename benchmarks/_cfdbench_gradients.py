@@ -29,6 +29,7 @@ from benchmarks._ledger import HERE, Ledger
 MINUTES = 0.25  # of one core, of training
 DIFFERENCED = {"cylinder": 1, "dam": 1, "cavity": 2}  # test cases of which differences are taken
 SOLVER, FITTED = "solver", "quadratic fit of J"
+COLUMNS = {"FNO": "fno", "U-Net": "unet", FITTED: "fit"}
 
 
 def measure(ledger: Ledger, work: Path, flows: Sequence[str], quick: bool = False) -> None:
@@ -162,24 +163,8 @@ def _rows(ledger: Ledger, flow: Asked, found: dict[str, Any]) -> None:
             if flow.curve:
                 bent = np.array([cosine(flow, *p, flow.curve) for p in pairs])
                 about |= {"cosine_curve": float(np.median(bent)), "cosine_curve_least": float(bent.min())}
-            for k, name in enumerate(flow.spans):
-                of = np.array(truth["gradient"])[:, k]
-                each = np.array(mine["gradient"])[:, k]
-                ledger.row(
-                    section="gradients by number", flow=flow.name, row=row, number=name,
-                    # over the root mean square of the true one, which may be 0 of a case
-                    error=float(np.sqrt(np.mean((each - of) ** 2) / np.mean(of**2))),
-                    right_sign=int(np.sum(each * of > 0)), cases=len(of),
-                    change_over_half_span=float(np.sqrt(np.mean(of**2)) * flow.sizes[k]), unit=flow.unit,
-                )  # fmt: skip
-        if row == SOLVER:
-            about |= _prefixed("held", _least(flow, truth["differences_held"], truth["gradient"], STEPS_SOLVED))
-            about |= _prefixed("free", _least(flow, truth["differences"], truth["gradient"], STEPS_SOLVED))
-        elif row in ROWS:
-            about |= _prefixed("held", _least(flow, mine["differences"], mine["gradient"], STEPS_LEARNED["float64"]))
-            single = _least(flow, mine["differences_float32"], mine["gradient_float32"], STEPS_LEARNED["float32"])
-            pairs32 = zip(mine["gradient_float32"], mine["gradient"], strict=True)
-            about |= _prefixed("single", single) | {"float32_off": max(off(flow, a, b) for a, b in pairs32)}
+        if row in (SOLVER, *ROWS):
+            _against_differences(ledger, flow, row, mine)
         if "seconds" in mine:
             about |= {
                 "milliseconds": 1e3 * mine["seconds"], "milliseconds_gradient": 1e3 * mine["seconds_gradient"],
@@ -188,12 +173,39 @@ def _rows(ledger: Ledger, flow: Asked, found: dict[str, Any]) -> None:
         ledger.row(
             section="gradients", flow=flow.name, row=row, cases=len(truth["value"]), numbers=len(flow.spans), **about
         )
+    for k, name in enumerate(flow.spans):
+        of = np.array(truth["gradient"])[:, k]
+        told: dict[str, Any] = {}
+        for row, words in COLUMNS.items():
+            each = np.array(found[row]["gradient"])[:, k]
+            # over the root mean square of the true one, which may be 0 of a case
+            told[words] = float(np.sqrt(np.mean((each - of) ** 2) / np.mean(of**2)))
+            told[f"{words}_right_signs"] = int(np.sum(each * of > 0))
+        ledger.row(
+            section="gradients by number", flow=flow.name, number=name, cases=len(of), unit=flow.unit,
+            change_over_half_span=float(np.sqrt(np.mean(of**2)) * flow.sizes[k]), **told,
+        )  # fmt: skip
     ledger.row(
         section="gradient flows", flow=flow.name, asked=flow.title, unit=flow.unit, numbers=", ".join(flow.spans),
         cells=f"{flow.resolution[0]} × {flow.resolution[1]}", frames=len(flow.times),
         substeps=f"{min(truth['substeps'])} … {max(truth['substeps'])}", least=min(truth["value"]),
         most=max(truth["value"]), reynolds=f"{min(found['reynolds']):.0f} … {max(found['reynolds']):.0f}",
     )  # fmt: skip
+
+
+def _against_differences(ledger: Ledger, flow: Asked, row: str, mine: dict[str, Any]) -> None:
+    """How far gradients are from differences of the same solver."""
+    if row == SOLVER:
+        about = _prefixed("held", _least(flow, mine["differences_held"], mine["gradient"], STEPS_SOLVED))
+        about |= _prefixed("free", _least(flow, mine["differences"], mine["gradient"], STEPS_SOLVED))
+    else:
+        about = _prefixed("free", _least(flow, mine["differences"], mine["gradient"], STEPS_LEARNED["float64"]))
+        single = _least(flow, mine["differences_float32"], mine["gradient_float32"], STEPS_LEARNED["float32"])
+        pairs = zip(mine["gradient_float32"], mine["gradient"], strict=True)
+        about |= _prefixed("single", single) | {"float32_off": max(off(flow, a, b) for a, b in pairs)}
+    ledger.row(
+        section="gradients against differences", flow=flow.name, row=row, cases=len(mine["differences"]), **about
+    )
 
 
 def _prefixed(word: str, found: dict[str, float]) -> dict[str, float]:

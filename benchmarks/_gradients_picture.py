@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from benchmarks._cfdbench_pictures import small
 from benchmarks._gradients_flows import Asked
@@ -15,6 +16,7 @@ from sciml.reporting import _style
 SHOWN = {"solver": ("solver", _style.INK, "o"), "FNO": ("FNO", _style.LEARNED[0], "s"),
          "U-Net": ("U-Net", _style.LEARNED[1], "D"),
          "quadratic fit of J": ("quadratic fit of J", "#6b7280", "x")}  # fmt: skip
+LIMITS = (7e-4, 5.0), (0.01, 3.0)  # of errors: of values, of gradients
 SHORT = {
     "inlet_velocity": "U", "viscosity": "μ", "profile_1": "a₁", "profile_2": "a₂", "profile_3": "a₃", "radius": "R",
     "place": "y", "velocity": "U", "density": "ρ", "gravity": "g", **{f"lid_{k}": f"lid {k / 2:g}" for k in range(5)},
@@ -23,8 +25,8 @@ SHORT = {
 
 @_style.style()
 def draw(every: dict[str, tuple[Asked, dict[str, Any]]], out: Path) -> None:
-    """A column a flow. Above: derivatives over half a span of each number, root mean squares and signs of one test
-    case; below: error of the gradient against that of the value, a point a test case."""
+    """A column a flow. Above: by how much J changes over half a span of each number, in all test cases and in the
+    median; below: the error of the gradient against that of the value, a mark a test case."""
     figure = Figure(figsize=(12.5, 7.6), layout="constrained")
     axes = figure.subplots(2, len(every), squeeze=False)
     handles: dict[str, Any] = {}
@@ -65,4 +67,7 @@ def _errors(axes: Any, flow: Asked, found: dict[str, Any]) -> None:
         away = np.linalg.norm(g - t, axis=1) / np.linalg.norm(t, axis=1)
         axes.loglog(value, away, marker, color=colour, ms=6, ls="none", mfc="none")
     axes.axhline(1, color=_style.INK, lw=0.8, ls="--")
+    axes.set(xlim=LIMITS[0], ylim=LIMITS[1])
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_formatter(NullFormatter())
     _style.caption(axes, "", "error of the value, over the spread of J", "")
