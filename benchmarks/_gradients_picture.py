@@ -16,7 +16,7 @@ from sciml.reporting import _style
 SHOWN = {"solver": ("solver", _style.INK, "o"), "FNO": ("FNO", _style.LEARNED[0], "s"),
          "U-Net": ("U-Net", _style.LEARNED[1], "D"),
          "quadratic fit of J": ("quadratic fit of J", "#6b7280", "x")}  # fmt: skip
-LIMITS = (7e-4, 5.0), (0.01, 3.0)  # of errors: of values, of gradients
+LIMITS = (7e-4, 5.0), (0.04, 2.0)  # of errors: of values, of gradients
 SHORT = {
     "inlet_velocity": "U", "viscosity": "μ", "profile_1": "a₁", "profile_2": "a₂", "profile_3": "a₃", "radius": "R",
     "place": "y", "velocity": "U", "density": "ρ", "gravity": "g", **{f"lid_{k}": f"lid {k / 2:g}" for k in range(5)},
