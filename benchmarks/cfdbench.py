@@ -14,6 +14,8 @@ and split are those of the table, and values too but for what solvers round othe
 trains the best three rows of each flow anew with other seeds.
 `--published-split` splits as the published code does with its seed 0. `--quick` tries all on very little. The ledger
 takes what the table's own settings give; with others figures are printed, and pictures stay beside the runs.
+
+`--part gradients` holds derivatives of numbers made of flows, from solvers and from surrogates, against each other.
 """
 
 from __future__ import annotations

@@ -147,6 +147,13 @@ def physics(scope: dict[str, Any], folder: Path) -> None:
     assert abs(scope["pinn"].found["viscosity"] - 0.05) < 0.005
 
 
+def gradients(scope: dict[str, Any], folder: Path) -> None:
+    slope, (viscosity, lid) = scope["slope"], scope["truth"]
+    assert slope.shape == (6,) and slope.isfinite().all() and (slope != 0).any()
+    assert np.isfinite(viscosity) and lid.shape == (5,) and (np.abs(lid) > 0).all()
+    np.testing.assert_allclose(scope["drag"], scope["flow"]["force_x"], rtol=0.05)
+
+
 def implicit(scope: dict[str, Any], folder: Path) -> None:
     """The slope against a central difference of the solver's own answers."""
     model, target = scope["energy"], scope["target"]
@@ -321,6 +328,17 @@ PAGES: dict[str, Page] = {
         ),
         holds=flows,
         without=(("OpenFOAM", has_openfoam),),
+    ),
+    "docs/gradients.md": Page(
+        (
+            ("cases = np.random.default_rng(0), 48", "cases = np.random.default_rng(0), 4"),
+            ("IncompressibleFlow(32", "IncompressibleFlow(16"),
+            ("23:25, 15:17", "11:13, 7:9"),
+            ("modes=(8, 8)", "modes=(4, 4)"),
+            ("Steps(800)", "Steps(3)"),
+            ("times=[0.1, 0.2]", "times=[0.02, 0.04]"),
+        ),
+        holds=gradients,
     ),
     "docs/implicit.md": Page(holds=implicit),
     "docs/index.md": Page((("resolution=64", "resolution=32"),), holds=index),
