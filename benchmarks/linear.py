@@ -6,7 +6,8 @@ Ledger `linear`.
 Parts: `checks` (what holds for any network), `grid` (constant, jumping, log-normal coefficients and obstacles, to 256²
 and 64³, `--full` to 1024² and with 20 right-hand sides), `moving` (obstacles that move, jumps; the learned multigrid
 against the fastest classical row), `growth` (iterations from 64² to 1024²), `meshes` (finite elements, matrices of
-pyamg and of `--data`), `use` (in the flow solvers, with warm starts), `graphs` (the convergent graph solver on
+pyamg and of `--data`), `use` (in the flow solvers, with warm starts), `starts`, `starts_more_cells` and
+`starts_two_fluids` (where pressure solves begin within the flow solvers), `graphs` (the convergent graph solver on
 networks), `dcdm` (deep conjugate directions, trained for `--minutes`).
 
 What is trained or recorded is kept in benchmarks/work/linear, so that an interrupted run goes on.
@@ -27,6 +28,9 @@ PARTS = {
     "growth": ("_linear_grid", "growth"),
     "meshes": ("_linear_meshes", "measure"),
     "use": ("_linear_use", "measure"),
+    "starts": ("_linear_starts", "of_one_fluid"),
+    "starts_more_cells": ("_linear_starts", "on_more_cells"),
+    "starts_two_fluids": ("_linear_starts", "of_two_fluids"),
     "graphs": ("_linear_graphs", "measure"),
     "dcdm": ("_linear_dcdm", "measure"),
 }

@@ -20,7 +20,7 @@ from sciml.solvers._flow_stepper import Flow
 from sciml.solvers._numerical import Begin
 from sciml.solvers._side_values import values_in_time, wall_points
 from sciml.solvers._staggered import Layout, Walls, unknowns
-from sciml.solvers.linear import End, Ends, GridSystem, LinearSolver
+from sciml.solvers.linear import End, Ends, GridSystem, LinearSolver, MarchStart, WarmStart, Zero
 from sciml.solvers.linear._hosted import FAILURES
 from sciml.support import Apertures, Grid, Support
 
@@ -325,7 +325,9 @@ def _through(case: Case, grid: Grid, wall: str, time: float) -> np.ndarray:
     return np.broadcast_to(case.boundary_conditions[wall][field].at(time, middles), len(middles))
 
 
-def flow(layout: Layout, parameters: Mapping[str, Any], inputs: Mapping[str, Any], solver: LinearSolver) -> Flow:
+def flow(
+    layout: Layout, parameters: Mapping[str, Any], inputs: Mapping[str, Any], solver: LinearSolver, start: MarchStart
+) -> Flow:
     """The functions of time that a march needs, over arrays that may be traced."""
     zero = jnp.zeros_like(parameters["width"])
     walls = {name: inputs.get(name) for name in Walls._fields}
@@ -361,7 +363,7 @@ def flow(layout: Layout, parameters: Mapping[str, Any], inputs: Mapping[str, Any
     spacing = (parameters["width"] / layout.nx, parameters["height"] / layout.ny)
     nu = parameters["viscosity"] / parameters["density"]
     sudden = None if "settled" in inputs else inputs.get("start", 0.0)
-    return Flow(layout, nu, spacing, at, rates, speed, solver, inputs.get("body"), sudden, force, size)
+    return Flow(layout, nu, spacing, at, rates, speed, solver, inputs.get("body"), sudden, force, size, start)
 
 
 def start(layout: Layout, inputs: Mapping[str, Any], spacing: Any) -> tuple[jax.Array, jax.Array]:
@@ -405,6 +407,28 @@ def with_reason(name: str, found: dict[str, Any], told: str | None) -> dict[str,
     if told is None or all(np.isfinite(found[f]).all() for f in ("u_face", "v_face", "p")):
         return found
     return found | {"status": f"{name}: pressure_solver: {told}"}
+
+
+def pressure_start(
+    name: str, given: Any, usual: MarchStart, solver: LinearSolver, shape: tuple[int, int]
+) -> MarchStart:
+    """Where the iterations of a flow's pressure solver begin; of a solver without iterations from nothing.
+
+    Raises:
+        InputError: a start that no march can ask, one of another shape, or one for a solver without iterations.
+    """
+    if given is None:
+        return usual if solver.iterative else Zero()
+    if not isinstance(given, MarchStart):
+        got = given.name if isinstance(given, WarmStart) else type(given).__name__
+        raise InputError(f"{name}: pressure_start is {got}, expected one that a march can ask, such as Projected(8)")
+    given.check(shape)
+    if not given.from_zero and not solver.iterative:
+        raise InputError(
+            f"{name}: pressure_start: {solver.name} does not iterate, expected no start, or a pressure_solver such as "
+            "MultigridCG()"
+        )
+    return given
 
 
 def check_options(

@@ -15,7 +15,7 @@ Runge-Kutta methods for the incompressible equations.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,10 @@ from sciml.solvers._staggered import (
     pad,
 )
 from sciml.solvers._time import Controls, Stepper
-from sciml.solvers.linear import GridSystem, LinearSolver
+from sciml.solvers.linear import GridSystem, LinearSolver, MarchStart, Zero
+from sciml.solvers.linear._warm_start import solved
+
+NO_START = Zero()
 
 
 class Flow(NamedTuple):
@@ -52,6 +55,7 @@ class Flow(NamedTuple):
             None where it fits.
         force: time -> accelerations on the unknown faces, or None.
         force_size: the largest of them at any time.
+        start: where the iterations of a pressure solve begin.
     """
 
     layout: Layout
@@ -65,6 +69,7 @@ class Flow(NamedTuple):
     sudden: jax.Array | float | None = None
     force: Callable[[jax.Array], tuple[jax.Array, jax.Array]] | None = None
     force_size: jax.Array | float = 0.0
+    start: MarchStart = NO_START
 
     @property
     def system(self) -> GridSystem:
@@ -86,20 +91,25 @@ def _rhs(flow: Flow, u, v, time):
     return au, av
 
 
-def project(flow: Flow, u, v, walls: Walls):
-    """(u − ∇φ, v − ∇φ, φ) without divergence, with what goes through walls and nothing on closed faces; NaN where the
-    pressure equation could not be solved."""
+def project(flow: Flow, u, v, walls: Walls, start: MarchStart = NO_START, past: Any = ()):
+    """(u − ∇φ, v − ∇φ, φ, past) without divergence, with what goes through walls and nothing on closed faces; NaN where
+    the pressure equation could not be solved.
+
+    Args:
+        start: where the iterations begin, for what it knows of the past.
+    """
     body = flow.body
     if body is not None:
         u, v = (jnp.where(s.inverse > 0, a, 0) for s, a in ((body.u, u), (body.v, v)))
     shares = None if body is None else body.coefficients
     lost = divergence(flow.layout, u, v, flow.spacing, walls, shares)
-    phi, info = flow.solver.solve(flow.system, -lost, None, () if body is None else body.factor)
+    factor = () if body is None else body.factor
+    phi, info, past = solved(flow.solver, start, past, flow.system, -lost, factor)
     phi = jnp.where(info.converged, phi, jnp.nan)
     gx, gy = gradient(flow.layout, phi, flow.spacing)
     if body is not None:
         gx, gy = (jnp.where(s.inverse > 0, g, 0) for s, g in ((body.u, gx), (body.v, gy)))
-    return u - gx, v - gy, phi
+    return u - gx, v - gy, phi, past
 
 
 def plan(flow: Flow, cfl: float, u, v, time, remaining):
@@ -145,20 +155,22 @@ def plan(flow: Flow, cfl: float, u, v, time, remaining):
     return remaining * share, steps, scheme, stages
 
 
-def step(flow: Flow, controls: Controls, u0, v0, time, tau, scheme, stages):
-    """Velocities after one step of size τ. What goes through walls changes evenly over it, so that at its end it is
-    what is given then, however suddenly that came."""
+def step(flow: Flow, controls: Controls, u0, v0, past, time, tau, scheme, stages):
+    """Velocities after one step of size τ, and what is known of the pressures on the way. What goes through walls
+    changes evenly over it, so that at its end it is what is given then, however suddenly that came."""
     size = jnp.where(tau > 0, tau, 1)  # a step that is not taken has none
     even = jax.tree.map(lambda now, then: (then - now) / size, flow.walls(time), flow.walls(time + tau))
 
-    def rhs(u, v, share):
-        return project(flow, *_rhs(flow, u, v, time + share * tau), even)[:2]
+    def rhs(u, v, share, past):
+        u, v, _, past = project(flow, *_rhs(flow, u, v, time + share * tau), even, flow.start, past)
+        return u, v, past
 
-    return _stabilised.stages_of(controls.loop, rhs, u0, v0, tau, scheme, stages)
+    return _stabilised.stages_of(controls.loop, rhs, u0, v0, tau, scheme, stages, past)
 
 
 class FlowStepper(Stepper):
-    """States are (u, v) on the unknown faces; frames hold all faces, their tendencies and the pressure over density.
+    """States are (u, v) on the unknown faces and what `Flow.start` knows of past pressures; frames hold all faces,
+    their tendencies and the pressure over density.
 
     Args:
         cfl: Courant number of a step.
@@ -168,18 +180,19 @@ class FlowStepper(Stepper):
         self.flow, self.controls, self.cfl = flow, controls, cfl
 
     def step(self, state, time, remaining):
-        u, v = state
+        u, v, past = state
         tau, steps, scheme, stages = plan(self.flow, self.cfl, u, v, time, remaining)
-        return step(self.flow, self.controls, u, v, time, tau, scheme, stages), tau, steps
+        return step(self.flow, self.controls, u, v, past, time, tau, scheme, stages), tau, steps
 
     def settle(self, state, time):
-        u, v = state
-        u, v, _ = project(self.flow, u, v, self.flow.walls(time))
-        return u, v
+        u, v, past = state
+        u, v, _, _ = project(self.flow, u, v, self.flow.walls(time))  # rounding has no past
+        return u, v, past
 
     def frame(self, state, time):
-        u, v = state
-        du, dv, p = project(self.flow, *_rhs(self.flow, u, v, time), self.flow.rates(time))
+        u, v, past = state
+        accelerations = _rhs(self.flow, u, v, time)
+        du, dv, p, _ = project(self.flow, *accelerations, self.flow.rates(time), self.flow.start, past)
         uf, vf = faces(self.flow.layout, u, v, self.flow.walls(time))
         duf, dvf = faces(self.flow.layout, du, dv, self.flow.rates(time))
         found = {"u_face": uf, "v_face": vf, "p": p, "u_face_tendency": duf, "v_face_tendency": dvf}

@@ -91,5 +91,5 @@ def projected(
     """P of one case: the state without divergence, with what goes through walls at `start`."""
     layout, made, _, _ = flow._flow(parameters, _shifted(inputs, start), ends)
     walls = made.walls(jnp.zeros_like(made.nu))
-    a, b, _ = _flow_stepper.project(made, *unknowns(layout, u, v), walls)
+    a, b, *_ = _flow_stepper.project(made, *unknowns(layout, u, v), walls)
     return faces(layout, a, b, walls)

@@ -84,29 +84,31 @@ def table() -> np.ndarray:
 
 
 def stages_of(
-    loop: Callable, rhs: Callable, u0: jax.Array, v0: jax.Array, tau: jax.Array, scheme: jax.Array, stages: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """(u, v) after one step of size τ.
+    loop: Callable, rhs: Callable, u0: jax.Array, v0: jax.Array, tau: jax.Array, scheme: jax.Array, stages: jax.Array,
+    past: Any = (),
+) -> tuple[jax.Array, jax.Array, Any]:  # fmt: skip
+    """(u, v) after one step of size τ, and what `rhs` has learned.
 
     Args:
         loop: `Controls.loop`.
-        rhs: (u, v, share of the step) -> their rates.
+        rhs: (u, v, share of the step, what it has learned so far) -> their rates, and what it has learned.
         scheme: of `table`.
         stages: how many it has.
+        past: what `rhs` has learned before.
     """
     coefficients = jnp.asarray(table(), u0.dtype)[scheme]
-    fu0, fv0 = rhs(u0, v0, 0.0)
+    fu0, fv0, past = rhs(u0, v0, 0.0, past)
     first = tau * coefficients[0, 2]
 
     def body(carry: Any) -> Any:
-        j, uj, vj, ui, vi = carry
+        j, uj, vj, ui, vi, past = carry
         mu, nu, mu_t, gamma_t, _ = coefficients[j]
-        fu, fv = rhs(uj, vj, coefficients[j - 1, 4])
+        fu, fv, past = rhs(uj, vj, coefficients[j - 1, 4], past)
         rest, mu_t, gamma_t = 1 - mu - nu, tau * mu_t, tau * gamma_t
         un = rest * u0 + mu * uj + nu * ui + mu_t * fu + gamma_t * fu0
         vn = rest * v0 + mu * vj + nu * vi + mu_t * fv + gamma_t * fv0
-        return j + 1, un, vn, uj, vj
+        return j + 1, un, vn, uj, vj, past
 
-    init = (jnp.ones((), int), u0 + first * fu0, v0 + first * fv0, u0, v0)
-    _, u, v, _, _ = loop(lambda c: c[0] < stages, body, init, MAX_STAGES, MAX_STAGES)
-    return u, v
+    init = (jnp.ones((), int), u0 + first * fu0, v0 + first * fv0, u0, v0, past)
+    _, u, v, _, _, past = loop(lambda c: c[0] < stages, body, init, MAX_STAGES, MAX_STAGES)
+    return u, v, past

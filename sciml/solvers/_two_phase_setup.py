@@ -18,9 +18,10 @@ from sciml.solvers._numerical import Begin
 from sciml.solvers._side_values import BEYOND_START, check_ends, shares_of, values_in_time, wall_points
 from sciml.solvers._staggered import Layout, Walls
 from sciml.solvers._two_phase_stepper import TwoFluids
-from sciml.solvers.linear import End, Ends, LinearSolver
+from sciml.solvers.linear import End, Ends, LinearSolver, MarchStart, Previous
 from sciml.support import Apertures, Grid
 
+USUAL = Previous()
 NAMES = ("density", "viscosity", "air_density", "air_viscosity")
 
 
@@ -218,7 +219,10 @@ def _body(case: Case, grid: Grid) -> tuple[np.ndarray, np.ndarray] | None:
     return x, y
 
 
-def fluids(layout: Layout, parameters: Mapping[str, Any], inputs: Mapping[str, Any], solver: LinearSolver) -> TwoFluids:
+def fluids(
+    layout: Layout, parameters: Mapping[str, Any], inputs: Mapping[str, Any], solver: LinearSolver,
+    start: MarchStart = USUAL,
+) -> TwoFluids:  # fmt: skip
     """The functions of time that a march needs, over arrays that may be traced."""
     zero = jnp.zeros_like(parameters["width"])
     given = {name: inputs.get(name) for name in Walls._fields}
@@ -266,4 +270,5 @@ def fluids(layout: Layout, parameters: Mapping[str, Any], inputs: Mapping[str, A
         pairs["open"],
         pairs["held"],
         through,
+        start,
     )

@@ -30,7 +30,8 @@ from jax import lax
 from sciml.solvers import _stabilised, _volume_fraction
 from sciml.solvers._staggered import Layout, Walls, faces, gradient, outward, pad, unknowns
 from sciml.solvers._time import Controls, Stepper
-from sciml.solvers.linear import End, GridSystem, LinearSolver
+from sciml.solvers.linear import End, GridSystem, LinearSolver, MarchStart, Zero
+from sciml.solvers.linear._warm_start import solved
 
 TINY = 1e-6  # of a cell; less is none of a fluid
 LIMIT = 0.5  # largest share of a cell that may be swept, |s_x| + |s_y|
@@ -48,6 +49,7 @@ class TwoFluids(NamedTuple):
         open: of the faces normal to x (ny, nx + 1) and y (ny + 1, nx), 0 in bodies, 1 elsewhere; None without.
         held: likewise, 1 for faces of open ends through which a velocity is given; None without.
         through: time -> velocities on all faces, of which those that are held are asked.
+        start: where the iterations of a pressure solve begin.
     """
 
     layout: Layout
@@ -62,6 +64,7 @@ class TwoFluids(NamedTuple):
     open: tuple[Any, Any] | None = None
     held: tuple[Any, Any] | None = None
     through: Callable[[jax.Array], tuple[jax.Array, jax.Array]] | None = None
+    start: MarchStart = Zero()
 
     def free(self, k: int) -> Any:
         """Where pressure acts on faces normal to an axis; None for all."""
@@ -89,8 +92,8 @@ class TwoFluids(NamedTuple):
 
 class State(NamedTuple):
     """α at cells, velocities on unknown faces, the rate of change of all face velocities over the last step, the
-    acceleration by the last pressure on unknown faces and by all forces, and how many steps have been taken (their
-    parity)."""
+    acceleration by the last pressure on unknown faces and by all forces, the pressure, how many steps have been taken
+    (their parity), and what `TwoFluids.start` knows of past pressures."""
 
     alpha: jax.Array
     u: jax.Array
@@ -103,6 +106,7 @@ class State(NamedTuple):
     ay: jax.Array
     p: jax.Array
     even: jax.Array
+    past: Any = ()
 
 
 def _edges(a: jax.Array, layout: Layout, n: int = 1) -> jax.Array:
@@ -377,24 +381,29 @@ def conductances(two: TwoFluids, alpha: jax.Array) -> tuple[jax.Array, jax.Array
 
 
 def project(
-    two: TwoFluids, alpha: jax.Array, u: jax.Array, v: jax.Array, walls: Walls, tau: jax.Array, guess: Any
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
-    """(u, v) without divergence, the accelerations ∇p/ρ that made it so over a time τ, and p; NaN where the pressure
-    equation could not be solved."""
+    two: TwoFluids, alpha: jax.Array, u: jax.Array, v: jax.Array, walls: Walls, tau: jax.Array, past: Any
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array, Any]:
+    """(u, v) without divergence, the accelerations ∇p/ρ that made it so over a time τ, p, and what is known of past
+    pressures; NaN where the pressure equation could not be solved."""
     layout = two.layout
     c = conductances(two, alpha)
-    system = GridSystem((layout.ny, layout.nx), layout.ends, two.spacing, c)
+    system = equation(two, c)
     uf, vf = faces(layout, u, v, walls)
     if two.open is not None:
         uf, vf = uf * two.open[0], vf * two.open[1]
     lost = (uf[:, 1:] - uf[:, :-1]) / two.spacing[0] + (vf[1:] - vf[:-1]) / two.spacing[1]
-    p, info = two.solver.solve(system, -lost / tau, guess)
+    p, info, past = solved(two.solver, two.start, past, system, -lost / tau, same=False)
     p = jnp.where(info.converged, p, jnp.nan)
     gx, gy = gradient(layout, p, two.spacing)
     gx, gy = (g * i for g, i in zip((gx, gy), unknowns(layout, *c), strict=True))
     if two.open is not None:
         u, v = (a * o for a, o in zip((u, v), unknowns(layout, *two.open), strict=True))
-    return u - tau * gx, v - tau * gy, gx, gy, p
+    return u - tau * gx, v - tau * gy, gx, gy, p, past
+
+
+def equation(two: TwoFluids, c: tuple[jax.Array, jax.Array]) -> GridSystem:
+    """The pressure equation with 1/ρ on faces."""
+    return GridSystem((two.layout.ny, two.layout.nx), two.layout.ends, two.spacing, c)
 
 
 def advance(
@@ -431,12 +440,12 @@ def advance(
     size = jnp.where(tau > 0, tau, 1)
     forces = [(b - a) / size + g for a, b, g in zip(before, (u, v), (state.gx, state.gy), strict=True)]
     u, v = two.given(u + tau * state.gx, v + tau * state.gy, time + tau)
-    u, v, gx, gy, p = project(two, alpha, u, v, then, tau if over is None else over, state.p)
+    u, v, gx, gy, p, past = project(two, alpha, u, v, then, tau if over is None else over, state.past)
     new = faces(layout, u, v, then)
     if two.open is not None:
         new = new[0] * two.open[0], new[1] * two.open[1]
     du, dv = (new[0] - uf) / size, (new[1] - vf) / size
-    return State(alpha, u, v, du, dv, gx, gy, forces[0] - gx, forces[1] - gy, p, 1 - state.even)
+    return State(alpha, u, v, du, dv, gx, gy, forces[0] - gx, forces[1] - gy, p, 1 - state.even, past)
 
 
 def _apart(two: TwoFluids, alpha: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -489,7 +498,7 @@ def _stages(controls: Controls, rhs: Callable, u0: jax.Array, v0: jax.Array, tau
     many = jnp.where(jnp.isfinite(many), many, 5)
     stages = jnp.where(few, 4, jnp.clip(many, 5, _stabilised.MAX_STAGES)).astype(int)
     scheme = jnp.where(few, 0, stages - 3)
-    return _stabilised.stages_of(controls.loop, lambda u, v, _: rhs(u, v), u0, v0, tau, scheme, stages)
+    return _stabilised.stages_of(controls.loop, lambda u, v, *_: (*rhs(u, v), ()), u0, v0, tau, scheme, stages)[:2]
 
 
 class TwoPhaseStepper(Stepper):
@@ -540,7 +549,8 @@ def begin(
     zero = jnp.zeros((layout.ny, layout.nx), alpha.dtype)
     one = jnp.ones((), alpha.dtype)
     uf, vf = faces(layout, u, v, walls)
-    start = State(alpha, *two.given(u, v, time), 0 * uf, 0 * vf, 0 * u, 0 * v, 0 * u, 0 * v, zero, one)
+    past = two.start.empty(equation(two, conductances(two, alpha)), alpha.dtype, same=False)
+    start = State(alpha, *two.given(u, v, time), 0 * uf, 0 * vf, 0 * u, 0 * v, 0 * u, 0 * v, zero, one, past)
 
     def turn(first: jax.Array, state: State) -> State:
         tau, _ = TwoPhaseStepper(two, controls, cfl).plan(state, jnp.asarray(1e30, alpha.dtype))
@@ -551,7 +561,7 @@ def begin(
         return jax.tree.map(
             lambda a, b: jnp.where(first, a, b),
             still,
-            state._replace(gx=after.gx, gy=after.gy, ax=after.ax, ay=after.ay, p=after.p),
+            state._replace(gx=after.gx, gy=after.gy, ax=after.ax, ay=after.ay, p=after.p, past=after.past),
         )
 
     state, _ = lax.scan(lambda state, first: (turn(first, state), None), start, jnp.array([True, False]))

@@ -20,11 +20,13 @@ from sciml.solvers import _equations, _flow_batches, _flow_setup, _flow_stepper,
 from sciml.solvers._flow_linear import Listener, boundary_values, overheard
 from sciml.solvers._numerical import Begin, GridSolver, checked, forces, known_names, plane_counts, since, two_counts
 from sciml.solvers._promotion import standard
-from sciml.solvers.linear import Direct, Discretisation, End, Ends, LinearSolver
+from sciml.solvers.linear import Direct, Discretisation, End, Ends, LinearSolver, MarchStart, Zero
 from sciml.support import Grid
 
 if TYPE_CHECKING:
     import xarray
+
+USUAL = Zero()
 
 
 @solvers.register("incompressible_flow", "incompressible")
@@ -48,6 +50,8 @@ class IncompressibleFlow(GridSolver):
         tendencies: whether solutions hold ∂u/∂t and ∂v/∂t of their frames, "u_tendency" and "v_tendency".
         max_substeps: between two requested times.
         derivative: which derivatives of `simulate` can be taken: "reverse" (jax.grad, jax.vjp) or "forward" (jax.jvp).
+        pressure_start: where the iterations of a pressure solver that iterates begin, such as
+            `sciml.solvers.linear.Projected(4)`; None for zero. Derivatives are not of it.
 
     Source: F. H. Harlow, J. E. Welch, Phys. Fluids 8, 2182 (1965); B. Sanderse, B. Koren, J. Comput. Phys. 231, 3041
     (2012); J. G. Verwer, B. P. Sommeijer, W. Hundsdorfer, J. Comput. Phys. 201, 61 (2004).
@@ -64,6 +68,7 @@ class IncompressibleFlow(GridSolver):
         tendencies: bool = True,
         max_substeps: int = 1_000_000,
         derivative: str = "reverse",
+        pressure_start: MarchStart | None = None,
     ):
         self.resolution = plane_counts(self.name, resolution)
         _flow_setup.check_options(
@@ -72,6 +77,9 @@ class IncompressibleFlow(GridSolver):
         self.cfl, self.dtype, self.tendencies = float(cfl), dtype, bool(tendencies)
         self.pressure_solver = Direct() if pressure_solver is None else pressure_solver
         self.max_substeps, self.derivative = int(max_substeps), derivative
+        self.pressure_start = _flow_setup.pressure_start(
+            self.name, pressure_start, USUAL, self.pressure_solver, self.resolution
+        )
 
     @classmethod
     def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False, **options: Any) -> Self:
@@ -87,6 +95,7 @@ class IncompressibleFlow(GridSolver):
             "cfl": self.cfl,
             "dtype": self.dtype,
             "pressure_solver": self.pressure_solver.name,
+            "pressure_start": self.pressure_start.name,
             "tendencies": self.tendencies,
             "max_substeps": self.max_substeps,
         }
@@ -170,7 +179,8 @@ class IncompressibleFlow(GridSolver):
         layout, flow, parameters, inputs = self._flow(parameters, inputs, ends)
         controls = _time.Controls(self.max_substeps, 64, derivative)
         stepper = _flow_stepper.FlowStepper(flow, controls, self.cfl)
-        state = _flow_setup.start(layout, inputs, flow.spacing)
+        past = flow.start.empty(flow.system, flow.nu.dtype, same=True)
+        state = *_flow_setup.start(layout, inputs, flow.spacing), past
         frames = _time.march(stepper, controls, state, checked(times, flow.nu.dtype), inputs.get("start", 0.0))
         found = self._named(layout, parameters["density"], frames.values)
         return found | {"substeps": frames.substeps, "reached": frames.reached}
@@ -184,7 +194,8 @@ class IncompressibleFlow(GridSolver):
         inputs = jax.tree.map(lambda a: jnp.asarray(a, None if _whole(a) else real), dict(inputs))
         ny, nx = self.resolution
         layout = _staggered.Layout(nx, ny, ends)
-        return layout, _flow_setup.flow(layout, parameters, inputs, self.pressure_solver), parameters, inputs
+        flow = _flow_setup.flow(layout, parameters, inputs, self.pressure_solver, self.pressure_start)
+        return layout, flow, parameters, inputs
 
     def _named(self, layout: _staggered.Layout, density: Any, values: Mapping[str, Any]) -> dict[str, Any]:
         """Frames (T, ...) of the stepper as `simulate` gives them."""
@@ -287,9 +298,10 @@ class IncompressibleFlow(GridSolver):
         with jax.enable_x64(True):
             prepared = _flow_setup.arrays(case, self.resolution, np.array([time]), self.pressure_solver, begin)
             layout, flow, parameters, inputs = self._flow(*prepared, _flow_setup.ends_of(case))
+            flow = flow._replace(start=Zero())
             controls = _time.Controls(self.max_substeps, 64, "forward")
             settled = jax.jit(_flow_stepper.FlowStepper(flow, controls, self.cfl).settle)
-            state = settled(_flow_setup.start(layout, inputs, flow.spacing), jnp.asarray(time))
+            state = settled((*_flow_setup.start(layout, inputs, flow.spacing), ()), jnp.asarray(time))
 
             def frame(listener: Listener) -> dict[str, Any]:
                 heard = flow._replace(solver=listener)
@@ -340,7 +352,7 @@ class IncompressibleFlow(GridSolver):
         )  # fmt: skip
 
     def _key(self) -> tuple[Any, ...]:
-        return self.resolution, self.cfl, self.dtype, self.pressure_solver, self.max_substeps
+        return self.resolution, self.cfl, self.dtype, self.pressure_solver, self.max_substeps, self.pressure_start
 
     def __hash__(self) -> int:  # equal settings share one compiled function
         return hash(self._key())
@@ -358,4 +370,8 @@ def _compiled(solver: IncompressibleFlow, parameters: Any, inputs: Any, times: A
     def one(parameters, inputs, times):
         return solver._simulate(parameters, inputs, times, ends, "forward")
 
+    if len(times) == 1 and not solver.pressure_start.from_zero:
+        # loops over several cases copy all that they carry at every turn, which a past makes much
+        alone = jax.tree.map(lambda a: a[0], (parameters, inputs, times))
+        return jax.tree.map(lambda a: a[None], one(*alone))
     return jax.vmap(one)(parameters, inputs, times)

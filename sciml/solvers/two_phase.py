@@ -28,7 +28,16 @@ from sciml.solvers._flow_linear import Listener, boundary_values, overheard
 from sciml.solvers._numerical import Begin, GridSolver, checked, forces, known_names, plane_counts, since, two_counts
 from sciml.solvers._promotion import standard
 from sciml.solvers._side_values import shares_of
-from sciml.solvers.linear import Discretisation, End, Ends, GridSystem, LinearSolver, MultigridCG
+from sciml.solvers.linear import (
+    Discretisation,
+    End,
+    Ends,
+    GridSystem,
+    LinearSolver,
+    MarchStart,
+    MultigridCG,
+    Zero,
+)
 from sciml.support import Grid
 
 if TYPE_CHECKING:
@@ -59,6 +68,8 @@ class TwoPhaseFlow(GridSolver):
         pressure_solver: solves the pressure equation; the default is `sciml.solvers.linear.MultigridCG`.
         max_substeps: between two requested times.
         derivative: which derivatives of `simulate` can be taken: "reverse" (jax.grad, jax.vjp) or "forward" (jax.jvp).
+        pressure_start: where the iterations of the pressure solver begin; None for the last pressure,
+            `sciml.solvers.linear.Previous`, with a solver that iterates. Derivatives are not of it.
 
     Source: G. D. Weymouth, D. K.-P. Yue, J. Comput. Phys. 229, 2853 (2010); M. Rudman, Int. J. Numer. Meth. Fluids 28,
     357 (1998).
@@ -74,6 +85,7 @@ class TwoPhaseFlow(GridSolver):
         pressure_solver: LinearSolver | None = None,
         max_substeps: int = 1_000_000,
         derivative: str = "reverse",
+        pressure_start: MarchStart | None = None,
     ):
         self.resolution = plane_counts(self.name, resolution)
         _flow_setup.check_options(
@@ -82,6 +94,9 @@ class TwoPhaseFlow(GridSolver):
         self.cfl, self.dtype = float(cfl), dtype
         self.pressure_solver = MultigridCG() if pressure_solver is None else pressure_solver
         self.max_substeps, self.derivative = int(max_substeps), derivative
+        self.pressure_start = _flow_setup.pressure_start(
+            self.name, pressure_start, _two_phase_setup.USUAL, self.pressure_solver, self.resolution
+        )
 
     @classmethod
     def on(cls, counts: tuple[int, ...], dtype: str = "float32", tendencies: bool = False, **options: Any) -> Self:
@@ -97,6 +112,7 @@ class TwoPhaseFlow(GridSolver):
             "cfl": self.cfl,
             "dtype": self.dtype,
             "pressure_solver": self.pressure_solver.name,
+            "pressure_start": self.pressure_start.name,
             "max_substeps": self.max_substeps,
         }
 
@@ -191,7 +207,8 @@ class TwoPhaseFlow(GridSolver):
         inputs = jax.tree.map(lambda a: jnp.asarray(a, real), dict(inputs))
         ny, nx = self.resolution
         layout = _staggered.Layout(nx, ny, ends)
-        return layout, _two_phase_setup.fluids(layout, parameters, inputs, self.pressure_solver), inputs
+        two = _two_phase_setup.fluids(layout, parameters, inputs, self.pressure_solver, self.pressure_start)
+        return layout, two, inputs
 
     def _named(self, two: _two_phase_stepper.TwoFluids, values: Mapping[str, Any]) -> dict[str, Any]:
         """Frames (T, ...) of the stepper as `simulate` gives them."""
@@ -263,6 +280,7 @@ class TwoPhaseFlow(GridSolver):
         with jax.enable_x64(True):
             parameters, inputs = _two_phase_setup.arrays(case, self.resolution, _span(case, begin), begin)
             layout, two, inputs = self._fitted(parameters)._fluids(parameters, inputs, ends)
+            two = two._replace(start=Zero())
             controls = _time.Controls(self.max_substeps, 64, "forward")
             stepper = _two_phase_stepper.TwoPhaseStepper(two, controls, self.cfl)
             start = inputs.get("start", jnp.zeros(()))
@@ -333,7 +351,7 @@ class TwoPhaseFlow(GridSolver):
         )  # fmt: skip
 
     def _key(self) -> tuple[Any, ...]:
-        return self.resolution, self.cfl, self.dtype, self.pressure_solver, self.max_substeps
+        return self.resolution, self.cfl, self.dtype, self.pressure_solver, self.max_substeps, self.pressure_start
 
     def __hash__(self) -> int:  # equal settings share one compiled function
         return hash(self._key())

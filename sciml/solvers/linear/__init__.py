@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sciml.solvers.linear._preconditioner import Preconditioner
     from sciml.solvers.linear._solver import Info, LinearSolver, Prepared
     from sciml.solvers.linear._system import LinearSystem
+    from sciml.solvers.linear._warm_start import MarchStart, WarmStart
     from sciml.solvers.linear.algebraic_multigrid import RugeStuben, SmoothedAggregation
     from sciml.solvers.linear.conjugate_gradient import ConjugateGradient
     from sciml.solvers.linear.convergent_graph import ConvergentGraphSolver
@@ -33,9 +34,7 @@ if TYPE_CHECKING:
         Extrapolated,
         Predicted,
         Previous,
-        Projected,
         Replay,
-        WarmStart,
         Zero,
         replay,
     )
@@ -47,13 +46,23 @@ if TYPE_CHECKING:
     from sciml.solvers.linear.multigrid import MultigridCG
     from sciml.solvers.linear.multigrid_preconditioner import Multigrid
     from sciml.solvers.linear.pore_system import PoreSystem
-    from sciml.solvers.linear.recording import Recording, load_recorded, record, save_recorded
+    from sciml.solvers.linear.projected import Projected
+    from sciml.solvers.linear.recording import (
+        Counting,
+        Recording,
+        count_iterations,
+        load_recorded,
+        record,
+        save_recorded,
+    )
+    from sciml.solvers.linear.reduced_basis import ReducedBasis
     from sciml.solvers.linear.sparse_direct import SparseDirect
     from sciml.solvers.linear.steady import SteadyLinear
 
 _HOMES = {
     "ConjugateGradient": "conjugate_gradient",
     "ConvergentGraphSolver": "convergent_graph",
+    "Counting": "recording",
     "DeepConjugateDirection": "deep_conjugate_direction",
     "Deflation": "deflation",
     "Direct": "direct",
@@ -73,6 +82,7 @@ _HOMES = {
     "LinearSolver": "_solver",
     "LinearSystem": "_system",
     "MINRES": "minres",
+    "MarchStart": "_warm_start",
     "MatrixSystem": "matrix_system",
     "Multigrid": "multigrid_preconditioner",
     "MultigridCG": "multigrid",
@@ -81,15 +91,17 @@ _HOMES = {
     "Predicted": "guesses",
     "Prepared": "_solver",
     "Previous": "guesses",
-    "Projected": "guesses",
+    "Projected": "projected",
     "Recording": "recording",
+    "ReducedBasis": "reduced_basis",
     "Replay": "guesses",
     "RugeStuben": "algebraic_multigrid",
     "SmoothedAggregation": "algebraic_multigrid",
     "SparseDirect": "sparse_direct",
     "SteadyLinear": "steady",
-    "WarmStart": "guesses",
+    "WarmStart": "_warm_start",
     "Zero": "guesses",
+    "count_iterations": "recording",
     "load_recorded": "recording",
     "record": "recording",
     "replay": "guesses",
@@ -102,6 +114,7 @@ __all__ = [
     "MINRES",
     "ConjugateGradient",
     "ConvergentGraphSolver",
+    "Counting",
     "DeepConjugateDirection",
     "Deflation",
     "Direct",
@@ -119,6 +132,7 @@ __all__ = [
     "LearnedMultigrid",
     "LinearSolver",
     "LinearSystem",
+    "MarchStart",
     "MatrixSystem",
     "Multigrid",
     "MultigridCG",
@@ -129,6 +143,7 @@ __all__ = [
     "Previous",
     "Projected",
     "Recording",
+    "ReducedBasis",
     "Replay",
     "RugeStuben",
     "SmoothedAggregation",
@@ -136,6 +151,7 @@ __all__ = [
     "SteadyLinear",
     "WarmStart",
     "Zero",
+    "count_iterations",
     "families",
     "load_recorded",
     "record",

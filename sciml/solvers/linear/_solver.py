@@ -71,6 +71,11 @@ class LinearSolver(ABC):
     def supports(self, system: LinearSystem) -> bool:
         """Whether it solves such a system."""
 
+    @property
+    def iterative(self) -> bool:
+        """Whether a guess saves it anything."""
+        return True
+
     def fitted(self, spacing: Sequence[float]) -> LinearSolver:
         """The same solver as it does best on cells of such sides (x, y, ...); itself where it does not matter."""
         return self

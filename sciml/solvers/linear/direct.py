@@ -57,6 +57,10 @@ class Direct(TracedSolver):
 
     name = "direct"
 
+    @property
+    def iterative(self) -> bool:
+        return False
+
     def supports(self, system: LinearSystem) -> bool:
         if not isinstance(system, GridSystem):
             return False

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from sciml.errors import InputError, is_whole
 from sciml.solvers.linear._solver import LinearSolver
+from sciml.solvers.linear._warm_start import MarchStart, WarmStart
 from sciml.solvers.linear.grid_system import GridSystem
+from sciml.solvers.linear.projected import galerkin
 
 if TYPE_CHECKING:
     import xarray
@@ -23,29 +25,8 @@ if TYPE_CHECKING:
 WEIGHTS = {0: (1.0,), 1: (2.0, -1.0), 2: (3.0, -3.0, 1.0)}
 
 
-class WarmStart(ABC):
-    """Abstract: how the next solve of a march begins.
-
-    Attributes:
-        memory: of how many last solutions it makes use.
-    """
-
-    name: str
-    memory: int = 0
-
-    @abstractmethod
-    def guess(
-        self, past: Sequence[np.ndarray], system: GridSystem, rhs: np.ndarray, step: int
-    ) -> Float[np.ndarray, "*shape"] | None:
-        """x⁰ for the solve of number `step`; None for zero.
-
-        Args:
-            past: the last solutions, the newest first, as many as there are up to `memory`.
-        """
-
-
 @final
-class Zero(WarmStart):
+class Zero(MarchStart):
     """x⁰ = 0."""
 
     name = "zero"
@@ -55,9 +36,16 @@ class Zero(WarmStart):
     ) -> Float[np.ndarray, "*shape"] | None:
         return None
 
+    def begin(self, past: Any, system: GridSystem, rhs: jax.Array, same: bool) -> jax.Array | None:
+        return None
+
+    @property
+    def from_zero(self) -> bool:
+        return True
+
 
 @final
-class Previous(WarmStart):
+class Previous(MarchStart):
     """x⁰ = xⁿ."""
 
     name, memory = "previous", 1
@@ -67,9 +55,18 @@ class Previous(WarmStart):
     ) -> Float[np.ndarray, "*shape"] | None:
         return past[0] if past else None
 
+    def empty(self, system: GridSystem, kind: Any, same: bool) -> Any:
+        return jnp.zeros(system.shape, kind)
+
+    def begin(self, past: Any, system: GridSystem, rhs: jax.Array, same: bool) -> jax.Array | None:
+        return past
+
+    def kept(self, past: Any, system: GridSystem, x: jax.Array, new: jax.Array) -> Any:
+        return x
+
 
 @final
-class Extrapolated(WarmStart):
+class Extrapolated(MarchStart):
     """x⁰ = 2xⁿ − xⁿ⁻¹ (order 1) or 3xⁿ − 3xⁿ⁻¹ + xⁿ⁻² (order 2), as of equal steps; of less where less is known.
 
     Args:
@@ -90,34 +87,18 @@ class Extrapolated(WarmStart):
         weights = WEIGHTS[len(known) - 1]
         return sum((w * x for w, x in zip(weights, known, strict=True)), np.zeros_like(known[0]))
 
+    def empty(self, system: GridSystem, kind: Any, same: bool) -> Any:
+        return jnp.zeros((self.memory, *system.shape), kind), jnp.zeros((), kind)
 
-@final
-class Projected(WarmStart):
-    """x⁰ = V (VᵀAV)⁺ Vᵀ b with V the last m solutions: of all their combinations that of the smallest error in the norm
-    of A.
+    def begin(self, past: Any, system: GridSystem, rhs: jax.Array, same: bool) -> jax.Array | None:
+        solutions, count = past
+        table = np.array([np.pad(WEIGHTS[k], (0, self.memory - k - 1)) for k in range(self.memory)])
+        weights = jnp.asarray(table, rhs.dtype)[jnp.maximum(count, 1).astype(int) - 1]
+        return jnp.tensordot(weights, solutions, 1, precision="highest")
 
-    Args:
-        count: m.
-        beside: a guess that is one more column of V; None for none.
-
-    Source: P. F. Fischer, Comput. Methods Appl. Mech. Eng. 163, 193 (1998).
-    """
-
-    def __init__(self, count: int = 8, beside: WarmStart | None = None):
-        if not is_whole(count) or count < 1:
-            raise InputError(f"projected: count is {count!r}, expected a whole number from 1 on")
-        self.count, self.beside = int(count), beside
-        self.memory = max(int(count), 0 if beside is None else beside.memory)
-        self.name = f"projected_{self.count}" + ("" if beside is None else f"_with_{beside.name}")
-
-    def guess(
-        self, past: Sequence[np.ndarray], system: GridSystem, rhs: np.ndarray, step: int
-    ) -> Float[np.ndarray, "*shape"] | None:
-        columns = list(past[: self.count])
-        more = None if self.beside is None else self.beside.guess(past, system, rhs, step)
-        if more is not None:
-            columns.insert(0, more)
-        return galerkin(columns, system, rhs)
+    def kept(self, past: Any, system: GridSystem, x: jax.Array, new: jax.Array) -> Any:
+        solutions, count = past
+        return jnp.concatenate([x[None], solutions[:-1]]), jnp.minimum(count + 1, self.memory)
 
 
 @final
@@ -178,22 +159,6 @@ def _one_step(solver: Any, case: Case, times: np.ndarray, frames: xarray.Dataset
         answer = solver.resume(case, past, [float(time)])
         found.append(np.asarray(answer[field].values[-1], np.float64))
     return np.stack(found)
-
-
-def galerkin(columns: Sequence[np.ndarray], system: GridSystem, rhs: np.ndarray) -> np.ndarray | None:
-    """The combination of columns whose error is least in the norm of A; None of none."""
-    if not columns:
-        return None
-    matrix = system.matrix()
-    v = np.stack([np.asarray(c, np.float64).ravel() for c in columns], axis=1)
-    v = np.where(np.asarray(system.live(np)).reshape(-1, 1), v, 0)
-    v = v / np.maximum(np.linalg.norm(v, axis=0), 1e-300)
-    basis, values, _ = np.linalg.svd(v, full_matrices=False)
-    basis = basis[:, values > 1e-10 * values[0]]
-    inner = basis.T @ (matrix @ basis)
-    # what lies in the null space is not seen, and not asked for
-    share = np.linalg.lstsq((inner + inner.T) / 2, basis.T @ np.asarray(rhs, np.float64).ravel(), rcond=1e-13)[0]
-    return (basis @ share).reshape(system.shape)
 
 
 class Replay(NamedTuple):

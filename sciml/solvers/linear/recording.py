@@ -45,6 +45,10 @@ class Recording(LinearSolver):
     def supports(self, system: LinearSystem) -> bool:
         return self.inner.supports(system)
 
+    @property
+    def iterative(self) -> bool:
+        return self.inner.iterative
+
     def fitted(self, spacing: Sequence[float]) -> Recording:
         return Recording(self.inner.fitted(spacing), self.kept)
 
@@ -88,6 +92,59 @@ def record(solver: Any, case: Case, times: Any) -> Recorded:
     kept: Recorded = []
     solver.with_pressure_solver(lambda inner: Recording(inner, kept)).solve(case, times)
     return kept
+
+
+class Counting(LinearSolver):
+    """A solver that notes how many iterations each solve took, and answers as another does; none equals another.
+
+    Args:
+        inner: which solves.
+        counts: where they go.
+    """
+
+    name = "counting"
+
+    def __init__(self, inner: LinearSolver, counts: list[int]):
+        self.inner, self.counts = inner, counts
+
+    def supports(self, system: LinearSystem) -> bool:
+        return self.inner.supports(system)
+
+    @property
+    def iterative(self) -> bool:
+        return self.inner.iterative
+
+    def fitted(self, spacing: Sequence[float]) -> Counting:
+        return Counting(self.inner.fitted(spacing), self.counts)
+
+    def factor(self, system: GridSystem) -> Any:
+        return self.inner.factor(system)
+
+    def prepare(self, system: LinearSystem) -> Prepared:
+        return self.inner.prepare(system)
+
+    def solve(
+        self, system: GridSystem, rhs: jax.Array, guess: jax.Array | None = None, factor: Any = ()
+    ) -> tuple[jax.Array, Info]:
+        x, info = self.inner.solve(system, rhs, guess, factor)
+        jax.debug.callback(lambda count: self.counts.append(int(count)), lax.stop_gradient(info.iterations))
+        return x, info
+
+
+def count_iterations(solver: Any, case: Case, times: Any) -> np.ndarray:
+    """How many iterations each pressure solve of a flow takes.
+
+    Args:
+        solver: `IncompressibleFlow` or `TwoPhaseFlow`.
+        case, times: what is solved.
+
+    Raises:
+        InputError: a solver without a pressure equation.
+    """
+    counts: list[int] = []
+    solver.with_pressure_solver(lambda inner: Counting(inner, counts)).solve(case, times)
+    jax.effects_barrier()
+    return np.array(counts)
 
 
 def save_recorded(path: str | Path, recorded: Sequence[tuple[GridSystem, np.ndarray]]) -> None:

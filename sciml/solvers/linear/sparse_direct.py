@@ -45,6 +45,10 @@ class SparseDirect(HostedSolver):
         check_factor(self.name, factor)
         self.factor_name = factor
 
+    @property
+    def iterative(self) -> bool:
+        return False
+
     def supports(self, system: LinearSystem) -> bool:
         return system.symmetric or (self.factor_name == "lu" and system.null_space() is None)
 
