@@ -41,6 +41,7 @@ PROFILES = {"cavity": "resolved", "tube": "published", "dam": "published", "cyli
 EVERY = {"cylinder": 100}  # frames of the release that a step spans: 0.1 s, as in the published code
 #: (samples in a batch, learning rate), of which each row gets the best pair: small batches for what makes few steps
 TRIALS = ((4, 1e-3), (16, 1e-3), (16, 4e-3))
+TUNING = 0.2  # of the minutes of a row, for each pair of them
 POINTS = 1000  # of a frame, others in every batch, of what is asked point by point, as published
 #: one-step NMSE, "All", of the published bar charts: read off within 2 % (cylinder 5 %); the whole design, u or u and v
 PUBLISHED = {

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._cfdbench_figures import NUMERICAL, one_core
-from benchmarks._cfdbench_rows import DESIGN, PROFILES, SUBSETS
+from benchmarks._cfdbench_rows import DESIGN, PROFILES, SUBSETS, TRIALS, TUNING
 from benchmarks._cfdbench_twins import twins
 from benchmarks._ledger import RESULTS, Ledger
 from sciml import load
@@ -55,8 +55,6 @@ ROUNDS = 3
 SLOW = 0.5  # s a case
 COPIES = 4  # of each test case, where many are asked at a time
 ALL, LAST = "all frames", "the last frame"
-TRIALS = 3  # trainings for a fifth of the time before the one that counts
-TUNING = 0.2
 
 Which = slice | np.ndarray  # of the test cases
 EVERY = slice(None)
@@ -151,7 +149,7 @@ def _rows(flow: str, held: Held, path: Path, runs: Mapping[str, Path], quick: bo
         return
     for n in FOAM[flow]:
         solver = OpenFOAM(n, cfl=0.9)  # as exact as at 0.3, for less
-        if all(_takes(solver, c) for c in cases):
+        if all(references.takes(solver, c) for c in cases):
             yield Row(f"OpenFOAM {references.sized((n, n))}", "openfoam", solver, [solver] * len(cases))
 
 
@@ -166,17 +164,9 @@ def _fitted(problem: Any, counts: tuple[int, int], case: Any) -> Any:
     sides = [range(n, 5 * n + 1, step) for n, step in zip(counts, (2, 10), strict=True)]
     for cells in sorted(itertools.product(*sides), key=lambda c: (c != counts, math.prod(c))):
         solver = _solver(problem, cells)
-        if solver is not None and _takes(solver, case):
+        if solver is not None and references.takes(solver, case):
             return solver
     return None
-
-
-def _takes(solver: Any, case: Any) -> bool:
-    try:
-        solver.fit(case)
-    except InputError:
-        return False
-    return True
 
 
 def _asked(row: Row) -> tuple[str, ...]:
@@ -291,7 +281,7 @@ def _told(
 
 def spent(work: Any) -> float:
     """Seconds of one core that a row trains, trials included."""
-    return 60 * work.minutes * (1 + TRIALS * TUNING)
+    return 60 * work.minutes * (1 + len(TRIALS) * TUNING)
 
 
 def paid(line: Mapping[str, Any], seconds: float) -> dict[str, float | None]:

@@ -59,6 +59,7 @@ from benchmarks._cfdbench_rows import (
     STEPS,
     SUBSETS,
     TRIALS,
+    TUNING,
     WORTH,
     Entry,
 )
@@ -73,7 +74,6 @@ PARTS = ("data", "table", "worth", "loop", "files", "processes", "gradients")
 DOCS = HERE.parent / "docs"
 SHARE, MINUTES = 0.1, 2.0  # of the design, and of training
 BEST = 3  # rows of each flow that further seeds are for
-TUNING = 0.2  # of the minutes of a row, for each pair of batch and learning rate
 
 
 class Work:

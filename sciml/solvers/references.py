@@ -79,12 +79,13 @@ def references(
             solver = reference(problem, counts)
             if solver is None:
                 return {}
-            if all(_takes(solver, case) for case in cases):
+            if all(takes(solver, case) for case in cases):
                 found[f"reference {sized(counts)}"] = solver
     return found
 
 
-def _takes(solver: NumericalSolver, case: Case) -> bool:
+def takes(solver: NumericalSolver, case: Case) -> bool:
+    """Whether the solver's grid can hold the case."""
     try:
         solver.fit(case)
     except InputError:
