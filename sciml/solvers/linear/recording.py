@@ -26,7 +26,26 @@ if TYPE_CHECKING:
 Recorded = list[tuple[GridSystem, np.ndarray]]
 
 
-class Recording(LinearSolver):
+class _Around(LinearSolver):
+    """Abstract: what answers as another solver does."""
+
+    inner: LinearSolver
+
+    def supports(self, system: LinearSystem) -> bool:
+        return self.inner.supports(system)
+
+    @property
+    def iterative(self) -> bool:
+        return self.inner.iterative
+
+    def factor(self, system: GridSystem) -> Any:
+        return self.inner.factor(system)
+
+    def prepare(self, system: LinearSystem) -> Prepared:
+        return self.inner.prepare(system)
+
+
+class Recording(_Around):
     """A solver that keeps what it is asked, in float64, in the order of the march, and answers as another does.
 
     Two recordings are never equal, so that no compiled march of one keeps for the other.
@@ -42,21 +61,8 @@ class Recording(LinearSolver):
         self.inner, self.kept = inner, [] if kept is None else kept
         self._lock = Lock()
 
-    def supports(self, system: LinearSystem) -> bool:
-        return self.inner.supports(system)
-
-    @property
-    def iterative(self) -> bool:
-        return self.inner.iterative
-
     def fitted(self, spacing: Sequence[float]) -> Recording:
         return Recording(self.inner.fitted(spacing), self.kept)
-
-    def factor(self, system: GridSystem) -> Any:
-        return self.inner.factor(system)
-
-    def prepare(self, system: LinearSystem) -> Prepared:
-        return self.inner.prepare(system)
 
     def solve(
         self, system: GridSystem, rhs: jax.Array, guess: jax.Array | None = None, factor: Any = ()
@@ -94,7 +100,7 @@ def record(solver: Any, case: Case, times: Any) -> Recorded:
     return kept
 
 
-class Counting(LinearSolver):
+class Counting(_Around):
     """A solver that notes how many iterations each solve took, and answers as another does; none equals another.
 
     Args:
@@ -107,21 +113,8 @@ class Counting(LinearSolver):
     def __init__(self, inner: LinearSolver, counts: list[int]):
         self.inner, self.counts = inner, counts
 
-    def supports(self, system: LinearSystem) -> bool:
-        return self.inner.supports(system)
-
-    @property
-    def iterative(self) -> bool:
-        return self.inner.iterative
-
     def fitted(self, spacing: Sequence[float]) -> Counting:
         return Counting(self.inner.fitted(spacing), self.counts)
-
-    def factor(self, system: GridSystem) -> Any:
-        return self.inner.factor(system)
-
-    def prepare(self, system: LinearSystem) -> Prepared:
-        return self.inner.prepare(system)
 
     def solve(
         self, system: GridSystem, rhs: jax.Array, guess: jax.Array | None = None, factor: Any = ()
