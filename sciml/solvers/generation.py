@@ -249,11 +249,12 @@ class Plan:
 
 
 def published_flows() -> list[str]:
-    """The problems that have a published design, by name."""
+    """The problems with a published design of their own, by name: an inherited one makes the cases of its parent."""
     found = []
     for name in registry.problems.names():
+        family = registry.problems.get(name)
         with contextlib.suppress(InputError):
-            if "published" in registry.problems.get(name).design().profiles:
+            if "design" in vars(family) and "published" in family.design().profiles:
                 found.append(name)
     return found
 

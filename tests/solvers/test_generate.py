@@ -330,6 +330,13 @@ def test_a_plan_says_what_would_be_made_and_what_it_costs():
     assert "no estimate" in str(prepare("heat_equation", cases=3).plan())
     plates = prepare("heat_plate", cases=3, resolution=13).plan()
     assert plates.meshes and not found.meshes and "1 frame each on meshes with 13 sides along" in str(plates)
+
+
+def test_a_family_derived_from_a_published_flow_is_none_itself():
+    """Its design, being inherited, makes cases of the parent."""
+    from benchmarks._gradients_flows import ProfiledCylinder
+
+    assert ProfiledCylinder.name not in published_flows()
     assert published_flows() == ["cylinder_flow", "dam_flow", "lid_driven_cavity", "tube_flow"]
 
 
