@@ -42,8 +42,9 @@ from sciml.training.samples import open_data, table
 from sciml.training.schedules import OneCycle
 
 ALONE = (16, 24, 32, 48, 64, 96, 128)
-#: by how they are trained, the cells of the corrected solvers
-TRAINED = {"in the loop": (24, 32)}
+LOOP, STEP = "in the loop", "one step"  # how corrected solvers are trained
+#: corrected solvers: cells, how they are trained, and for how many times the minutes of a row of the table
+TRAINED = ((32, LOOP, 1), (32, STEP, 1), (24, LOOP, 1), (16, LOOP, 1), (32, LOOP, 5))
 UNROLLED = 4
 ROUNDS = 3
 OWN = ("U-Net", "FNO")  # rows of the table beside these
@@ -94,19 +95,18 @@ def recipe(minutes: float, in_the_loop: bool) -> Recipe:
 def trained(work: Any, flow: str, quick: bool) -> dict[str, Path]:
     """A run of each corrected solver; one that was interrupted goes on."""
     content, found = digest(*(m["sha256"] + m["split"] for m in work.manifest(flow))), {}
-    for way, cells in TRAINED.items():
-        for n in cells[-1:] if quick else cells[::-1]:
-            inside = way == "in the loop"
-            model, how = CorrectedFlow(n, in_the_loop=inside), recipe(work.minutes, inside)
-            key = digest(json.dumps([model.settings, how.to_json()], sort_keys=True), content)
-            folder = work.runs / flow / "loop" / f"{n}-{way.replace(' ', '-')}-{key}"
-            if not done(folder):
-                print(f"{flow}: training {n} × {n} cells, {way}", flush=True)
-                model.fit(
-                    work.data(flow), how, subset=work.subset(flow),
-                    running=Running(out=folder, resume=True, progress=False, checkpoint_seconds=20),
-                )  # fmt: skip
-            found[f"{n} × {n} corrected, {way}"] = folder
+    for n, way, times in TRAINED[:1] if quick else TRAINED:
+        model, how = CorrectedFlow(n, in_the_loop=way == LOOP), recipe(times * work.minutes, way == LOOP)
+        key = digest(json.dumps([model.settings, how.to_json()], sort_keys=True), content)
+        folder = work.runs / flow / "loop" / f"{n}-{way.replace(' ', '-')}-{key}"
+        name = f"{n} × {n} corrected, {way}" + (f", {times} times as long" if times > 1 else "")
+        if not done(folder):
+            print(f"{flow}: training {name}", flush=True)
+            model.fit(
+                work.data(flow), how, subset=work.subset(flow),
+                running=Running(out=folder, resume=True, progress=False, checkpoint_seconds=20),
+            )  # fmt: skip
+        found[name] = folder
     return found
 
 

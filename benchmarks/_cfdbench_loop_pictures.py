@@ -13,7 +13,9 @@ from matplotlib import pyplot as plt
 
 FRONTS = {
     "alone": ("solver alone", "#1b4f8a", "o-"), "details kept": ("alone, details kept", "#6fa3d8", "s-"),
-    "in the loop": ("corrected, in the loop", "#c8551b", "D-"), "one step": ("corrected, one step", "#e0a46c", "^--"),
+    "in the loop": ("corrected, in the loop", "#c8551b", "D-"),
+    "one step": ("corrected, not in the loop", "#e0a46c", "^--"),
+    "5 times as long": ("in the loop, trained 5 times as long", "#8c1f1f", "P"),
     "learned": ("surrogates", "#3c8c5a", "*"),
 }  # fmt: skip
 ASKED = {"one_step_nmse": "one step from every true frame", "rollout_nmse": "rollouts over 20 frames"}
