@@ -8,12 +8,12 @@ from typing import Any
 from benchmarks._cfdbench_figures import Rows, comparison
 from benchmarks._ledger import RESULTS, Ledger
 
-SECTION = "joined"
+NAME = "joined"  # of a group of rows, where it has none of its own
 CLOSE = 1e-3  # relative, of the error of "nothing changes"
 
 
-def part(flow: str) -> str:
-    return f"{flow}, joined"
+def part(flow: str, group: str) -> str:
+    return f"{flow}, {group}"
 
 
 def same(flow: str, manifest: list[dict[str, Any]]) -> list[str]:
@@ -30,9 +30,9 @@ def same(flow: str, manifest: list[dict[str, Any]]) -> list[str]:
     return [c for c in sorted(mine) if mine[c]["sha256"] != table[c]["sha256"]]
 
 
-def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]], differ: list[str]) -> None:
+def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]], differ: list[str], group: str) -> None:
     """The trained ones, and that nothing changes, to be held against the table's own; how far its error is from that
-    in the table says how far data are that are not the same to the bit.
+    in the table says how far data are that are not the same to the bit. The ledger's section is called as the group.
 
     Raises:
         SystemExit: further than `CLOSE`.
@@ -44,8 +44,8 @@ def rows(ledger: Ledger, flow: str, found: Rows, manifest: list[dict[str, Any]],
     if gap > CLOSE:
         raise SystemExit(f"--join: the data of {flow} are not those of the table: persistence errs {gap:.2g} otherwise")
     taken = {n: r for n, r in found.items() if r["kind"] == "learned" or n == "persistence"}
-    comparison(ledger, flow, taken, manifest, SECTION)
-    ledger.row(section="joined data", flow=flow, cases=len(manifest), equal_to_the_bit=len(manifest) - len(differ),
+    comparison(ledger, flow, taken, manifest, group)
+    ledger.row(section=f"{group} data", flow=flow, cases=len(manifest), equal_to_the_bit=len(manifest) - len(differ),
                persistence_difference=gap)  # fmt: skip
 
 

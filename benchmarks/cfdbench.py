@@ -1,6 +1,9 @@
 """The CFDBench table: every baseline on every flow, by one protocol. Ledger `cfdbench`, a page, and pictures.
 
-    python -m benchmarks.cfdbench [--flow cavity ...] [--row U-Net ...] [--fraction 0.1] [--minutes 2] [--seeds 1]
+    python -m benchmarks.cfdbench [--all] [--flow cavity ...] [--row U-Net ...] [--fraction 0.1] [--minutes 2]
+
+trains the best rows of each kind, and holds surrogates against solvers, error against cost; with `--all`, which takes
+some eight hours, every row, and the parts that are told of at the end.
 
 Data are made by this package, two flows at a time: a share of each subset of the published design, of ten cases at
 least, with 21 frames a case, on 64 × 64 cells (or are read from the published release, `--release FOLDER`). One
@@ -9,13 +12,15 @@ at once, for equally many minutes on one core, two rows at a time; before that e
 and learning rate for a fifth as long on the flow's own data, and keeps the one with the least validation loss. What is
 done is kept in benchmarks/work/cfdbench (or `--work`), so that an interrupted run goes on.
 
-`--row NAME ... --join` trains these rows alone and writes them beside the table, as a part of their own, where cases
-and split are those of the table, and values too but for what solvers round otherwise on another machine. `--seeds 3`
-trains the best three rows of each flow anew with other seeds.
+`--row NAME ... --join [GROUP]` trains these rows alone and writes them beside the table, as a part of their own, where
+cases and split are those of the table, and values too but for what solvers round otherwise on another machine.
+`--seeds 3` trains the best three rows of each flow anew with other seeds.
 `--published-split` splits as the published code does with its seed 0. `--quick` tries all on very little. The ledger
 takes what the table's own settings give; with others figures are printed, and pictures stay beside the runs.
 
-`--part gradients` holds derivatives of numbers made of flows, from solvers and from surrogates, against each other.
+Parts are `data`, `table` and `worth` (error against cost), which are the default; `loop` (coarse solvers with a learned
+correction), `files` (training from files), `processes` (training in two of them), `gradients` (derivatives of numbers
+made of flows, from solvers and from surrogates).
 """
 
 from __future__ import annotations
@@ -58,6 +63,7 @@ from benchmarks._cfdbench_rows import (
     STEADY,
     STEPS,
     SUBSETS,
+    TELLING,
     TRIALS,
     TUNING,
     WORTH,
@@ -70,7 +76,8 @@ from sciml.data.importers import cfdbench
 from sciml.solvers import generate
 from sciml.studies._plan import Plan
 
-PARTS = ("data", "table", "worth", "loop", "files", "processes", "gradients")
+USUAL = ("data", "table", "worth")  # on two cores within three hours
+PARTS = (*USUAL, "loop", "files", "processes", "gradients")
 DOCS = HERE.parent / "docs"
 SHARE, MINUTES = 0.1, 2.0  # of the design, and of training
 BEST = 3  # rows of each flow that further seeds are for
@@ -159,9 +166,11 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, help="one part alone")
     parser.add_argument("--flow", nargs="+", choices=(*FLOWS, DEEPCFD), default=[*FLOWS, DEEPCFD])
     parser.add_argument("--row", nargs="+", choices=tuple(ENTRIES | STEADY), help="these rows alone")
+    parser.add_argument("--all", action="store_true", help="every row and every part")
     parser.add_argument(
-        "--join", action="store_true", help="write --row beside the table, in place of what was joined before"
-    )
+        "--join", nargs="?", const=_cfdbench_join.NAME, metavar="GROUP",
+        help="write --row beside the table, in place of the group that was joined by this name before",
+    )  # fmt: skip
     parser.add_argument("--subset", nargs="+", choices=SUBSETS, help="trained and tested on these alone")
     parser.add_argument("--fraction", type=float, default=SHARE, help="of each subset of the published design")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="of training a row, on one core")
@@ -178,7 +187,8 @@ def main() -> None:
         parser.error("--published-split: of the whole design; give --release FOLDER or --fraction 1")
     if given.join and (given.row is None or not _standard(given, rows=True)):
         parser.error("--join: give --row NAME ..., and the table's own settings otherwise")
-    for part in PARTS if given.part is None else (given.part,):
+    parts = PARTS if given.all else USUAL
+    for part in parts if given.part is None else (given.part,):
         PROGRAMS[part](given)
 
 
@@ -224,11 +234,12 @@ def table(given: argparse.Namespace) -> None:
     work, found, began = Work(given), {}, time.monotonic()
     for flow in given.flow:
         entries = STEADY if flow == DEEPCFD else {n: e for n, e in ENTRIES.items() if flow in e.flows}
-        chosen = {n: e for n, e in entries.items() if given.row is None or n in given.row}
+        wanted = given.row or (tuple(entries) if given.all else TELLING)
+        chosen = {n: e for n, e in entries.items() if n in wanted}
         if not chosen:
             continue
         differ = _cfdbench_join.same(flow, work.manifest(flow)) if given.join else []
-        ledger = Ledger("cfdbench", part=_cfdbench_join.part(flow) if given.join else flow, threads=1)
+        ledger = Ledger("cfdbench", part=_cfdbench_join.part(flow, given.join) if given.join else flow, threads=1)
         runs = {n: [p] for n, p in work.trained(flow, chosen).items()}
         found[flow] = _cfdbench_figures.figures(work, flow, runs)
         if given.seeds > 1:
@@ -239,7 +250,7 @@ def table(given: argparse.Namespace) -> None:
             found[flow] = _cfdbench_figures.figures(work, flow, runs)
         ledger.seeds(*range(given.seeds))
         if given.join:
-            _cfdbench_join.rows(ledger, flow, found[flow], work.manifest(flow), differ)
+            _cfdbench_join.rows(ledger, flow, found[flow], work.manifest(flow), differ, given.join)
             ledger.write()
             continue
         _cfdbench_figures.rows(ledger, flow, found[flow], work.manifest(flow))
