@@ -21,6 +21,7 @@ from sciml.solvers._corrected_model import Coarse, CoarseBatch, CorrectedModel, 
 from sciml.solvers._two_grids import TwoGrids
 from sciml.solvers.incompressible import IncompressibleFlow
 from sciml.support import Grid
+from sciml.training.asked import cases_of, require_settings
 from sciml.training.batches import Batch, MemoryBatches
 from sciml.training.checkpoint import plain
 from sciml.training.devices import borrowed, to_float64, unwrapped
@@ -233,10 +234,7 @@ def fit_corrected(
     former: FittedCoarse | None = None,
 ) -> FittedCoarse:  # fmt: skip
     """Train the correction of a coarse solver; see `CorrectedFlow.fit`."""
-    if not isinstance(recipe, Recipe):
-        raise InputError(f"recipe: expected a sciml.Recipe, got {type(recipe).__name__}")
-    if not isinstance(running, Running):
-        raise InputError(f"running: expected a sciml.Running, got {type(running).__name__}")
+    require_settings(recipe, running)
     if running.device not in ("auto", "cpu"):
         raise InputError(f"device: the coarse solver trains on the processor, expected cpu, got {running.device!r}")
     if recipe.augmentations:
@@ -252,12 +250,8 @@ def fit_corrected(
     known = table(dataset, split).problem
     if not flow.supports(known):
         raise InputError(f"data: {known.name} is no flow that IncompressibleFlow solves")
-    train = table(dataset, split, known.velocity if former is None else former.encoding.fields).select(subset)
-    if not train.cases:
-        raise InputError(f"split: no case of the data set is in split {split!r}" + (f", {subset}" if subset else ""))
-    if former is not None and not train.problem.same(former.encoding.problem):
-        raise InputError(f"data: are of {train.problem.name!r}, but the model was trained on "
-                         f"{former.encoding.problem.name!r}; fresh=True begins anew")  # fmt: skip
+    before = None if former is None else former.encoding.problem
+    train = cases_of(dataset, split, subset, known.velocity if former is None else former.encoding.fields, before)
     held = held_out(dataset, validation, train, subset)
     train, left_out = resolved(flow, train)
     held = None if held is None else resolved(flow, held)[0]

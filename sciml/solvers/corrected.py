@@ -19,12 +19,13 @@ from sciml import registry
 from sciml.contracts import Operator
 from sciml.errors import InputError, is_whole
 from sciml.problem import Case, Problem, beginning
-from sciml.solver import Restartable, Start, TrainableSolver, check_times
+from sciml.solver import Restartable, Start, check_times
 from sciml.solvers import _restarts, _saved
 from sciml.solvers._corrected_model import Coarse, Correction, Velocities
 from sciml.solvers._corrected_training import FittedCoarse, fit_corrected
 from sciml.solvers._frames import labelled, start_of
 from sciml.solvers._numerical import title
+from sciml.solvers._trained import OneOperator
 from sciml.solvers.incompressible import IncompressibleFlow
 from sciml.support import Grid
 from sciml.training.callbacks import read_metrics
@@ -43,7 +44,7 @@ FACES = {"coarse_u_face": ("coarse_y", "coarse_x_face"), "coarse_v_face": ("coar
 
 
 @registry.solvers.register("corrected_flow")
-class CorrectedFlow(TrainableSolver, Restartable):
+class CorrectedFlow(OneOperator, Restartable):
     """A coarse incompressible flow solver, and a network that adds after each step what the coarse grid makes it lack.
 
         q' = P(S(q) + C),   F' = I(q') + (F − I(q)) + D,   (C, D) = network(S(q), q, F − I(q), parameters)
@@ -131,8 +132,8 @@ class CorrectedFlow(TrainableSolver, Restartable):
         return f"{nx} × {ny} cells, corrected by {self.operator_class.title}"
 
     @property
-    def fitted(self) -> bool:
-        return self.fitted_as is not None
+    def _outcome(self) -> FittedCoarse | None:
+        return self.fitted_as
 
     @property
     def encoding(self) -> GridEncoding:
@@ -149,20 +150,6 @@ class CorrectedFlow(TrainableSolver, Restartable):
     @property
     def predicted(self) -> tuple[str, ...] | None:
         return None if self.fitted_as is None else self.encoding.fields
-
-    @property
-    def training(self) -> dict[str, Any]:
-        """The record of training: recipe, data, how long it took."""
-        return {} if self.fitted_as is None else self.fitted_as.record
-
-    @property
-    def metrics(self) -> list[dict[str, Any]]:
-        """Losses and validation figures on the way."""
-        return [] if self.fitted_as is None else self.fitted_as.metrics
-
-    @property
-    def weights(self) -> int:
-        return 0 if self.fitted_as is None else sum(p.numel() for p in self.fitted_as.operator.parameters())
 
     @property
     def every(self) -> int:  # type: ignore[override]

@@ -17,12 +17,13 @@ from sciml.contracts import Operator, ParticleBatch
 from sciml.errors import InputError
 from sciml.particle_problem import ParticleProblem
 from sciml.problem import Case, Problem
-from sciml.solver import Restartable, Start, TrainableSolver, check_times
+from sciml.solver import Restartable, Start, check_times
 from sciml.solvers import _saved
 from sciml.solvers._frames import history_of, start_of
 from sciml.solvers._numerical import title
 from sciml.solvers._particle_flock import Flight, fly
 from sciml.solvers._particle_gradients import ByGradients
+from sciml.solvers._trained import OneOperator
 from sciml.support import Points
 from sciml.training.augmentations import Noise
 from sciml.training.callbacks import read_metrics
@@ -38,7 +39,7 @@ from sciml.training.stepping import Autoregressive, Stepping
 
 
 @registry.solvers.register("particle_surrogate")
-class ParticleSurrogate(TrainableSolver, Restartable, ByGradients):
+class ParticleSurrogate(OneOperator, Restartable, ByGradients):
     """A learned solver of particles: an operator that says how they are accelerated, from how they moved before.
 
         Δ(t) = x(t) − x(t − Δt),   Δ(t + Δt) = Δ(t) + σ·operator(Δ(t), Δ(t − Δt), ...; neighbours, walls, bodies),
@@ -116,8 +117,8 @@ class ParticleSurrogate(TrainableSolver, Restartable, ByGradients):
         return self.operator_class.title
 
     @property
-    def fitted(self) -> bool:
-        return self.fitted_as is not None
+    def _outcome(self) -> FittedParticles | None:
+        return self.fitted_as
 
     @property
     def encoding(self) -> ParticleEncoding:
@@ -134,20 +135,6 @@ class ParticleSurrogate(TrainableSolver, Restartable, ByGradients):
     @property
     def predicted(self) -> tuple[str, ...] | None:
         return None if self.fitted_as is None else self.fitted_as.encoding.fields
-
-    @property
-    def training(self) -> dict[str, Any]:
-        """The record of training: recipe, data, how long it took."""
-        return {} if self.fitted_as is None else self.fitted_as.record
-
-    @property
-    def metrics(self) -> list[dict[str, Any]]:
-        """Losses and validation figures on the way."""
-        return [] if self.fitted_as is None else self.fitted_as.metrics
-
-    @property
-    def weights(self) -> int:
-        return 0 if self.fitted_as is None else sum(p.numel() for p in self.fitted_as.operator.parameters())
 
     @property
     def history(self) -> int:  # type: ignore[override]

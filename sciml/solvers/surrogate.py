@@ -23,6 +23,7 @@ from sciml.solvers._back import Back
 from sciml.solvers._by_numbers import ByNumbers
 from sciml.solvers._frames import history_of, labelled, start_of
 from sciml.solvers._numerical import title
+from sciml.solvers._trained import OneOperator
 from sciml.support import Points, Support
 from sciml.training.checkpoint import digest, plain
 from sciml.training.devices import device as find_device
@@ -41,7 +42,7 @@ AT_ONCE = 16384  # points beside its own support that a case is asked at in one 
 
 
 @registry.solvers.register("surrogate")
-class Surrogate(ByNumbers, TrainableSolver, Restartable):
+class Surrogate(ByNumbers, OneOperator, Restartable):
     """A learned solver: an operator, how its tensors are made from physical fields, and how it treats time.
 
     Fields go over the problem's scales for the case and over scales of the training split; the operator is also given
@@ -98,8 +99,8 @@ class Surrogate(ByNumbers, TrainableSolver, Restartable):
         return self.operator_class.title
 
     @property
-    def fitted(self) -> bool:
-        return self.fitted_as is not None
+    def _outcome(self) -> Fitted | None:
+        return self.fitted_as
 
     @property
     def encoding(self) -> Encoding:
@@ -120,20 +121,6 @@ class Surrogate(ByNumbers, TrainableSolver, Restartable):
     @operator.setter
     def operator(self, module: torch.nn.Module) -> None:
         self._ready().operator = module
-
-    @property
-    def training(self) -> dict[str, Any]:
-        """The record of training: recipe, data, how long it took."""
-        return {} if self.fitted_as is None else self.fitted_as.record
-
-    @property
-    def metrics(self) -> list[dict[str, Any]]:
-        """Losses and validation figures on the way."""
-        return [] if self.fitted_as is None else self.fitted_as.metrics
-
-    @property
-    def weights(self) -> int:
-        return 0 if self.fitted_as is None else sum(p.numel() for p in self.fitted_as.operator.parameters())
 
     @property
     def history(self) -> int:  # type: ignore[override]

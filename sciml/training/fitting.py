@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from sciml.contracts import Operator, build
 from sciml.errors import InputError, suggest
 from sciml.problem import Case
+from sciml.training.asked import cases_of, require_settings
 from sciml.training.augmentations import Augmented, Mirror
 from sciml.training.batches import LoaderBatches, MemoryBatches
 from sciml.training.callbacks import MetricsList, MetricsLog
@@ -91,19 +92,12 @@ def fit_operator(
         cases: without solutions, for an objective that holds answers to the problem's balances.
         constraints: laws that answers obey.
     """
-    if not isinstance(recipe, Recipe):
-        raise InputError(f"recipe: expected a sciml.Recipe, got {type(recipe).__name__}")
-    if not isinstance(running, Running):
-        raise InputError(f"running: expected a sciml.Running, got {type(running).__name__}")
+    require_settings(recipe, running)
     processes = present()
     dataset, path = open_data(data)
     dataset = at_hand(dataset, running.memory_limit)
-    train = table(dataset, split, fields if former is None else former.encoding.fields).select(subset)
-    if not train.cases:
-        raise InputError(f"split: no case of the data set is in split {split!r}" + (f", {subset}" if subset else ""))
-    if former is not None and not train.problem.same(former.encoding.problem):
-        raise InputError(f"data: are of {train.problem.name!r}, but the model was trained on "
-                         f"{former.encoding.problem.name!r}; fresh=True begins anew")  # fmt: skip
+    before = None if former is None else former.encoding.problem
+    train = cases_of(dataset, split, subset, fields if former is None else former.encoding.fields, before)
     held = held_out(dataset, validation, train, subset)
     symmetries = train.problem.symmetries if any(isinstance(a, Mirror) for a in recipe.augmentations) else ()
     if not symmetries and any(isinstance(a, Mirror) for a in recipe.augmentations):

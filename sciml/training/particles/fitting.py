@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sciml.contracts import Operator, build
 from sciml.errors import InputError
+from sciml.training.asked import cases_of, require_settings
 from sciml.training.augmentations import Augmented
 from sciml.training.checkpoint import plain
 from sciml.training.devices import borrowed, to_float64, unwrapped
@@ -60,21 +61,14 @@ def fit_particles(
     Args:
         former: what was trained before: scales and weights to go on from.
     """
-    if not isinstance(recipe, Recipe):
-        raise InputError(f"recipe: expected a sciml.Recipe, got {type(recipe).__name__}")
-    if not isinstance(running, Running):
-        raise InputError(f"running: expected a sciml.Running, got {type(running).__name__}")
+    require_settings(recipe, running)
     processes = present()
     dataset, path = open_data(data)
     dataset = at_hand(dataset, running.memory_limit)
     known = table(dataset, split)
     require_particles(known.fields, known.problem.dimensions)
-    train = table(dataset, split, field_names(known.problem.dimensions)).select(subset)
-    if not train.cases:
-        raise InputError(f"split: no case of the data set is in split {split!r}" + (f", {subset}" if subset else ""))
-    if former is not None and not train.problem.same(former.encoding.problem):
-        raise InputError(f"data: are of {train.problem.name!r}, but the model was trained on "
-                         f"{former.encoding.problem.name!r}; fresh=True begins anew")  # fmt: skip
+    before = None if former is None else former.encoding.problem
+    train = cases_of(dataset, split, subset, field_names(known.problem.dimensions), before)
     require_places(train)
     held = held_out(dataset, validation, train, subset)
     dtype = "float64" if recipe.precision == "float64" else "float32"

@@ -1,0 +1,41 @@
+"""What every training looks at first: how it is to go, and on which cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sciml.errors import InputError
+from sciml.problem import Problem
+from sciml.training.recipe import Recipe, Running
+from sciml.training.samples import CaseTable, table
+
+
+def require_settings(recipe: Any, running: Any) -> None:
+    """Refuse what is no recipe, or no way to run one."""
+    if not isinstance(recipe, Recipe):
+        raise InputError(f"recipe: expected a sciml.Recipe, got {type(recipe).__name__}")
+    if not isinstance(running, Running):
+        raise InputError(f"running: expected a sciml.Running, got {type(running).__name__}")
+
+
+def cases_of(
+    dataset: Any, split: str | None, subset: Sequence[str] | str | None, fields: Sequence[str] | None,
+    former: Problem | None,
+) -> CaseTable:  # fmt: skip
+    """The cases of a split that belong to some subsets.
+
+    Args:
+        former: the problem that what goes on was trained on.
+
+    Raises:
+        InputError: there are none, or they are of another problem.
+    """
+    found = table(dataset, split, fields).select(subset)
+    if not found.cases:
+        raise InputError(f"split: no case of the data set is in split {split!r}" + (f", {subset}" if subset else ""))
+    if former is not None and not found.problem.same(former):
+        raise InputError(
+            f"data: are of {found.problem.name!r}, but the model was trained on {former.name!r}; fresh=True begins anew"
+        )
+    return found
