@@ -47,7 +47,8 @@ LOOP, STEP = "in the loop", "one step"  # how corrected solvers are trained
 TRAINED = ((32, LOOP, 1), (32, STEP, 1), (24, LOOP, 1), (16, LOOP, 1), (32, LOOP, 5))
 UNROLLED = 4
 ROUNDS = 3
-OWN = ("U-Net", "FNO")  # rows of the table beside these
+#: rows of the table beside these
+OWN = ("U-Net", "U-Net, light", "U-Net, mirrored", "U-Net, light, mirrored", "FNO")
 
 
 @dataclass

@@ -3,8 +3,9 @@
 Two things are asked of every row and every test case: all frames, one after another, and the last frame alone. For
 the latter a solver marches, too, but a network may take longer steps, or one. Costs are those of `rollout`, which takes
 true frames on the data's grid and gives frames there (a solver marches through all times in one go); all rows take
-turns on one core, after what they compile, and the least of several rounds counts, of each case by itself and of many
-at a time. Errors are of one kind: squares over the squares of the truth, of all fields and cases together, in the
+turns on one core, in seconds of the processor, which what else a machine does takes nothing from, and the least of
+several rounds counts, of each case by itself and of many at a time. What is compiled for the first answers is counted
+by itself. Errors are of one kind: squares over the squares of the truth, of all fields and cases together, in the
 problem's scales.
 
 A surrogate is held against a solver that is as exact, on whatever grid, costs between grids interpolated. What its data
@@ -16,6 +17,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +25,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
 
 from benchmarks._cfdbench_figures import NUMERICAL, one_core
 from benchmarks._cfdbench_rows import DESIGN, PROFILES, SUBSETS, TRIALS, TUNING
@@ -52,7 +56,7 @@ BASELINES: dict[str, Any] = {
     "interpolation": interpolation.ParameterInterpolation,
 }
 ROUNDS = 3
-SLOW = 0.5  # s a case
+SLOW = 0.5  # s a case: more of them at a time gain nothing, as faster ones show
 COPIES = 4  # of each test case, where many are asked at a time
 ALL, LAST = "all frames", "the last frame"
 
@@ -70,6 +74,7 @@ class Row:
         squares: asked -> (case, 2) of the error and of the truth.
         seconds: asked -> (round, case) of each case by itself.
         together: asked -> (round,) of `COPIES` of each case at a time, over their number.
+        first: asked -> seconds of all cases the first time that they are asked, compiling included.
     """
 
     name: str
@@ -79,6 +84,7 @@ class Row:
     squares: dict[str, np.ndarray] = field(default_factory=dict)
     seconds: dict[str, list[list[float]]] = field(default_factory=dict)
     together: dict[str, list[float]] = field(default_factory=dict)
+    first: dict[str, float] = field(default_factory=dict)
     failed: str = ""
 
     def error(self, asked: str, which: Which = EVERY) -> float:
@@ -90,9 +96,13 @@ class Row:
         """Seconds of a case by itself: the mean over cases of the least."""
         return float(np.min(self.seconds[asked], axis=0)[which].mean())
 
-    def many(self, asked: str, which: Which = EVERY) -> float:
-        """Of all cases, whichever are meant: together or one after another, as it is faster."""
+    def many(self, asked: str) -> float:
+        """Of all cases: together or one after another, as it is faster."""
         return min(*self.together[asked], self.alone(asked))
+
+    def compiling(self, asked: str) -> float:
+        """Seconds that the first answers of all cases took beyond what they take."""
+        return max(0.0, self.first[asked] - len(self.seconds[asked][0]) * self.alone(asked))
 
     def spread(self, asked: str) -> float:
         """The largest of the rounds over the least."""
@@ -105,8 +115,12 @@ def compare(ledger: Ledger, work: Any, flow: str, runs: Mapping[str, Path]) -> l
     fields = work.fields(flow)
     held = Held(table(open_data(work.data(flow))[0], "test", fields), 1)
     found = list(_rows(flow, held, work.data(flow), runs, work.quick))
+    compile_anew()
     for row in found:
-        row.squares = {asked: _squares(held, row, asked) for asked in _asked(row)}
+        for asked in _asked(row):
+            began = clock()
+            row.squares[asked] = _squares(held, row, asked)
+            row.first[asked] = clock() - began
         told = row.failed or ", ".join(f"{asked} {row.error(asked):.3g}" for asked in row.squares)
         print(f"{flow}: {row.name}: {told}", flush=True)
     found = [r for r in found if not r.failed]
@@ -194,7 +208,7 @@ def _answers(held: Held, row: Row, cases: Sequence[int], asked: str) -> list[lis
         begins = [solver.begin(starts[j]) for j in these]
         found = solver.run([starts[j].case for j in these], [times[j] for j in these], begins)
         for j, onto, f in zip(these, back, found, strict=True):
-            answers[j] = [onto(np.stack([f[n][k] for n in held.table.fields])) for k in range(len(times[j]))]
+            answers[j] = list(np.moveaxis(onto(np.stack([f[n] for n in held.table.fields])), 0, 1))
     return [list(frame) for frame in zip(*answers, strict=True)]
 
 
@@ -216,28 +230,38 @@ def _squares(held: Held, row: Row, asked: str) -> np.ndarray:
     return found
 
 
+def compile_anew() -> None:
+    """From here on nothing is taken from what other processes compiled."""
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()
+
+
+def clock() -> float:
+    """Seconds of the processor, those of programs that were run included."""
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
+
+
 def _timed(held: Held, row: Row) -> None:
-    """One round, after what is compiled in it. What takes longer than `SLOW` a case is timed once, and many of it take
-    as long as one after another."""
+    """One round, after what is compiled in it. Of what takes longer than `SLOW` a case, many take as long as one after
+    another."""
     every = list(range(len(held)))
     for asked in _asked(row):
-        first = asked not in row.seconds
-        if not first and row.alone(asked) > SLOW:
-            continue
         found = []
         for i in every:
-            began = time.perf_counter()
+            began = clock()
             _answers(held, row, [i], asked)  # compiled since its error was found
-            found.append(time.perf_counter() - began)
+            found.append(clock() - began)
+        fresh = asked not in row.seconds
         row.seconds.setdefault(asked, []).append(found)
         if row.alone(asked) > SLOW:
             row.together[asked] = [float(np.mean(found))]
             continue
-        if first:
+        if fresh:
             _answers(held, row, every * COPIES, asked)
-        began = time.perf_counter()
+        began = clock()
         _answers(held, row, every * COPIES, asked)
-        row.together.setdefault(asked, []).append((time.perf_counter() - began) / (COPIES * len(every)))
+        row.together.setdefault(asked, []).append((clock() - began) / (COPIES * len(every)))
 
 
 def _generation(flow: str, work: Any) -> tuple[int, float]:
@@ -266,11 +290,15 @@ def _told(
         line: dict[str, Any] = {
             "section": "worth", "flow": flow, "asked": asked, "of": of, "row": row.name, "kind": row.kind,
             "nmse": finite(row.error(asked, which)), "milliseconds": 1e3 * row.alone(asked, which),
-            "milliseconds_together": 1e3 * row.many(asked), "slowest_round_over_fastest": row.spread(asked),
+            "milliseconds_together": 1e3 * row.many(asked) if of == TEST else None,
+            "slowest_round_over_fastest": row.spread(asked), "seconds_compiling": row.compiling(asked),
             "weights": None,
         }  # fmt: skip
         if row.kind in ("learned", "baseline") and row.name != "persistence":
-            line |= against(row, [r for r in rows if r.kind in ("solver", "openfoam")], asked, which)
+            solvers = [r for r in rows if r.kind in ("solver", "openfoam")]
+            line |= against(row, solvers, asked, which)
+            if of == TEST:
+                line |= together(row, solvers, asked)
             line |= paid(line, made + (spent(work) if row.kind == "learned" else 0.0))
         if row.kind == "learned":
             assert isinstance(row.solver, Surrogate)
@@ -295,11 +323,14 @@ def paid(line: Mapping[str, Any], seconds: float) -> dict[str, float | None]:
 
 def against(row: Row, solvers: Sequence[Row], asked: str, which: Which = EVERY) -> dict[str, Any]:
     """What a solver costs that is as exact as the row, over what the row costs; nothing where no solver is."""
-    found: dict[str, Any] = {}
-    for kind, seconds in (("", Row.alone), ("_together", Row.many)):
-        points = [(s.error(asked, which), seconds(s, asked, which), s.name) for s in solvers]
-        found |= beside(row.error(asked, which), seconds(row, asked, which), points, kind)
-    return found
+    points = [(s.error(asked, which), s.alone(asked, which), s.name) for s in solvers]
+    return beside(row.error(asked, which), row.alone(asked, which), points)
+
+
+def together(row: Row, solvers: Sequence[Row], asked: str) -> dict[str, Any]:
+    """The same, of all cases at a time."""
+    points = [(s.error(asked), s.many(asked), s.name) for s in solvers]
+    return beside(row.error(asked), row.many(asked), points, "_together")
 
 
 def beside(error: float, mine: float, points: Sequence[tuple[float, float, str]], kind: str = "") -> dict[str, Any]:

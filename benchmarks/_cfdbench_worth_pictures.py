@@ -15,6 +15,7 @@ from matplotlib import pyplot as plt
 COLOURS = {"solver": "#1b4f8a", "openfoam": "#7a7a7a", "learned": "#c8551b", "baseline": "#3c8c5a"}
 NAMES = {"solver": "this package's solver", "openfoam": "OpenFOAM", "learned": "surrogates", "baseline": "no training"}
 COLUMNS = 2
+MOST = 1.0  # NMSE: what errs more than saying 0 is not shown
 MARKS = {"solver": "o", "openfoam": "s", "learned": "D", "baseline": "^"}
 
 
@@ -33,6 +34,8 @@ def fronts(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
         flow, asked, of = panel
         axis.set(xscale="log", yscale="log", title=f"{flow}: {asked}, {of}")
         axis.set(xlabel="milliseconds a case, one core", ylabel="NMSE")
+        if any(r["nmse"] > MOST for r in here):
+            axis.set_ylim(top=1.5 * MOST)
         axis.grid(alpha=0.25, which="major")
         axis.margins(x=0.12, y=0.1)
     handles, names = axes.flat[0].get_legend_handles_labels()
@@ -48,10 +51,9 @@ def _kind(axis: Any, kind: str, rows: Sequence[Mapping[str, Any]], learned: Mapp
         return
     line = "-" if kind == "solver" and "stopped" not in rows[0]["row"] else "none"
     cost, error = [r["milliseconds"] for r in rows], [r["nmse"] for r in rows]
-    axis.plot(cost, error, MARKS[kind], color=COLOURS[kind], ms=5, label=NAMES[kind], ls=line, lw=1)
+    above = 3 if kind == "learned" else 2
+    axis.plot(cost, error, MARKS[kind], color=COLOURS[kind], ms=5, label=NAMES[kind], ls=line, lw=1, zorder=above)
     for r in rows:
-        if kind == "baseline" and r["row"] != "interpolation":
-            continue
         if kind == "solver" and line == "none" and any(s["nmse"] < r["nmse"] for s in rows[: rows.index(r)]):
             continue  # stopped too early or too late: another grid is as exact for less
         words, place, side = _short(r["row"]), (5, 3), "left"
@@ -59,8 +61,13 @@ def _kind(axis: Any, kind: str, rows: Sequence[Mapping[str, Any]], learned: Mapp
             words = str(learned[r["row"]])
         elif kind == "solver":
             place, side = (-5, -7), "right"
-        spot = (r["milliseconds"], r["nmse"])
-        axis.annotate(words, spot, place, textcoords="offset points", fontsize=7, ha=side, color=COLOURS[kind])
+        if r["nmse"] > MOST:
+            continue
+        under: Any = {"fc": "white", "ec": "none", "alpha": 0.7, "pad": 0.5} if kind == "learned" else None
+        axis.annotate(
+            words, (r["milliseconds"], r["nmse"]), place, textcoords="offset points", fontsize=7, ha=side,
+            color=COLOURS[kind], zorder=above + 2, bbox=under,
+        )  # fmt: skip
 
 
 def _short(name: str) -> str:
