@@ -30,8 +30,12 @@ NUMERICAL = "reference "  # how rows of the solver on fewer cells are called
 OWN = ("U-Net", "FNO")  # rows of this package's own that stand beside the published figures
 
 
-def figures(work: Any, flow: str, runs: Mapping[str, list[Path]]) -> Rows:
-    """Of each row, of what needs no training, and of the solver on fewer cells; kept beside the runs."""
+def figures(work: Any, flow: str, runs: Mapping[str, list[Path]], loaded: Mapping[str, Any] | None = None) -> Rows:
+    """Of each row, of what needs no training, and of the solver on fewer cells; kept beside the runs.
+
+    Args:
+        loaded: what answers for a row, where that is not simply what its run holds.
+    """
     names = {n: [p.name for p in several] for n, several in runs.items()}
     key = {"runs": names, "source": source(), "here": hashlib.sha256(Path(__file__).read_bytes()).hexdigest()}
     place = work.runs / flow / f"figures-{hashlib.sha256(json.dumps(names).encode()).hexdigest()[:10]}.json"
@@ -39,7 +43,8 @@ def figures(work: Any, flow: str, runs: Mapping[str, list[Path]]) -> Rows:
         kept = json.loads(place.read_text())
         if kept["key"] == key:
             return kept["rows"]
-    solvers: dict[str, Any] = {name: [load(p) for p in several] for name, several in runs.items()}
+    given = {name: [solver] for name, solver in (loaded or {}).items()}
+    solvers: dict[str, Any] = {n: [load(p) for p in several] for n, several in runs.items() if n not in given} | given
     if flow != DEEPCFD and work.given.release is None and not work.given.join:
         held = table(open_data(work.data(flow))[0], "test", work.fields(flow))
         solvers |= references.references(

@@ -17,6 +17,7 @@ from sciml.training.schedules import OneCycle
 from sciml.training.stepping import Autoregressive, Query, Steady
 
 DEEPCFD = "deepcfd"
+TRIANGLES = "triangles"  # the cylinder's flows at the nodes of triangles
 STEPS = 20
 #: flow -> fields that are seen and predicted; the pressure is a further one, where it is asked for
 FLOWS = {
@@ -197,6 +198,12 @@ TELLING = (
     "Transolver, 3 layers of 32, 1000 points", "GNOT, 3 layers of 32, 1000 points", "MeshGraphNet, 5 rounds of 32",
     "UNetEx",
 )  # fmt: skip
+
+#: of the cylinder's flows on triangles: options and batches of the rows on 64 × 64 cells; attention takes all nodes
+TRIANGLE_ROWS = {n: ENTRIES[n] for n in ("MeshGraphNet, 5 rounds of 32", "PIORF, 5 rounds of 32")} | {
+    "GNOT, 3 layers of 32": Entry("gnot", THIN, changes=SELDOM, whole=True),
+    "Transolver, 3 layers of 32": Entry("transolver", THIN, changes=SELDOM, whole=True),
+}
 
 #: rows that are held against solvers on several grids, error against cost; the cylinder, on which networks come nearest
 #: to the solver, has them all

@@ -20,7 +20,7 @@ takes what the table's own settings give; with others figures are printed, and p
 
 Parts are `data`, `table` and `worth` (error against cost), which are the default; `loop` (coarse solvers with a learned
 correction), `files` (training from files), `processes` (training in two of them), `gradients` (derivatives of numbers
-made of flows, from solvers and from surrogates).
+made of flows, from solvers and from surrogates), `triangles` (the cylinder's flows at the nodes of triangles).
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from benchmarks import (
     _cfdbench_pictures,
     _cfdbench_processes,
     _cfdbench_split,
+    _cfdbench_triangles,
     _cfdbench_twins,
     _cfdbench_worth,
     _cfdbench_worth_pictures,
@@ -65,6 +66,7 @@ from benchmarks._cfdbench_rows import (
     SUBSETS,
     TELLING,
     TRIALS,
+    TRIANGLES,
     TUNING,
     WORTH,
     Entry,
@@ -77,7 +79,7 @@ from sciml.solvers import generate
 from sciml.studies._plan import Plan
 
 USUAL = ("data", "table", "worth")  # on two cores within three hours
-PARTS = (*USUAL, "loop", "files", "processes", "gradients")
+PARTS = (*USUAL, "loop", "files", "processes", "gradients", "triangles")
 DOCS = HERE.parent / "docs"
 SHARE, MINUTES = 0.1, 2.0  # of the design, and of training
 BEST = 3  # rows of each flow that further seeds are for
@@ -101,6 +103,8 @@ class Work:
         """The data set of a flow, with its split; made where it is not there."""
         if flow == DEEPCFD:
             return _deepcfd.make(self.sets / "deepcfd.h5", 16 if self.quick else 200)
+        if flow == TRIANGLES:
+            return _cfdbench_triangles.make(self.sets / flow / "cylinder.h5", self.data("cylinder"), self.quick)
         profile = "published" if self.given.published_frames else PROFILES[flow]
         out = self.sets / (f"{flow}.h5" if self.given.release is not None else f"{flow}-{profile}.h5")
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -130,6 +134,8 @@ class Work:
         """What is seen and predicted: of what the data hold."""
         if flow == DEEPCFD:
             return ("u", "v", "p")
+        if flow == TRIANGLES:
+            return _cfdbench_triangles.FIELDS
         held = data.open(self.data(flow))
         wanted = FLOWS[flow] + (("p",) if self.given.pressure else ())
         missing = [n for n in wanted if n not in held]
@@ -311,6 +317,16 @@ def loop(given: argparse.Namespace) -> None:
     _cfdbench_loop_pictures.front(lines, (DOCS if _standard(given) else work.runs) / "corrected.png")
 
 
+def triangles(given: argparse.Namespace) -> None:
+    """Graphs and operators on points, on the cylinder's flows at the nodes of triangles."""
+    work = Work(given)
+    ledger = Ledger("cfdbench", part="triangles", threads=1)
+    ledger.seeds(0)
+    picture = (DOCS if _standard(given) else work.runs) / "cfdbench_triangles.png"
+    _cfdbench_triangles.compare(ledger, work, picture)
+    ledger.write(dry=not _standard(given))
+
+
 def _standard(given: argparse.Namespace, rows: bool = False) -> bool:
     """Whether these are the table's own settings, so that figures belong in the ledger; `rows`: of some rows, too."""
     usual = given.fraction == SHARE and given.minutes == MINUTES and given.release is None
@@ -320,7 +336,7 @@ def _standard(given: argparse.Namespace, rows: bool = False) -> bool:
 
 PROGRAMS = {
     "data": make, "table": table, "worth": worth, "loop": loop, "files": files, "processes": processes,
-    "gradients": gradients,
+    "gradients": gradients, "triangles": triangles,
 }  # fmt: skip
 
 if __name__ == "__main__":

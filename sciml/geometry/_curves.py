@@ -44,6 +44,10 @@ class Curve(ABC):
         """What lies between two shares; the other way round if `stop` is less than `start`."""
 
     @abstractmethod
+    def named(self, name: str) -> Self:
+        """The same, as part of the boundary of this name."""
+
+    @abstractmethod
     def meets(self, other: Curve) -> Float[np.ndarray, "place 2"]:
         """Points at which it crosses or touches another curve, both continued beyond their ends: to be looked up on
         each of them. None for curves that coincide."""
@@ -95,6 +99,9 @@ class Line(Curve):
         ends = self.at(np.array([start, stop])).tolist()
         return replace(self, start=tuple(ends[0]), stop=tuple(ends[1]))
 
+    def named(self, name: str) -> Line:
+        return replace(self, name=name)
+
     def meets(self, other: Curve) -> Float[np.ndarray, "place 2"]:
         return other.on_line(np.array(self.start), self.along)
 
@@ -145,6 +152,9 @@ class Arc(Curve):
 
     def part(self, start: float, stop: float) -> Arc:
         return replace(self, angle=self.angle + start * self.sweep, sweep=(stop - start) * self.sweep)
+
+    def named(self, name: str) -> Arc:
+        return replace(self, name=name)
 
     def meets(self, other: Curve) -> Float[np.ndarray, "place 2"]:
         return other.on_circle(np.array(self.centre), self.radius)

@@ -158,7 +158,7 @@ class Difference(Geometry):
         return self.whole.periodic
 
     def curves(self) -> tuple[Curve, ...]:
-        return (*self.whole.curves(), *self.hole.curves())
+        return (*self.whole.curves(), *(c.named(self.name) for c in self.hole.curves()))
 
     @cached_property
     def boundaries(self) -> Mapping[str, Boundary]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -225,22 +225,27 @@ class Spacing:
         return found
 
 
-def spacing(geometry: Geometry, parts: Sequence[Chain], size: float) -> Spacing:
+def spacing(geometry: Geometry, parts: Sequence[Chain], size: float, near: Mapping[str, float] = {}) -> Spacing:
     """Edges short enough for curved parts, for short ones, and for gaps between two.
+
+    Args:
+        near: name of a boundary -> how long edges are there at most.
 
     Raises:
         InputError: that would take edges of less than `FINEST` times the size.
     """
+    asked = np.array([min(near.get(p.name, size) for p in c.pieces) for c in parts])
     counts = [
-        max(4, math.ceil(4 * c.length / size), *(8 if p.curvature else 1 for p in c.pieces), min(64, 2 * len(c.pieces)))
-        for c in parts
-    ]
+        max(4, math.ceil(4 * c.length / min(size, most)), *(8 if p.curvature else 1 for p in c.pieces),
+            min(64, 2 * len(c.pieces)))
+        for c, most in zip(parts, asked, strict=True)
+    ]  # fmt: skip
     along = [(np.arange(n) + 0.5) / n * c.length for n, c in zip(counts, parts, strict=True)]
     points = np.concatenate([c.at(s) for c, s in zip(parts, along, strict=True)])
     owner = np.repeat(np.arange(len(parts)), counts)
     place = np.concatenate([c.start + s for c, s in zip(parts, along, strict=True)])
     bend = np.concatenate([c.bend(s) for c, s in zip(parts, along, strict=True)])
-    lengths = np.minimum(size, np.array([c.length for c in parts])[owner])
+    lengths = np.minimum(np.minimum(size, asked), np.array([c.length for c in parts]))[owner]
     lengths = np.minimum(lengths, TURN / np.maximum(bend, 1e-300))
     gap = _gaps(geometry, parts, points, owner, place, size)
     lengths = np.minimum(lengths, gap / ACROSS)
@@ -249,6 +254,7 @@ def spacing(geometry: Geometry, parts: Sequence[Chain], size: float) -> Spacing:
         (x, y), least = points[worst], float(lengths[worst])
         curved = TURN / max(float(bend[worst]), 1e-300) <= least
         what = "a gap" if gap[worst] / ACROSS <= least else "a curve" if curved else "a side"
+        what = what if asked[owner[worst]] > least else "what is asked"
         raise InputError(
             f"size: {what} near ({x:.4g}, {y:.4g}) needs edges of {least:.3g}, expected a size of at most "
             f"{least / FINEST:.3g} here, got {size:g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,9 +11,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import Delaunay, KDTree, QhullError
 
-from sciml.errors import InputError
+from sciml.errors import InputError, suggest
 from sciml.geometry import Geometry
-from sciml.meshes.outlines import Spacing, chains, nodes, outline, spacing
+from sciml.meshes.outlines import Chain, Spacing, chains, nodes, outline, spacing
 from sciml.support import Mesh
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ WANTED = math.radians(29.0)  # the least angle that is worked for
 MOST = 2_000_000  # nodes
 
 
-def triangulate(geometry: Geometry, size: float, *, seed: int = 0) -> Mesh:
+def triangulate(geometry: Geometry, size: float, *, near: Mapping[str, float] | None = None, seed: int = 0) -> Mesh:
     """Triangles of edge length about `size` that fill a plane region.
 
     Nodes on the boundary lie on it exactly, one at each corner. Inside, a hexagonal lattice of nodes is let go like a
@@ -34,6 +35,8 @@ def triangulate(geometry: Geometry, size: float, *, seed: int = 0) -> Mesh:
     Args:
         geometry: boxes, discs and polygons, and what is made of them.
         size: edge length, in the geometry's unit.
+        near: name of a boundary -> how long edges are there at most; from there on they get longer by a quarter of the
+            distance.
         seed: of the small displacements by which the first lattice loses its symmetry.
 
     Returns:
@@ -41,7 +44,7 @@ def triangulate(geometry: Geometry, size: float, *, seed: int = 0) -> Mesh:
 
     Raises:
         InputError: no plane region; a size that is too long for a detail or gives too many nodes; a region of several
-            parts.
+            parts; in `near` a boundary that there is not, or no positive length.
 
     Source: Persson and Strang (2004), A simple mesh generator in MATLAB; Chen (2004), Mesh smoothing schemes based on
     optimal Delaunay triangulations.
@@ -54,7 +57,7 @@ def triangulate(geometry: Geometry, size: float, *, seed: int = 0) -> Mesh:
     if (x1 - x0) * (y1 - y0) / size**2 > MOST:
         raise InputError(f"size: {size:g} gives more than {MOST:,} nodes, expected a longer one")
     parts = chains(loops, size)
-    wanted = spacing(geometry, parts, size)
+    wanted = spacing(geometry, parts, size, _checked(near, parts))
     boundary, sides = nodes(parts, wanted)
     work = _Truss(geometry, boundary, sides, wanted)
     inner = work.start(np.random.default_rng(seed))
@@ -66,6 +69,16 @@ def triangulate(geometry: Geometry, size: float, *, seed: int = 0) -> Mesh:
     if count > 1:
         raise InputError(f"geometry: a region of {count} parts, expected one that hangs together")
     return Mesh(points, {"triangle": triangles})
+
+
+def _checked(near: Mapping[str, float] | None, parts: Sequence[Chain]) -> dict[str, float]:
+    found, known = dict(near or {}), dict.fromkeys(p.name for c in parts for p in c.pieces)
+    for name, length in found.items():
+        if name not in known:
+            raise InputError(f"near: no boundary is called {name!r}{suggest(name, known)}")
+        if not (isinstance(length, int | float | np.number) and math.isfinite(length) and length > 0):
+            raise InputError(f"near: {name}: expected a positive length, got {length!r}")
+    return found
 
 
 class _Truss:

@@ -127,6 +127,26 @@ def test_halving_the_size_quarters_the_error_of_the_area_of_a_disc() -> None:
     assert 3.5 < errors[0] / errors[1] < 4.5 and 3.5 < errors[1] / errors[2] < 4.5
 
 
+def test_edges_are_as_short_at_a_boundary_as_is_asked() -> None:
+    region = Box((0, 0), (2, 1)).without(Disc((0.7, 0.5), 0.2), "body")
+    mesh = triangulate(region, 0.1, near={"body": 0.03})
+    p, edges = mesh.position, mesh.edges()
+    length = np.linalg.norm(p[edges[:, 0]] - p[edges[:, 1]], axis=1)
+    away = np.abs(np.linalg.norm(p - [0.7, 0.5], axis=1) - 0.2)
+    around = (away < 1e-12).sum()
+    assert 2 * np.pi * 0.2 / 0.03 - 1 <= around <= 1.1 * 2 * np.pi * 0.2 / 0.03
+    assert length[(away[edges] < 1e-12).all(1)].max() <= 0.0301
+    assert np.median(length[(away[edges] > 0.35).all(1)]) > 0.08
+    assert _angles(mesh).min() >= 25.0
+
+
+@pytest.mark.parametrize(("near", "words"), [({"boby": 0.1}, "mean 'body'"), ({"body": 0.0}, "positive length")])
+def test_lengths_that_are_asked_are_checked(near: dict[str, float], words: str) -> None:
+    region = Box((0, 0), (2, 1)).without(Disc((0.7, 0.5), 0.2), "body")
+    with pytest.raises(InputError, match=words):
+        triangulate(region, 0.1, near=near)
+
+
 def test_edges_are_short_at_a_small_hole_and_grow_away_from_it() -> None:
     mesh = triangulate(CHANNEL, 0.1)
     edges = mesh.edges()
