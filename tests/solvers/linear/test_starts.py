@@ -25,6 +25,8 @@ from sciml.solvers.linear import (
 from sciml.solvers.linear.families import LogNormal
 from sciml.solvers.linear.guesses import galerkin
 
+pytestmark = pytest.mark.compiled_quickly
+
 WALLS, OUT = (End.WALL, End.WALL), (End.WALL, End.OPEN)
 CYLINDER, DAM = CylinderFlow().case(viscosity=5e-3), DamFlow().case()
 SHORT, SOON = [0.01, 0.02], [0.15, 0.3]
