@@ -27,6 +27,7 @@ from sciml.operators.ifactformer import IFactFormer
 from sciml.operators.ifno import IFNO
 from sciml.operators.meshgraphnet import MeshGraphNet
 from sciml.operators.moving_mesh import MovingMeshOperator
+from sciml.operators.neural_stagger import NeuralStagger
 from sciml.operators.neuraloperator import from_neuraloperator
 from sciml.operators.piorf import PIORF
 from sciml.operators.point_transformer import PointTransformer
@@ -63,6 +64,7 @@ __all__ = [
     "Identity",
     "MeshGraphNet",
     "MovingMeshOperator",
+    "NeuralStagger",
     "PointTransformer",
     "ResNet",
     "SpectralConv",

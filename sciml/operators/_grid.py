@@ -186,12 +186,13 @@ class Modulation(nn.Module):
         return 1 + gain, shift
 
 
-def extend(x: Tensor, multiple: int, periodic: bool | Sequence[bool] = False) -> Tensor:
+def extend(x: Tensor, multiple: int | Sequence[int], periodic: bool | Sequence[bool] = False) -> Tensor:
     """Continue a field by its edge values, or periodically, so that every axis has a multiple of so many points."""
     around = [periodic] * (x.ndim - 2) if isinstance(periodic, bool) else periodic
+    multiples = [multiple] * (x.ndim - 2) if isinstance(multiple, int) else multiple
     for axis in range(2, x.ndim):
-        n = x.shape[axis]
-        whole = (n + multiple - 1) // multiple * multiple
+        n, of = x.shape[axis], multiples[axis - 2]
+        whole = (n + of - 1) // of * of
         if torch.compiler.is_exporting() or whole > n:  # a program for all sizes decides nothing by the size
             where = torch.arange(whole, device=x.device)
             where = torch.remainder(where, where.new_full((), n)) if around[axis - 2] else where.clamp(max=n - 1)
