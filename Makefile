@@ -7,7 +7,7 @@ WORKERS ?= 2
 
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test lint bench bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints bench-own-data bench-linear bench-mesh bench-turbulence bench-particles docs readme clean
+.PHONY: demo test lint bench bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints bench-own-data bench-linear bench-mesh bench-turbulence bench-particles bench-seeds docs readme clean
 
 demo: $(STAMP)
 	$(BIN)/sciml demo
@@ -21,7 +21,7 @@ lint: $(STAMP)
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints bench-own-data bench-linear bench-mesh bench-turbulence bench-particles readme
+bench: bench-speed bench-gpu bench-data bench-learned bench-darcy bench-demo bench-flows bench-cfdbench bench-operators bench-physics bench-constraints bench-own-data bench-linear bench-mesh bench-turbulence bench-particles bench-seeds readme
 
 bench-speed: $(VENV)/.peers
 	$(BIN)/python -m benchmarks.speed
@@ -66,6 +66,9 @@ bench-turbulence: $(STAMP)
 # MINUTES is of a training, WARP names the Python of an environment that has warp-lang
 bench-particles: $(STAMP)
 	$(BIN)/python -m benchmarks.particles $(if $(MINUTES),--minutes $(MINUTES)) $(if $(WARP),--warp $(WARP))
+# FULL=1 is with three seeds
+bench-seeds: $(STAMP)
+	$(BIN)/python -m benchmarks.seeds $(if $(FULL),--full)
 
 readme: $(STAMP)
 	$(BIN)/python -m benchmarks.readme

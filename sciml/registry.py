@@ -166,6 +166,7 @@ solvers = Registry(
         "finite_elements": "sciml.solvers.finite_elements",
         "adaptive_finite_elements": "sciml.meshing.adaptive",
         "steady_linear": "sciml.solvers.linear.steady",
+        "lagrangian_flow_network": "sciml.solvers.pinn.flow_network",
         "lagrangian_pinn": "sciml.solvers.pinn.lagrangian",
         "pinn": "sciml.solvers.pinn.solver",
         "surrogate": "sciml.solvers.surrogate",

@@ -20,6 +20,7 @@ from sciml.problems.heat_plate import HeatPlate as HeatPlate
 from sciml.problems.isotropic_turbulence import IsotropicTurbulence as IsotropicTurbulence
 from sciml.problems.kolmogorov_flow import KolmogorovFlow as KolmogorovFlow
 from sciml.problems.lid_driven_cavity import LidDrivenCavity as LidDrivenCavity
+from sciml.problems.mass_transport import MassTransport as MassTransport
 from sciml.problems.own_data import DataProblem as DataProblem
 from sciml.problems.own_data import Observed as Observed
 from sciml.problems.poisson import Poisson as Poisson
@@ -37,6 +38,6 @@ __all__ = [
     "Advection", "AllenCahn", "BinghamCollapse", "Burgers", "BurgersFront", "BurgersRamp", "CylinderFlow",
     "DamBreak", "DamFlow", "Darcy", "DataProblem", "Diffusion", "DiffusionSorption", "ElasticDrop", "ElasticPlate",
     "GranularCollapse", "HeatEquation", "HeatPlate", "IsotropicTurbulence", "KolmogorovFlow", "LidDrivenCavity",
-    "Observed", "Poisson", "PorousMedium", "PushedMaterial", "Stefan", "StepTransport", "Swirl", "TaylorGreen",
-    "TaylorGreen3D", "TubeFlow", "TurbulentChannel",
+    "MassTransport", "Observed", "Poisson", "PorousMedium", "PushedMaterial", "Stefan", "StepTransport", "Swirl",
+    "TaylorGreen", "TaylorGreen3D", "TubeFlow", "TurbulentChannel",
 ]  # fmt: skip

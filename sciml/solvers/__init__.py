@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sciml.solvers.material_point import MaterialPoint
     from sciml.solvers.openfoam import OpenFOAM
     from sciml.solvers.particle_surrogate import ParticleSurrogate
-    from sciml.solvers.pinn import PINN, LagrangianPINN, PINNRecipe
+    from sciml.solvers.pinn import PINN, LagrangianFlowNetwork, LagrangianPINN, PINNRecipe
     from sciml.solvers.pseudospectral import PseudoSpectral
     from sciml.solvers.regression import LinearRegression, NearestCase, PODRegression
     from sciml.solvers.shock_capturing import ShockCapturing
@@ -51,6 +51,7 @@ _HOMES = {
     "MeanField": "baselines",
     "NearestCase": "regression",
     "OpenFOAM": "openfoam",
+    "LagrangianFlowNetwork": "pinn",
     "LagrangianPINN": "pinn",
     "PINN": "pinn",
     "PINNRecipe": "pinn",
@@ -86,6 +87,7 @@ __all__ = [
     "FiniteElements",
     "FiniteVolume",
     "IncompressibleFlow",
+    "LagrangianFlowNetwork",
     "LagrangianPINN",
     "LinearRegression",
     "Local",

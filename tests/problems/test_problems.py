@@ -27,6 +27,7 @@ from sciml.problems import (
     IsotropicTurbulence,
     KolmogorovFlow,
     LidDrivenCavity,
+    MassTransport,
     Poisson,
     PorousMedium,
     Stefan,
@@ -41,7 +42,7 @@ from sciml.problems import (
 ALL = (
     Advection, AllenCahn, Burgers, BurgersFront, BurgersRamp, CylinderFlow, DamFlow, Darcy, Diffusion,
     DiffusionSorption, ElasticPlate, HeatEquation, HeatPlate, IsotropicTurbulence, KolmogorovFlow, LidDrivenCavity,
-    Poisson, PorousMedium, Stefan, StepTransport, Swirl, TaylorGreen, TaylorGreen3D, TubeFlow,
+    MassTransport, Poisson, PorousMedium, Stefan, StepTransport, Swirl, TaylorGreen, TaylorGreen3D, TubeFlow,
     TurbulentChannel,
 )  # fmt: skip
 WITH_EXACT = {

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sciml.solvers.pinn._case_residuals import residuals
     from sciml.solvers.pinn._levenberg import LevenbergMarquardt
     from sciml.solvers.pinn._residuals import General, Pointwise, Residuals
+    from sciml.solvers.pinn.flow_network import LagrangianFlowNetwork
     from sciml.solvers.pinn.lagrangian import LagrangianPINN
     from sciml.solvers.pinn.minimisers import Minimiser
     from sciml.solvers.pinn.networks import Architecture, Factorised, Features, Fourier, Glorot, Network, Weights
@@ -32,6 +33,7 @@ _HOMES = {
     "Fourier": "networks",
     "General": "_residuals",
     "Glorot": "networks",
+    "LagrangianFlowNetwork": "flow_network",
     "LagrangianPINN": "lagrangian",
     "LevenbergMarquardt": "_levenberg",
     "Minimiser": "minimisers",
@@ -56,9 +58,9 @@ _HOMES = {
 
 __all__ = [
     "PINN", "Adam", "Architecture", "Balancing", "ByResidual", "Causal", "Cosine", "Decay", "Exponential",
-    "Factorised", "Features", "Fourier", "Fresh", "General", "Glorot", "GradientNorms", "LagrangianPINN",
-    "LevenbergMarquardt", "Minimiser", "Network", "PINNRecipe", "Pointwise", "RandomPoints", "Resampling",
-    "Residuals", "Sampling", "SelfScaledBroyden", "SobolPoints", "Weights", "residuals",
+    "Factorised", "Features", "Fourier", "Fresh", "General", "Glorot", "GradientNorms", "LagrangianFlowNetwork",
+    "LagrangianPINN", "LevenbergMarquardt", "Minimiser", "Network", "PINNRecipe", "Pointwise", "RandomPoints",
+    "Resampling", "Residuals", "Sampling", "SelfScaledBroyden", "SobolPoints", "Weights", "residuals",
 ]  # fmt: skip
 
 

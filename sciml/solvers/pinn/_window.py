@@ -245,7 +245,8 @@ def window_of(
     """The window of a network for fields in space and time.
 
     Args:
-        start: functions of space with which fields begin, and `given`, which has their values at points.
+        start: functions of space with which fields begin, and `given`, which has their values at points; None where
+            nothing says how they begin.
         exact: whether conditions are satisfied by construction where they can be.
     """
     lifts, done = lifts_of(case, terms, span, start, exact)
@@ -257,7 +258,7 @@ def window_of(
         if left is not None:
             found[kind] = left
     begun = [n for n in terms.rates if n not in done.get("initial", ())]
-    if begun:
+    if begun and given is not None:
         found["initial"] = Start(case, given, begun)
     mean = terms.mean()
     if mean is not None:

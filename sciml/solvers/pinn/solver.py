@@ -133,7 +133,7 @@ class PINN(EquationSolver):
 
         Raises:
             InputError: what cannot be trained: conditions that determine no solution, a field that does not know how it
-                begins, an unknown that is in no equation.
+                begins while nothing was measured, an unknown that is in no equation.
             TrainingError: a loss that is not finite.
         """
 
@@ -145,9 +145,9 @@ class PINN(EquationSolver):
 
     def _prepared(self, case: Case, recipe: PINNRecipe, observations: Any) -> tuple[Any, ...]:
         """Terms, unknowns, inputs, which of them are trained, observations."""
-        terms = Terms(case)
-        parameters, trained = check(self.name, case, terms, self.unknown)
         seen = None if observations is None else observed(case, observations)
+        terms = _terms(case, seen is not None)
+        parameters, trained = check(self.name, case, terms, self.unknown)
         if self.unknown and recipe.windows > 1:
             raise InputError(
                 f"{self.name}: unknown is {self.unknown}, expected one window of time, got {recipe.windows}: each "
@@ -268,6 +268,16 @@ class PINN(EquationSolver):
                 found.windows = [Solved(*row) for row in rows]
         found.history = _files.history_of(directory)
         return found
+
+
+def _terms(case: Case, measured: bool) -> Terms:
+    """The terms of a case; one that does not say how it begins is left to what was measured."""
+    try:
+        return Terms(case)
+    except InputError:
+        if not measured:
+            raise
+        return Terms(case, start=False)
 
 
 def _within(seen: Any, span: tuple[float, float], first: bool) -> Any:
