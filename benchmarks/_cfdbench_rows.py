@@ -211,8 +211,9 @@ WORTH = {
     "cylinder": (
         "U-Net", "U-Net, light", "U-Net, any time", "U-Net, light, any time", "U-Net, 5 frames a step", "FNO",
         "U-Net, mirrored", "U-Net, light, mirrored", "U-Net, light, any time, mirrored",
-        "U-Net, mirrored, 5 frames a step", "U-Net, light, mirrored, 5 frames a step", "Transolver, 1000 points",
-        "IFactFormer", "GNOT, 1000 points",
+        "U-Net, mirrored, 5 frames a step", "U-Net, light, mirrored, 5 frames a step",
+        "Transolver, 3 layers of 32, 1000 points", "IFactFormer, batches of 1 and 4",
+        "GNOT, 3 layers of 32, 1000 points",
     ),
     DEEPCFD: ("U-Net", "FNO"),
     "dam": ("U-Net", "FNO", "U-Net, any time", "U-Net, light, any time"),
