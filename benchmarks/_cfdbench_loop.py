@@ -23,7 +23,7 @@ import torch
 
 from benchmarks._cfdbench_figures import one_core
 from benchmarks._cfdbench_twins import twins
-from benchmarks._cfdbench_worth import _generation, finite
+from benchmarks._cfdbench_worth import generation, finite
 from benchmarks._ledger import Ledger
 from benchmarks._runs import digest, done, records, validation
 from sciml import load
@@ -130,7 +130,7 @@ def compare(ledger: Ledger, work: Any, flow: str, others: Mapping[str, Path]) ->
             for row in found:
                 _timed(held, row)
     unseen = _unseen(path, work.manifest(flow), held)
-    cases, seconds = _generation(flow, work)
+    cases, seconds = generation(flow, work)
     ledger.row(section="loop, data", flow=flow, cases=cases, test_cases=len(held), unseen=int(unseen.sum()),
                seconds_estimated=finite(seconds), rounds=ROUNDS)  # fmt: skip
     still = next(row for row in found if row.name == "persistence")

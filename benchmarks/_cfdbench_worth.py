@@ -128,7 +128,7 @@ def compare(ledger: Ledger, work: Any, flow: str, runs: Mapping[str, Path]) -> l
         for _ in range(1 if work.quick else ROUNDS):
             for row in found:
                 _timed(held, row)
-    made = _generation(flow, work)
+    made = generation(flow, work)
     known = twins(work.data(flow), work.manifest(flow), mirrored=True) | twins(work.data(flow), work.manifest(flow))
     new = np.array([m["number"] not in known for m in work.manifest(flow) if m["split"] == "test"])
     lines = []
@@ -264,7 +264,7 @@ def _timed(held: Held, row: Row) -> None:
         row.together.setdefault(asked, []).append((clock() - began) / (COPIES * len(every)))
 
 
-def _generation(flow: str, work: Any) -> tuple[int, float]:
+def generation(flow: str, work: Any) -> tuple[int, float]:
     """Cases that train or validate, and the seconds of one core that making them takes, by the solver's estimate."""
     cases = [m for m in work.manifest(flow) if m["split"] in ("train", "validation")]
     if work.given.release is not None or work.quick:

@@ -2,7 +2,8 @@
 
     python -m benchmarks.seeds [--part density ...] [--full]
 
-Parts: `density` (density and velocity that satisfy the balance of mass by construction, from few measurements).
+Parts: `density` (density and velocity that satisfy the balance of mass by construction, from few measurements),
+`stagger` (operators on interleaved coarse fields).
 
 What takes long is kept in benchmarks/work/seeds, so that an interrupted run goes on. `--full` trains with three seeds
 rather than one.
@@ -17,6 +18,7 @@ from benchmarks._parts import Work, arguments, measured, parsed
 #: part -> (module, function); each is imported when it is measured
 PARTS = {
     "density": ("_seeds_density", "measure"),
+    "stagger": ("_seeds_stagger", "measure"),
 }
 
 
