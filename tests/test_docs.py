@@ -178,6 +178,10 @@ def index(scope: dict[str, Any], folder: Path) -> None:
     assert max(r.relative for r in sciml.audit(scope["truth"]).select("continuity")) < 1e-4
 
 
+def stagger(scope: dict[str, Any], folder: Path) -> None:
+    assert scope["model"].operator.stagger == (2, 2) and scope["model"].metrics
+
+
 def corrected(scope: dict[str, Any], folder: Path) -> None:
     """What is corrected is something else than the coarse solver, and comes back from disk."""
     found, alone = scope["found"], scope["alone"]
@@ -392,6 +396,15 @@ PAGES: dict[str, Page] = {
         holds=particles,
     ),
     "docs/turbulence.md": Page(holds=turbulence),
+    "docs/stagger.md": Page(
+        (
+            ("cases=8, frames=11, resolution=64", "cases=6, frames=4, resolution=16, progress=False"),
+            ("(12, 12)", "(3, 3)"),
+            ("sciml.Minutes(2)", "sciml.Steps(2)"),
+        ),
+        holds=stagger,
+        compiled_quickly=True,
+    ),
     "docs/structure.md": Page(
         (("resolution=64", "resolution=32"), ("case.geometry, 96", "case.geometry, 48")), holds=structure
     ),
