@@ -23,7 +23,7 @@ import torch
 
 from benchmarks._cfdbench_figures import one_core
 from benchmarks._cfdbench_twins import twins
-from benchmarks._cfdbench_worth import generation, finite
+from benchmarks._cfdbench_worth import finite, generation
 from benchmarks._ledger import Ledger
 from benchmarks._runs import digest, done, records, validation
 from sciml import load

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def superscript(value: int) -> str:
 def body() -> str:
     """All tables."""
     order = ("speed", "gpu", "data", "learned", "darcy", "demo", "flows", "cfdbench", "operators", "physics",
-             "constraints", "own_data", "linear", "mesh", "turbulence", "particles")  # fmt: skip
+             "constraints", "own_data", "linear", "mesh", "turbulence", "particles", "seeds")  # fmt: skip
     records = [json.loads((RESULTS / f"{n}.json").read_text()) for n in order if (RESULTS / f"{n}.json").exists()]
     return "\n\n".join(table(r) for r in records)
 
@@ -130,7 +131,40 @@ def figures_of(mark: str) -> str:
     return "\n".join(lines)
 
 
-MARK = re.compile(r"<!-- (rows|figures) ([^>]*?) -->.*?<!-- end of \1 -->", re.DOTALL)
+def systems_of(mark: str) -> str:
+    """The table for a mark "<!-- systems HEAD | HEAD | HEAD | HEAD: SYSTEM | OBJECT | PLACE as words; ... -->": a
+    published system, what it is called here, and what was measured of it, at LEDGER.CHECK or, of a row,
+    LEDGER/SECTION/column=value&.../COLUMN."""
+    heads, _, wanted = mark.partition(": ")
+    lines = ["| " + " | ".join(h.strip() for h in heads.split("|")) + " |", "| --- | --- | ---: | --- |"]
+    for one in wanted.split(";"):
+        system, thing, told = (part.strip() for part in one.split("|"))
+        place, _, words = told.partition(" as ")
+        lines.append(f"| {system} | `{thing}` | {_measured(place)} | {words} |")
+    return "\n".join(lines)
+
+
+def _measured(place: str) -> str:
+    if "/" not in place:
+        name, _, key = place.partition(".")
+        checks = [c for c in _record(name).get("checks", []) if c["id"] == key and c["value"] is not None]
+        return figure(checks[0]) if checks else "not measured yet"
+    name, section, where, column = place.split("/")
+    wanted = [tuple(part.split("=", 1)) for part in where.split("&")]
+    for row in _record(name).get("rows", []):
+        if row.get("section") == section and all(_told(row.get(key)) == value for key, value in wanted):
+            return number(row[column])
+    return "not measured yet"
+
+
+def _record(name: str) -> dict[str, Any]:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+#: kind of mark -> what makes its table
+MADE: dict[str, Callable[[str], str]] = {"rows": rows_of, "figures": figures_of, "systems": systems_of}
+MARK = re.compile(r"<!-- (rows|figures|systems) ([^>]*?) -->.*?<!-- end of \1 -->", re.DOTALL)
 
 
 def page(text: str) -> str:
@@ -138,8 +172,7 @@ def page(text: str) -> str:
 
     def made(found: re.Match[str]) -> str:
         kind, mark = found[1], found[2]
-        inside = (rows_of if kind == "rows" else figures_of)(mark)
-        return f"<!-- {kind} {mark} -->\n{inside}\n<!-- end of {kind} -->"
+        return f"<!-- {kind} {mark} -->\n{MADE[kind](mark)}\n<!-- end of {kind} -->"
 
     return MARK.sub(made, text)
 

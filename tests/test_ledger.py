@@ -2,6 +2,8 @@
 
 import json
 import math
+import pkgutil
+import re
 
 import pytest
 
@@ -112,3 +114,12 @@ def test_commands_name_no_place_of_a_machine(place, monkeypatch):
     part.write()
     command = json.loads(place.read_text())["parts"]["import"]["command"]
     assert command.endswith("--irregular irregular --part table a/b") and "/home" not in command
+
+
+def test_the_systems_of_the_readme_are_there():
+    """Each is called as the table says, and what was measured of it is in a ledger or not measured yet."""
+    (mark,) = re.findall(r"<!-- systems ([^>]*?) -->", (readme.ROOT / "README.md").read_text())
+    names = [one.split("|")[1].strip() for one in mark.partition(": ")[2].split(";")]
+    assert len(names) > 20
+    for name in names:
+        assert pkgutil.resolve_name(f"sciml.{name}") is not None, name

@@ -29,8 +29,8 @@ class ParameterInterpolation(Trajectories):
         û(t; z) = ū(t) + Σ_i w_i(z) (u_i(t) − ū(t)),    w = (K + λI)⁻¹ k(z),
 
     at equal times. ℓ and λ minimise the leave-one-out error on the training cases, weighted by quadrature (in closed
-    form; for each subset of the benchmark with at least `FEWEST` of them its own, with all cases in the sum): nothing is
-    set by hand, and nothing held out is used.
+    form; for each subset of the benchmark with at least `FEWEST` of them its own, with all cases in the sum): nothing
+    is set by hand, and nothing held out is used.
 
     A rollout also knows the frame that it starts from. What the interpolant misses there is carried on, faded by
     c_k, the regression of leave-one-out residuals k steps apart:
