@@ -420,8 +420,10 @@ def pressure_start(
     if given is None:
         return usual if solver.iterative else Zero()
     if not isinstance(given, MarchStart):
-        got = given.name if isinstance(given, WarmStart) else type(given).__name__
-        raise InputError(f"{name}: pressure_start is {got}, expected one that a march can ask, such as Projected(8)")
+        got = given.name if isinstance(given, WarmStart) else f"{given!r:.40}"
+        raise InputError(
+            f"{name}: pressure_start is {got}, expected one that a march can ask, such as linear.Projected(8)"
+        )
     given.check(shape)
     if not given.from_zero and not solver.iterative:
         raise InputError(

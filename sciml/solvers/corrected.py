@@ -207,7 +207,7 @@ class CorrectedFlow(OneOperator, Restartable):
                 resolution, cfl=self.flow.cfl, tendencies=False, max_substeps=self.flow.max_substeps
             )  # fmt: skip
             coarse = replace(f.coarse, shape=found.flow.resolution)
-            assert coarse.grids
+            _ = coarse.grids  # refuses a finer one
             found.fitted_as = replace(f, coarse=coarse)
         return found
 
