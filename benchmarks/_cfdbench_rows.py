@@ -209,9 +209,8 @@ TRIANGLE_ROWS = {n: ENTRIES[n] for n in ("MeshGraphNet, 5 rounds of 32", "PIORF,
 #: to the solver, has them all
 WORTH = {
     "cylinder": (
-        "U-Net", "U-Net, light", "U-Net, any time", "U-Net, light, any time", "U-Net, 5 frames a step", "FNO",
-        "U-Net, mirrored", "U-Net, light, mirrored", "U-Net, light, any time, mirrored",
-        "U-Net, mirrored, 5 frames a step", "U-Net, light, mirrored, 5 frames a step",
+        "U-Net", "U-Net, light", "U-Net, any time", "U-Net, light, any time", "FNO", "U-Net, mirrored",
+        "U-Net, light, mirrored", "U-Net, light, any time, mirrored",
         "Transolver, 3 layers of 32, 1000 points", "IFactFormer, batches of 1 and 4",
         "GNOT, 3 layers of 32, 1000 points",
     ),
