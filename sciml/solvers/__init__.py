@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sciml.solvers.interpolation import ParameterInterpolation
     from sciml.solvers.linear.steady import SteadyLinear
     from sciml.solvers.material_point import MaterialPoint
+    from sciml.solvers.neural_ode import NeuralODE
     from sciml.solvers.openfoam import OpenFOAM
     from sciml.solvers.particle_surrogate import ParticleSurrogate
     from sciml.solvers.pinn import PINN, LagrangianFlowNetwork, LagrangianPINN, PINNRecipe
@@ -50,6 +51,7 @@ _HOMES = {
     "MaterialPoint": "material_point",
     "MeanField": "baselines",
     "NearestCase": "regression",
+    "NeuralODE": "neural_ode",
     "OpenFOAM": "openfoam",
     "LagrangianFlowNetwork": "pinn",
     "LagrangianPINN": "pinn",
@@ -94,6 +96,7 @@ __all__ = [
     "MaterialPoint",
     "MeanField",
     "NearestCase",
+    "NeuralODE",
     "OpenFOAM",
     "PINNRecipe",
     "PODRegression",
