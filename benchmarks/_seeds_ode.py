@@ -17,8 +17,7 @@ from sciml import data
 from sciml.problem import Case
 from sciml.problems import CylinderFlow
 from sciml.solver import Start
-from sciml.solvers import DynamicModes, IncompressibleFlow, NeuralODE
-from sciml.solvers._proper_modes import ProperModes
+from sciml.solvers import DynamicModes, IncompressibleFlow, NeuralODE, ProperModes
 from sciml.support import Grid
 from sciml.training import Growing, Recipe, Running, Steps
 
@@ -44,7 +43,9 @@ UNSEEN = ((88, -0.2), (103, 0.06), (132, -0.06), (163, 0.15), (192, -0.2))
 BEYOND = ((220, 0.1),)
 #: D/U at which forecasts begin, and how long they last: from the first growth of waves to their last shape
 STARTS, AHEAD = (10.0, 20.0, 30.0, 45.0), 25.0
-NAME, MODES, LENGTH = "neural ODE", 10, 1500
+NAME, MODES, LENGTH = "neural ODE", 16, 1500
+BLIND, BY_RE = "linear, best rank and history", "linear by log Re, best rank, history and degree"
+SHOWN = (132, 10.0)  # Reynolds number and start of the forecast that is drawn
 #: of linear dynamics: numbers of modes, frames looked back, powers of log Re in the matrices
 RANKS, HISTORIES, DEGREES, HISTORY, RIDGE = (2, 4, 6, 8, 10, 14, 20), (1, 2, 4), (0, 1, 2), 4, 1e-9
 
@@ -90,6 +91,9 @@ class Forecast:
     before: np.ndarray
     truth: np.ndarray
     times: np.ndarray
+
+
+Tables = dict[str, list[Forecast]]
 
 
 def forecasts(wakes: xr.Dataset) -> list[Forecast]:
@@ -139,38 +143,56 @@ def scores(answers: Sequence[np.ndarray], several: Sequence[Forecast], mean: np.
 # -- linear rows --------------------------------------------------------------------------------------------------
 
 
-def linear_rows(train: xr.Dataset, several: Sequence[Forecast]) -> dict[str, Any]:
+class Linear:
     """Linear dynamics c(t + Δt) = b + Σ_j A_j c(t − jΔt) of the first modes, one for all cases or with matrices that
-    are polynomials of log Re, for all ranks, histories and degrees; what would grow is held to its size."""
-    flows = [data.case(train, i) for i in range(train.sizes["case"])]
-    frames = [np.stack([f.u.values, f.v.values], axis=1).astype(float) for _, f in flows]
-    support = flows[0][0].support
-    assert support is not None
-    modes, whole = ProperModes.of(np.concatenate(frames), support.weights(), max(RANKS))
-    cuts = np.cumsum([len(f) for f in frames])[:-1]
-    courses, scale = np.split(whole, cuts), whole.std()
-    place = [float(np.log(c.problem.reynolds(c) / 130)) for c, _ in flows]
-    begins = [modes.coefficients(f.before) for f in several]
-    found: dict[str, Any] = {"mean": modes.mean.tolist(), "left_out": {}, "rows": []}
-    energy = modes.sizes**2
-    found["left_out"] = {str(r): float(energy[r:].sum() / energy.sum()) for r in RANKS}
-    floor = [modes.mean + np.tensordot(modes.coefficients(f.truth)[:, :MODES], modes.modes[:MODES], 1) for f in several]
-    found["floor"] = scores(floor, several, modes.mean)
+    are polynomials of log Re; what would grow is held to its size."""
+
+    def __init__(self, train: xr.Dataset):
+        flows = [data.case(train, i) for i in range(train.sizes["case"])]
+        frames = [np.stack([f.u.values, f.v.values], axis=1).astype(float) for _, f in flows]
+        support = flows[0][0].support
+        assert support is not None
+        self.modes, whole = ProperModes.of(np.concatenate(frames), support.weights(), max(*RANKS, MODES))
+        self.courses = np.split(whole / whole.std(), np.cumsum([len(f) for f in frames])[:-1])
+        self.scale = whole.std()
+        self.place = [place_of(case) for case, _ in flows]
+
+    def law(self, degree: int, rank: int, history: int) -> Callable[[Case], np.ndarray]:
+        """The step of (1, the last coefficients, the oldest first) of a case."""
+        found = _polynomial([c[:, :rank] for c in self.courses], self.place, degree, history)
+        return lambda case: _held(found(place_of(case)))
+
+    def answer(self, f: Forecast, step: np.ndarray, rank: int, history: int) -> np.ndarray:
+        past = self.modes.coefficients(f.before)[-history:, :rank] / self.scale
+        past = np.concatenate([np.repeat(past[:1], history - len(past), axis=0), past])
+        state, course = np.append(1.0, past.ravel()), []
+        for _ in range(len(f.truth)):
+            state = step @ state
+            course.append(state[-rank:] * self.scale)
+        return self.short(np.array(course))
+
+    def short(self, coefficients: np.ndarray) -> np.ndarray:
+        """Frames of the first coefficients."""
+        return self.modes.mean + np.tensordot(coefficients, self.modes.modes[: coefficients.shape[1]], 1)
+
+
+def place_of(case: Case) -> float:
+    return float(np.log(case.problem.reynolds(case) / 130))  # type: ignore[attr-defined]
+
+
+def linear_rows(train: xr.Dataset, tables: Tables) -> dict[str, Any]:
+    """Scores for all ranks, histories and degrees, and of the truth's own first modes, by table."""
+    made = Linear(train)
+    mean = made.modes.mean
+    found: dict[str, Any] = {"mean": mean.tolist(), "floor": {}, "rows": {table: [] for table in tables}}
+    for table, several in tables.items():
+        floor = [made.short(made.modes.coefficients(f.truth)[:, :MODES]) for f in several]
+        found["floor"][table] = {**scores(floor, several, mean), "modes": MODES}
     for degree, rank, history in itertools.product(DEGREES, RANKS, HISTORIES):
-        law = _polynomial([c[:, :rank] / scale for c in courses], place, degree, history)
-        answers = []
-        for f, begun in zip(several, begins, strict=True):
-            step = _held(law(float(np.log(f.case.problem.reynolds(f.case) / 130))))
-            past = begun[-history:, :rank] / scale
-            past = np.concatenate([np.repeat(past[:1], history - len(past), axis=0), past])
-            state, course = np.append(1.0, past.ravel()), []
-            for _ in range(len(f.truth)):
-                state = step @ state
-                course.append(state[-rank:] * scale)
-            answers.append(modes.mean + np.tensordot(np.array(course), modes.modes[:rank], 1))
-        found["rows"].append(
-            {"degree": degree, "rank": rank, "history": history, **scores(answers, several, modes.mean)}
-        )
+        law, what = made.law(degree, rank, history), {"degree": degree, "modes": rank, "history": history}
+        for table, several in tables.items():
+            answers = [made.answer(f, law(f.case), rank, history) for f in several]
+            found["rows"][table].append({**what, **scores(answers, several, mean)})
     return found
 
 
@@ -212,18 +234,24 @@ def recipe(seed: int) -> Recipe:
     return NeuralODE.default_recipe().replace(length=Steps(LENGTH), objective=Growing(steps=40, until=0.5), seed=seed)
 
 
-def learned(train: xr.Dataset, several: Sequence[Forecast], mean: np.ndarray, seed: int, folder: Path | None) -> Any:
+def learned(train: xr.Dataset, tables: Tables, mean: np.ndarray, seed: int, folder: Path | None) -> dict[str, Any]:
     model = NeuralODE(MODES)
     began = time.process_time()
     model.fit(train, recipe(seed), split=None, running=Running(progress=False))
     seconds = time.process_time() - began
     if folder is not None:
         model.save(folder / f"neural_ode_{seed}")
-    answer = answered(model)
-    began = time.process_time()
-    found = scores([answer(f) for f in several], several, mean)
-    answers = (time.process_time() - began) / len(several)
-    return {**found, "seconds": seconds, "answer_seconds": answers, "weights": model.weights, "steps": LENGTH}
+    more = {"seconds": seconds, "weights": model.weights, "steps": LENGTH, "modes": MODES}
+    return by_table(answered(model), tables, mean, more)
+
+
+def dynamic(train: xr.Dataset, tables: Tables, mean: np.ndarray, history: int) -> dict[str, Any]:
+    model = DynamicModes(history).fit(train, split=None)
+    return by_table(answered(model, history), tables, mean, {"modes": len(model.modes), "history": history})
+
+
+def by_table(answer: Callable[[Forecast], np.ndarray], tables: Tables, mean: np.ndarray, more: dict[str, Any]) -> Any:
+    return {t: {**scores([answer(f) for f in several], several, mean), **more} for t, several in tables.items()}
 
 
 def measure(ledger: Ledger, work: Any) -> None:
@@ -234,44 +262,35 @@ def measure(ledger: Ledger, work: Any) -> None:
         LENGTH, RANKS = 20, (4, 10)
     seeds = range(3 if work.full else 1)
     ledger.seeds(*seeds)
-    train = solved(TRAINED[:: 3 if work.quick else 1], folder)
+    train = solved(TRAINED[:: 4 if work.quick else 1], folder)
     sets = {"unseen": UNSEEN[: 1 if work.quick else None], "beyond": BEYOND}
-    for table, which in sets.items():
-        several = forecasts(solved(which, folder))
-        linear = kept(lambda s=several: linear_rows(train, s), what="linear", table=table)
-        mean = np.array(linear["mean"])
-        rows = {"persistence": [scores([np.repeat(f.before[-1:], len(f.truth), 0) for f in several], several, mean)]}
-        for history in (1, 2):
-
-            def dynamic(h: int = history, s: Any = several, m: Any = mean) -> Any:
-                model = DynamicModes(h).fit(train, split=None)
-                answer = answered(model, h)
-                return {**scores([answer(f) for f in s], s, m), "modes": len(model.modes)}
-
-            rows[f"dynamic modes, history {history}"] = [kept(dynamic, what="dynamic modes", table=table, h=history)]
-        for name, chosen in (
-            ("linear, best rank and history", [r for r in linear["rows"] if r["degree"] == 0]),
-            ("linear by log Re, best rank, history and degree", [r for r in linear["rows"] if r["degree"] > 0]),
-        ):
-            best = min(chosen, key=lambda r: r["error"])
-            rows[name] = [{**best, "modes": best["rank"]}]
-        runs = [
-            kept(lambda k=k, s=several, m=mean: learned(train, s, m, k, folder), what="neural ODE", table=table, seed=k)
-            for k in seeds
-        ]
-        rows[NAME] = [{**run, "modes": MODES} for run in runs]
-        rows[f"the first {MODES} modes of the truth"] = [{**linear["floor"], "modes": MODES}]
-        for name, several_runs in rows.items():
-            _row(ledger, table, name, several_runs)
+    tables = {table: forecasts(solved(which, folder)) for table, which in sets.items()}
+    linear = kept(lambda: linear_rows(train, tables), what="linear")
+    mean = np.array(linear["mean"])
+    still = by_table(lambda f: np.repeat(f.before[-1:], len(f.truth), axis=0), tables, mean, {})
+    modes = [kept(lambda h=h: dynamic(train, tables, mean, h), what="dynamic modes", history=h) for h in (1, 2)]
+    runs = [kept(lambda k=k: learned(train, tables, mean, k, folder), what=NAME, seed=k) for k in seeds]
+    for table, several in tables.items():
+        every = linear["rows"][table]
+        rows = {
+            "persistence": [still[table]],
+            **{f"dynamic modes, history {m[table]['history']}": [m[table]] for m in modes},
+            BLIND: [min((r for r in every if not r["degree"]), key=lambda r: r["error"])],
+            BY_RE: [min((r for r in every if r["degree"]), key=lambda r: r["error"])],
+            NAME: [run[table] for run in runs],
+            f"the first {MODES} modes of the truth": [linear["floor"][table]],
+        }
+        for name, found in rows.items():
+            _row(ledger, table, name, found)
         if table == "unseen":
             _checked(ledger, rows)
-            _picture(work, train, several, rows, folder)
+            _picture(train, several, rows, folder)
 
 
 def _row(ledger: Ledger, table: str, name: str, runs: Sequence[dict[str, Any]]) -> None:
     middle = sorted(runs, key=lambda r: r["error"])[len(runs) // 2]
     by_case = middle["by_case"].values()
-    more = {k: middle[k] for k in ("modes", "history", "degree", "weights", "steps", "seconds", "answer_seconds")
+    more = {k: middle[k] for k in ("modes", "history", "degree", "weights", "steps", "seconds")
             if k in middle}  # fmt: skip
     more |= {f"error_from_{start}": e for start, e in middle["by_start"].items()}
     ledger.row(section="ode", table=table, row=name, seeds=len(runs), error=middle["error"], least_case=min(by_case),
@@ -292,12 +311,25 @@ def _checked(ledger: Ledger, rows: dict[str, list[dict[str, Any]]]) -> None:
     )  # fmt: skip
 
 
-def _picture(work: Any, train: Any, several: Sequence[Forecast], rows: Any, folder: Path | None) -> None:
-    if folder is None:
-        return
+def _picture(train: xr.Dataset, several: Sequence[Forecast], rows: Any, folder: Path | None) -> None:
+    """Of all rows, and of one unseen case from its first waves on."""
     from benchmarks._seeds_ode_picture import drawn
 
-    drawn(NeuralODE.load(folder / "neural_ode_0"), several, rows, NAME)
+    if folder is None or not (folder / "neural_ode_0").exists():
+        return
+    f = next(f for f in several if f.start == SHOWN[1] and round(f.case.problem.reynolds(f.case)) == SHOWN[0])  # type: ignore[attr-defined]
+    made, best = Linear(train), rows[BY_RE][0]
+    rank, history = best["modes"], best["history"]
+    answers = {
+        "truth": f.truth, NAME: answered(NeuralODE.load(folder / "neural_ode_0"))(f),
+        BY_RE: made.answer(f, made.law(best["degree"], rank, history)(f.case), rank, history),
+    }  # fmt: skip
+    y, x = CELLS[0] // 2, round(CELLS[1] * (3 + 2.6) / 11)
+    drawn(
+        {n: a[:, 1, y, x] for n, a in answers.items()}, STEP * np.arange(1, len(f.truth) + 1),
+        {n: a[-1, 1] for n, a in answers.items()}, {n: r[0]["by_lead"] for n, r in rows.items()},
+        f"Re {SHOWN[0]}, unseen, from {SHOWN[1]:g} D/U on",
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sciml.solvers._proper_modes import ProperModes
     from sciml.solvers._subgrid import WALE, DynamicSmagorinsky
     from sciml.solvers.baselines import MeanField, Persistence
     from sciml.solvers.channel import ChannelFlow
@@ -61,6 +62,7 @@ _HOMES = {
     "ParameterInterpolation": "interpolation",
     "ParticleSurrogate": "particle_surrogate",
     "Persistence": "baselines",
+    "ProperModes": "_proper_modes",
     "PseudoSpectral": "pseudospectral",
     "Scores": "conformal",
     "ShockCapturing": "shock_capturing",
@@ -103,6 +105,7 @@ __all__ = [
     "ParameterInterpolation",
     "ParticleSurrogate",
     "Persistence",
+    "ProperModes",
     "PseudoSpectral",
     "Scores",
     "ShockCapturing",

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-Frames = Float[np.ndarray, "frame field *space"]
-
 
 @dataclass(frozen=True, eq=False)
 class ProperModes:
@@ -30,7 +28,9 @@ class ProperModes:
     sizes: np.ndarray
 
     @classmethod
-    def of(cls, frames: Frames, weights: Float[np.ndarray, " *space"], most: int) -> tuple[ProperModes, np.ndarray]:
+    def of(
+        cls, frames: Float[np.ndarray, "frame field *space"], weights: Float[np.ndarray, " *space"], most: int
+    ) -> tuple[ProperModes, np.ndarray]:
         """At most so many modes of frames, and the frames' coefficients (frame, mode).
 
         There are none where frames do not differ.
@@ -55,10 +55,11 @@ class ProperModes:
         energy = self.sizes**2
         return float(energy[len(self) :].sum() / energy.sum())
 
-    def coefficients(self, frames: Float[np.ndarray, "*lead field *space"]) -> Float[np.ndarray, "*lead mode"]:
-        axes = self.mean.ndim
-        lead = frames.shape[: frames.ndim - axes]
+    def coefficients(self, frames: Float[np.ndarray, " *frames"]) -> Float[np.ndarray, "*lead mode"]:
+        """(..., mode) of frames (..., field, *space)."""
+        lead = frames.shape[: frames.ndim - self.mean.ndim]
         return (frames - self.mean).reshape(*lead, -1) @ self.reader.reshape(len(self), -1).T
 
-    def frames(self, coefficients: Float[np.ndarray, "*lead mode"]) -> Float[np.ndarray, "*lead field *space"]:
+    def frames(self, coefficients: Float[np.ndarray, "*lead mode"]) -> Float[np.ndarray, " *frames"]:
+        """(..., field, *space) of coefficients (..., mode)."""
         return self.mean + np.tensordot(coefficients, self.modes, axes=1)

@@ -74,7 +74,7 @@ def test_curves_of_linear_dynamics_are_matrix_exponentials():
         later = jnp.asarray(times[1:])
         equal = [np.asarray(piece(linear, jnp.asarray(z), none, later, n)) - exact(z, b, times[1:]) for n in (4, 8)]
     order = np.log2(np.abs(equal[0]).max() / np.abs(equal[1]).max())
-    assert 4.6 < order < 5.6
+    assert order > 4.7  # five, and more as long as steps are long
 
 
 def test_gradients_are_those_of_differences():
