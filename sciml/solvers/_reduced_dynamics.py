@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import diffrax
@@ -83,10 +84,8 @@ def _term(dynamics: Dynamics) -> diffrax.ODETerm:
     return diffrax.ODETerm(lambda t, z, p: dynamics(z, p))
 
 
-def linear_guess(
-    courses: list[Float[np.ndarray, "frame r"]], times: list[Float[np.ndarray, " frame"]]
-) -> tuple[Float[np.ndarray, "r r"], Float[np.ndarray, " r"]]:
-    """A and b by least squares from the slopes of cubic splines through the courses."""
+def linear_guess(courses: Sequence[np.ndarray], times: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """A and b by least squares from the slopes of cubic splines through courses (frame, r) at times (frame,)."""
     values = np.concatenate([c for c in courses if len(c) > 1])
     slopes = np.concatenate([slopes_of(c, t) for c, t in zip(courses, times, strict=True) if len(c) > 1])
     design = np.concatenate([values, np.ones((len(values), 1))], axis=1)

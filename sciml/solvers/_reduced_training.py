@@ -21,8 +21,8 @@ from sciml.training.objectives import Growing
 from sciml.training.optimisers import Adam, AdamW
 from sciml.training.recipe import Recipe
 
-POINTS = 8  # of a piece at which it is compared, at most
-STEPS = 3  # of the integrator from point to point
+SHORTEST = 4  # frames of the first pieces
+MOST_STEPS = 8  # of the integrator from frame to frame
 VALIDATIONS = 20  # during a run
 VALIDATED = 64  # pieces
 
@@ -37,54 +37,65 @@ class Course:
 
 
 class Pieces:
-    """Pieces of trajectories: where each begins, and `points` later frames that are spread over its length.
+    """Pieces of trajectories: where each begins, and the frames that follow.
 
     Args:
         courses: of which pieces are cut.
-        points: of a piece.
+        most: frames that follow at most; what a piece lacks of them stands at its end, and does not count.
     """
 
-    def __init__(self, courses: Sequence[Course], points: int):
-        self.courses, self.points = courses, points
+    def __init__(self, courses: Sequence[Course], most: int):
+        self.courses = courses
+        self.most = min(most, max(len(c.z) for c in courses) - 1)
 
     def drawn(self, count: int, length: int, random: np.random.Generator) -> dict[str, np.ndarray]:
         """So many pieces over so many frames, fewer where a case is shorter."""
         frames = np.array([len(c.z) for c in self.courses], float)
         several = random.choice(len(self.courses), count, p=frames / frames.sum())
-        rows = []
-        for i in several:
-            reach = min(length, len(self.courses[i].z) - 1)
-            rows.append(self._piece(i, int(random.integers(len(self.courses[i].z) - reach)), reach))
-        return self._stacked(rows)
+        starts = [int(random.integers(len(self.courses[i].z) - self._reach(i, length))) for i in several]
+        return self._stacked([self._piece(i, k, length) for i, k in zip(several, starts, strict=True)])
 
-    def even(self, count: int, length: int) -> dict[str, np.ndarray]:
-        """So many pieces at most that are evenly chosen."""
+    def even(self, count: int) -> dict[str, np.ndarray]:
+        """About so many of the longest pieces, evenly chosen."""
         rows = []
         for i, course in enumerate(self.courses):
-            reach = min(length, len(course.z) - 1)
-            share = max(count // len(self.courses), 1)
-            starts = np.unique(np.linspace(0, len(course.z) - 1 - reach, share).astype(int))
-            rows += [self._piece(i, int(k), reach) for k in starts]
-        return self._stacked(rows[:count])
+            last = len(course.z) - 1 - self._reach(i, self.most)
+            starts = np.unique(np.linspace(0, last, max(count // len(self.courses), 1)).astype(int))
+            rows += [self._piece(i, int(k), self.most) for k in starts]
+        return self._stacked(rows)
 
-    def _piece(self, i: int, start: int, reach: int) -> tuple[np.ndarray, ...]:
-        c = self.courses[i]
-        at = start + np.rint(np.arange(1, self.points + 1) * reach / self.points).astype(int)
-        return c.z[start], c.p, c.times[at] - c.times[start], c.z[at]
+    def _reach(self, i: int, length: int) -> int:
+        return min(length, len(self.courses[i].z) - 1)
+
+    def _piece(self, i: int, start: int, length: int) -> tuple[np.ndarray, ...]:
+        c, reach = self.courses[i], self._reach(i, length)
+        ahead = np.minimum(np.arange(1, self.most + 1), reach)
+        counts = (np.arange(self.most) < reach) / reach
+        return c.z[start], c.p, c.times[start + ahead] - c.times[start], c.z[start + ahead], counts
 
     @staticmethod
     def _stacked(rows: Sequence[tuple[np.ndarray, ...]]) -> dict[str, np.ndarray]:
-        names = ("z", "p", "times", "truth")
+        names = ("z", "p", "times", "truth", "counts")
         return {n: np.stack(a) for n, a in zip(names, zip(*rows, strict=True), strict=True)}
 
 
-def misfit(
-    dynamics: Dynamics, batch: dict[str, Array], weight: Float[Array, " r"], steps: int = STEPS
-) -> Float[Array, ""]:
-    """Σ_k w_k (ẑ_k − z_k)², mean over pieces and their points."""
+def resolving(matrix: np.ndarray, courses: Sequence[Course]) -> int:
+    """Steps of the integrator from frame to frame, such that linear dynamics turn by about a radian in each."""
+    fastest = float(np.abs(np.linalg.eigvals(matrix)).max())
+    return int(
+        np.clip(np.ceil(fastest * np.median(np.concatenate([np.diff(c.times) for c in courses]))), 1, MOST_STEPS)
+    )
+
+
+def misfit(dynamics: Dynamics, batch: dict[str, Array], weight: Float[Array, " r"], steps: int) -> Float[Array, ""]:
+    """Σ_k w_k (ẑ_k − z_k)², mean over pieces and their frames.
+
+    Args:
+        steps: of the integrator from frame to frame.
+    """
     along = partial(piece, dynamics, steps=steps)
     found = jax.vmap(along)(batch["z"], batch["p"], batch["times"])
-    return (((found - batch["truth"]) ** 2) @ weight).mean()
+    return ((((found - batch["truth"]) ** 2) @ weight) * batch["counts"]).sum(axis=1).mean()
 
 
 def check_recipe(name: str, recipe: Any) -> Recipe:
@@ -152,12 +163,11 @@ def train(
     """
     goal, made = recipe.objective, recipe.optimiser
     assert isinstance(goal, Growing) and isinstance(made, Adam | AdamW)
-    shortest = min(len(c.z) for c in (*courses, *held)) - 1
-    pieces = Pieces(courses, min(POINTS, goal.steps, shortest))
+    pieces, steps = Pieces(courses, goal.steps), resolving(np.asarray(dynamics.matrix), courses)
     frames = sum(len(c.z) for c in courses)
     run = Run(recipe, recipe.length.steps(max(frames // recipe.batch, 1)), callbacks)
     random = np.random.default_rng(recipe.seed)
-    check = None if not held else Pieces(held, pieces.points).even(VALIDATED, goal.steps)
+    check = None if not held else Pieces(held, pieces.most).even(VALIDATED)
     matrices = partial(jax.tree.map, lambda a: a.ndim > 1)
     decays = optax.adamw(1.0, *made.betas, weight_decay=made.weight_decay, mask=matrices)
     rule = optax.chain(optax.clip_by_global_norm(made.clip) if made.clip else optax.identity(), decays)
@@ -165,7 +175,7 @@ def train(
     heavy = jnp.asarray(weight)
 
     def loss_of(params: Any, batch: Any) -> Any:
-        return misfit(eqx.combine(params, frame), batch, heavy)
+        return misfit(eqx.combine(params, frame), batch, heavy, steps)
 
     @jax.jit
     def advance(params: Any, mean: Any, state: Any, batch: Any, rate: Any) -> Any:
@@ -176,12 +186,12 @@ def train(
         return params, mean, state, loss
 
     measure, best = jax.jit(loss_of), (math.inf, params)
-    state, mean = rule.init(params), params
+    state, mean, first = rule.init(params), params, min(SHORTEST, pieces.most)
     run.tell("on_start")
     try:
         while (share := run.share) < 1 and not run.stopped:
             grown = min(share / goal.until, 1.0) if goal.until else 1.0
-            length = round(pieces.points + grown * max(goal.steps - pieces.points, 0))
+            length = round(first + grown * (pieces.most - first))
             batch = jax.tree.map(jnp.asarray, pieces.drawn(recipe.batch, length, random))
             rate = made.lr * recipe.schedule(min(share, 1.0))
             params, mean, state, loss = advance(params, mean, state, batch, rate)

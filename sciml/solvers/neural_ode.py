@@ -64,7 +64,7 @@ class NeuralODE(Baseline):
     title = "neural ODE"
     steady = False
 
-    def __init__(self, modes: int = 12, *, width: int = 64, depth: int = 2, tolerance: float = 1e-5):
+    def __init__(self, modes: int = 12, *, width: int = 32, depth: int = 2, tolerance: float = 1e-5):
         super().__init__()
         self.rank, self.width, self.depth = positive("modes", modes), positive("width", width), positive("depth", depth)
         if not is_number(tolerance) or not 0 < tolerance < 1:
@@ -78,8 +78,8 @@ class NeuralODE(Baseline):
     def default_recipe() -> Recipe:
         """What is trained with where nobody says."""
         return Recipe(
-            length=Steps(3000), batch=32, objective=Growing(steps=32, until=0.5),
-            optimiser=AdamW(lr=4e-3, weight_decay=0.0, average=0.99), precision="float64",
+            length=Steps(2000), batch=16, objective=Growing(steps=24, until=0.5),
+            optimiser=AdamW(lr=6e-3, weight_decay=0.0, average=0.99), precision="float64",
         )  # fmt: skip
 
     # -- training -----------------------------------------------------------------------------------------------

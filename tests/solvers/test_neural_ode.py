@@ -14,7 +14,7 @@ from sciml.problems import DataProblem
 from sciml.solvers import NeuralODE, load
 from sciml.solvers._proper_modes import ProperModes
 from sciml.solvers._reduced_dynamics import Dynamics, curve, linear_guess, piece
-from sciml.solvers._reduced_training import misfit
+from sciml.solvers._reduced_training import Course, Pieces, misfit
 from sciml.support import Grid
 from sciml.training import AdamW, Callback, Growing, Mirror, Nmse, Recipe, Rollout, Running, Steps
 
@@ -83,10 +83,10 @@ def test_gradients_are_those_of_differences():
         field = dynamics(SPIN, np.zeros(3), parameters=1, noise=0.3)
         times = np.cumsum(rng.uniform(0.05, 0.3, (4, 5)), axis=1)
         batch = {"z": rng.standard_normal((4, 3)), "p": rng.standard_normal((4, 1)), "times": times,
-                 "truth": rng.standard_normal((4, 5, 3))}  # fmt: skip
+                 "truth": rng.standard_normal((4, 5, 3)), "counts": rng.uniform(size=(4, 5))}  # fmt: skip
         batch = jax.tree.map(jnp.asarray, batch)
         params, rest = eqx.partition(field, eqx.is_inexact_array)
-        loss = jax.jit(lambda p: misfit(eqx.combine(p, rest), batch, jnp.array([0.5, 0.3, 0.2])))
+        loss = jax.jit(lambda p: misfit(eqx.combine(p, rest), batch, jnp.array([0.5, 0.3, 0.2]), 2))
         slope = jax.jit(jax.grad(loss))(params)
         way = jax.tree.map(lambda a: jnp.asarray(rng.standard_normal(a.shape)), params)
         step = 1e-5
@@ -137,7 +137,7 @@ def model(train):
 
 
 def test_a_law_with_a_parameter_is_learned(model):
-    assert len(model.proper) == 2 and model.varying == ("rate",)
+    assert len(model.proper) == 2 and model.varying == ("parameter_rate",)
     assert model.metrics[-1]["loss"] < 0.02 * model.metrics[0]["loss"]
     times = np.linspace(0.2, 8.2, 21)
     truth = spinning(1.4, 0.6, times)  # of a pace and a beginning that it has not seen
@@ -187,7 +187,6 @@ def test_what_it_refuses(train):
         ({"recipe": few.replace(precision="bfloat16")}, "precision is 'bfloat16', expected float32 or float64"),
         ({"recipe": few.replace(augmentations=(Mirror(),))}, "augmentations is set, but does nothing here"),
         ({"running": Running(out="x", resume=True)}, "keeps no checkpoints, expected no resume"),
-        ({"given": train.isel(case=[0], frame=slice(0, 0))}, "."),
     ):
         with pytest.raises(InputError, match=message):
             fit(**arguments)
@@ -200,6 +199,20 @@ def test_what_it_refuses(train):
     with pytest.raises(InputError, match="has seen no data; call fit first"):
         case, truth = data.case(train, 1)
         NeuralODE().resume(case, truth.isel(time=[3]), [9.0])
+
+
+def test_pieces_are_what_they_are_cut_from():
+    times = np.cumsum(np.random.default_rng(0).uniform(0.1, 0.3, 9))
+    courses = [Course(times[:, None] ** 2, times, np.ones(1)), Course(-times[:4, None], times[:4], np.zeros(1))]
+    found = Pieces(courses, 5).drawn(40, 5, np.random.default_rng(1))
+    np.testing.assert_allclose(found["counts"].sum(axis=1), 1.0)
+    for k in range(40):
+        course, n = courses[0 if found["p"][k, 0] else 1], np.count_nonzero(found["counts"][k])
+        start = int(np.argmin(np.abs(course.z[:, 0] - found["z"][k, 0])))
+        assert n == min(5, len(course.z) - 1)
+        np.testing.assert_array_equal(found["truth"][k, :n], course.z[start + 1 : start + 1 + n])
+        np.testing.assert_allclose(found["times"][k, :n], course.times[start + 1 : start + 1 + n] - course.times[start])
+        assert (found["times"][k, n:] == found["times"][k, n - 1]).all()
 
 
 def test_a_loss_that_is_not_finite_stops(train):
