@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+EQUAL = 1e-12  # share of a field's size that rounding makes of a spread
+
 
 @dataclass(frozen=True, eq=False)
 class ProperModes:
@@ -35,10 +37,12 @@ class ProperModes:
 
         There are none where frames do not differ.
         """
-        mean = frames.mean(axis=0)
-        spread = np.sqrt((((frames - mean) ** 2) * (weights / weights.sum())).sum(axis=(0, *range(2, frames.ndim))))
-        spread /= np.sqrt(len(frames))
-        factor = np.sqrt(weights / weights.sum()) / np.where(spread > 0, spread, 1.0).reshape(-1, *[1] * weights.ndim)
+        mean, share = frames.mean(axis=0), weights / weights.sum()
+        axes = (0, *range(2, frames.ndim))
+        size, spread = (np.sqrt(((a**2) * share).sum(axis=axes) / len(frames)) for a in (frames, frames - mean))
+        differs = spread > EQUAL * size
+        factor = np.where(differs, 1.0 / np.where(differs, spread, 1.0), 0.0).reshape(-1, *[1] * weights.ndim)
+        factor = factor * np.sqrt(share)
         scaled = ((frames - mean) * factor).reshape(len(frames), -1)
         left, sizes, right = np.linalg.svd(scaled, full_matrices=False)
         rank = min(int((sizes > 1e-10 * max(float(sizes[0]), 1e-300)).sum()), most)

@@ -23,8 +23,8 @@ pytestmark = [pytest.mark.compiled_quickly, pytest.mark.usefixtures("one_thread"
 QUIET = Running(progress=False)
 SPIN = np.array([[-0.1, -2.0, 0.0], [2.0, -0.1, 0.3], [0.0, 0.0, -0.5]])
 RECIPE = Recipe(
-    length=Steps(300), batch=16, objective=Growing(steps=16), precision="float64",
-    optimiser=AdamW(lr=5e-3, weight_decay=0.0, average=0.98),
+    length=Steps(1000), batch=16, objective=Growing(steps=16), precision="float64",
+    optimiser=AdamW(lr=1e-2, weight_decay=0.0, average=0.98),
 )  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def model(train):
 
 def test_a_law_with_a_parameter_is_learned(model):
     assert len(model.proper) == 2 and model.varying == ("parameter_rate",)
-    assert model.metrics[-1]["loss"] < 0.02 * model.metrics[0]["loss"]
+    assert np.mean([r["loss"] for r in model.metrics[-20:]]) < 1e-3
     times = np.linspace(0.2, 8.2, 21)
     truth = spinning(1.4, 0.6, times)  # of a pace and a beginning that it has not seen
     found = model.resume(data.case(data.pack([truth], dtype=None), 0)[0], truth.isel(time=[0]), times)
@@ -163,7 +163,7 @@ def test_in_a_directory(model, train, tmp_path):
     case, truth = data.case(train, 1)
     given = case, truth.isel(time=[3]), truth.time.values[3:9]
     assert type(back) is NeuralODE and back.settings == model.settings and back.weights == model.weights > 0
-    assert back.training == model.training and back.training["steps"] == 300 and len(back.metrics) == 300
+    assert back.training == model.training and back.training["steps"] == len(back.metrics) == 1000
     xr.testing.assert_identical(back.resume(*given), model.resume(*given))
     np.testing.assert_array_equal(model.resume(*given).a.values[0], truth.a.values[3].astype(np.float32))
 
