@@ -178,6 +178,7 @@ solvers = Registry(
         "linear_regression": "sciml.solvers.regression",
         "pod_regression": "sciml.solvers.regression",
         "dynamic_modes": "sciml.solvers.dynamic_modes",
+        "neural_ode": "sciml.solvers.neural_ode",
         "persistence": "sciml.solvers.baselines",
         "mean_field": "sciml.solvers.baselines",
         "parameter_interpolation": "sciml.solvers.interpolation",

@@ -196,6 +196,16 @@ def data(scope: dict[str, Any], folder: Path) -> None:
     assert scope["batch"]["target"].shape[1] == 4 and list((folder / "folder").rglob("*.pvd"))
 
 
+def density(scope: dict[str, Any], folder: Path) -> None:
+    assert (scope["found"].density > 0).all() and scope["mass"] > 0 and scope["paths"].shape == (2, 1, 2)
+
+
+def neural_ode(scope: dict[str, Any], folder: Path) -> None:
+    """Times that no frame has, and a model that comes back from disk."""
+    assert scope["found"]["u"].shape == (3, *scope["start"]["u"].shape[1:])
+    assert sciml.load(folder / "runs/wake").settings == scope["model"].settings
+
+
 def flows(scope: dict[str, Any], folder: Path) -> None:
     assert float(scope["wake"].force_x[-1]) > 0
     water = scope["flow"].alpha.sum(("y", "x")).values * 0.01**2
@@ -315,12 +325,25 @@ PAGES: dict[str, Page] = {
         holds=data,
         commands=True,
     ),
+    "docs/density.md": Page(
+        (("LevenbergMarquardt(40)", "LevenbergMarquardt(2)"),), holds=density, compiled_quickly=True
+    ),
     "docs/equation.md": Page(
         (
             ("range(60)", "range(10)"),
             ("Steps(600)", "Steps(20)"),
         ),
         holds=equation,
+    ),
+    "docs/neural_ode.md": Page(
+        (
+            ("(48, 88)", "(24, 44)"),
+            ("np.arange(10, 70, 0.5)", "np.arange(1, 6, 0.5)"),
+            ("(80, 110, 140, 170, 200)", "(80, 200)"),
+            ("Steps(1500)", "Steps(3)"),
+        ),
+        holds=neural_ode,
+        compiled_quickly=True,
     ),
     "docs/flows.md": Page(
         (

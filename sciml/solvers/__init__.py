@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sciml.solvers._proper_modes import ProperModes
     from sciml.solvers._subgrid import WALE, DynamicSmagorinsky
     from sciml.solvers.baselines import MeanField, Persistence
     from sciml.solvers.channel import ChannelFlow
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sciml.solvers.interpolation import ParameterInterpolation
     from sciml.solvers.linear.steady import SteadyLinear
     from sciml.solvers.material_point import MaterialPoint
+    from sciml.solvers.neural_ode import NeuralODE
     from sciml.solvers.openfoam import OpenFOAM
     from sciml.solvers.particle_surrogate import ParticleSurrogate
     from sciml.solvers.pinn import PINN, LagrangianFlowNetwork, LagrangianPINN, PINNRecipe
@@ -50,6 +52,7 @@ _HOMES = {
     "MaterialPoint": "material_point",
     "MeanField": "baselines",
     "NearestCase": "regression",
+    "NeuralODE": "neural_ode",
     "OpenFOAM": "openfoam",
     "LagrangianFlowNetwork": "pinn",
     "LagrangianPINN": "pinn",
@@ -59,6 +62,7 @@ _HOMES = {
     "ParameterInterpolation": "interpolation",
     "ParticleSurrogate": "particle_surrogate",
     "Persistence": "baselines",
+    "ProperModes": "_proper_modes",
     "PseudoSpectral": "pseudospectral",
     "Scores": "conformal",
     "ShockCapturing": "shock_capturing",
@@ -94,12 +98,14 @@ __all__ = [
     "MaterialPoint",
     "MeanField",
     "NearestCase",
+    "NeuralODE",
     "OpenFOAM",
     "PINNRecipe",
     "PODRegression",
     "ParameterInterpolation",
     "ParticleSurrogate",
     "Persistence",
+    "ProperModes",
     "PseudoSpectral",
     "Scores",
     "ShockCapturing",

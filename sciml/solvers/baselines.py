@@ -75,13 +75,17 @@ class Baseline(TrainableSolver, Restartable):
         self.problem = train.problem
         self.record = {
             "split": split, "data": None if path is None else path.name, "cases": self.cases,
-            "frames": int(train.length.sum()),
+            "frames": int(train.length.sum()), **self._more(),
         }  # fmt: skip
         if running is not None and running.folder is not None:
             self.save(running.folder)
         return self
 
     def _learn(self, train: CaseTable) -> None: ...
+
+    def _more(self) -> dict[str, Any]:
+        """What else is to be recorded of training."""
+        return {}
 
     # -- files --------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from sciml import registry
 from sciml.errors import InputError, positive
 from sciml.solver import Start
 from sciml.solvers._alignment import Clock
+from sciml.solvers._proper_modes import ProperModes
 from sciml.solvers.baselines import Baseline
 from sciml.support import Grid
 from sciml.training.samples import CaseTable
@@ -58,24 +59,14 @@ class DynamicModes(Baseline):
             raise InputError(f"{self.name}: the meshes of the training cases differ, expected one mesh")
         self.clock = self._steps(train)
         every = [self._frames(train, i) for i in range(len(train.cases))]
-        flat = np.concatenate(every)
-        self.mean = flat.mean(axis=0)
-        w = self.layout.template.weights()
-        spread = np.sqrt((((flat - self.mean) ** 2) * (w / w.sum())).sum(axis=(0, *range(2, flat.ndim))))
-        factor = np.sqrt(w / w.sum()) / np.where(spread > 0, spread, 1.0).reshape(-1, *[1] * w.ndim)
-        scaled = ((flat - self.mean) * factor).reshape(len(flat), -1)
-        left, size, right = np.linalg.svd(scaled, full_matrices=False)
-        most = min(int((size > 1e-10 * max(float(size[0]), 1e-300)).sum()), self.RANKS[-1])
-        if not most:
+        proper, whole = ProperModes.of(np.concatenate(every), self.layout.template.weights(), self.RANKS[-1])
+        if not (most := len(proper)):
             raise InputError(f"{self.name}: the training frames do not differ")
         lengths = np.cumsum([0, *map(len, every)])
-        whole = (left * size)[:, :most]
         courses = [whole[a:b] for a, b in pairwise(lengths.tolist())]
         rank = self._rank(courses, most)
         self.steps_ = self._fitted_steps([c[:, :rank] for c in courses])
-        back = np.where(factor > 0, 1.0 / np.where(factor > 0, factor, 1.0), 0.0)
-        self.modes = right[:rank].reshape(rank, *self.mean.shape) * back
-        self.reader = right[:rank].reshape(rank, *self.mean.shape) * factor
+        self.mean, self.modes, self.reader = proper.mean, proper.modes[:rank], proper.reader[:rank]
 
     def _steps(self, train: CaseTable) -> Clock:
         """The step that all frames are apart."""
