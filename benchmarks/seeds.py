@@ -3,7 +3,7 @@
     python -m benchmarks.seeds [--part density ...] [--full]
 
 Parts: `density` (density and velocity that satisfy the balance of mass by construction, from few measurements),
-`stagger` (operators on interleaved coarse fields).
+`stagger` (operators on interleaved coarse fields), `sparse` (fields at any place and time from sparse sensors).
 
 What takes long is kept in benchmarks/work/seeds, so that an interrupted run goes on. `--full` trains with three seeds
 rather than one.
@@ -19,6 +19,7 @@ from benchmarks._parts import Work, arguments, measured, parsed
 PARTS = {
     "density": ("_seeds_density", "measure"),
     "stagger": ("_seeds_stagger", "measure"),
+    "sparse": ("_seeds_sparse", "measure"),
 }
 
 

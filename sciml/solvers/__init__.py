@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sciml.solvers.pinn import PINN, LagrangianFlowNetwork, LagrangianPINN, PINNRecipe
     from sciml.solvers.pseudospectral import PseudoSpectral
     from sciml.solvers.regression import LinearRegression, NearestCase, PODRegression
+    from sciml.solvers.sensor_surrogate import SensorSurrogate
     from sciml.solvers.shock_capturing import ShockCapturing
     from sciml.solvers.spectral_closure import SpectralEddyViscosity
     from sciml.solvers.surrogate import Surrogate, load
@@ -61,6 +62,7 @@ _HOMES = {
     "Persistence": "baselines",
     "PseudoSpectral": "pseudospectral",
     "Scores": "conformal",
+    "SensorSurrogate": "sensor_surrogate",
     "ShockCapturing": "shock_capturing",
     "SpectralEddyViscosity": "spectral_closure",
     "Spread": "conformal",
@@ -102,6 +104,7 @@ __all__ = [
     "Persistence",
     "PseudoSpectral",
     "Scores",
+    "SensorSurrogate",
     "ShockCapturing",
     "SpectralEddyViscosity",
     "Spread",
