@@ -26,15 +26,16 @@ class ContinuousFromSparse(Operator):
         z_i(t_k) = GRU([s_i(t_k) c, c, x_i, ℓ, t_k − t_{k−1}, p], z_i),
 
     s being what was measured, c whether it was, o offsets in units of ℓ = N^(−1/d), about the distance between N
-    sensors, n_i the number of neighbours, ⟨z⟩ the mean over all sensors, p parameters. The answer at (x, t) attends to the
-    nearest sensors j at the latest anchors k that are not later than t:
+    sensors, n_i the number of neighbours, ⟨z⟩ the mean over all sensors, p parameters. The answer at (x, t) attends
+    to the nearest sensors j at the latest anchors k that are not later than t:
 
-        (key_jk, value_jk) = MLP(z_j(t_k), s̃_jk, (x_j − x)/ℓ, t − t_k),
-        α_jk = softmax_jk (q(γ(x), t − t_κ, p) · key_jk / √h + r (e_j − e₁)/ℓ),
-        u(x, t) = Σ α_jk s̃_jk + MLP(Σ α_jk value_jk, ⟨z(t_κ)⟩, γ(x), t − t_κ, p).
+        h_jk = σ(W₅ z_j(t_k) + W₆ s̃_jk + W₇ [(x_j − x)/ℓ, t − t_k] + b),
+        α_jk = softmax_jk (q(γ(x), t − t_κ, p) · h_jk / √width + r (e_j − e₁)/ℓ),    in each head,
+        u(x, t) = ⟨Σ α_jk s̃_jk⟩ + MLP(Σ α_jk h_jk, ⟨z(t_κ)⟩, γ(x), t − t_κ, p).
 
     κ is the latest of these anchors, s̃ the last thing that j measured by t_k, γ sines and cosines of the position,
-    e_j − e₁ how much further j is than the nearest sensor, r a number for each head, h channels of a head.
+    e_j − e₁ how much further j is than the nearest sensor, q and r those of each head. What of
+    h depends on the sensor alone is worked out once for all queries.
 
     Nothing that is measured after t changes an answer at t, to the last bit: anchors later than t have no part in it,
     whereas the published code attends to all of them. (Where sensors stand is known from the beginning.) Numbering
@@ -88,20 +89,22 @@ class ContinuousFromSparse(Operator):
         names = ("channels", "dimensions", "n_params", "width", "neighbours", "rounds", "heads", "reach", "anchors",
                  "frequencies")  # fmt: skip
         self.settings = {n: positive(n, given[n], 0 if n in ("n_params", "frequencies") else 1) for n in names}
-        if width % heads:
-            raise InputError(f"heads: expected a divisor of width {width}, got {heads}")
         c, d, p, w = channels, dimensions, n_params, width
         place = d * (1 + 2 * frequencies)
         self.edge = _perceptron(d + 2, w, w)
         self.own, self.mean, self.sent, self.moved = (nn.Linear(w, w) for _ in range(4))
         self.cell = nn.GRUCell(c + 1 + place + 2 + p, w)
-        self.asked = _perceptron(place + 1 + p, w, w)
-        self.told = _perceptron(w + d + 1 + c, w, 2 * w)
+        self.asked = _perceptron(place + 1 + p, w, heads * w)
+        self.told, self.apart = nn.Linear(w + c, w), nn.Linear(d + 1, w, bias=False)
         self.nearness = nn.Parameter(torch.linspace(-4.0, -1.0, heads))
         self.carried = nn.Linear(heads, 1, bias=False)
         nn.init.constant_(self.carried.weight, 1.0 / heads)
         self.answer = nn.Sequential(
-            nn.Linear(2 * w + place + 1 + p, 2 * w), nn.GELU(), nn.Linear(2 * w, 2 * w), nn.GELU(), nn.Linear(2 * w, c)
+            nn.Linear((heads + 1) * w + place + 1 + p, 2 * w),
+            nn.GELU(),
+            nn.Linear(2 * w, 2 * w),
+            nn.GELU(),
+            nn.Linear(2 * w, c),
         )
 
     @classmethod
@@ -138,21 +141,21 @@ class ContinuousFromSparse(Operator):
         gap, near = _nearest(where, sensors, real, self.settings["reach"])
         rows = torch.arange(len(points), device=points.device)[:, None, None, None]
         pick = (rows, back[:, :, :, None], near[:, :, None, :])  # (batch, query, anchor, sensor)
-        z, last = states[pick], latest[pick]
+        told, last = self.told(torch.cat([states, latest], -1))[pick], latest[pick]
         since = (when[..., None] - instants.gather(1, back.flatten(1)).reshape(back.shape))[..., None, None]
-        offset = (where[:, :, None] - sensors[rows[..., 0], near])[:, :, None].expand(*z.shape[:-1], -1)
         spacing = self._spacing(sensors, real)[:, None, None]
-        told = torch.cat([z, offset / spacing[..., None, None], since.expand(*z.shape[:-1], 1), last], -1)
-        key, value = self.told(told).unflatten(-1, (2, -1)).unbind(-2)
+        offset = ((sensors[rows[..., 0], near] - where[:, :, None]) / spacing[..., None])[:, :, None]
+        apart = torch.cat([offset.expand(*told.shape[:-1], -1), since.expand(*told.shape[:-1], 1)], -1)
+        known_there = nn.functional.gelu(told + self.apart(apart))  # (batch, query, anchor, sensor, width)
         place, extra = self._place(where), known[:, None].expand(-1, where.shape[1], -1)
-        query = self.asked(torch.cat([place, since[:, :, 0, :, 0], extra], -1))
-        heads = self.settings["heads"]
-        score = (query[:, :, None, None] * key).unflatten(-1, (heads, -1)).sum(-1) / (key.shape[-1] // heads) ** 0.5
+        heads, width = self.settings["heads"], self.settings["width"]
+        query = self.asked(torch.cat([place, since[:, :, 0, :, 0], extra], -1)).unflatten(-1, (heads, width))
+        score = torch.einsum("bqhw,bqasw->bqash", query, known_there) / width**0.5
         further = (gap - gap[..., :1]) / spacing
         score = score + self.nearness * further[:, :, None, :, None]
         usable = allowed[..., None] & (real[rows[..., 0], near] > 0)[:, :, None]
         share = _softmax(score, usable)
-        attended = (share[..., None] * value.unflatten(-1, (heads, -1))).sum((2, 3)).flatten(-2)
+        attended = torch.einsum("bqash,bqasw->bqhw", share, known_there).flatten(-2)
         simple = (self.carried(share) * last).sum((2, 3))
         whole = _mean(states, real[:, None])[rows[:, :, 0, 0], kappa.clamp_min(0)]
         return simple + self.answer(torch.cat([attended, whole, place, since[:, :, 0, :, 0], extra], -1))

@@ -139,7 +139,7 @@ def test_config_and_single_sensor() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"heads": 5}, "heads: expected a divisor of width 48, got 5"),
+        ({"heads": 0}, "heads: expected a whole number"),
         ({"reach": 0}, "reach: expected a whole number"),
         ({"widht": 8}, "continuous_from_sparse: widht: no option is called so; did you mean 'width'"),
     ],
