@@ -81,7 +81,7 @@ def halved(case: Case, frames: np.ndarray) -> np.ndarray:
 SHARES = (0.05, 0.1, 0.25)
 #: instants at which sensors measure, and D/U between them: drawn from 0.5 to 4, or all the same
 INSTANTS, GAP, EVEN = 8, 8, 2.0
-WINDOWS = 4
+WINDOWS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +163,7 @@ def squares(flow: Flow, w: Window, answer: np.ndarray, mean: np.ndarray) -> tupl
 
 KERNELS = ("linear", "thin_plate_spline", "cubic")
 #: of space-time radial functions: D that a D/U counts as, and share of the inlet's speed at which the frame moves
-PACES, DRIFTS = (0.3, 0.6, 1.0), (0.0, 0.5, 0.8)
+PACES, DRIFTS = (0.4, 0.8), (0.0, 0.6)
 
 
 def in_space(kind: str, places: np.ndarray, values: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -206,8 +206,7 @@ def interpolators() -> dict[str, Any]:
                 return np.stack([x[:, 0] - drift * t, x[:, 1], pace * t], 1)
 
             seen = f.values[w.at][:, w.chosen].reshape(-1, 2)
-            near = min(64, len(seen))
-            table = RBFInterpolator(placed(f.points[w.chosen], w.at), seen, kernel=kernel, neighbors=near)
+            table = RBFInterpolator(placed(f.points[w.chosen], w.at), seen, kernel=kernel)
             return table(placed(f.points, w.others)).reshape(len(w.others), -1, 2)
 
         return answer
@@ -240,7 +239,7 @@ def gappy(train: Sequence[Flow], mean: np.ndarray, modes: int, ridge: float = 1e
 
 # -- the operator -------------------------------------------------------------------------------------------------
 
-NAME, STEPS = "continuous from sparse", 1500
+NAME, STEPS = "continuous from sparse", 1200
 
 
 def trained(wakes: xr.Dataset, seed: int, steps: int, folder: Path | None) -> SensorSurrogate:
