@@ -112,7 +112,12 @@ class SensorBatches:
             key = np.random.SeedSequence([self.seed, 3, int(epoch) if self.shuffle else 0, k])
             share = np.random.Generator(np.random.Philox(key)).uniform(*self.e.sensors.share)
             mine = self.processes.share(list(zip(some.tolist(), key.spawn(len(some)), strict=True)))
-            samples = [self._sample(*self.items[r], share, np.random.Generator(np.random.Philox(s))) for r, s in mine]
+            samples = [
+                self._sample(
+                    int(self.items[r, 0]), int(self.items[r, 1]), share, np.random.Generator(np.random.Philox(s))
+                )
+                for r, s in mine
+            ]
             yield self._together(samples, self.processes.part(len(some)))
 
     def _sample(self, i: int, first: int, share: float, draw: np.random.Generator) -> tuple[np.ndarray, ...]:

@@ -167,10 +167,11 @@ class SensorEncoding:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         """What `to_json` gave."""
-        s = dict(content["sensors"])
+        s: dict[str, Any] = dict(content["sensors"])
+        s["share"] = tuple(s["share"])
         return cls(
             rebuild(content["problem"], content["options"]), tuple(map(str, content["fields"])),
-            Sensors(**(s | {"share": tuple(s["share"])})),
+            Sensors(**s),
             TimeStep(str(content["unit"]["kind"]), float(content["unit"]["value"])),
             FieldScaler.from_json(content["state"]), FeatureScaler.from_json(content["features"]),
             {"float32": "float32", "float64": "float64"}[content["dtype"]],
