@@ -268,7 +268,7 @@ NAME, STEPS = "continuous from sparse", 1200
 
 
 def trained(wakes: xr.Dataset, seed: int, steps: int, folder: Path | None) -> SensorSurrogate:
-    model = SensorSurrogate(gap=GAP, instants=INSTANTS, queries=512)
+    model = SensorSurrogate(gap=GAP, instants=INSTANTS, queries=256)
     optimiser = AdamW(lr=4e-3, average=0.99)
     recipe = Recipe(length=Steps(steps), batch=8, optimiser=optimiser, schedule=OneCycle(), seed=seed)
     resume = folder is not None and (folder / "checkpoints").is_dir()
