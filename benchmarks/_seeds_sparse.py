@@ -322,8 +322,12 @@ def measure(ledger: Ledger, work: Any) -> None:
         ways = {name: kept(lambda a=a, s=several: judged(a, flows, s, mean), what=name, share=share,
                            irregular=irregular) for name, a in interpolators(mean).items()}  # fmt: skip
         best = {}
-        for kind in ("persistence", "interpolation"):
-            names = [n for n in ways if n.startswith("persistence") == (kind == "persistence")]
+        kinds = {
+            "persistence": [n for n in ways if n.startswith("persistence")],
+            "interpolation of measurements alone": [n for n in ways if not n.startswith(("persistence", "kriging"))],
+            "interpolation": [n for n in ways if not n.startswith("persistence")],
+        }
+        for kind, names in kinds.items():
             name = min(names, key=lambda n: ways[n]["error"])
             best[kind] = ways[name]
             ledger.row(row=kind, how=name, tried=len(names), **common, **ways[name])
