@@ -4,6 +4,7 @@
 
 Parts: `density` (density and velocity that satisfy the balance of mass by construction, from few measurements),
 `stagger` (operators on interleaved coarse fields), `ode` (learned dynamics of modes of a cylinder's wake).
+`stagger` (operators on interleaved coarse fields), `sparse` (fields at any place and time from sparse sensors).
 
 What takes long is kept in benchmarks/work/seeds, so that an interrupted run goes on. `--full` trains with three seeds
 rather than one.
@@ -20,6 +21,7 @@ PARTS = {
     "density": ("_seeds_density", "measure"),
     "stagger": ("_seeds_stagger", "measure"),
     "ode": ("_seeds_ode", "measure"),
+    "sparse": ("_seeds_sparse", "measure"),
 }
 
 

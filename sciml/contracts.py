@@ -259,6 +259,29 @@ class ParticleBatch(GraphBatch):
     lengths: Float[Tensor, "graph dimension"] = dataclasses.field(kw_only=True)
 
 
+@dataclass(frozen=True, eq=False)
+class SensorBatch(Batch):
+    """What sensors measured at several instants, and where and when answers are wanted.
+
+    Positions are in units of the domain's longest extent, true to scale; times are in one unit of the model's.
+
+    Args:
+        values: (batch, instant, sensor, channel); what stands where nothing was seen never matters.
+        seen: (batch, instant, sensor), 1 where a sensor measured at an instant, else 0.
+        sensors: (batch, sensor, dimension), where they are; one that measured at no instant fills up the batch.
+        instants: (batch, instant), increasing. At one where nothing was seen, what is known only moves on.
+        points: (batch, query, dimension + 1), where and when, time last, each from the first instant of its sample on.
+        params: (batch, n_params); None where there are none.
+    """
+
+    values: Float[Tensor, "batch instant sensor channel"]
+    seen: Float[Tensor, "batch instant sensor"]
+    sensors: Float[Tensor, "batch sensor dimension"]
+    instants: Float[Tensor, "batch instant"]
+    points: Float[Tensor, "batch query coordinate"]
+    params: Float[Tensor, "batch n_params"] | None = None
+
+
 class Operator(nn.Module):
     """A learnable map. Arguments of the constructor are sizes and settings, never data, and `config()` gives them back.
 

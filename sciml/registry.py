@@ -172,6 +172,7 @@ solvers = Registry(
         "surrogate": "sciml.solvers.surrogate",
         "corrected_flow": "sciml.solvers.corrected",
         "particle_surrogate": "sciml.solvers.particle_surrogate",
+        "sensor_surrogate": "sciml.solvers.sensor_surrogate",
         "ensemble": "sciml.solvers.ensemble",
         "conformal": "sciml.solvers.conformal",
         "nearest_case": "sciml.solvers.regression",

@@ -182,6 +182,10 @@ def stagger(scope: dict[str, Any], folder: Path) -> None:
     assert scope["model"].operator.stagger == (2, 2) and scope["model"].metrics
 
 
+def sparse(scope: dict[str, Any], folder: Path) -> None:
+    assert scope["answer"]["u"].shape == (9, 24, 44) and bool(np.isfinite(scope["answer"]["v"]).all())
+
+
 def corrected(scope: dict[str, Any], folder: Path) -> None:
     """What is corrected is something else than the coarse solver, and comes back from disk."""
     found, alone = scope["found"], scope["alone"]
@@ -426,6 +430,15 @@ PAGES: dict[str, Page] = {
             ("sciml.Minutes(2)", "sciml.Steps(2)"),
         ),
         holds=stagger,
+        compiled_quickly=True,
+    ),
+    "docs/sparse.md": Page(
+        (
+            ("cases=8, frames=21, resolution=(24, 44)", "cases=6, frames=13, resolution=(24, 44), progress=False"),
+            ("instants=6", "instants=4"),
+            ("sciml.Minutes(2)", "sciml.Steps(2)"),
+        ),
+        holds=sparse,
         compiled_quickly=True,
     ),
     "docs/structure.md": Page(

@@ -138,11 +138,11 @@ def _processes() -> Any:
 def _former(path: str) -> Any:
     """The trained surrogate in a run's folder, to go on from."""
     from sciml.cli import _arguments
-    from sciml.solvers import ParticleSurrogate, Surrogate, load
+    from sciml.solvers import ParticleSurrogate, SensorSurrogate, Surrogate, load
 
     folder = _arguments.run_folder("--from", path)
     found = load(folder)
-    if not isinstance(found, Surrogate | ParticleSurrogate):
+    if not isinstance(found, Surrogate | ParticleSurrogate | SensorSurrogate):
         raise InputError(f"--from: {folder} holds a {found.name}, expected a surrogate")
     return found
 

@@ -11,6 +11,7 @@ from sciml.operators.auto_deeponet import AutoDeepONet
 from sciml.operators.auto_deeponetcnn import AutoDeepONetCNN
 from sciml.operators.auto_edeeponet import AutoEDeepONet
 from sciml.operators.auto_ffn import AutoFFN
+from sciml.operators.continuous_from_sparse import ContinuousFromSparse
 from sciml.operators.convergent_graph import ConvergentGraph
 from sciml.operators.deeponet import DeepONet
 from sciml.operators.factformer import FactFormer
@@ -55,6 +56,7 @@ __all__ = [
     "AutoDeepONetCNN",
     "AutoEDeepONet",
     "AutoFFN",
+    "ContinuousFromSparse",
     "ConvergentGraph",
     "DeepONet",
     "FactFormer",

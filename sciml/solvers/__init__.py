@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sciml.solvers.pinn import PINN, LagrangianFlowNetwork, LagrangianPINN, PINNRecipe
     from sciml.solvers.pseudospectral import PseudoSpectral
     from sciml.solvers.regression import LinearRegression, NearestCase, PODRegression
+    from sciml.solvers.sensor_surrogate import SensorSurrogate
     from sciml.solvers.shock_capturing import ShockCapturing
     from sciml.solvers.spectral_closure import SpectralEddyViscosity
     from sciml.solvers.surrogate import Surrogate, load
@@ -65,6 +66,7 @@ _HOMES = {
     "ProperModes": "_proper_modes",
     "PseudoSpectral": "pseudospectral",
     "Scores": "conformal",
+    "SensorSurrogate": "sensor_surrogate",
     "ShockCapturing": "shock_capturing",
     "SpectralEddyViscosity": "spectral_closure",
     "Spread": "conformal",
@@ -108,6 +110,7 @@ __all__ = [
     "ProperModes",
     "PseudoSpectral",
     "Scores",
+    "SensorSurrogate",
     "ShockCapturing",
     "SpectralEddyViscosity",
     "Spread",

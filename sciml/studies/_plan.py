@@ -14,6 +14,8 @@ from sciml.training.recipe import Recipe, Running
 
 #: settings of what moves particles
 OF_PARTICLES = ("radius", "nodes", "choice", "features")
+#: settings of what sees sensors
+OF_SENSORS = ("share", "instants", "gap", "queries")
 
 
 @functools.cache
@@ -36,6 +38,10 @@ def surrogate_settings() -> type[Settings]:
             ("nodes", int | float | None, None),
             ("choice", str | None, None),
             ("features", words, None),
+            ("share", tuple[float, ...] | None, None),
+            ("instants", int | None, None),
+            ("gap", int | None, None),
+            ("queries", int | None, None),
         ],
         bases=(Settings,),
         frozen=True,
@@ -57,7 +63,7 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         mine = None if self.surrogate is None else self.surrogate.to_json()
-        for name in ("constraints", *OF_PARTICLES):  # plans that say nothing keep their digests
+        for name in ("constraints", *OF_PARTICLES, *OF_SENSORS):  # plans that say nothing keep their digests
             if mine is not None and mine[name] is None:
                 del mine[name]
         return {
@@ -93,7 +99,7 @@ class Plan:
         mine: Any = surrogate_settings()() if self.surrogate is None else self.surrogate
         options, given = dict(self.options), {n: getattr(mine, n) for n in ("stepping", *kind.planned)}
         given = {n: v for n, v in given.items() if v is not None}
-        for name in ("fields", "constraints", *OF_PARTICLES):
+        for name in ("fields", "constraints", *OF_PARTICLES, *OF_SENSORS):
             if name not in kind.planned and getattr(mine, name) is not None:
                 raise InputError(f"{name}: {self.operator} has no such setting")
         if former is not None:

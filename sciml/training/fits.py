@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sciml.contracts import Operator, ParticleBatch, build
+from sciml.contracts import Operator, ParticleBatch, SensorBatch, build
 from sciml.errors import InputError
 from sciml.training.encoding import encoding_for
 from sciml.training.fitting import default_stepping
 from sciml.training.particles import Nodes, ParticleEncoding
 from sciml.training.samples import CaseTable
+from sciml.training.sensors import SensorEncoding, Sensors
 from sciml.training.stepping import Autoregressive, Stepping
 
 
@@ -26,6 +27,9 @@ def refusal(
             how = stepping if isinstance(stepping, Autoregressive) else Autoregressive(history=6)
             particles = ParticleEncoding.fit(cases, how, Nodes(operator.nodes_share))
             build(operator, particles.signature(), options or {})
+            return None
+        if issubclass(operator.takes, SensorBatch):
+            build(operator, SensorEncoding.fit(cases, Sensors()).signature(), options or {})
             return None
         how = default_stepping(operator, cases.problem.steady) if stepping is None else stepping
         encoding = encoding_for(operator.takes).fit(cases, how, sensors=operator.sensors)

@@ -17,6 +17,7 @@ from sciml.contracts import (
     Operator,
     ParticleBatch,
     PointBatch,
+    SensorBatch,
     Signature,
     build,
 )
@@ -31,7 +32,7 @@ def test_every_operator_keeps_the_contract(name):
     cls = registry.operators.get(name)
     assert issubclass(cls, Operator) and cls.name == name and cls.title
     graphs = (GraphBatch, CurvedGraphBatch, CellGraphBatch, ParticleBatch)
-    assert cls.takes in (GridBatch, PointBatch, CloudBatch, *graphs)
+    assert cls.takes in (GridBatch, PointBatch, CloudBatch, SensorBatch, *graphs)
     assert set(cls.decided) & set(cls.options()) == set()
 
 

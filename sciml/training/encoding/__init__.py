@@ -11,6 +11,7 @@ from sciml.contracts import (
     GridBatch,
     ParticleBatch,
     PointBatch,
+    SensorBatch,
 )
 from sciml.errors import FileFormatError, InputError
 from sciml.training.encoding._base import Encoding
@@ -34,6 +35,8 @@ def encoding_for(batch: type[Batch]) -> type[Encoding]:
     """The encoding that makes batches of this type."""
     if issubclass(batch, ParticleBatch):
         raise InputError("operator: moves particles by their accelerations; it is trained by ParticleSurrogate")
+    if issubclass(batch, SensorBatch):
+        raise InputError("operator: answers from sensors; it is trained by SensorSurrogate")
     for kind in batch.__mro__:
         if kind in _OF:
             return _OF[kind]
