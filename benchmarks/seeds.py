@@ -3,7 +3,7 @@
     python -m benchmarks.seeds [--part density ...] [--full]
 
 Parts: `density` (density and velocity that satisfy the balance of mass by construction, from few measurements),
-`stagger` (operators on interleaved coarse fields).
+`stagger` (operators on interleaved coarse fields), `prose` (one model of several problems that reads equations).
 
 What takes long is kept in benchmarks/work/seeds, so that an interrupted run goes on. `--full` trains with three seeds
 rather than one.
@@ -18,6 +18,7 @@ from benchmarks._parts import Work, arguments, measured, parsed
 #: part -> (module, function); each is imported when it is measured
 PARTS = {
     "density": ("_seeds_density", "measure"),
+    "prose": ("_seeds_prose", "measure"),
     "stagger": ("_seeds_stagger", "measure"),
 }
 
