@@ -103,7 +103,7 @@ class PROSEFD(Operator):
         given = dict(locals())
         sizes = ("channels", "words", "width", "heads", "hidden", "patch", "frame_layers", "symbol_layers",
                  "fusion_layers", "decoder_layers", "head")  # fmt: skip
-        least = dict.fromkeys(("frame_layers", "symbol_layers", "fusion_layers"), 0)
+        least: dict[str, int] = dict.fromkeys(("frame_layers", "symbol_layers", "fusion_layers"), 0)
         self.arguments = {name: positive(name, given[name], least.get(name, 1)) for name in sizes}
         self.channels, self.patch = channels, patch
 

@@ -235,7 +235,7 @@ class FoundationModel(OneOperator, Restartable):
         given = e.given(cases, supports)
         words = [family.words(c) for c in cases] if family.told else []
         present, out = state[:, -1], torch.zeros(len(starts), len(lags), *state.shape[2:], dtype=state.dtype)
-        out[:, np.abs(lags) < 1e-6] = present[:, None]
+        out[:, np.flatnonzero(np.abs(lags) < 1e-6)] = present[:, None]
         steps, windows = np.arange(1, s.n_out + 1) / s.n_out, int(np.ceil(lags.max(initial=0.0) - 1e-6))
         for w in range(windows):
             here = np.flatnonzero((lags > w + 1e-6) & (lags <= w + 1 + 1e-6))

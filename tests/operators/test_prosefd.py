@@ -32,6 +32,7 @@ def batch(symbols: int = 7, queries: int = 5) -> EquationBatch:
 
 def test_padding_symbols_changes_nothing() -> None:
     operator, given = net(), batch()
+    assert given.words is not None and given.numbers is not None and given.symbols is not None
     words = torch.cat([given.words, torch.full((2, 9), 3)], 1)
     numbers = torch.cat([given.numbers, torch.full((2, 9), 1e3)], 1)
     there = torch.cat([given.symbols, torch.zeros(2, 9).double()], 1)
@@ -71,6 +72,7 @@ def test_the_first_queries_have_the_first_answers() -> None:
 def test_values_of_symbols_matter_and_frames_alone_do() -> None:
     operator, given = net(), batch()
     answer = operator(**given.arguments())
+    assert given.numbers is not None
     other = operator(**dataclasses.replace(given, numbers=given.numbers * 1.1).arguments())
     alone = operator(**dataclasses.replace(given, words=None, numbers=None, symbols=None).arguments())
     assert float((other - answer).abs().max()) > 1e-6 and alone.shape == answer.shape

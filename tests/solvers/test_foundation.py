@@ -24,7 +24,15 @@ from sciml.training.recipe import Recipe
 
 CELLS, STEP = 8, 0.05
 TIMES = STEP * np.arange(7)
-SMALL = {"width": 16, "heads": 2, "hidden": 16, "patch": 4, "head": 4, "decoder_layers": 1, "fusion_layers": 1}
+SMALL: dict[str, Any] = {
+    "width": 16,
+    "heads": 2,
+    "hidden": 16,
+    "patch": 4,
+    "head": 4,
+    "decoder_layers": 1,
+    "fusion_layers": 1,
+}
 
 
 def solutions(cases: list[Case]) -> list[xr.Dataset]:

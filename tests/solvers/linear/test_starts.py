@@ -170,9 +170,7 @@ def test_what_is_refused():
         assert IncompressibleFlow(8, pressure_solver=solver).pressure_start == Zero()
     with pytest.raises(InputError, match="pressure_start is predicted, expected one that"):
         IncompressibleFlow(8, pressure_solver=MultigridCG(), pressure_start=object.__new__(Predicted))
-    with pytest.raises(
-        InputError, match="two_phase_flow: pressure_start is 'previous', expected one that"
-    ):
+    with pytest.raises(InputError, match="two_phase_flow: pressure_start is 'previous', expected one that"):
         TwoPhaseFlow(8, pressure_start="previous")
     with pytest.raises(InputError, match=r"its modes are of \(4, 5\) cells, expected \(8, 8\)"):
         TwoPhaseFlow(8, pressure_start=Projected(2, ReducedBasis(np.ones((1, 4, 5)))))
