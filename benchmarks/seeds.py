@@ -5,6 +5,7 @@
 Parts: `density` (density and velocity that satisfy the balance of mass by construction, from few measurements),
 `stagger` (operators on interleaved coarse fields), `ode` (learned dynamics of modes of a cylinder's wake).
 `stagger` (operators on interleaved coarse fields), `sparse` (fields at any place and time from sparse sensors).
+`stagger` (operators on interleaved coarse fields), `prose` (one model of several problems that reads equations).
 
 What takes long is kept in benchmarks/work/seeds, so that an interrupted run goes on. `--full` trains with three seeds
 rather than one.
@@ -19,6 +20,7 @@ from benchmarks._parts import Work, arguments, measured, parsed
 #: part -> (module, function); each is imported when it is measured
 PARTS = {
     "density": ("_seeds_density", "measure"),
+    "prose": ("_seeds_prose", "measure"),
     "stagger": ("_seeds_stagger", "measure"),
     "ode": ("_seeds_ode", "measure"),
     "sparse": ("_seeds_sparse", "measure"),

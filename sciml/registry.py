@@ -171,6 +171,7 @@ solvers = Registry(
         "pinn": "sciml.solvers.pinn.solver",
         "surrogate": "sciml.solvers.surrogate",
         "corrected_flow": "sciml.solvers.corrected",
+        "foundation_model": "sciml.solvers.foundation",
         "particle_surrogate": "sciml.solvers.particle_surrogate",
         "sensor_surrogate": "sciml.solvers.sensor_surrogate",
         "ensemble": "sciml.solvers.ensemble",

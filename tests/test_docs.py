@@ -184,6 +184,11 @@ def stagger(scope: dict[str, Any], folder: Path) -> None:
 
 def sparse(scope: dict[str, Any], folder: Path) -> None:
     assert scope["answer"]["u"].shape == (9, 24, 44) and bool(np.isfinite(scope["answer"]["v"]).all())
+def prose(scope: dict[str, Any], folder: Path) -> None:
+    """Both problems are answered, and a parameter is among the symbols as it is."""
+    assert set(scope["model"].families) == {"reversing_swirl", "taylor_green"} and scope["answer"].sizes["time"] == 2
+    case = scope["swirl"].case(speed=1.75)
+    assert 2 * 1.75 in [s.value for s in scope["symbols"](case)]
 
 
 def corrected(scope: dict[str, Any], folder: Path) -> None:
@@ -423,6 +428,7 @@ PAGES: dict[str, Page] = {
         holds=particles,
     ),
     "docs/turbulence.md": Page(holds=turbulence),
+    "docs/prose.md": Page(holds=prose),
     "docs/stagger.md": Page(
         (
             ("cases=8, frames=11, resolution=64", "cases=6, frames=4, resolution=16, progress=False"),

@@ -32,6 +32,7 @@ from sciml.operators.neural_stagger import NeuralStagger
 from sciml.operators.neuraloperator import from_neuraloperator
 from sciml.operators.piorf import PIORF
 from sciml.operators.point_transformer import PointTransformer
+from sciml.operators.prosefd import PROSEFD
 from sciml.operators.resnet import ResNet
 from sciml.operators.transformer import Transformer
 from sciml.operators.transolver import Transolver
@@ -52,6 +53,7 @@ __all__ = [
     "GNS",
     "IFNO",
     "PIORF",
+    "PROSEFD",
     "AutoDeepONet",
     "AutoDeepONetCNN",
     "AutoEDeepONet",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sciml.solvers.finite_elements import FiniteElements
     from sciml.solvers.finite_volume import FiniteVolume
     from sciml.solvers.following import follow, history
+    from sciml.solvers.foundation import FoundationModel
     from sciml.solvers.generation import generate
     from sciml.solvers.incompressible import IncompressibleFlow
     from sciml.solvers.interpolation import ParameterInterpolation
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "FiniteElements": "finite_elements",
+    "FoundationModel": "foundation",
     "ChannelFlow": "channel",
     "Conformal": "conformal",
     "Constant": "conformal",
@@ -92,6 +94,7 @@ __all__ = [
     "Ensemble",
     "FiniteElements",
     "FiniteVolume",
+    "FoundationModel",
     "IncompressibleFlow",
     "LagrangianFlowNetwork",
     "LagrangianPINN",
