@@ -173,6 +173,7 @@ solvers = Registry(
         "corrected_flow": "sciml.solvers.corrected",
         "particle_surrogate": "sciml.solvers.particle_surrogate",
         "ensemble": "sciml.solvers.ensemble",
+        "spectral_refiner": "sciml.solvers.refiner",
         "conformal": "sciml.solvers.conformal",
         "nearest_case": "sciml.solvers.regression",
         "linear_regression": "sciml.solvers.regression",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sciml.solvers.particle_surrogate import ParticleSurrogate
     from sciml.solvers.pinn import PINN, LagrangianFlowNetwork, LagrangianPINN, PINNRecipe
     from sciml.solvers.pseudospectral import PseudoSpectral
+    from sciml.solvers.refiner import SpectralRefiner
     from sciml.solvers.regression import LinearRegression, NearestCase, PODRegression
     from sciml.solvers.shock_capturing import ShockCapturing
     from sciml.solvers.spectral_closure import SpectralEddyViscosity
@@ -63,6 +64,7 @@ _HOMES = {
     "Scores": "conformal",
     "ShockCapturing": "shock_capturing",
     "SpectralEddyViscosity": "spectral_closure",
+    "SpectralRefiner": "refiner",
     "Spread": "conformal",
     "SteadyLinear": "linear.steady",
     "Surrogate": "surrogate",
@@ -104,6 +106,7 @@ __all__ = [
     "Scores",
     "ShockCapturing",
     "SpectralEddyViscosity",
+    "SpectralRefiner",
     "Spread",
     "SteadyLinear",
     "Surrogate",
