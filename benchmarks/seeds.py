@@ -3,7 +3,8 @@
     python -m benchmarks.seeds [--part density ...] [--full]
 
 Parts: `density` (density and velocity that satisfy the balance of mass by construction, from few measurements),
-`stagger` (operators on interleaved coarse fields).
+`refiner` (operators on trajectories, and answers refined by the residual), `stagger` (operators on interleaved coarse
+fields).
 
 What takes long is kept in benchmarks/work/seeds, so that an interrupted run goes on. `--full` trains with three seeds
 rather than one.
@@ -18,6 +19,7 @@ from benchmarks._parts import Work, arguments, measured, parsed
 #: part -> (module, function); each is imported when it is measured
 PARTS = {
     "density": ("_seeds_density", "measure"),
+    "refiner": ("_seeds_refiner", "measure"),
     "stagger": ("_seeds_stagger", "measure"),
 }
 

@@ -182,6 +182,11 @@ def stagger(scope: dict[str, Any], folder: Path) -> None:
     assert scope["model"].operator.stagger == (2, 2) and scope["model"].metrics
 
 
+def refiner(scope: dict[str, Any], folder: Path) -> None:
+    told = scope["answer"].attrs
+    assert 0 < told["residual"] < told["residual_before"]
+
+
 def corrected(scope: dict[str, Any], folder: Path) -> None:
     """What is corrected is something else than the coarse solver, and comes back from disk."""
     found, alone = scope["found"], scope["alone"]
@@ -403,6 +408,18 @@ PAGES: dict[str, Page] = {
             ("sciml.Minutes(2)", "sciml.Steps(2)"),
         ),
         holds=stagger,
+        compiled_quickly=True,
+    ),
+    "docs/refiner.md": Page(
+        (
+            ("cases=8, frames=40, resolution=64", "cases=6, frames=14, resolution=16, progress=False"),
+            ("n_out=20", "n_out=4"),
+            ("width=20, modes=(8, 8)", "width=4, modes=(3, 3)"),
+            ("sciml.Minutes(5)", "sciml.Steps(2)"),
+            ("window=20", "window=4"),
+            ("[4:24]", "[4:8]"),
+        ),
+        holds=refiner,
         compiled_quickly=True,
     ),
     "docs/structure.md": Page(

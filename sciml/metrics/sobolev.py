@@ -12,7 +12,7 @@ from sciml.errors import InputError, is_number
 
 
 def sobolev_norm(
-    values: Shaped[np.ndarray, "*batch_space"], lengths: Sequence[float], order: float
+    values: Shaped[np.ndarray, "*_"], lengths: Sequence[float], order: float
 ) -> Shaped[np.ndarray, "*batch"]:
     """‖a‖_s = (Σ_{k ≠ 0} |k|^{2s} |â_k|²)^½ with a = Σ_k â_k e^{ik·x}, k = 2πn/L: by Parseval, for s = 0, the root of
     the mean square about the mean.
@@ -44,4 +44,4 @@ def sobolev_norm(
     weight = square**order
     weight[(0,) * d] = 0.0
     power = np.abs(np.fft.fftn(values, axes=range(-d, 0)) / math.prod(shape)) ** 2
-    return np.sqrt((weight * power).sum(tuple(range(-d, 0))))
+    return np.asarray(np.sqrt((weight * power).sum(tuple(range(-d, 0)))))

@@ -191,7 +191,7 @@ class SpaceTimeFNO(GridOperator):
         # what is linear in space and what is linear in time may be applied in either order: the fewer frames first
         wide = _resample(frames.flatten(0, 1), space, self.periodic, self.sampling)
         wide = wide.reshape(x.shape[0], self.steps, *space, self.channels)
-        y = torch.tensordot(split, wide, dims=([1], [1])).movedim(0, 1).movedim(-1, 2)
+        y = torch.einsum("ts,bs...->bt...", split, wide).movedim(-1, 2)
         y = y.flatten(1, 2)
         return (y if mask is None else y * mask.to(y.dtype)).contiguous()
 

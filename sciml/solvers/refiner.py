@@ -40,6 +40,19 @@ class Refined:
     after: float
 
 
+def constants(ratios: Sequence[float]) -> tuple[float, float]:
+    """c₁ and c₂ from E/‖R‖ of some trajectories: e^(m ± 3σ) with mean m and deviation σ of the logarithms.
+
+    Raises:
+        InputError: fewer than three, or one that is no number > 0.
+    """
+    if len(ratios) < 3 or not all(r > 0 and math.isfinite(r) for r in ratios):
+        raise InputError(f"trajectories: expected at least 3 with finite answers that err, got E/‖R‖ of {list(ratios)}")
+    logarithms = np.log(ratios)
+    middle, deviation = float(logarithms.mean()), float(logarithms.std(ddof=1))
+    return math.exp(middle - 3 * deviation), math.exp(middle + 3 * deviation)
+
+
 @registry.solvers.register("spectral_refiner")
 class SpectralRefiner(TrainableSolver, Restartable):
     """A surrogate whose frames are corrected in Fourier space until the equations hold better:
@@ -153,7 +166,12 @@ class SpectralRefiner(TrainableSolver, Restartable):
     @property
     def _options(self) -> dict[str, Any]:
         how = self.how
-        found = {"window": self.window, "substeps": self.substeps, "order": how.order, "newton": how.newton}
+        found: dict[str, Any] = {
+            "window": self.window,
+            "substeps": self.substeps,
+            "order": how.order,
+            "newton": how.newton,
+        }
         found |= {"conjugate": how.conjugate, "quadrature": how.quadrature, "degree": how.degree}
         return found | {"bounds": None if self.bounds is None else list(self.bounds)}
 
@@ -184,23 +202,22 @@ class SpectralRefiner(TrainableSolver, Restartable):
         return self
 
     def calibrated(self, starts: Sequence[Start], truths: Sequence[np.ndarray]) -> Self:
-        """The same with constants of c₁ ‖R‖ ≤ E ≤ c₂ ‖R‖ between residual and energy error: the least and the largest
-        E/‖R‖ of these trajectories, of the surrogate's answers and of the refined ones.
+        """The same with constants of c₁ ‖R‖ ≤ E ≤ c₂ ‖R‖ between residual and energy error of refined answers, see
+        `constants`. They hold for about as many frames as these trajectories have.
 
         Args:
-            starts: where training trajectories begin.
+            starts: where training trajectories begin, at least three.
             truths: (frame, field, *shape) of each, the frames after its start, one of the surrogate's steps apart.
 
         Raises:
-            InputError: no trajectories, or an answer that is not finite.
+            InputError: too few trajectories, or an answer that is not finite.
         """
         ratios = []
         for start, truth in zip(starts, truths, strict=True):
-            for frames in (self.plain(start, len(truth)), self.refined(start, len(truth)).frames):
-                ratios.append(self.energy_error(start, frames, truth) / self.residual(start, frames))
-        if not ratios or not np.isfinite(ratios).all():
-            raise InputError("starts: expected at least one trajectory whose answers are finite")
-        return type(self)(self.model, **self._options | {"bounds": (min(ratios), max(ratios))})
+            frames = self.refined(start, len(truth)).frames
+            ratios.append(self.energy_error(start, frames, truth) / self.residual(start, frames))
+        given: dict[str, Any] = {**self._options, "bounds": constants(ratios)}
+        return type(self)(self.model, **given)
 
     # -- trajectories -------------------------------------------------------------------------------------------
 

@@ -12,8 +12,9 @@ from sciml.problems import Advection, KolmogorovFlow, TaylorGreen
 from sciml.solver import Start
 from sciml.solvers import Persistence, PseudoSpectral, SpectralRefiner, Surrogate
 from sciml.solvers._trajectory import Least, Trajectories, spline
+from sciml.solvers.refiner import constants
 from sciml.support import Grid
-from sciml.training import Query, Recipe, Running, Steps, Window
+from sciml.training import Autoregressive, Query, Recipe, Running, Steps, Window
 
 N, STEP = 16, 0.05
 QUIET = Running(progress=False)
@@ -122,9 +123,9 @@ def flows():
 
 @pytest.fixture(scope="module")
 def models(flows):
-    recipe = Recipe(Steps(60), batch=4)
+    recipe = Recipe(Steps(50), batch=4)
     small = {"width": 8, "modes": 4, "layers": 2}
-    one = Surrogate("fno", **small).fit(flows, recipe, validation=None, running=QUIET)
+    one = Surrogate("fno", Autoregressive(history=4), **small).fit(flows, recipe, validation=None, running=QUIET)
     several = Surrogate("spacetime_fno", Window(4, 8), **small, time_modes=2, steps=5, points=8)
     return {"fno": one, "spacetime_fno": several.fit(flows, recipe, validation=None, running=QUIET)}
 
@@ -150,9 +151,21 @@ def test_refinement_lowers_the_true_error(flows, models, name):
     assert refiner.residual(start, fine.frames) < refiner.residual(start, plain)
     # more frames begin with the same
     assert np.allclose(refiner.refined(start, 8).frames, fine.frames[:8], atol=1e-12)
-    bounded = refiner.calibrated([start], [truth[:16]])
+
+
+def test_constants_are_those_of_the_trajectories(flows, models):
+    refiner = SpectralRefiner(models["fno"], window=8)
+    several = [start_of(flows, models["fno"], case)[:2] for case in (0, 1, 2)]
+    bounded = refiner.calibrated([s for s, _ in several], [t[:8] for _, t in several])
+    ratios = []
+    for start, truth in several:
+        frames = refiner.refined(start, 8).frames
+        ratios.append(refiner.energy_error(start, frames, truth[:8]) / refiner.residual(start, frames))
+    assert bounded.bounds == constants(ratios)
     low, high = bounded.bounds
-    assert 0 < low <= refiner.energy_error(start, plain, truth[:16]) / refiner.residual(start, plain) <= high
+    assert 0 < low < min(ratios) and max(ratios) < high
+    with pytest.raises(InputError, match="trajectories: expected at least 3"):
+        refiner.calibrated([], [])
 
 
 def test_answers_and_files(flows, models, tmp_path):
