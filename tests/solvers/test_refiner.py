@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import sciml
+from sciml import registry
+from sciml.cli._plan import read
 from sciml.data import pack
 from sciml.errors import InputError
 from sciml.problems import Advection, KolmogorovFlow, TaylorGreen
@@ -13,8 +15,10 @@ from sciml.solver import Start
 from sciml.solvers import Persistence, PseudoSpectral, SpectralRefiner, Surrogate
 from sciml.solvers._trajectory import Least, Trajectories, spline
 from sciml.solvers.refiner import constants
+from sciml.studies._plan import Plan
 from sciml.support import Grid
 from sciml.training import Autoregressive, Query, Recipe, Running, Steps, Window
+from sciml.training.fitting import default_stepping
 
 N, STEP = 16, 0.05
 QUIET = Running(progress=False)
@@ -136,6 +140,15 @@ def start_of(flows, model, case=2, frame=3):
     grid = Grid.uniform(case.geometry, (N, N))
     past = model.history
     return Start(case, grid, values[frame + 1 - past : frame + 1], float(truth.time[frame])), values[frame + 1 :], truth
+
+
+def test_the_command_line_reaches_the_operator():
+    """As a window by itself, and with another one."""
+    kind = registry.operators.get("spacetime_fno")
+    assert default_stepping(kind, steady=False) == Window(4, 40)
+    texts = ["operator.steps=6", "stepping=Window(n_in=2, n_out=4)"]
+    plan, _ = read(Plan("spacetime_fno", {}, Recipe()), kind, QUIET, texts)
+    assert plan.options == {"steps": 6} and plan.surrogate.stepping == Window(2, 4)
 
 
 @pytest.mark.parametrize("name", ["fno", "spacetime_fno"])
