@@ -74,7 +74,7 @@ class SpectralRefiner(TrainableSolver, Restartable):
 
     Args:
         model: a trained `Surrogate` that predicts all fields that change in time; an untrained one is trained by `fit`.
-        window: frames that are corrected together.
+        window: frames that are corrected together. The shorter, the closer the same work comes to the least residual.
         substeps: frames of these for each of the surrogate's; more where its steps are too long for a derivative.
         order: s. 0 on a velocity without divergence is the norm of L²(0, T; H⁻¹) of the residual of its vorticity, −1
             that of the velocity's own.
@@ -93,7 +93,7 @@ class SpectralRefiner(TrainableSolver, Restartable):
     name = "spectral_refiner"
 
     def __init__(
-        self, model: Surrogate, *, window: int = 20, substeps: int = 1, order: float = 0.0, newton: int = 2,
+        self, model: Surrogate, *, window: int = 10, substeps: int = 1, order: float = 0.0, newton: int = 2,
         conjugate: int = 20, quadrature: int = 1, degree: int = 5, bounds: tuple[float, float] | None = None,
     ):  # fmt: skip
         if not isinstance(model, Surrogate):
