@@ -217,7 +217,8 @@ _WARM: set[int] = set()
 def settings_compared(ledger: Ledger, model: Any, held: Held, kept: Kept, run: str, count: int) -> None:
     """What more work buys, and other choices; and what the residual says of frames from different flows."""
     for name, options in EFFORTS.items():
-        refiner = SpectralRefiner(model, **{"window": WINDOW} | options)
+        given: dict[str, Any] = {"window": WINDOW, **options}
+        refiner = SpectralRefiner(model, **given)
         found = [
             kept(lambda r=refiner, i=i: compared(r, held, i, 3, (count,)), run=run, effort=i, frames=count,
                  **refiner._options)[0]
