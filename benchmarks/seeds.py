@@ -6,6 +6,8 @@ Parts: `density` (density and velocity that satisfy the balance of mass by const
 `stagger` (operators on interleaved coarse fields), `ode` (learned dynamics of modes of a cylinder's wake).
 `stagger` (operators on interleaved coarse fields), `sparse` (fields at any place and time from sparse sensors).
 `stagger` (operators on interleaved coarse fields), `prose` (one model of several problems that reads equations).
+`refiner` (operators on trajectories, and answers refined by the residual), `stagger` (operators on interleaved coarse
+fields).
 
 What takes long is kept in benchmarks/work/seeds, so that an interrupted run goes on. `--full` trains with three seeds
 rather than one.
@@ -21,6 +23,7 @@ from benchmarks._parts import Work, arguments, measured, parsed
 PARTS = {
     "density": ("_seeds_density", "measure"),
     "prose": ("_seeds_prose", "measure"),
+    "refiner": ("_seeds_refiner", "measure"),
     "stagger": ("_seeds_stagger", "measure"),
     "ode": ("_seeds_ode", "measure"),
     "sparse": ("_seeds_sparse", "measure"),

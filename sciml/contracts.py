@@ -60,6 +60,7 @@ class Signature:
         space: points an axis where all samples have the same grid, in the order of the arrays' axes; else None.
         residual: whether the answer is added to the state that came in.
         functions: the input functions, in the order of `PointBatch.functions` and `CloudBatch.functions`.
+        frames_out: frames whose channels go out, one frame after another.
     """
 
     channels_in: int
@@ -71,6 +72,7 @@ class Signature:
     space: tuple[int, ...] | None = None
     residual: bool = False
     functions: tuple[FunctionSignature, ...] = ()
+    frames_out: int = 1
 
     def __post_init__(self) -> None:
         positive("channels_in", self.channels_in, 0)
@@ -292,6 +294,7 @@ class Operator(nn.Module):
         decided: constructor arguments that follow from the signature, with what they follow from.
         sensors: number of fixed sensors at which it wants to see functions; None for all their points.
         asks_times: whether it is made to be asked for times, rather than for the next frame.
+        frames: frames that go in, and that come out at once, where it is made for several; None for the next frame.
         solver: the registered name of the solver that it is trained as.
         nodes_share: of the particles that it is made for, where it takes particles; None for all.
 
@@ -301,6 +304,7 @@ class Operator(nn.Module):
 
     sensors: ClassVar[int | None] = None
     asks_times: ClassVar[bool] = False
+    frames: ClassVar[tuple[int, int] | None] = None
     solver: ClassVar[str] = "surrogate"
     nodes_share: ClassVar[float | None] = None
     forgets: bool = False

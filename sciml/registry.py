@@ -175,6 +175,7 @@ solvers = Registry(
         "particle_surrogate": "sciml.solvers.particle_surrogate",
         "sensor_surrogate": "sciml.solvers.sensor_surrogate",
         "ensemble": "sciml.solvers.ensemble",
+        "spectral_refiner": "sciml.solvers.refiner",
         "conformal": "sciml.solvers.conformal",
         "nearest_case": "sciml.solvers.regression",
         "linear_regression": "sciml.solvers.regression",

@@ -189,6 +189,9 @@ def prose(scope: dict[str, Any], folder: Path) -> None:
     assert set(scope["model"].families) == {"reversing_swirl", "taylor_green"} and scope["answer"].sizes["time"] == 2
     case = scope["swirl"].case(speed=1.75)
     assert 2 * 1.75 in [s.value for s in scope["symbols"](case)]
+def refiner(scope: dict[str, Any], folder: Path) -> None:
+    told = scope["answer"].attrs
+    assert 0 < told["residual"] < told["residual_before"]
 
 
 def corrected(scope: dict[str, Any], folder: Path) -> None:
@@ -445,6 +448,16 @@ PAGES: dict[str, Page] = {
             ("sciml.Minutes(2)", "sciml.Steps(2)"),
         ),
         holds=sparse,
+    "docs/refiner.md": Page(
+        (
+            ("cases=8, frames=40, resolution=64", "cases=6, frames=14, resolution=16, progress=False"),
+            ("n_out=20", "n_out=4"),
+            ("width=20, modes=(8, 8)", "width=4, modes=(3, 3)"),
+            ("sciml.Minutes(5)", "sciml.Steps(2)"),
+            ("window=20", "window=4"),
+            ("[4:24]", "[4:8]"),
+        ),
+        holds=refiner,
         compiled_quickly=True,
     ),
     "docs/structure.md": Page(

@@ -16,6 +16,7 @@ from sciml.metrics.pointwise import (
     rmse,
     vrmse,
 )
+from sciml.metrics.sobolev import sobolev_norm
 from sciml.metrics.spectrum import energy_spectrum, spectrum_error
 from sciml.metrics.sums import Sums
 
@@ -40,6 +41,7 @@ __all__ = [
     "occupancy",
     "relative_l2",
     "rmse",
+    "sobolev_norm",
     "spectrum_error",
     "vrmse",
 ]

@@ -34,6 +34,7 @@ from sciml.operators.piorf import PIORF
 from sciml.operators.point_transformer import PointTransformer
 from sciml.operators.prosefd import PROSEFD
 from sciml.operators.resnet import ResNet
+from sciml.operators.spacetime_fno import SpaceTimeFNO
 from sciml.operators.transformer import Transformer
 from sciml.operators.transolver import Transolver
 from sciml.operators.unet import UNet
@@ -71,6 +72,7 @@ __all__ = [
     "NeuralStagger",
     "PointTransformer",
     "ResNet",
+    "SpaceTimeFNO",
     "SpectralConv",
     "Transformer",
     "Transolver",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sciml.solvers.particle_surrogate import ParticleSurrogate
     from sciml.solvers.pinn import PINN, LagrangianFlowNetwork, LagrangianPINN, PINNRecipe
     from sciml.solvers.pseudospectral import PseudoSpectral
+    from sciml.solvers.refiner import SpectralRefiner
     from sciml.solvers.regression import LinearRegression, NearestCase, PODRegression
     from sciml.solvers.sensor_surrogate import SensorSurrogate
     from sciml.solvers.shock_capturing import ShockCapturing
@@ -71,6 +72,7 @@ _HOMES = {
     "SensorSurrogate": "sensor_surrogate",
     "ShockCapturing": "shock_capturing",
     "SpectralEddyViscosity": "spectral_closure",
+    "SpectralRefiner": "refiner",
     "Spread": "conformal",
     "SteadyLinear": "linear.steady",
     "Surrogate": "surrogate",
@@ -116,6 +118,7 @@ __all__ = [
     "SensorSurrogate",
     "ShockCapturing",
     "SpectralEddyViscosity",
+    "SpectralRefiner",
     "Spread",
     "SteadyLinear",
     "Surrogate",

@@ -32,7 +32,7 @@ from sciml.training.physics import Unlabelled, WithEquations
 from sciml.training.processes import Processes, present
 from sciml.training.recipe import Recipe, Running
 from sciml.training.samples import CaseTable, at_hand, open_data, table
-from sciml.training.stepping import Autoregressive, Query, Steady, Stepping
+from sciml.training.stepping import Autoregressive, Query, Steady, Stepping, Window
 from sciml.training.trainer import LossFunction, Trainer, Validate
 from sciml.training.validation import Validation
 
@@ -76,6 +76,8 @@ def default_stepping(cls: type[Operator], steady: bool) -> Stepping:
     """How time is treated where nobody says."""
     if steady:
         return Steady()
+    if cls.frames is not None:
+        return Window(*cls.frames)
     return Query() if cls.asks_times else Autoregressive()
 
 

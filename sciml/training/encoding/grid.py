@@ -34,6 +34,7 @@ class GridEncoding(Encoding):
             max(channels, 1), self.channels_out, template.dimensions,
             n_params=len(self.features.names) + self.stepping.queries, masked=self.masked,
             periodic=tuple(reversed(template.periodic)), space=template.shape, residual=self.stepping.residual,
+            frames_out=self.stepping.ahead,
         )  # fmt: skip
 
     def _grid(self, support: Support) -> Grid:
