@@ -3,11 +3,9 @@
     python -m benchmarks.seeds [--part density ...] [--full]
 
 Parts: `density` (density and velocity that satisfy the balance of mass by construction, from few measurements),
-`stagger` (operators on interleaved coarse fields), `ode` (learned dynamics of modes of a cylinder's wake).
-`stagger` (operators on interleaved coarse fields), `sparse` (fields at any place and time from sparse sensors).
-`stagger` (operators on interleaved coarse fields), `prose` (one model of several problems that reads equations).
-`refiner` (operators on trajectories, and answers refined by the residual), `stagger` (operators on interleaved coarse
-fields).
+`refiner` (operators on trajectories, and answers refined by the residual), `prose` (one model of several problems that
+reads equations), `stagger` (operators on interleaved coarse fields), `ode` (learned dynamics of modes of a cylinder's
+wake), `sparse` (fields at any place and time from sparse sensors).
 
 What takes long is kept in benchmarks/work/seeds, so that an interrupted run goes on. `--full` trains with three seeds
 rather than one.
