@@ -130,7 +130,7 @@ def scores(answers: Sequence[np.ndarray], several: Sequence[Forecast], mean: np.
     def error(rows: Any, columns: Any = slice(None)) -> float:
         return float(np.sqrt(gaps[rows][..., columns].sum() / sizes[rows][..., columns].sum()))
 
-    reynolds = np.array([round(f.case.problem.reynolds(f.case)) for f in several])
+    reynolds = np.array([round(CylinderFlow().reynolds(f.case)) for f in several])
     starts = np.array([f.start for f in several])
     return {
         "error": error(slice(None)),
@@ -317,7 +317,7 @@ def _picture(train: xr.Dataset, several: Sequence[Forecast], rows: Any, folder: 
 
     if folder is None or not (folder / "neural_ode_0").exists():
         return
-    f = next(f for f in several if f.start == SHOWN[1] and round(f.case.problem.reynolds(f.case)) == SHOWN[0])  # type: ignore[attr-defined]
+    f = next(f for f in several if f.start == SHOWN[1] and round(CylinderFlow().reynolds(f.case)) == SHOWN[0])  # type: ignore[attr-defined]
     made, best = Linear(train), rows[BY_RE][0]
     rank, history = best["modes"], best["history"]
     answers = {
