@@ -177,7 +177,7 @@ class Linear:
 
 
 def place_of(case: Case) -> float:
-    return float(np.log(case.problem.reynolds(case) / 130))  # type: ignore[attr-defined]
+    return float(np.log(case.problem.reynolds(case) / 130))
 
 
 def linear_rows(train: xr.Dataset, tables: Tables) -> dict[str, Any]:
@@ -317,7 +317,7 @@ def _picture(train: xr.Dataset, several: Sequence[Forecast], rows: Any, folder: 
 
     if folder is None or not (folder / "neural_ode_0").exists():
         return
-    f = next(f for f in several if f.start == SHOWN[1] and round(CylinderFlow().reynolds(f.case)) == SHOWN[0])  # type: ignore[attr-defined]
+    f = next(f for f in several if f.start == SHOWN[1] and round(CylinderFlow().reynolds(f.case)) == SHOWN[0])
     made, best = Linear(train), rows[BY_RE][0]
     rank, history = best["modes"], best["history"]
     answers = {
