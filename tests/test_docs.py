@@ -342,7 +342,9 @@ PAGES: dict[str, Page] = {
         commands=True,
     ),
     "docs/density.md": Page(
-        (("LevenbergMarquardt(40)", "LevenbergMarquardt(2)"),), holds=density, compiled_quickly=True
+        (("LevenbergMarquardt(40)", "LevenbergMarquardt(1)"), ("rounds=2, bends=3", "rounds=1, bends=2")),
+        holds=density,
+        compiled_quickly=True,
     ),
     "docs/equation.md": Page(
         (
