@@ -213,7 +213,7 @@ def _polynomial(courses: Sequence[np.ndarray], place: Sequence[float], degree: i
         companion = np.eye(1 + h * rank, k=rank)
         companion[0] = 0.0
         companion[0, 0] = 1.0
-        companion[-rank:] = sum(r * x**d for d, r in enumerate(rates)).T
+        companion[-rank:] = np.sum([r * x**d for d, r in enumerate(rates)], axis=0).T
         return companion
 
     return law

@@ -36,7 +36,8 @@ def drawn(
         title: which forecast courses and frames are of.
     """
     figure = Figure(figsize=(12.5, 7.0), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(1.15, 1))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1.15, 1))
+    above, below = parts
     left, right = above.subplots(1, 2)
     for row, values in errors.items():
         if row not in LOOKS:
