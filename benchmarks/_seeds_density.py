@@ -219,7 +219,7 @@ def measure(ledger: Ledger, work: Any) -> None:
         worst += [d["defect"] for d in told] if row == FLOW else []
     _row(ledger, "interpolation", [kept(lambda s=s: interpolated(s), what="interpolation", seed=s) for s in seeds])
     note = (
-        "by derivatives of the answers at 400 points, weights at random three times and those trained, of the largest"
+        "by derivatives of answers at 400 points, weights at random three times and those trained, of the largest"
     )
     ledger.check("lflow_continuity_defect", max(worst), "weights of no training obey it as well", note=note)
 

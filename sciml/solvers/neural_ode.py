@@ -221,8 +221,8 @@ class NeuralODE(Baseline):
         """(start, time, r)"""
         assert self.recipe is not None
         with jax.enable_x64(self.recipe.precision == "float64"):
-            z, p, times = (jnp.asarray(a).astype(jnp.result_type(float)) for a in (z, p, times))
-            return np.asarray(_answered(self.dynamics, z, p, times, self.tolerance), np.float64)
+            at, numbers, clock = (jnp.asarray(a).astype(jnp.result_type(float)) for a in (z, p, times))
+            return np.asarray(_answered(self.dynamics, at, numbers, clock, self.tolerance), np.float64)
 
     # -- what evaluation and reports ask ------------------------------------------------------------------------
 
