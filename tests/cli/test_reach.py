@@ -29,7 +29,7 @@ SMALLER: dict[str, dict[str, Any]] = {
     "turbulent_channel": {"cells": lambda *_: (12, 25, 16), "settled": 0.01},
 }
 #: without an equation to solve, and what is said then
-REFUSED = {"data": "sciml import reads them"}
+REFUSED = {"data": "sciml import reads them", "mass_transport": "has no design of cases"}
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

@@ -42,7 +42,7 @@ def test_balances_over_the_merged_field_are_those_of_the_whole(waves):
 
 
 def test_the_balances_alone_teach_pieces(waves):
-    """Without a label: what 120 steps leave of the error of one step."""
+    """Without a label: what 240 steps leave of the error of one step."""
     objective = WithPhysics(weight=1.0, method="spectral")
     settings = {"width": 8, "modes": 6, "layers": 2}
 
@@ -52,7 +52,7 @@ def test_the_balances_alone_teach_pieces(waves):
         found = model.resume(case, truth.isel(time=[0]), truth.time.values[1:2])
         return float(np.abs(found.u.values[-1] - truth.u.values[1]).max())
 
-    first, last = error(1), error(120)
+    first, last = error(1), error(240)
     assert last < 0.3 * first
 
 
