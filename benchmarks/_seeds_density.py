@@ -218,9 +218,7 @@ def measure(ledger: Ledger, work: Any) -> None:
                    rate=max(d["rate"] for d in told))  # fmt: skip
         worst += [d["defect"] for d in told] if row == FLOW else []
     _row(ledger, "interpolation", [kept(lambda s=s: interpolated(s), what="interpolation", seed=s) for s in seeds])
-    note = (
-        "by derivatives of answers at 400 points, weights at random three times and those trained, of the largest"
-    )
+    note = "by derivatives of answers at 400 points, weights at random three times and those trained, of the largest"
     ledger.check("lflow_continuity_defect", max(worst), "weights of no training obey it as well", note=note)
 
 
