@@ -177,6 +177,7 @@ class Linear:
 
 
 def place_of(case: Case) -> float:
+    assert isinstance(case.problem, CylinderFlow)
     return float(np.log(case.problem.reynolds(case) / 130))
 
 

@@ -38,7 +38,7 @@ class Dynamics(eqx.Module):
         network = eqx.nn.MLP(r + parameters, r, width, depth, jnp.tanh, key=jax.random.key(seed))
         last = network.layers[-1]
         network = eqx.tree_at(
-            lambda n: (n.layers[-1].weight, n.layers[-1].bias), network, (0 * last.weight, 0 * last.bias)
+            lambda n: (n.layers[-1].weight, n.layers[-1].bias), network, (jnp.zeros((r, width)), jnp.zeros(r))
         )
         return cls(jnp.asarray(matrix, float), jnp.asarray(constant, float), network)
 
@@ -55,10 +55,12 @@ def curve(
 
     Source: C. Tsitouras, Comput. Math. Appl. 62, 770 (2011), for the pair.
     """
-    return diffrax.diffeqsolve(
+    solution = diffrax.diffeqsolve(
         _term(dynamics), diffrax.Tsit5(), 0.0, jnp.maximum(times[-1], 1e-9), None, z, p, throw=False, max_steps=MOST,
         saveat=diffrax.SaveAt(ts=times), stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
-    ).ys  # fmt: skip
+    )  # fmt: skip
+    assert solution.ys is not None
+    return solution.ys
 
 
 def piece(
