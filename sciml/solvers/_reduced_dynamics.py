@@ -37,9 +37,8 @@ class Dynamics(eqx.Module):
         r = len(constant)
         network = eqx.nn.MLP(r + parameters, r, width, depth, jnp.tanh, key=jax.random.key(seed))
         last = network.layers[-1]
-        network = eqx.tree_at(
-            lambda n: (n.layers[-1].weight, n.layers[-1].bias), network, (jnp.zeros((r, width)), jnp.zeros(r))
-        )
+        zeros = jnp.zeros((last.out_features, last.in_features)), jnp.zeros(r)
+        network = eqx.tree_at(lambda n: (n.layers[-1].weight, n.layers[-1].bias), network, zeros)
         return cls(jnp.asarray(matrix, float), jnp.asarray(constant, float), network)
 
     def __call__(self, z: Float[Array, " r"], p: Float[Array, " parameter"]) -> Float[Array, " r"]:
