@@ -91,6 +91,17 @@ def symbols(case: Case, step: float | None = None) -> tuple[Symbol, ...]:
     return (*found, *(() if step is None else (Symbol("step"), number(step))))
 
 
+def parameters(case: Case, step: float | None = None) -> tuple[Symbol, ...]:
+    """The values of a case's parameters, in the order of its problem, with no word of what they do: for comparison with
+    models that read equations.
+
+    Args:
+        step: as of `symbols`.
+    """
+    values = [number(case.parameters[p.name]) for p in case.problem.parameters]
+    return (*values, *(() if step is None else (Symbol("step"), number(step))))
+
+
 def with_numbers(e: Expression, case: Case) -> Expression:
     """The tree with the case's values in place of parameters, and products and sums of numbers worked out."""
 

@@ -8,7 +8,7 @@ from sciml import registry
 from sciml.errors import InputError
 from sciml.expressions import Parameter, leaves
 from sciml.problem import PDEProblem
-from sciml.symbols import Symbol, expressions_of, numbered, rows, symbols, vocabulary
+from sciml.symbols import Symbol, expressions_of, numbered, parameters, rows, symbols, vocabulary
 
 KNOWN = [n for n in registry.problems.names() if n != "data"]
 PLANE = [
@@ -52,6 +52,12 @@ def test_boundary_values_and_bodies_are_told() -> None:
     assert symbols(cavity.case(lid_velocity=1.25)) != symbols(cavity.case(lid_velocity=1.5))
     assert symbols(cylinder.case(radius=0.01)) != symbols(cylinder.case(radius=0.011))
     assert Symbol("number", 1.25) in symbols(cavity.case(lid_velocity=1.25))
+
+
+def test_parameters_alone_say_nothing_of_the_equation() -> None:
+    told = parameters(sciml.problems.Swirl().case(speed=0.7, width=0.08), step=0.1)
+    assert {s.word for s in told} == {"number", "step"} and told[-1].value == 0.1
+    assert {0.7, 0.08} <= {s.value for s in told}
 
 
 def test_bad_input_has_one_clear_line() -> None:

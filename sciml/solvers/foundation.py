@@ -50,7 +50,8 @@ class FoundationModel(OneOperator, Restartable):
 
     Args:
         stepping: `Window(n_in, n_out, step)`: frames that are seen, and steps that are answered at once.
-        symbols: False for a model of frames alone, for comparison.
+        symbols: for comparison, "parameters" for a model that is told the values of a case's parameters but not its
+            equations, False for one of frames alone.
         device: where it answers: "auto" (a GPU where there is one), "cpu", "cuda:1".
         options: of `sciml.operators.PROSEFD`; `**PROSEFD.published` for the published size.
 
@@ -59,12 +60,14 @@ class FoundationModel(OneOperator, Restartable):
 
     name = "foundation_model"
 
-    def __init__(self, stepping: Window | None = None, *, symbols: bool = True, device: str = "auto", **options: Any):
+    def __init__(
+        self, stepping: Window | None = None, *, symbols: bool | str = True, device: str = "auto", **options: Any
+    ):
         stepping = Window() if stepping is None else stepping
         if not isinstance(stepping, Window):
             raise InputError(f"stepping: expected a Window, got {stepping!r:.80}")
-        if not isinstance(symbols, bool):
-            raise InputError(f"symbols: expected True or False, got {symbols!r:.80}")
+        if not isinstance(symbols, bool) and symbols != "parameters":
+            raise InputError(f"symbols: expected True, False or 'parameters', got {symbols!r:.80}")
         self.stepping, self.symbols = stepping, symbols
         self.options = operator_options(PROSEFD, options)
         self.device = find_device(device)
@@ -74,7 +77,8 @@ class FoundationModel(OneOperator, Restartable):
 
     @property
     def title(self) -> str:  # type: ignore[override]
-        return PROSEFD.title if self.symbols else f"{PROSEFD.title} without symbols"
+        kinds = {True: "", False: " without symbols", "parameters": " with parameters for symbols"}
+        return PROSEFD.title + kinds[self.symbols]
 
     @property
     def _outcome(self) -> FittedFamilies | None:

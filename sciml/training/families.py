@@ -19,7 +19,7 @@ from sciml.errors import InputError
 from sciml.metrics import Sums
 from sciml.operators.prosefd import PROSEFD, EquationBatch
 from sciml.problem import Case, Problem
-from sciml.symbols import numbered, symbols, vocabulary
+from sciml.symbols import numbered, parameters, symbols, vocabulary
 from sciml.training.asked import cases_of, require_settings
 from sciml.training.batches import MemoryBatches
 from sciml.training.checkpoint import plain
@@ -42,13 +42,13 @@ class Family:
         encoding: scales of the fields over its training split, the step, and where its cases live.
         channels: predicted fields of all problems of the model.
         names: all fields of these problems, of which equations may speak.
-        told: whether the model reads symbols.
+        told: whether the model reads symbols; "parameters" for the numbers of a case alone.
     """
 
     encoding: GridEncoding
     channels: tuple[str, ...]
     names: tuple[str, ...]
-    told: bool = True
+    told: bool | str = True
 
     @property
     def problem(self) -> Problem:
@@ -67,16 +67,17 @@ class Family:
         """
         problem = encoding.problem
         several = [n for n in encoding.fields if n not in self.channels]
-        several += [f.name for f in problem.fields if f.name not in self.names and self.told]
+        several += [f.name for f in problem.fields if f.name not in self.names and self.told is True]
         if several:
             raise InputError(f"data: {problem.name} has {', '.join(dict.fromkeys(several))}, but the model knows the "
                              f"fields {', '.join(self.names)}")  # fmt: skip
         return replace(self, encoding=encoding)
 
     def words(self, case: Case) -> tuple[np.ndarray, np.ndarray]:
-        """See `sciml.symbols.numbered`: of the equations, with the length of a step."""
+        """See `sciml.symbols.numbered`: of the equations, or of parameters alone, with the length of a step."""
         step = self.encoding.step
-        return numbered(symbols(case, None if step is None else step.of(case)), self.names)
+        which = symbols if self.told is True else parameters
+        return numbered(which(case, None if step is None else step.of(case)), self.names)
 
     def batch(
         self, cases: Sequence[Case], words: Sequence[tuple[np.ndarray, np.ndarray]], state: Tensor, known: Tensor,
@@ -319,7 +320,7 @@ def tables_of(
 
 def fit_families(
     options: Mapping[str, Any], stepping: Window, data: Sequence[Any], recipe: Recipe, running: Running, *,
-    told: bool = True, split: str | None = "train", validation: str | None = "validation",
+    told: bool | str = True, split: str | None = "train", validation: str | None = "validation",
     former: FittedFamilies | None = None,
 ) -> FittedFamilies:  # fmt: skip
     """Train one model on several problems; see `FoundationModel.fit`."""

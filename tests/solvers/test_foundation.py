@@ -70,6 +70,15 @@ def model(swirl: xr.Dataset, vortices: xr.Dataset) -> Iterator[FoundationModel]:
     yield found.fit([swirl, vortices], recipe(), running=Running(progress=False, device="cpu"))
 
 
+def test_the_comparison_that_is_told_numbers_alone(swirl: xr.Dataset, vortices: xr.Dataset, tmp_path: Path) -> None:
+    found = FoundationModel(Window(2, 3), symbols="parameters", device="cpu", **SMALL)
+    found.fit([swirl, vortices], recipe(2), running=Running(progress=False, device="cpu")).save(tmp_path / "run")
+    again = sciml.load(tmp_path / "run", device="cpu")
+    assert again.title == "PROSE-FD with parameters for symbols"
+    one, other = (again.families["reversing_swirl"].words(Swirl().case(speed=s, width=0.08)) for s in (0.7, 0.9))
+    assert np.array_equal(one[0], other[0]) and not np.array_equal(one[1], other[1])
+
+
 def test_it_answers_the_cases_of_each_problem(model: FoundationModel) -> None:
     assert set(model.families) == {"reversing_swirl", "taylor_green"} and model.problem is None
     assert {"validation_reversing_swirl", "validation_taylor_green"} <= set(model.metrics[-1])
