@@ -152,7 +152,7 @@ def field(random: np.random.Generator) -> np.ndarray:
 SPREADS = {"speed_x": (-0.5, 0.5), "speed_y": (-0.5, 0.5)}
 TRAINED = (
     Set(PlaneTransport, {**SPREADS, "diffusivity": (1e-3, 1e-2)}, 1.0),
-    Set(PlaneBurgers, {"along_x": (-0.5, 0.5), "along_y": (-0.5, 0.5), "diffusivity": (4e-3, 1.5e-2)}, 1.0),
+    Set(PlaneBurgers, {"along_x": (-0.5, 0.5), "along_y": (-0.5, 0.5), "diffusivity": (6e-3, 2e-2)}, 1.0),
     Set(PlanePhases, {"diffusivity": (1e-3, 6e-3), "rate": (1.0, 4.0)}, 1.0),
     Set(KolmogorovFlow, {"force": (0.5, 1.5), "viscosity": (1e-2, 3e-2)}, 3.0, {"wavenumber": 2.0, "peak": 2.0}),
 )

@@ -25,10 +25,10 @@ from sciml.errors import InputError
 from sciml.problem import Case
 from sciml.solver import Restartable, Start, check_times
 from sciml.solvers import _saved
+from sciml.solvers._trained import OfEncoding
 from sciml.support import Support
 from sciml.training.encoding import Encoding
 from sciml.training.encoding.given import Given, collate
-from sciml.training.fitting import Fitted
 from sciml.training.laws.base import laws_of
 from sciml.training.model import Model
 
@@ -58,17 +58,8 @@ class _Told:
     index: np.ndarray | None
 
 
-class ByNumbers(Restartable):
+class ByNumbers(OfEncoding[Encoding], Restartable):
     """What a learned solver of fields adds to be differentiated; abstract, see `Surrogate`."""
-
-    device: torch.device
-
-    @property
-    def encoding(self) -> Encoding:
-        raise NotImplementedError
-
-    def _ready(self) -> Fitted:
-        raise NotImplementedError
 
     def _another(self, encoding: Encoding, operator: torch.nn.Module, **noted: Any) -> Self:
         raise NotImplementedError

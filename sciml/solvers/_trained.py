@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, Self, TypeVar
 
+import torch
 from torch import nn
 
+from sciml.contracts import Operator
+from sciml.errors import InputError
+from sciml.problem import Problem
 from sciml.solver import TrainableSolver
+from sciml.training.checkpoint import digest, plain
+from sciml.training.devices import device as find_device
+from sciml.training.devices import unwrapped
+from sciml.training.fitting import Outcome as Encoded
+from sciml.training.processes import present
+from sciml.training.recipe import Running
+
+E = TypeVar("E")
 
 
 class Outcome(Protocol):
@@ -45,3 +57,94 @@ class OneOperator(TrainableSolver):
     @property
     def weights(self) -> int:
         return 0 if self._outcome is None else sum(p.numel() for p in self._outcome.operator.parameters())
+
+
+class OfEncoding(OneOperator, Generic[E]):
+    """A learned solver of one problem: an operator of a class that is chosen, and what its tensors mean."""
+
+    operator_class: type[Operator]
+    options: dict[str, Any]
+    device: torch.device
+    fitted_as: Encoded[E] | None
+
+    @property
+    def _outcome(self) -> Encoded[E] | None:
+        return self.fitted_as
+
+    @property
+    def operator_name(self) -> str:
+        return self.operator_class.name
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        """What people call the operator."""
+        return self.operator_class.title
+
+    @property
+    def encoding(self) -> E:
+        return self._ready().encoding
+
+    @property
+    def operator(self) -> nn.Module:
+        return self._ready().operator
+
+    @operator.setter
+    def operator(self, module: nn.Module) -> None:
+        self._ready().operator = module
+
+    @property
+    def problem(self) -> Problem | None:
+        return None if self.fitted_as is None else self.fitted_as.encoding.problem  # type: ignore[attr-defined]
+
+    @property
+    def predicted(self) -> tuple[str, ...] | None:
+        return None if self.fitted_as is None else self.fitted_as.encoding.fields  # type: ignore[attr-defined]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"operator": self.operator_name, "options": plain(self.options)} | self._set
+        if self.fitted_as is not None:
+            f = self.fitted_as
+            found |= self._known | {"recipe": f.record.get("recipe"), "subset": f.record.get("subset")}
+            found |= {"parameters": self.weights, "weights": digest(unwrapped(f.operator).state_dict())[:16]}
+        return found
+
+    @property
+    def _set(self) -> dict[str, Any]:
+        """Settings beside operator and options, as JSON values."""
+        return {}
+
+    @property
+    def _known(self) -> dict[str, Any]:
+        """Settings that are known once it is trained, as JSON values."""
+        return {"fields": list(self._ready().encoding.fields)}  # type: ignore[attr-defined]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that makes it the model that it is, but the seed: equal for runs that are seeds of one model."""
+        return {k: v for k, v in self.settings.items() if k != "weights"} | {
+            "recipe": None if self.fitted_as is None else self.fitted_as.recipe.without_seed().to_json(),
+            "data": self.training.get("data_digest"),
+        }
+
+    def supports(self, problem: Problem) -> bool:
+        return self.fitted_as is None or problem.same(self.fitted_as.encoding.problem)  # type: ignore[attr-defined]
+
+    def _ready(self) -> Encoded[E]:
+        if self.fitted_as is None:
+            kind = self.name.replace("_", " ")
+            raise InputError(f"{kind}: the {self.operator_name} has not been trained; call fit or load first")
+        return self.fitted_as
+
+    def _settle(self, running: Running) -> Self:
+        """After training: where it answers from now on, and its files, where a folder is named."""
+        self.to(self.device)
+        if (folder := running.folder) is not None:
+            present().by_first(lambda: self.save(folder))
+        return self
+
+    def to(self, device: str | torch.device) -> Self:
+        """Answer on another device from now on."""
+        self.device = find_device(device)
+        self._ready().operator.to(self.device)
+        return self

@@ -16,30 +16,29 @@ from sciml import registry
 from sciml.contracts import Operator, ParticleBatch
 from sciml.errors import InputError
 from sciml.particle_problem import ParticleProblem
-from sciml.problem import Case, Problem
+from sciml.problem import Case
 from sciml.solver import Restartable, Start, check_times
 from sciml.solvers import _saved
 from sciml.solvers._frames import history_of, start_of
 from sciml.solvers._numerical import title
 from sciml.solvers._particle_flock import Flight, fly
 from sciml.solvers._particle_gradients import ByGradients
-from sciml.solvers._trained import OneOperator
+from sciml.solvers._trained import OfEncoding
 from sciml.support import Points
 from sciml.training.augmentations import Noise
 from sciml.training.callbacks import read_metrics
-from sciml.training.checkpoint import digest, plain
+from sciml.training.checkpoint import plain
 from sciml.training.devices import device as find_device
 from sciml.training.devices import unwrapped
 from sciml.training.fitting import anew, operator_options
 from sciml.training.optimisers import AdamW
 from sciml.training.particles import FittedParticles, Nodes, ParticleEncoding, fit_particles
-from sciml.training.processes import present
 from sciml.training.recipe import Recipe, Running
 from sciml.training.stepping import Autoregressive, Stepping
 
 
 @registry.solvers.register("particle_surrogate")
-class ParticleSurrogate(OneOperator, Restartable, ByGradients):
+class ParticleSurrogate(OfEncoding[ParticleEncoding], Restartable, ByGradients):
     """A learned solver of particles: an operator that says how they are accelerated, from how they moved before.
 
         Δ(t) = x(t) − x(t − Δt),   Δ(t + Δt) = Δ(t) + σ·operator(Δ(t), Δ(t − Δt), ...; neighbours, walls, bodies),
@@ -108,35 +107,6 @@ class ParticleSurrogate(OneOperator, Restartable, ByGradients):
     # -- what it is ---------------------------------------------------------------------------------------------
 
     @property
-    def operator_name(self) -> str:
-        return self.operator_class.name
-
-    @property
-    def title(self) -> str:  # type: ignore[override]
-        """What people call the operator."""
-        return self.operator_class.title
-
-    @property
-    def _outcome(self) -> FittedParticles | None:
-        return self.fitted_as
-
-    @property
-    def encoding(self) -> ParticleEncoding:
-        return self._ready().encoding
-
-    @property
-    def operator(self) -> torch.nn.Module:
-        return self._ready().operator
-
-    @property
-    def problem(self) -> Problem | None:
-        return None if self.fitted_as is None else self.fitted_as.encoding.problem
-
-    @property
-    def predicted(self) -> tuple[str, ...] | None:
-        return None if self.fitted_as is None else self.fitted_as.encoding.fields
-
-    @property
     def history(self) -> int:  # type: ignore[override]
         return self.stepping.history
 
@@ -145,39 +115,16 @@ class ParticleSurrogate(OneOperator, Restartable, ByGradients):
         return self.stepping.every
 
     @property
-    def settings(self) -> dict[str, Any]:
-        found: dict[str, Any] = {
-            "operator": self.operator_name, "options": plain(self.options), "stepping": self.stepping.to_json(),
-            "radius": self.radius, "nodes": self.nodes.amount, "choice": self.nodes.choice,
-            "features": None if self.features is None else list(self.features),
+    def _set(self) -> dict[str, Any]:
+        return {
+            "stepping": self.stepping.to_json(), "radius": self.radius, "nodes": self.nodes.amount,
+            "choice": self.nodes.choice, "features": None if self.features is None else list(self.features),
         }  # fmt: skip
-        if self.fitted_as is not None:
-            f = self.fitted_as
-            found |= {"fields": list(f.encoding.fields), "recipe": f.record.get("recipe")}
-            found |= {"subset": f.record.get("subset"), "parameters": self.weights}
-            found["weights"] = digest(unwrapped(f.operator).state_dict())[:16]
-        return found
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """All that makes it the model that it is, but the seed: equal for runs that are seeds of one model."""
-        return {k: v for k, v in self.settings.items() if k != "weights"} | {
-            "recipe": None if self.fitted_as is None else self.fitted_as.recipe.without_seed().to_json(),
-            "data": self.training.get("data_digest"),
-        }
-
-    def supports(self, problem: Problem) -> bool:
-        return self.fitted_as is None or problem.same(self.fitted_as.encoding.problem)
 
     def settled(self) -> dict[str, Any]:
         """What another surrogate is to be made with to go on from the weights of this one."""
         given = {"radius": self.radius, "nodes": self.nodes.amount, "choice": self.nodes.choice}
         return {"stepping": self.stepping, "features": self.features} | given
-
-    def _ready(self) -> FittedParticles:
-        if self.fitted_as is None:
-            raise InputError(f"particle surrogate: the {self.operator_name} has not been trained; call fit or load")
-        return self.fitted_as
 
     # -- training -----------------------------------------------------------------------------------------------
 
@@ -219,22 +166,13 @@ class ParticleSurrogate(OneOperator, Restartable, ByGradients):
                 self.default_recipe() if recipe is None else recipe, running, radius=self.radius, told=self.features,
                 split=split, validation=validation, subset=subset, former=former,
             )  # fmt: skip
-        self.to(self.device)
-        if (folder := running.folder) is not None:
-            present().by_first(lambda: self.save(folder))
-        return self
+        return self._settle(running)
 
     @staticmethod
     def default_recipe() -> Recipe:
         """What particles are trained with where nobody says: small batches, for a sample has thousands of edges, and
         noise, without which rollouts drift."""
         return Recipe(batch=2, optimiser=AdamW(lr=2e-3), augmentations=(Noise(0.05),))
-
-    def to(self, device: str | torch.device) -> Self:
-        """Answer on another device from now on."""
-        self.device = find_device(device)
-        self._ready().operator.to(self.device)
-        return self
 
     # -- many steps ---------------------------------------------------------------------------------------------
 

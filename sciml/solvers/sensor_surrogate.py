@@ -20,16 +20,15 @@ from sciml.solver import Restartable, Start, check_points, check_times
 from sciml.solvers import _saved
 from sciml.solvers._frames import labelled, start_of
 from sciml.solvers._numerical import title
-from sciml.solvers._trained import OneOperator
+from sciml.solvers._trained import OfEncoding
 from sciml.solvers.pinn._observed import observed
 from sciml.support import Points, Support
 from sciml.training.callbacks import read_metrics
-from sciml.training.checkpoint import digest, plain
+from sciml.training.checkpoint import plain
 from sciml.training.devices import device as find_device
 from sciml.training.devices import unwrapped
 from sciml.training.fitting import anew, operator_options
 from sciml.training.optimisers import AdamW
-from sciml.training.processes import present
 from sciml.training.recipe import Recipe, Running
 from sciml.training.sensors import FittedSensors, SensorEncoding, Sensors, fit_sensors
 
@@ -37,7 +36,7 @@ AT_ONCE = 16384  # queries
 
 
 @registry.solvers.register("sensor_surrogate")
-class SensorSurrogate(OneOperator, Restartable):
+class SensorSurrogate(OfEncoding[SensorEncoding], Restartable):
     """A learned solver that is told what sensors measured, at any places and instants, and answers at any others.
 
         u(x, t) = operator({s_j(t_k) : t_k ≤ t}; x, t, dimensionless numbers)
@@ -99,60 +98,11 @@ class SensorSurrogate(OneOperator, Restartable):
     # -- what it is ---------------------------------------------------------------------------------------------
 
     @property
-    def operator_name(self) -> str:
-        return self.operator_class.name
-
-    @property
-    def title(self) -> str:  # type: ignore[override]
-        """What people call the operator."""
-        return self.operator_class.title
-
-    @property
-    def _outcome(self) -> FittedSensors | None:
-        return self.fitted_as
-
-    @property
-    def encoding(self) -> SensorEncoding:
-        return self._ready().encoding
-
-    @property
-    def operator(self) -> torch.nn.Module:
-        return self._ready().operator
-
-    @property
-    def problem(self) -> Problem | None:
-        return None if self.fitted_as is None else self.fitted_as.encoding.problem
-
-    @property
-    def predicted(self) -> tuple[str, ...] | None:
-        return None if self.fitted_as is None else self.fitted_as.encoding.fields
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"operator": self.operator_name, "options": plain(self.options)}
-        found |= plain(asdict(self.sensors))
-        if self.fitted_as is not None:
-            f = self.fitted_as
-            found |= {"fields": list(f.encoding.fields), "recipe": f.record.get("recipe")}
-            found |= {"subset": f.record.get("subset"), "parameters": self.weights}
-            found["weights"] = digest(unwrapped(f.operator).state_dict())[:16]
-        return found
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """All that makes it the model that it is, but the seed: equal for runs that are seeds of one model."""
-        return {k: v for k, v in self.settings.items() if k != "weights"} | {
-            "recipe": None if self.fitted_as is None else self.fitted_as.recipe.without_seed().to_json(),
-            "data": self.training.get("data_digest"),
-        }
+    def _set(self) -> dict[str, Any]:
+        return plain(asdict(self.sensors))
 
     def supports(self, problem: Problem) -> bool:
-        return not problem.steady if self.fitted_as is None else problem.same(self.fitted_as.encoding.problem)
-
-    def _ready(self) -> FittedSensors:
-        if self.fitted_as is None:
-            raise InputError(f"sensor surrogate: the {self.operator_name} has not been trained; call fit or load")
-        return self.fitted_as
+        return not problem.steady if self.fitted_as is None else super().supports(problem)
 
     # -- training -----------------------------------------------------------------------------------------------
 
@@ -192,21 +142,12 @@ class SensorSurrogate(OneOperator, Restartable):
                 self.default_recipe() if recipe is None else recipe, running, split=split, validation=validation,
                 subset=subset, former=former,
             )  # fmt: skip
-        self.to(self.device)
-        if (folder := running.folder) is not None:
-            present().by_first(lambda: self.save(folder))
-        return self
+        return self._settle(running)
 
     @staticmethod
     def default_recipe() -> Recipe:
         """What is trained with where nobody says."""
         return Recipe(batch=8, optimiser=AdamW(lr=2e-3, average=0.99))
-
-    def to(self, device: str | torch.device) -> Self:
-        """Answer on another device from now on."""
-        self.device = find_device(device)
-        self._ready().operator.to(self.device)
-        return self
 
     # -- from measurements --------------------------------------------------------------------------------------
 

@@ -16,16 +16,14 @@ import xarray as xr
 from sciml import registry
 from sciml.contracts import Operator
 from sciml.errors import InputError
-from sciml.problem import Case, Problem, beginning
-from sciml.solver import Restartable, Start, TrainableSolver
+from sciml.problem import Case, beginning
+from sciml.solver import Start, TrainableSolver
 from sciml.solvers import _saved
 from sciml.solvers._back import Back
 from sciml.solvers._by_numbers import ByNumbers
 from sciml.solvers._frames import history_of, labelled, start_of
 from sciml.solvers._numerical import title
-from sciml.solvers._trained import OneOperator
 from sciml.support import Points, Support
-from sciml.training.checkpoint import digest, plain
 from sciml.training.devices import device as find_device
 from sciml.training.encoding import Encoding, Given
 from sciml.training.fitting import Fitted, fit_operator, operator_options
@@ -33,7 +31,6 @@ from sciml.training.laws import Constraint
 from sciml.training.model import Model
 from sciml.training.objectives import WithPhysics
 from sciml.training.physics.adapting import adapted, check
-from sciml.training.processes import present
 from sciml.training.recipe import Recipe, Running
 from sciml.training.stepping import Stepping
 
@@ -42,7 +39,7 @@ AT_ONCE = 16384  # points beside its own support that a case is asked at in one 
 
 
 @registry.solvers.register("surrogate")
-class Surrogate(ByNumbers, OneOperator, Restartable):
+class Surrogate(ByNumbers):
     """A learned solver: an operator, how its tensors are made from physical fields, and how it treats time.
 
     Fields go over the problem's scales for the case and over scales of the training split; the operator is also given
@@ -90,39 +87,6 @@ class Surrogate(ByNumbers, OneOperator, Restartable):
     # -- what it is ---------------------------------------------------------------------------------------------
 
     @property
-    def operator_name(self) -> str:
-        return self.operator_class.name
-
-    @property
-    def title(self) -> str:  # type: ignore[override]
-        """What people call the operator."""
-        return self.operator_class.title
-
-    @property
-    def _outcome(self) -> Fitted | None:
-        return self.fitted_as
-
-    @property
-    def encoding(self) -> Encoding:
-        return self._ready().encoding
-
-    @property
-    def problem(self) -> Problem | None:
-        return None if self.fitted_as is None else self.fitted_as.encoding.problem
-
-    @property
-    def predicted(self) -> tuple[str, ...] | None:
-        return None if self.fitted_as is None else self.fitted_as.encoding.fields
-
-    @property
-    def operator(self) -> torch.nn.Module:
-        return self._ready().operator
-
-    @operator.setter
-    def operator(self, module: torch.nn.Module) -> None:
-        self._ready().operator = module
-
-    @property
     def history(self) -> int:  # type: ignore[override]
         return max(self.encoding.stepping.past, 1)
 
@@ -131,38 +95,15 @@ class Surrogate(ByNumbers, OneOperator, Restartable):
         return self.encoding.stepping.every
 
     @property
-    def settings(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"operator": self.operator_name, "options": plain(self.options)}
-        if self.fitted_as is not None:
-            f = self.fitted_as
-            found |= {"stepping": f.encoding.stepping.to_json(), "fields": list(f.encoding.fields)}
-            if f.encoding.constraints:
-                found["constraints"] = [c.to_json() for c in f.encoding.constraints]
-            found |= {"recipe": f.record.get("recipe"), "subset": f.record.get("subset")}
-            found["parameters"] = self.weights
-            found["weights"] = digest(_saved.unwrapped(f.operator).state_dict())[:16]
-        return found
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """All that makes it the model that it is, but the seed: equal for runs that are seeds of one model."""
-        return {k: v for k, v in self.settings.items() if k != "weights"} | {
-            "recipe": None if self.fitted_as is None else self.fitted_as.recipe.without_seed().to_json(),
-            "data": self.training.get("data_digest"),
-        }
-
-    def supports(self, problem: Problem) -> bool:
-        return self.fitted_as is None or problem.same(self.fitted_as.encoding.problem)
+    def _known(self) -> dict[str, Any]:
+        e = self.encoding
+        found: dict[str, Any] = {"stepping": e.stepping.to_json(), "fields": list(e.fields)}
+        return found | ({"constraints": [c.to_json() for c in e.constraints]} if e.constraints else {})
 
     def settled(self) -> dict[str, Any]:
         """What another surrogate is to be made with to go on from the weights of this one."""
         e = self.encoding
         return {"stepping": e.stepping, "fields": e.fields, "constraints": e.constraints}
-
-    def _ready(self) -> Fitted:
-        if self.fitted_as is None:
-            raise InputError(f"surrogate: the {self.operator_name} has not been trained; call fit or load first")
-        return self.fitted_as
 
     # -- training -----------------------------------------------------------------------------------------------
 
@@ -205,10 +146,7 @@ class Surrogate(ByNumbers, OneOperator, Restartable):
                 running, split=split, validation=validation, subset=subset, former=former,
                 cases=tuple(cases), constraints=self.constraints,
             )  # fmt: skip
-        self.to(self.device)
-        if (folder := running.folder) is not None:
-            present().by_first(lambda: self.save(folder))
-        return self
+        return self._settle(running)
 
     def fine_tuned(
         self,
@@ -275,12 +213,6 @@ class Surrogate(ByNumbers, OneOperator, Restartable):
     def default_recipe() -> Recipe:
         """What is trained with where nobody says."""
         return Recipe()
-
-    def to(self, device: str | torch.device) -> Self:
-        """Answer on another device from now on."""
-        self.device = find_device(device)
-        self._ready().operator.to(self.device)
-        return self
 
     # -- many steps ---------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -36,9 +36,11 @@ from sciml.training.stepping import Autoregressive, Query, Steady, Stepping, Win
 from sciml.training.trainer import LossFunction, Trainer, Validate
 from sciml.training.validation import Validation
 
+E = TypeVar("E")
+
 
 @dataclass
-class Fitted:
+class Outcome(Generic[E]):
     """The outcome of training.
 
     Args:
@@ -49,7 +51,7 @@ class Fitted:
         metrics: losses and validation figures on the way.
     """
 
-    encoding: Encoding
+    encoding: E
     operator: nn.Module
     recipe: Recipe
     record: dict[str, Any]
@@ -57,6 +59,9 @@ class Fitted:
 
     def __post_init__(self) -> None:
         self.operator.eval().requires_grad_(False)
+
+
+Fitted = Outcome[Encoding]
 
 
 def operator_options(cls: type[Operator], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,7 +113,7 @@ def fit_operator(
     encoding = _encoding(cls, stepping, train, dtype, symmetries, former, constraints)
     if encoding.constraints and symmetries:
         raise InputError("augmentations: Mirror does not know the laws of mirrored cases, expected no constraints")
-    operator = _operator(cls, options, encoding, recipe, former)
+    operator = begun(cls, options, encoding, former, recipe.seed)
     objective = recipe.objective or operator.objective() or Supervised()
     if not isinstance(objective, Objective):
         raise InputError(f"{cls.name}: its objective is a {type(objective).__name__}, expected an Objective")
@@ -133,13 +138,8 @@ def fit_operator(
         validate = Validation.of(held, encoding, recipe, objective, horizon, processes)
     if not any(p.requires_grad for p in operator.parameters()):
         raise InputError(f"surrogate: the {cls.name} has no weights to train")
-    record: dict[str, Any] = {
-        "operator": cls.name, "options": plain(options), "recipe": recipe.to_json(), "split": split,
-        "subset": None if subset is None else list(np.atleast_1d(subset)), "cases": len(train.cases),
-        "frames": int(train.length.sum()), "data": None if path is None else path.name,
-        "threads": torch.get_num_threads(), "data_digest": digest_of(encoding.to_json()),
-        "continued": former is not None, "unlabelled": len(cases), "processes": processes.count,
-    }  # fmt: skip
+    record = record_of(cls, options, recipe, train, encoding, path, split, subset, former, processes)
+    record["unlabelled"] = len(cases)
     if encoding.constraints:
         record["constraints"] = [c.to_json() for c in encoding.constraints]
 
@@ -222,15 +222,30 @@ def _encoding(
     return kind.fit(train, how, dtype=dtype, symmetries=symmetries, sensors=cls.sensors, constraints=constraints)
 
 
-def _operator(
-    cls: type[Operator], options: Mapping[str, Any], encoding: Encoding, recipe: Recipe, former: Fitted | None
+def record_of(
+    cls: type[Operator], options: Mapping[str, Any], recipe: Recipe, train: CaseTable, encoding: Any, path: Path | None,
+    split: str | None, subset: Sequence[str] | str | None, former: Any, processes: Processes,
+) -> dict[str, Any]:  # fmt: skip
+    """What is known of a training before it begins, as JSON values."""
+    return {
+        "operator": cls.name, "options": plain(options), "recipe": recipe.to_json(), "split": split,
+        "subset": None if subset is None else [subset] if isinstance(subset, str) else list(subset),
+        "cases": len(train.cases), "frames": int(train.length.sum()), "data": None if path is None else path.name,
+        "threads": torch.get_num_threads(), "data_digest": digest_of(encoding.to_json()),
+        "continued": former is not None, "processes": processes.count,
+    }  # fmt: skip
+
+
+def begun(
+    cls: type[Operator], options: Mapping[str, Any], encoding: Any, former: Outcome[Any] | None, seed: int
 ) -> Operator:
+    """The operator that training begins with: that of a former one, or one with new weights."""
     if former is not None:
         kept: Any = unwrapped(former.operator)
         operator = anew(type(kept), kept.config(), encoding)
         operator.load_state_dict(kept.state_dict())
         return operator
-    with borrowed(torch.device("cpu"), recipe.seed, dtype=torch.float32):
+    with borrowed(torch.device("cpu"), seed, dtype=torch.float32):
         operator = build(cls, encoding.signature(), options)
         return to_float64(operator) if encoding.torch_dtype == torch.float64 else operator  # type: ignore[return-value]
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from sciml.contracts import Operator, build
+from sciml.contracts import Operator
 from sciml.errors import InputError
 from sciml.training.asked import cases_of, require_settings
 from sciml.training.augmentations import Augmented
-from sciml.training.checkpoint import plain
-from sciml.training.devices import borrowed, to_float64, unwrapped
-from sciml.training.fitting import anew, carried_out, digest_of, held_out
+from sciml.training.fitting import Outcome, begun, carried_out, held_out, record_of
 from sciml.training.objectives import Objective, Supervised, WithPhysics
 from sciml.training.particles.batches import ParticleBatches
 from sciml.training.particles.encoding import Nodes, ParticleEncoding, require_places
@@ -29,25 +25,7 @@ from sciml.training.stepping import Autoregressive
 JUDGED = 32  # steps of held-out samples at most: a step of some thousand particles takes as long as many of a grid
 
 
-@dataclass
-class FittedParticles:
-    """The outcome of training.
-
-    Args:
-        encoding: what the operator's tensors mean.
-        operator: with the weights that were kept, in evaluation mode; they ask for no gradients.
-        record: JSON values: recipe, data, and how it went.
-        metrics: losses and validation figures on the way.
-    """
-
-    encoding: ParticleEncoding
-    operator: nn.Module
-    recipe: Recipe
-    record: dict[str, Any]
-    metrics: list[dict[str, Any]]
-
-    def __post_init__(self) -> None:
-        self.operator.eval().requires_grad_(False)
+FittedParticles = Outcome[ParticleEncoding]
 
 
 def fit_particles(
@@ -76,7 +54,7 @@ def fit_particles(
         encoding = ParticleEncoding.fit(train, stepping, nodes, radius=radius, told=told, dtype=dtype)
     else:
         encoding = former.encoding
-    operator = _operator(cls, options, encoding, recipe, former)
+    operator = begun(cls, options, encoding, former, recipe.seed)
     objective = recipe.objective or operator.objective() or Supervised()
     if not isinstance(objective, Objective) or isinstance(objective, WithPhysics):
         raise InputError(f"objective: expected Supervised or Rollout for particles, got {objective!r:.60}")
@@ -100,30 +78,10 @@ def fit_particles(
             raise InputError(
                 f"validation: no case has the frames that {objective!r} needs, and keep or patience choose by it"
             )
-    record: dict[str, Any] = {
-        "operator": cls.name, "options": plain(options), "recipe": recipe.to_json(), "split": split,
-        "subset": None if subset is None else [subset] if isinstance(subset, str) else list(subset),
-        "cases": len(train.cases), "frames": int(train.length.sum()), "data": None if path is None else path.name,
-        "threads": torch.get_num_threads(), "data_digest": digest_of(encoding.to_json()),
-        "continued": former is not None, "processes": processes.count,
-    }  # fmt: skip
+    record = record_of(cls, options, recipe, train, encoding, path, split, subset, former, processes)
 
     def loss(model: nn.Module, batch: Any, share: float) -> Tensor:
         return objective(ParticleModel(model, encoding), batch, share)
 
     kept, metrics = carried_out(operator, loss, batches, validate, recipe, running, record, processes)
     return FittedParticles(encoding, kept, recipe, record, metrics)
-
-
-def _operator(
-    cls: type[Operator], options: Mapping[str, Any], encoding: ParticleEncoding, recipe: Recipe,
-    former: FittedParticles | None,
-) -> Operator:  # fmt: skip
-    if former is not None:
-        kept: Any = unwrapped(former.operator)
-        operator = anew(type(kept), kept.config(), encoding)
-        operator.load_state_dict(kept.state_dict())
-        return operator
-    with borrowed(torch.device("cpu"), recipe.seed, dtype=torch.float32):
-        operator = build(cls, encoding.signature(), options)
-        return to_float64(operator) if encoding.torch_dtype == torch.float64 else operator  # type: ignore[return-value]

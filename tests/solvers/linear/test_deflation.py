@@ -87,8 +87,10 @@ def test_solutions_are_added_and_dependent_ones_do_no_harm():
     x, info = ConjugateGradient(second).prepare(SYSTEM)(B)
     assert info.converged and np.linalg.norm(B - MATRIX @ x) <= 1e-8 * np.linalg.norm(B)
     assert first == Deflation(SMOOTH[:, :1].T, keep=2) and hash(first) == hash(Deflation(SMOOTH[:, :1].T, keep=2))
-    nothing = ConjugateGradient(Deflation(np.zeros((2, 221)))).prepare(SYSTEM)(B)[1]
-    assert nothing.iterations == ConjugateGradient().prepare(SYSTEM)(B)[1].iterations
+    nothing, plain = (ConjugateGradient(*p).prepare(SYSTEM)(B) for p in ((Deflation(np.zeros((2, 221))),), ()))
+    assert np.linalg.norm(nothing[0] - plain[0]) <= 1e-6 * np.linalg.norm(plain[0])
+    # by rounding, which depends on where arrays lie in memory, one of them may fall below the tolerance a step earlier
+    assert abs(nothing[1].iterations - plain[1].iterations) <= 1
 
 
 def test_as_few_modes_as_asked_and_those_of_the_largest_energy():
