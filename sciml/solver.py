@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -286,7 +286,15 @@ class TrainableSolver(Solver):
     """A solver that learns, and lives in a directory.
 
     What evaluation, report and command line ask of it beside its answers are the properties below.
+
+    Class attributes:
+        alone: whether its own arguments are all that it is made of, no operator and no other solver, and it learns from
+            one data set in one go: what `sciml train --solver` trains.
+        several: whether it learns from several data sets at once, one a problem.
     """
+
+    alone: ClassVar[bool] = False
+    several: ClassVar[bool] = False
 
     @property
     def fitted(self) -> bool:
@@ -322,6 +330,19 @@ class TrainableSolver(Solver):
     def identity(self) -> dict[str, Any]:
         """All that makes it the model that it is, but its seed, JSON values: equal for runs that are seeds of one."""
         return self.settings
+
+    def for_problem(self, problem: Problem) -> Self:
+        """The same, as a solver of one problem among those that it was trained on.
+
+        Raises:
+            InputError: of several, it is none.
+        """
+        return self
+
+    @staticmethod
+    def default_recipe() -> Any:
+        """The `sciml.Recipe` that it is trained with where nobody says; None where there is nothing to choose."""
+        return None
 
     @abstractmethod
     def fit(

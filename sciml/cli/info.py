@@ -158,7 +158,11 @@ def describe_run(path: Path) -> dict[str, Any]:
         shapes = list(_shapes(weights).values())
         content["weights"] = {"parameters": sum(math.prod(s) for s in shapes), "tensors": len(shapes)}
     if places.is_file():
-        content["support"] = _support(places)
+        shapes, families = _shapes(places), config.get("families")
+        if isinstance(families, list):  # one for each problem
+            content["supports"] = [_support(places, _within(shapes, f"{k}.")) for k in range(len(families))]
+        else:
+            content["support"] = _support(places, shapes)
     content["history"] = read_metrics(path / "metrics.jsonl")
     return content
 
@@ -185,9 +189,12 @@ def _shapes(path: Path) -> dict[str, list[int]]:
         raise FileFormatError(f"{path}: truncated or no safetensors file ({error})") from None
 
 
-def _support(path: Path) -> dict[str, Any]:
+def _within(shapes: dict[str, list[int]], prefix: str) -> dict[str, list[int]]:
+    return {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
+
+
+def _support(path: Path, shapes: dict[str, list[int]]) -> dict[str, Any]:
     """Where the first training case lived: kind, sizes by axis or numbers of nodes and cells."""
-    shapes = _shapes(path)
     try:
         found: dict[str, Any] = {"sensors": shapes["sensors"][0]} if "sensors" in shapes else {}
         if "position" in shapes:
@@ -328,9 +335,9 @@ def _print_run(content: dict[str, Any]) -> None:
 
     console = _show.console()
     config = content["config"]
-    training, encoding = _table_of(config, "training"), _table_of(config, "encoding")
+    training = _table_of(config, "training")
     state = "yes" if content["complete"] else "no, weights or support are missing; go on with sciml train --resume"
-    what = ("operator", _call(config)) if "operator" in config else ("solver", str(config.get("solver", "?")))
+    what = ("operator", _call(config)) if "operator" in config else ("solver", _solver(config))
     head = [what, ("complete", state), ("size", _show.size(content["bytes"]))]
     if "weights" in content:
         count = content["weights"]
@@ -343,27 +350,19 @@ def _print_run(content: dict[str, Any]) -> None:
     if "around" in content:
         inner = content["around"]["config"]
         head.append(("around", _call(inner) if "operator" in inner else str(inner.get("solver", "?"))))
-    problem = encoding.get("problem")
-    if problem:
-        head.append(("problem", str(problem.get("problem", "?")) if isinstance(problem, dict) else str(problem)))
-    if "fields" in encoding:
-        head.append(("predicts", ", ".join(map(str, encoding["fields"]))))
-    if "stepping" in encoding:
-        head.append(("time", _part(encoding["stepping"])))
-    step = encoding.get("step")
-    if isinstance(step, dict):
-        plain = problem.get("time_unit", "") if isinstance(problem, dict) else ""
-        unit = " time scales of the case" if step.get("kind") == "nondimensional" else f" {plain}".rstrip()
-        head.append(("step", f"{step.get('value'):.6g}{unit}"))
-    if "support" in content:
-        head.append(("trained on", _support_text(content["support"], bool(encoding.get("shared", True)))))
+    if "supports" in content:
+        for encoding, support in zip(config["families"], content["supports"], strict=True):
+            head += _of_problem(encoding if isinstance(encoding, dict) else {}, support)
+    else:
+        head += _of_problem(_table_of(config, "encoding") or config, content.get("support"))
     recipe = _table_of(training, "recipe")
     if recipe:
         head.append(("length", _part(recipe.get("length"))))
         parts = [_part(recipe[k]) for k in ("objective", "optimiser", "schedule") if recipe.get(k)]
         head.append(("recipe", ", ".join([*parts, f"batch {recipe.get('batch')}", f"seed {recipe.get('seed')}"])))
     if "cases" in training:
-        where = f" of {training['data']}" if training.get("data") else ""
+        names = training.get("data")
+        where = f" of {', '.join(map(str, names)) if isinstance(names, list) else names}" if names else ""
         head.append(("data", f"{training['cases']} cases, {training.get('frames', '?')} frames{where}"))
     if "seconds" in training:
         head.append(("training", f"{training.get('steps', '?')} steps in {training['seconds']:.4g} s"))
@@ -376,6 +375,31 @@ def _print_run(content: dict[str, Any]) -> None:
              if v not in (None, "", {}, [])]  # fmt: skip
     if items:
         console.print(_show.facts("settings", items))
+
+
+def _of_problem(encoding: dict[str, Any], support: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """What a run was trained on, and what it answers there."""
+    head: list[tuple[str, str]] = []
+    problem = encoding.get("problem")
+    if problem:
+        head.append(("problem", str(problem.get("problem", "?")) if isinstance(problem, dict) else str(problem)))
+    if isinstance(encoding.get("fields"), list):
+        head.append(("predicts", ", ".join(map(str, encoding["fields"]))))
+    if "stepping" in encoding:
+        head.append(("time", _part(encoding["stepping"])))
+    step = encoding.get("step")
+    if isinstance(step, dict):
+        plain = problem.get("time_unit", "") if isinstance(problem, dict) else ""
+        unit = " time scales of the case" if step.get("kind") == "nondimensional" else f" {plain}".rstrip()
+        head.append(("step", f"{step.get('value'):.6g}{unit}"))
+    if support is not None:
+        head.append(("trained on", _support_text(support, bool(encoding.get("shared", True)))))
+    return head
+
+
+def _solver(config: dict[str, Any]) -> str:
+    name, given = str(config.get("solver", "?")), _table_of(_table_of(config, "learned"), "arguments")
+    return name + (f"({', '.join(f'{k}={json.dumps(v)}' for k, v in given.items())})" if given else "")
 
 
 def _flat(training: dict[str, Any]) -> dict[str, Any]:

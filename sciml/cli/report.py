@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from sciml.errors import InputError
-
 
 def report(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Folders of trained runs.")],
@@ -26,13 +24,10 @@ def report(
     target = _arguments.new_file("--out", out, overwrite)
     folders = _arguments.run_folders("RUN", runs)
     from sciml.reporting import compare, write_page
-    from sciml.reporting.gather import data_of
+    from sciml.reporting.gather import own_data
     from sciml.reporting.verdict import verdict
 
-    source = data or data_of(str(folders[0]))
-    if not source:
-        raise InputError(f"--data: {folders[0]} does not say which data set it was trained on; expected --data FILE")
-    source = str(_arguments.readable_data("--data", source))
+    source = str(_arguments.readable_data("--data", data or own_data(folders[0], "--data")))
     _arguments.device("--device", device)
     say = _show.teller()
     study = compare(

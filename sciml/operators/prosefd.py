@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
+from sciml import registry
 from sciml.contracts import Batch, Operator
 from sciml.errors import InputError, positive
 from sciml.operators._fusion import Layer, Numbers, Waves, middles, places, there
@@ -43,6 +44,7 @@ class EquationBatch(Batch):
     symbols: Shaped[Tensor, "batch symbol"] | None = None
 
 
+@registry.operators.register("prosefd")
 class PROSEFD(Operator):
     """Many frames at once from few frames and an equation, whichever problem it is of:
 
@@ -77,7 +79,7 @@ class PROSEFD(Operator):
     name, title = "prosefd", "PROSE-FD"
     takes = EquationBatch
     solver = "foundation_model"
-    decided: ClassVar = {}
+    decided: ClassVar = {"channels": "channels_out", "words": "the equations"}
     #: sizes as published, for grids of 128 × 128 cells: about 1.6e8 weights
     published = {  # noqa: RUF012
         "width": 1024, "heads": 8, "hidden": 2048, "patch": 16, "frame_layers": 2, "symbol_layers": 1,

@@ -61,16 +61,15 @@ def compare(
     say = tell or (lambda text: None)
     say("loading runs and data")
     surrogates, paths = _load(runs, device)
-    source = data if data is not None else gather.data_of(paths[0])
-    if isinstance(source, str) and not source:
-        raise InputError("data: the run does not say what it was trained on, expected the path of a data set")
+    source = data if data is not None else gather.own_data(paths[0])
     dataset, path = open_data(source)
     dataset = at_hand(dataset)
+    example = case_of(dataset, 0)[0]
+    surrogates = [s.for_problem(example.problem) for s in surrogates]
     names = model_names(surrogates, paths)
     groups: dict[str, list[Any]] = {}
     for name, surrogate in zip(names, surrogates, strict=True):
         groups.setdefault(name, []).append(surrogate)
-    example = case_of(dataset, 0)[0]
     problem = surrogates[0].problem or example.problem
     own = str(dataset.attrs.get("problem"))
     if problem.name != own:

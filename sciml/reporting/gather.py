@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from sciml.errors import InputError
 from sciml.particle_problem import ParticleProblem
 from sciml.reporting.names import flattened
 from sciml.reporting.stage import Followed, Stage
@@ -50,9 +51,30 @@ def command_of(path: str) -> str:
     return str(command_record(path).get("command", ""))
 
 
-def data_of(path: str) -> str:
-    """Return the data set that a run was trained on, as `sciml train` leaves it in the folder."""
-    return str(command_record(path).get("data", ""))
+def data_of(path: str | Path) -> list[str]:
+    """Return the data sets that a run was trained on, as `sciml train` leaves them in the folder; mostly one."""
+    found = command_record(path).get("data", [])
+    return [str(one) for one in found] if isinstance(found, list) else [str(found)]
+
+
+def own_data(path: str | Path, argument: str = "data") -> str:
+    """Return the one data set that a run was trained on.
+
+    Args:
+        argument: what messages call it.
+
+    Raises:
+        InputError: the run names none, or several.
+    """
+    found = data_of(path)
+    if len(found) != 1:
+        what = (
+            f"was trained on {', '.join(found)}, expected one of them"
+            if found
+            else ("does not say which data set it was trained on, expected the path of one")
+        )
+        raise InputError(f"{argument}: {path or 'the run'} {what}")
+    return found[0]
 
 
 def command_record(path: str | Path) -> dict[str, Any]:
@@ -231,7 +253,7 @@ def _array(variable: Any, support: Support, steady: bool) -> np.ndarray:
 def _reference(case: Any, support: Support, times: np.ndarray, steady: bool) -> tuple[str, Any] | None:
     """Return the reference solver's own solution on the same grid, where one can solve this case in time: unlike a
     stored one it has face velocities and rates of change, so that the audit sees what the solver conserves."""
-    from sciml.errors import InputError, SolverError
+    from sciml.errors import SolverError
     from sciml.solvers.references import reference, sized
     from sciml.support import Grid
 
@@ -325,7 +347,6 @@ def _labelled(
 def _audit(solution: Any) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the audit's rows and notes; none where the audit cannot be made of this solution."""
     from sciml._audit import audit
-    from sciml.errors import InputError
 
     try:
         found = audit(solution).to_dict()

@@ -31,6 +31,7 @@ class Baseline(TrainableSolver, Restartable):
 
     problem: Problem | None = None  # type: ignore[assignment]
 
+    alone = True
     steady = True  # whether it has an answer to steady problems
     sees_start = True  # whether the answer depends on how a case begins
 

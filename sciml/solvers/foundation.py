@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -13,8 +14,9 @@ import torch
 import xarray as xr
 
 from sciml import registry
+from sciml.contracts import Operator
 from sciml.errors import InputError
-from sciml.operators.prosefd import PROSEFD
+from sciml.operators.prosefd import PROSEFD, EquationBatch
 from sciml.problem import Case, Problem, beginning
 from sciml.solver import Restartable, Start, check_times
 from sciml.solvers import _saved
@@ -50,35 +52,48 @@ class FoundationModel(OneOperator, Restartable):
 
     Args:
         stepping: `Window(n_in, n_out, step)`: frames that are seen, and steps that are answered at once.
+        operator: a class of `sciml.operators` that reads equations, or its registered name.
         symbols: for comparison, "parameters" for a model that is told the values of a case's parameters but not its
             equations, False for one of frames alone.
         device: where it answers: "auto" (a GPU where there is one), "cpu", "cuda:1".
-        options: of `sciml.operators.PROSEFD`; `**PROSEFD.published` for the published size.
+        options: of the operator; `**PROSEFD.published` for the published size.
 
     Source: as `sciml.operators.PROSEFD`.
     """
 
     name = "foundation_model"
+    several = True
+    #: settings beside the stepping that plans of training may give
+    planned = ("symbols",)
 
     def __init__(
-        self, stepping: Window | None = None, *, symbols: bool | str = True, device: str = "auto", **options: Any
-    ):
+        self, stepping: Window | None = None, *, operator: type[Operator] | str = PROSEFD, symbols: bool | str = True,
+        device: str = "auto", **options: Any,
+    ):  # fmt: skip
+        kind = registry.operators.get(operator) if isinstance(operator, str) else operator
+        if not (isinstance(kind, type) and issubclass(kind, Operator) and issubclass(kind.takes, EquationBatch)):
+            raise InputError(f"operator: expected one that reads equations, such as prosefd, got {operator!r:.80}")
+        self.operator_class: type[Operator] = kind
         stepping = Window() if stepping is None else stepping
         if not isinstance(stepping, Window):
             raise InputError(f"stepping: expected a Window, got {stepping!r:.80}")
         if not isinstance(symbols, bool) and symbols != "parameters":
             raise InputError(f"symbols: expected True, False or 'parameters', got {symbols!r:.80}")
         self.stepping, self.symbols = stepping, symbols
-        self.options = operator_options(PROSEFD, options)
+        self.options = operator_options(kind, options)
         self.device = find_device(device)
         self.fitted_as: FittedFamilies | None = None
 
     # -- what it is ---------------------------------------------------------------------------------------------
 
     @property
+    def operator_name(self) -> str:
+        return self.operator_class.name
+
+    @property
     def title(self) -> str:  # type: ignore[override]
         kinds = {True: "", False: " without symbols", "parameters": " with parameters for symbols"}
-        return PROSEFD.title + kinds[self.symbols]
+        return self.operator_class.title + kinds[self.symbols]
 
     @property
     def _outcome(self) -> FittedFamilies | None:
@@ -114,7 +129,11 @@ class FoundationModel(OneOperator, Restartable):
 
     @property
     def settings(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"operator": PROSEFD.name, "options": plain(self.options), "symbols": self.symbols}
+        found: dict[str, Any] = {
+            "operator": self.operator_name,
+            "options": plain(self.options),
+            "symbols": self.symbols,
+        }
         found["stepping"] = self.stepping.to_json()
         if self.fitted_as is not None:
             found |= {"recipe": self.training.get("recipe"), "problems": sorted(self.families)}
@@ -134,6 +153,18 @@ class FoundationModel(OneOperator, Restartable):
         known = self.families.get(problem.name)
         return known is not None and problem.same(known.problem)
 
+    def for_problem(self, problem: Problem) -> Self:
+        f = self._ready()
+        if problem.name not in f.families:
+            raise InputError(f"data: holds {problem.name!r}, but the run was trained on {', '.join(f.families)}")
+        found = copy.copy(self)
+        found.fitted_as = replace(f, families={problem.name: f.families[problem.name]})
+        return found
+
+    def settled(self) -> dict[str, Any]:
+        """What another model is to be made with to go on from the weights of this one."""
+        return {"stepping": self.stepping, "symbols": self.symbols}
+
     def _ready(self) -> FittedFamilies:
         if self.fitted_as is None:
             raise InputError("foundation model: has not been trained; call fit or load first")
@@ -148,6 +179,7 @@ class FoundationModel(OneOperator, Restartable):
         *,
         split: str | None = "train",
         validation: str | None = "validation",
+        subset: Sequence[str] | str | None = None,
         running: Running | None = None,
         fresh: bool = False,
     ) -> Self:
@@ -158,6 +190,7 @@ class FoundationModel(OneOperator, Restartable):
             data: paths of data sets, or data sets, one a problem; or a single one.
             recipe: what determines the result; `default_recipe()` by default. Objective and augmentations are its own.
             split, validation: names of splits; `validation` may be None or empty.
+            subset: train on these subsets only, of each data set.
             running: how it is done: run directory, resuming, device; changes no result.
             fresh: begin with new weights and scales even where there are some.
 
@@ -169,8 +202,9 @@ class FoundationModel(OneOperator, Restartable):
         running = Running() if running is None else running
         with torch.inference_mode(False):
             self.fitted_as = fit_families(
-                self.options, self.stepping, several, self.default_recipe() if recipe is None else recipe, running,
-                told=self.symbols, split=split, validation=validation, former=None if fresh else self.fitted_as,
+                self.operator_class, self.options, self.stepping, several,
+                self.default_recipe() if recipe is None else recipe, running, told=self.symbols, split=split,
+                validation=validation, subset=subset, former=None if fresh else self.fitted_as,
             )  # fmt: skip
         self.operator.to(self.device)
         if (folder := running.folder) is not None:
@@ -192,7 +226,9 @@ class FoundationModel(OneOperator, Restartable):
         f = self._ready()
         ((_, _, e),) = tables_of([data], self.stepping, f.recipe, Running(), split, None)
         family = next(iter(f.families.values())).like(e)
-        found = type(self)(self.stepping, symbols=self.symbols, device=str(self.device), **self.options)
+        found = type(self)(
+            self.stepping, operator=self.operator_class, symbols=self.symbols, device=str(self.device), **self.options
+        )
         families = f.families | {e.problem.name: family}
         found.fitted_as = FittedFamilies(families, f.operator, f.recipe, f.record, f.metrics)
         return found
@@ -307,7 +343,7 @@ class FoundationModel(OneOperator, Restartable):
             for k, family in enumerate(several) for name, v in _saved.places_of(family.encoding.template).items()
         }  # fmt: skip
         content = {
-            "operator": PROSEFD.name, "operator_config": plain(operator.config()), "options": plain(self.options),
+            "operator": self.operator_name, "operator_config": plain(operator.config()), "options": plain(self.options),
             "stepping": self.stepping.to_json(), "symbols": self.symbols,
             "channels": list(several[0].channels), "names": list(several[0].names),
             "families": [family.encoding.to_json() for family in several], "training": f.record,
@@ -326,7 +362,8 @@ class FoundationModel(OneOperator, Restartable):
         folder = _saved.folder_of(directory)
         with _saved.reading(folder, cls.name, ("weights", "support")) as (config, parts):
             stepping: Any = Window.from_json(config["stepping"])
-            found = cls(stepping, symbols=config["symbols"], device=device, **config["options"])
+            kind: Any = registry.operators.get(str(config["operator"]))
+            found = cls(stepping, operator=kind, symbols=config["symbols"], device=device, **config["options"])
             channels, names = (tuple(map(str, config[n])) for n in ("channels", "names"))
             families: dict[str, Family] = {}
             for k, content in enumerate(config["families"]):
@@ -334,7 +371,7 @@ class FoundationModel(OneOperator, Restartable):
                 template, _ = _saved.template_of(own, str(folder / "support.safetensors"))
                 e: Any = GridEncoding.from_json(content, template, None, str(folder / "config.json"))
                 families[e.problem.name] = Family(e, channels, names, found.symbols)
-            operator = PROSEFD(**config["operator_config"])
+            operator = kind(**config["operator_config"])
             recipe = Recipe.from_json(config["training"]["recipe"])
             if recipe.precision == "float64":
                 to_float64(operator)

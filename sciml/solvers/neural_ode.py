@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,10 +27,11 @@ from sciml.solvers.baselines import Baseline
 from sciml.solvers.pinn._files import filled, leaves_of
 from sciml.support import Grid
 from sciml.training.callbacks import read_metrics
+from sciml.training.fitting import held_out
 from sciml.training.objectives import Growing
 from sciml.training.optimisers import AdamW
 from sciml.training.recipe import Recipe, Running, Steps
-from sciml.training.samples import CaseTable, feature_table, features, open_data, sizes, table
+from sciml.training.samples import CaseTable, feature_table, features, open_data, sizes
 
 STEADY = 1e-6  # how far a parameter may change in time, over its size
 
@@ -72,7 +74,7 @@ class NeuralODE(Baseline):
         self.tolerance = float(tolerance)
         self.recipe: Recipe | None = None
         self.history_: list[dict[str, Any]] = []
-        self._asked: tuple[Recipe, Running, CaseTable | None] | None = None
+        self._asked: tuple[Recipe, Running, Callable[..., CaseTable | None]] | None = None
 
     @staticmethod
     def default_recipe() -> Recipe:
@@ -107,11 +109,8 @@ class NeuralODE(Baseline):
             raise InputError(f"{self.name}: running is a {type(running).__name__}, expected a sciml.Running")
         if running.resume:
             raise InputError(f"{self.name}: running: keeps no checkpoints, expected no resume")
-        held = None
         dataset, _ = open_data(data)
-        if validation is not None and split is not None:
-            held = table(dataset, validation, fields)
-        self._asked = recipe, running, held if held is not None and held.cases else None
+        self._asked = recipe, running, partial(held_out, dataset, None if split is None else validation)
         try:
             return super().fit(data, recipe, split=split, running=running, fields=fields)
         finally:
@@ -120,7 +119,8 @@ class NeuralODE(Baseline):
     @standard
     def _learn(self, train_: CaseTable) -> None:
         assert self._asked is not None
-        recipe, running, held = self._asked
+        recipe, running, held_for = self._asked
+        held = held_for(train_, None)
         if self.layout.mixed and not isinstance(self.layout.template, Grid):
             raise InputError(f"{self.name}: the meshes of the training cases differ, expected one mesh")
         if int(train_.length.min()) < 2:
@@ -140,7 +140,7 @@ class NeuralODE(Baseline):
         self.unit = 1.0 / pace if pace > 0 else 1.0
         courses = [Course(c.z, c.times / self.unit, c.p) for c in courses]
         matrix, constant = linear_guess([c.z for c in courses], [c.times for c in courses])
-        watched = self._courses(held, None) if held is not None else []
+        watched = self._courses(held, None) if held is not None and held.cases else []
         watched = [Course(c.z, c.times / self.unit, c.p) for c in watched if len(c.z) > 1]
         callbacks = list(running.callbacks)
         if running.progress:

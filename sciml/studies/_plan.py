@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sciml.errors import InputError
 from sciml.training.parts import Settings
@@ -16,6 +16,9 @@ from sciml.training.recipe import Recipe, Running
 OF_PARTICLES = ("radius", "nodes", "choice", "features")
 #: settings of what sees sensors
 OF_SENSORS = ("share", "instants", "gap", "queries")
+#: settings of what reads equations
+OF_EQUATIONS = ("symbols",)
+LATER = ("constraints", *OF_PARTICLES, *OF_SENSORS, *OF_EQUATIONS)  # plans that say nothing of them keep their digests
 
 
 @functools.cache
@@ -42,10 +45,20 @@ def surrogate_settings() -> type[Settings]:
             ("instants", int | None, None),
             ("gap", int | None, None),
             ("queries", int | None, None),
+            ("symbols", bool | Literal["parameters"] | None, None),
         ],
         bases=(Settings,),
         frozen=True,
     )
+
+
+@dataclass(frozen=True)
+class SolverSettings(Settings):
+    """What a solver without an operator is fitted to."""
+
+    split: str = "train"
+    validation: str | None = "validation"
+    fields: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,9 +74,20 @@ class Plan:
     recipe: Recipe = field(default_factory=Recipe)
     surrogate: Settings | None = None
 
+    @property
+    def name(self) -> str:
+        return self.operator
+
+    @property
+    def kind(self) -> Any:
+        """The class of the solver that the operator is trained as."""
+        from sciml import registry
+
+        return registry.solvers.get(registry.operators.get(self.operator).solver)
+
     def to_json(self) -> dict[str, Any]:
         mine = None if self.surrogate is None else self.surrogate.to_json()
-        for name in ("constraints", *OF_PARTICLES, *OF_SENSORS):  # plans that say nothing keep their digests
+        for name in LATER:
             if mine is not None and mine[name] is None:
                 del mine[name]
         return {
@@ -93,24 +117,25 @@ class Plan:
         Raises:
             InputError: settings that contradict those of `former`, or that the operator's solver does not have.
         """
-        from sciml import registry
-
-        kind: Any = registry.solvers.get(registry.operators.get(self.operator).solver)
+        kind: Any = self.kind
         mine: Any = surrogate_settings()() if self.surrogate is None else self.surrogate
         options, given = dict(self.options), {n: getattr(mine, n) for n in ("stepping", *kind.planned)}
         given = {n: v for n, v in given.items() if v is not None}
-        for name in ("fields", "constraints", *OF_PARTICLES, *OF_SENSORS):
+        for name in ("fields", *LATER):
             if name not in kind.planned and getattr(mine, name) is not None:
                 raise InputError(f"{name}: {self.operator} has no such setting")
         if former is not None:
             self._agrees(former, fresh)
             options, given = former.options | options, former.settled() | given
-        return kind(self.operator, **given, **more, **options)
+        return kind(operator=self.operator, **given, **more, **options)
 
-    def train(self, data: str | Path, running: Running, former: Any = None, fresh: bool = False) -> Any:
+    def train(
+        self, data: str | Path | Sequence[str | Path], running: Running, former: Any = None, fresh: bool = False
+    ) -> Any:
         """The trained surrogate, saved in `running.out`.
 
         Args:
+            data: path of a data set; of several, where the operator's solver learns from several.
             former: a trained surrogate to go on from; its operator, options, stepping, fields and weights are kept.
             fresh: begin with new weights and scales, and keep of `former` only how it was set up.
 
@@ -122,8 +147,9 @@ class Plan:
         if former is not None and not fresh:
             surrogate.fitted_as = former.fitted_as
         surrogate.fit(
-            str(data), self.recipe, split=mine.split, validation=mine.validation, subset=mine.subset, running=running
-        )
+            str(data) if isinstance(data, str | Path) else [str(one) for one in data], self.recipe, split=mine.split,
+            validation=mine.validation, subset=mine.subset, running=running,
+        )  # fmt: skip
         return surrogate
 
     def _agrees(self, former: Any, fresh: bool) -> None:
@@ -139,6 +165,42 @@ class Plan:
             if not fresh and wanted is not None and _tuples(wanted) != _tuples(have):
                 raise InputError(f"--set {name}: the weights of --from were trained with {have!r}, got {wanted!r}; "
                                  "add --fresh to begin with new ones")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SolverPlan:
+    """A solver that is `alone`, by name with its arguments, a recipe where it has one, and what it is fitted to."""
+
+    solver: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Recipe | None = None
+    settings: SolverSettings = field(default_factory=SolverSettings)
+
+    @property
+    def name(self) -> str:
+        return self.solver
+
+    @property
+    def kind(self) -> Any:
+        from sciml import registry
+
+        return registry.solvers.get(self.solver)
+
+    def to_json(self) -> dict[str, Any]:
+        recipe = None if self.recipe is None else self.recipe.to_json()
+        settings = self.settings.to_json()
+        return {"solver": self.solver, "options": dict(self.options), "recipe": recipe, "settings": settings}
+
+    def made(self) -> Any:
+        """The untrained solver."""
+        return self.kind(**self.options)
+
+    def train(self, data: Any, running: Running, former: Any = None, fresh: bool = False) -> Any:
+        """The trained solver, saved in `running.out`; it begins anew each time, whatever `former` is."""
+        s, own = self.settings, {} if self.settings.fields is None else {"fields": self.settings.fields}
+        return self.made().fit(
+            str(data), self.recipe, split=s.split, validation=s.validation, running=running, **own
+        )  # fmt: skip
 
 
 def _tuples(value: Any) -> Any:

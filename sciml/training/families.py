@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sciml.contracts import Operator
 from sciml.errors import InputError
 from sciml.metrics import Sums
-from sciml.operators.prosefd import PROSEFD, EquationBatch
+from sciml.operators.prosefd import EquationBatch
 from sciml.problem import Case, Problem
 from sciml.symbols import numbered, parameters, symbols, vocabulary
 from sciml.training.asked import cases_of, require_settings
@@ -290,38 +291,49 @@ class FittedFamilies:
         self.operator.eval().requires_grad_(False)
 
 
+def encoding_of(train: CaseTable, stepping: Window, dtype: str = "float32") -> GridEncoding:
+    """The encoding of the cases of one problem.
+
+    Raises:
+        InputError: a problem that is no problem in time in the plane, or that has input fields.
+    """
+    name = train.problem.name
+    if train.problem.dimensions != 2 or train.problem.steady:
+        raise InputError(f"data: {name} is no problem in time in the plane, which the model takes")
+    encoding = GridEncoding.fit(train, replace(stepping, increments=False), dtype=dtype)
+    encoding.signature()
+    if encoding.static.names:
+        raise InputError(f"data: {name} has the input fields {', '.join(encoding.static.names)}, which the model "
+                         "does not take")  # fmt: skip
+    return encoding
+
+
 def tables_of(
-    data: Sequence[Any], stepping: Window, recipe: Recipe, running: Running, split: str | None, validation: str | None
-) -> list[tuple[CaseTable, CaseTable | None, GridEncoding]]:
+    data: Sequence[Any], stepping: Window, recipe: Recipe, running: Running, split: str | None, validation: str | None,
+    subset: Sequence[str] | str | None = None,
+) -> list[tuple[CaseTable, CaseTable | None, GridEncoding]]:  # fmt: skip
     """(training cases, held-out cases, encoding) of every data set.
 
     Raises:
-        InputError: two of one problem, a problem that is no problem in time in the plane, or that has input fields.
+        InputError: two of one problem, or one that `encoding_of` refuses.
     """
     found, names = [], []
     for one in data:
         dataset = at_hand(open_data(one)[0], running.memory_limit)
-        train = cases_of(dataset, split, None, None, None)
+        train = cases_of(dataset, split, subset, None, None)
         name = train.problem.name
         if name in names:
             raise InputError(f"data: two data sets are of {name!r}, expected one data set a problem")
         names.append(name)
-        if train.problem.dimensions != 2 or train.problem.steady:
-            raise InputError(f"data: {name} is no problem in time in the plane, which the model takes")
-        dtype = "float64" if recipe.precision == "float64" else "float32"
-        encoding = GridEncoding.fit(train, replace(stepping, increments=False), dtype=dtype)
-        encoding.signature()
-        if encoding.static.names:
-            raise InputError(f"data: {name} has the input fields {', '.join(encoding.static.names)}, which the model "
-                             "does not take")  # fmt: skip
-        found.append((train, held_out(dataset, validation, train, None), encoding))
+        encoding = encoding_of(train, stepping, "float64" if recipe.precision == "float64" else "float32")
+        found.append((train, held_out(dataset, validation, train, subset), encoding))
     return found
 
 
 def fit_families(
-    options: Mapping[str, Any], stepping: Window, data: Sequence[Any], recipe: Recipe, running: Running, *,
-    told: bool | str = True, split: str | None = "train", validation: str | None = "validation",
-    former: FittedFamilies | None = None,
+    cls: type[Operator], options: Mapping[str, Any], stepping: Window, data: Sequence[Any], recipe: Recipe,
+    running: Running, *, told: bool | str = True, split: str | None = "train", validation: str | None = "validation",
+    subset: Sequence[str] | str | None = None, former: FittedFamilies | None = None,
 ) -> FittedFamilies:  # fmt: skip
     """Train one model on several problems; see `FoundationModel.fit`."""
     require_settings(recipe, running)
@@ -329,7 +341,7 @@ def fit_families(
         raise InputError("processes: a model of several problems trains in one process")
     if recipe.objective is not None or recipe.augmentations:
         raise InputError("recipe: expected no objective and no augmentations: each field of a problem counts alike")
-    tables = tables_of(data, stepping, recipe, running, split, validation)
+    tables = tables_of(data, stepping, recipe, running, split, validation, subset)
     if former is None:
         channels = tuple(dict.fromkeys(n for _, _, e in tables for n in e.fields))
         names = tuple(dict.fromkeys(f.name for _, _, e in tables for f in e.problem.fields))
@@ -353,11 +365,15 @@ def fit_families(
     }  # fmt: skip
     held = {name: batches for name, batches in held.items() if len(batches)}
     validate = FamilyValidation(held) if held else None
-    operator = _operator(options, channels, names, recipe, former)
+    operator = _operator(cls, options, channels, names, recipe, former)
+    with torch.no_grad():  # what grids it does not take, it refuses before there is a run
+        for batches in some:
+            operator(**batches.sample(batches.indices(0)[0][:1])[0].arguments())
     record: dict[str, Any] = {
-        "operator": PROSEFD.name, "options": plain(dict(options)), "recipe": recipe.to_json(), "split": split,
-        "subset": None, "cases": sum(len(t.cases) for t, _, _ in tables),
-        "frames": sum(int(t.length.sum()) for t, _, _ in tables), "data": [e.problem.name for _, _, e in tables],
+        "operator": cls.name, "options": plain(dict(options)), "recipe": recipe.to_json(), "split": split,
+        "subset": None if subset is None else list(np.atleast_1d(subset)),
+        "cases": sum(len(t.cases) for t, _, _ in tables), "frames": sum(int(t.length.sum()) for t, _, _ in tables),
+        "data": [e.problem.name for _, _, e in tables],
         "threads": torch.get_num_threads(), "continued": former is not None, "symbols": told,
         "data_digest": digest_of([e.to_json() for _, _, e in tables]),
     }  # fmt: skip
@@ -371,14 +387,14 @@ def fit_families(
 
 
 def _operator(
-    options: Mapping[str, Any], channels: Sequence[str], names: Sequence[str], recipe: Recipe,
+    cls: type[Operator], options: Mapping[str, Any], channels: Sequence[str], names: Sequence[str], recipe: Recipe,
     former: FittedFamilies | None,
-) -> PROSEFD:  # fmt: skip
+) -> Operator:  # fmt: skip
     with borrowed(torch.device("cpu"), recipe.seed, dtype=torch.float32):
         if former is None:
-            operator = PROSEFD(len(channels), len(vocabulary(names)), **options)
+            operator = cls(len(channels), len(vocabulary(names)), **options)
         else:
             kept: Any = unwrapped(former.operator)
-            operator = PROSEFD(**kept.config())
+            operator = cls(**kept.config())
             operator.load_state_dict(kept.state_dict())
         return to_float64(operator) if recipe.precision == "float64" else operator  # type: ignore[return-value]

@@ -287,9 +287,10 @@ def claim(folder: Path, resume: bool, record: dict[str, Any]) -> None:
         raise InputError(f"out: {folder} holds a run already; resume it (resume=True) or name another directory")
     if begun and note.exists():
         former = json.loads(note.read_text(encoding="utf-8"))
-        for name in ("operator", "options", "split", "subset", "cases", "frames"):
-            if former.get(name) != json.loads(json.dumps(record[name])):
-                raise InputError(f"resume: {name} is {record[name]!r}, but {folder} was made with {former.get(name)!r}")
+        for name in ("operator", "options", "symbols", "split", "subset", "cases", "frames"):
+            now = json.loads(json.dumps(record.get(name)))
+            if former.get(name) != now:
+                raise InputError(f"resume: {name} is {now!r}, but {folder} was made with {former.get(name)!r}")
         if former.get("constraints", []) != json.loads(json.dumps(record.get("constraints", []))):
             raise InputError(f"resume: {folder} was made with constraints {_named(former)}, expected the same, "
                              f"got {_named(record)}")  # fmt: skip

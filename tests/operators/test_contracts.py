@@ -22,6 +22,7 @@ from sciml.contracts import (
     build,
 )
 from sciml.errors import InputError
+from sciml.operators.prosefd import EquationBatch
 
 GRID = Signature(2, 3, 2, n_params=1)
 NAMES = registry.operators.names()
@@ -32,7 +33,7 @@ def test_every_operator_keeps_the_contract(name):
     cls = registry.operators.get(name)
     assert issubclass(cls, Operator) and cls.name == name and cls.title
     graphs = (GraphBatch, CurvedGraphBatch, CellGraphBatch, ParticleBatch)
-    assert cls.takes in (GridBatch, PointBatch, CloudBatch, SensorBatch, *graphs)
+    assert cls.takes in (GridBatch, PointBatch, CloudBatch, SensorBatch, EquationBatch, *graphs)
     assert set(cls.decided) & set(cls.options()) == set()
 
 
