@@ -12,34 +12,21 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from benchmarks import _seeds_wakes
 from benchmarks._ledger import WORK, Kept, Ledger, extremes
+from benchmarks._seeds_wakes import CELLS, TRAINED, UNSEEN
 from sciml import data
 from sciml.problem import Case
 from sciml.problems import CylinderFlow
 from sciml.solver import Start
-from sciml.solvers import DynamicModes, IncompressibleFlow, NeuralODE, ProperModes
-from sciml.support import Grid
+from sciml.solvers import DynamicModes, NeuralODE, ProperModes
 from sciml.training import Growing, Recipe, Running, Steps
 
 # -- the flows ----------------------------------------------------------------------------------------------------
 
-CELLS = (48, 88)  # 8 across the cylinder
-DIAMETER = 0.02
 #: D/U, from when the start is over to when vortices are shed for long
 FIRST, LAST, STEP = 10.0, 70.0, 0.5
-#: Reynolds number and size of the first disturbance, which way up it is
-TRAINED = (
-    (80, 0.3),
-    (95, -0.1),
-    (110, 0.03),
-    (125, -0.3),
-    (140, 0.1),
-    (155, -0.03),
-    (170, 0.3),
-    (185, -0.1),
-    (200, 0.03),
-)
-UNSEEN = ((88, -0.2), (103, 0.06), (132, -0.06), (163, 0.15), (192, -0.2))
+#: as `TRAINED` and `UNSEEN`
 BEYOND = ((220, 0.1),)
 #: D/U at which forecasts begin, and how long they last: from the first growth of waves to their last shape
 STARTS, AHEAD = (10.0, 20.0, 30.0, 45.0), 25.0
@@ -50,33 +37,9 @@ SHOWN = (132, 10.0)  # Reynolds number and start of the forecast that is drawn
 RANKS, HISTORIES, DEGREES, HISTORY, RIDGE = (2, 4, 6, 8, 10, 14, 20), (1, 2, 4), (0, 1, 2), 4, 1e-9
 
 
-def case_of(reynolds: float, size: float) -> Case:
-    """A disturbance behind the cylinder, `size` U D of streamfunction, which vanishes at the sides."""
-    y, x = np.meshgrid(np.linspace(-3, 3, 61), np.linspace(-3, 8, 111), indexing="ij")
-    heap = np.exp(-((x - 1.5) ** 2 + y**2) / 0.7) * np.cos(np.pi * y / 6) ** 2
-    return CylinderFlow().case(viscosity=10 * DIAMETER / reynolds, initial_streamfunction=size * DIAMETER * heap)
-
-
-def solved(which: Sequence[tuple[float, float]], folder: Path | None, last: float = LAST) -> xr.Dataset:
-    """The flows as one data set; each is kept in a folder."""
-    found = []
-    for reynolds, size in which:
-        case = case_of(reynolds, size)
-        times = np.arange(FIRST, last + 1e-9, STEP) * case.scales.time
-        path = None if folder is None else folder / f"wake_{CELLS[0]}_{reynolds:g}_{size:g}_{last:g}.npz"
-        if path is not None and path.exists():
-            with np.load(path) as held:
-                u, v = held["u"], held["v"]
-        else:
-            flow = IncompressibleFlow(CELLS, tendencies=False).solve(case, times)
-            u, v = flow["u"].values, flow["v"].values
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                np.savez(path, u=u, v=v)
-        support = Grid.uniform(case.geometry, CELLS, masked=True)
-        fields = {"u": (("time", "y", "x"), u), "v": (("time", "y", "x"), v)}
-        found.append(data.solution(case.on(support), times, fields, support))
-    return data.pack(found, dtype=None)
+def solved(which: Sequence[tuple[float, float]], folder: Path | None) -> xr.Dataset:
+    times = np.arange(FIRST, LAST + 1e-9, STEP)
+    return _seeds_wakes.solved(which, times, folder, f"wake_{CELLS[0]}_{{:g}}_{{:g}}_{LAST:g}.npz")
 
 
 # -- forecasts ----------------------------------------------------------------------------------------------------

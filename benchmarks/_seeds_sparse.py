@@ -16,54 +16,25 @@ import xarray as xr
 from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator, RBFInterpolator
 from scipy.spatial.distance import cdist
 
+from benchmarks import _seeds_wakes
 from benchmarks._ledger import WORK, Kept, Ledger
+from benchmarks._seeds_wakes import CELLS, DIAMETER, TRAINED, UNSEEN
 from sciml import data
 from sciml.problem import Case
-from sciml.problems import CylinderFlow
-from sciml.solvers import IncompressibleFlow, SensorSurrogate
+from sciml.solvers import SensorSurrogate
 from sciml.support import Grid
 from sciml.training import AdamW, OneCycle, Recipe, Running, Steps
 
 # -- the flows ----------------------------------------------------------------------------------------------------
 
-#: of the solver, 8 across the cylinder; fields are means over 2 × 2 of them
-CELLS, COARSE = (48, 88), (24, 44)
-DIAMETER = 0.02
+COARSE = (24, 44)  # fields are means over 2 × 2 cells of the solver
 #: D/U, from when vortices begin to be shed to when they have been for long
 FIRST, LAST, STEP = 20.0, 70.0, 0.5
-#: Reynolds number and size of the first disturbance, which way up it is
-TRAINED = ((80, 0.3), (95, -0.1), (110, 0.03), (125, -0.3), (140, 0.1), (155, -0.03), (170, 0.3), (185, -0.1),
-           (200, 0.03))  # fmt: skip
-UNSEEN = ((88, -0.2), (103, 0.06), (132, -0.06), (163, 0.15), (192, -0.2))
-
-
-def case_of(reynolds: float, size: float) -> Case:
-    """A disturbance behind the cylinder, `size` U D of streamfunction, which vanishes at the sides."""
-    y, x = np.meshgrid(np.linspace(-3, 3, 61), np.linspace(-3, 8, 111), indexing="ij")
-    heap = np.exp(-((x - 1.5) ** 2 + y**2) / 0.7) * np.cos(np.pi * y / 6) ** 2
-    return CylinderFlow().case(viscosity=10 * DIAMETER / reynolds, initial_streamfunction=size * DIAMETER * heap)
 
 
 def solved(which: Sequence[tuple[float, float]], folder: Path | None) -> xr.Dataset:
-    """The flows as one data set; each is kept in a folder."""
-    found = []
-    for reynolds, size in which:
-        case = case_of(reynolds, size)
-        times = np.arange(FIRST, LAST + 1e-9, STEP) * case.scales.time
-        path = None if folder is None else folder / f"wake_{reynolds:g}_{size:g}.npz"
-        if path is not None and path.exists():
-            with np.load(path) as held:
-                frames = held["frames"]
-        else:
-            flow = IncompressibleFlow(CELLS, tendencies=False).solve(case, times)
-            frames = halved(case, np.stack([flow["u"].values, flow["v"].values], axis=1).astype(float))
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                np.savez(path, frames=frames)
-        support = Grid.uniform(case.geometry, COARSE, masked=True)
-        fields = {n: (("time", "y", "x"), frames[:, k]) for k, n in enumerate("uv")}
-        found.append(data.solution(case.on(support), times, fields, support))
-    return data.pack(found, dtype=None)
+    times = np.arange(FIRST, LAST + 1e-9, STEP)
+    return _seeds_wakes.solved(which, times, folder, "wake_{:g}_{:g}.npz", cells=COARSE, of_frames=halved)
 
 
 def halved(case: Case, frames: np.ndarray) -> np.ndarray:
@@ -74,7 +45,7 @@ def halved(case: Case, frames: np.ndarray) -> np.ndarray:
     def sums(a: np.ndarray) -> np.ndarray:
         return a.reshape(*a.shape[:-2], COARSE[0], 2, COARSE[1], 2).sum((-3, -1))
 
-    return sums(frames * fluid) / np.maximum(sums(fluid), 1.0)
+    return sums(frames.astype(float) * fluid) / np.maximum(sums(fluid), 1.0)
 
 
 # -- what is measured, and what is asked --------------------------------------------------------------------------

@@ -139,6 +139,17 @@ def reading(
         raise FileFormatError(f"{path}: entry {error} is missing or cannot be used") from None
 
 
+def restore(operator: Operator, weights: Mapping[str, np.ndarray], folder: Path) -> None:
+    """Put the weights of a run into an operator of its kind.
+
+    Raises:
+        FileFormatError: weights that are not of this operator.
+    """
+    load_weights(
+        operator, {k: torch.from_numpy(np.array(v)) for k, v in weights.items()}, folder / "weights.safetensors"
+    )
+
+
 def load(directory: str | Path) -> tuple[type[Operator], dict[str, Any], Fitted]:
     """(operator class, options, what was trained) as `save` wrote it; executes no code from the files.
 

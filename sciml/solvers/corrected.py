@@ -29,7 +29,7 @@ from sciml.solvers._trained import OneOperator
 from sciml.solvers.incompressible import IncompressibleFlow
 from sciml.support import Grid
 from sciml.training.callbacks import read_metrics
-from sciml.training.checkpoint import digest, load_weights, plain
+from sciml.training.checkpoint import digest, plain
 from sciml.training.devices import device as find_device
 from sciml.training.devices import unwrapped
 from sciml.training.encoding import GridEncoding
@@ -172,14 +172,6 @@ class CorrectedFlow(OneOperator, Restartable):
             found |= {"subset": f.record.get("subset"), "parameters": self.weights, "correcting": self.correcting}
             found["weights"] = digest(unwrapped(f.operator).state_dict())[:16]
         return found
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """All that makes it the model that it is, but the seed: equal for runs that are seeds of one model."""
-        return {k: v for k, v in self.settings.items() if k != "weights"} | {
-            "recipe": None if self.fitted_as is None else self.fitted_as.recipe.without_seed().to_json(),
-            "data": self.training.get("data_digest"),
-        }
 
     def supports(self, problem: Problem) -> bool:
         if self.fitted_as is None:
@@ -393,16 +385,12 @@ class CorrectedFlow(OneOperator, Restartable):
     def save(self, directory: str | Path) -> None:
         """Write weights, supports, settings and metrics into `directory` (made if missing)."""
         f = self._ready()
-        operator: Any = unwrapped(f.operator)
-        weights = {k: v.detach().cpu().numpy() for k, v in operator.state_dict().items()}
-        places = {k: v.numpy() for k, v in _saved.places_of(f.coarse.encoding.template).items()}
+        places = _saved.places_of(f.coarse.encoding.template)
         content = {
-            "operator": self.operator_name, "operator_config": plain(operator.config()),
-            "options": plain(self.options), "arguments": self._arguments, "units": f.coarse.units.tolist(),
-            "encoding": f.coarse.encoding.to_json(), "training": f.record,
+            "arguments": self._arguments, "units": f.coarse.units.tolist(),
+            "encoding": f.coarse.encoding.to_json(),
         }  # fmt: skip
-        _saved.write_parts(directory, self.name, plain(content), {"weights": weights, "support": places})
-        _saved.write_metrics(directory, f.metrics)
+        self._write(directory, content, places)
 
     @classmethod
     def load(cls, directory: str | Path, device: str = "auto") -> Self:
@@ -422,8 +410,7 @@ class CorrectedFlow(OneOperator, Restartable):
             found = cls(operator=kind, device=device, **given, **config["options"])
             coarse = Coarse(e, found.resolution, found.details, np.array(config["units"], float).reshape(4, 2))
             operator = anew(kind, config["operator_config"], e)
-            weights = {k: torch.from_numpy(np.array(v)) for k, v in parts["weights"].items()}
-            load_weights(operator, weights, folder / "weights.safetensors")
+            _saved.restore(operator, parts["weights"], folder)
             recipe = Recipe.from_json(config["training"]["recipe"])
             metrics = read_metrics(folder / "metrics.jsonl")
             found.fitted_as = FittedCoarse(e, operator, recipe, dict(config["training"]), metrics, coarse=coarse)

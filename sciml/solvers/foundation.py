@@ -22,16 +22,15 @@ from sciml.solver import Restartable, Start, check_times
 from sciml.solvers import _saved
 from sciml.solvers._frames import history_of, labelled, start_of
 from sciml.solvers._numerical import title
-from sciml.solvers._trained import OneOperator
+from sciml.solvers._trained import OnDevice
 from sciml.training.callbacks import read_metrics
-from sciml.training.checkpoint import digest, load_weights, plain
+from sciml.training.checkpoint import digest, plain
 from sciml.training.devices import device as find_device
 from sciml.training.devices import to_float64, unwrapped
 from sciml.training.encoding import GridEncoding
 from sciml.training.families import Family, FittedFamilies, fit_families, tables_of
 from sciml.training.fitting import operator_options
 from sciml.training.optimisers import AdamW
-from sciml.training.processes import present
 from sciml.training.recipe import Recipe, Running
 from sciml.training.stepping import Window
 
@@ -39,7 +38,7 @@ CHUNK = 32  # cases that go through the model at once
 
 
 @registry.solvers.register("foundation_model")
-class FoundationModel(OneOperator, Restartable):
+class FoundationModel(OnDevice, Restartable):
     """One model for several problems in the plane, from past frames and the symbols of the equations of a case:
 
         û(t + τ) = u(t) + σ · PROSEFD(frames up to t, sizes of the fields, symbols; τ)
@@ -140,13 +139,6 @@ class FoundationModel(OneOperator, Restartable):
             found |= {"parameters": self.weights, "weights": digest(unwrapped(self.operator).state_dict())[:16]}
         return found
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        return {k: v for k, v in self.settings.items() if k != "weights"} | {
-            "recipe": None if self.fitted_as is None else self.fitted_as.recipe.without_seed().to_json(),
-            "data": self.training.get("data_digest"),
-        }
-
     def supports(self, problem: Problem) -> bool:
         if self.fitted_as is None:
             return problem.dimensions == 2 and not problem.steady
@@ -206,10 +198,7 @@ class FoundationModel(OneOperator, Restartable):
                 self.default_recipe() if recipe is None else recipe, running, told=self.symbols, split=split,
                 validation=validation, subset=subset, former=None if fresh else self.fitted_as,
             )  # fmt: skip
-        self.operator.to(self.device)
-        if (folder := running.folder) is not None:
-            present().by_first(lambda: self.save(folder))
-        return self
+        return self._settle(running)
 
     @staticmethod
     def default_recipe() -> Recipe:
@@ -335,21 +324,17 @@ class FoundationModel(OneOperator, Restartable):
     def save(self, directory: str | Path) -> None:
         """Write weights, supports, settings and metrics into `directory` (made if missing)."""
         f = self._ready()
-        operator: Any = unwrapped(f.operator)
-        weights = {k: v.detach().cpu().numpy() for k, v in operator.state_dict().items()}
         several = list(f.families.values())
         places = {
-            f"{k}.{name}": v.numpy()
+            f"{k}.{name}": v
             for k, family in enumerate(several) for name, v in _saved.places_of(family.encoding.template).items()
         }  # fmt: skip
         content = {
-            "operator": self.operator_name, "operator_config": plain(operator.config()), "options": plain(self.options),
-            "stepping": self.stepping.to_json(), "symbols": self.symbols,
+                        "stepping": self.stepping.to_json(), "symbols": self.symbols,
             "channels": list(several[0].channels), "names": list(several[0].names),
-            "families": [family.encoding.to_json() for family in several], "training": f.record,
+            "families": [family.encoding.to_json() for family in several],
         }  # fmt: skip
-        _saved.write_parts(directory, self.name, plain(content), {"weights": weights, "support": places})
-        _saved.write_metrics(directory, f.metrics)
+        self._write(directory, content, places)
 
     @classmethod
     def load(cls, directory: str | Path, device: str = "auto") -> Self:
@@ -375,8 +360,7 @@ class FoundationModel(OneOperator, Restartable):
             recipe = Recipe.from_json(config["training"]["recipe"])
             if recipe.precision == "float64":
                 to_float64(operator)
-            weights = {k: torch.from_numpy(np.array(v)) for k, v in parts["weights"].items()}
-            load_weights(operator, weights, folder / "weights.safetensors")
+            _saved.restore(operator, parts["weights"], folder)
             record, metrics = dict(config["training"]), read_metrics(folder / "metrics.jsonl")
             found.fitted_as = FittedFamilies(families, operator, recipe, record, metrics)
         found.operator.to(found.device)

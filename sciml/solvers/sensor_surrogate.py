@@ -26,7 +26,6 @@ from sciml.support import Points, Support
 from sciml.training.callbacks import read_metrics
 from sciml.training.checkpoint import plain
 from sciml.training.devices import device as find_device
-from sciml.training.devices import unwrapped
 from sciml.training.fitting import anew, operator_options
 from sciml.training.optimisers import AdamW
 from sciml.training.recipe import Recipe, Running
@@ -296,15 +295,11 @@ class SensorSurrogate(OfEncoding[SensorEncoding], Restartable):
     def save(self, directory: str | Path) -> None:
         """Write weights, settings and metrics into `directory` (made if missing)."""
         f = self._ready()
-        operator: Any = unwrapped(f.operator)
-        weights = {k: v.detach().cpu().numpy() for k, v in operator.state_dict().items()}
         content = {
-            "operator": self.operator_name, "operator_config": plain(operator.config()),
-            "options": plain(self.options), "fields": None if self.fields is None else list(self.fields),
-            "encoding": f.encoding.to_json(), "training": f.record,
+            "fields": None if self.fields is None else list(self.fields),
+            "encoding": f.encoding.to_json(),
         }  # fmt: skip
-        _saved.write_parts(directory, self.name, plain(content), {"weights": weights})
-        _saved.write_metrics(directory, f.metrics)
+        self._write(directory, content)
 
     @classmethod
     def load(cls, directory: str | Path, device: str = "auto") -> Self:
@@ -320,8 +315,7 @@ class SensorSurrogate(OfEncoding[SensorEncoding], Restartable):
             kind = registry.operators.get(str(config["operator"]))
             found = cls(kind, **asdict(e.sensors), fields=config["fields"], device=device, **config["options"])
             operator = anew(kind, config["operator_config"], e)
-            weights = {k: torch.from_numpy(np.array(v)) for k, v in parts["weights"].items()}
-            _saved.load_weights(operator, weights, folder / "weights.safetensors")
+            _saved.restore(operator, parts["weights"], folder)
             recipe = Recipe.from_json(config["training"]["recipe"])
             metrics = read_metrics(folder / "metrics.jsonl")
             found.fitted_as = FittedSensors(e, operator, recipe, dict(config["training"]), metrics)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 
 import sciml
 from sciml.control import CentreOfMass, Inside, Task, compare_gradient, steer
@@ -130,7 +132,6 @@ def test_goals_are_what_they_say():
 
 
 def test_goals_agree_in_all_libraries():
-    jnp, torch = pytest.importorskip("jax.numpy"), pytest.importorskip("torch")
     random = np.random.default_rng(0)
     frames = {"position": random.random((2, 5, 2)), "velocity": random.random((2, 5, 2)), "mass": random.random(5)}
     for goal in (CentreOfMass((0.3, None)), Inside((0.2, 0.1), (0.7, None), 0.1)):
