@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,9 @@ class Runs(Generic[Entry, Trial]):
             key = digest(json.dumps(plan.to_json(), sort_keys=True), self.content)
             folders[name] = self.folder / f"{file_name(name)}-{key}"
         todo = [n for n in plans if not (done(folders[n]) or failed(folders[n]).exists())]
+        for name in todo:
+            if not (folders[name] / "checkpoints").is_dir():  # stopped before there was anything to go on from
+                shutil.rmtree(folders[name], ignore_errors=True)
         while todo:
             pair, todo = todo[:TOGETHER], todo[TOGETHER:]
             try:

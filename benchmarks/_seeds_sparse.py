@@ -235,7 +235,7 @@ def gappy(train: Sequence[Flow], mean: np.ndarray, modes: int, ridge: float = 1e
 
 # -- the operator -------------------------------------------------------------------------------------------------
 
-NAME, STEPS = "continuous from sparse", 1200
+NAME, STEPS = "continuous from sparse", 5000
 
 
 def trained(wakes: xr.Dataset, seed: int, steps: int, folder: Path | None) -> SensorSurrogate:

@@ -50,7 +50,7 @@ class PROSEFD(Operator):
 
         tokens  = [patches of all past frames; sizes of the fields; symbols]
         z       = fusion(tokens), self-attention over all of them
-        û(t)    = patches(decoder(query(t, patch) → z)), attention to z alone
+        û(t)    = patches(decoder(query(t, patch) + z(present frame, patch) → z)), attention to z alone
 
     A frame is cut into patches; each has the embeddings of its time and of its place, both of real numbers, so that
     neither the number of frames nor the grid is fixed. A symbol has the embedding of its word, of its place in the
@@ -58,7 +58,8 @@ class PROSEFD(Operator):
     the first k answers. What masks rule out changes no answer.
 
     The published network has learned tables for times and patches, which end where training did, tells the model the
-    sizes of its fields nowhere, and of numbers a sign, three digits and an exponent.
+    sizes of its fields nowhere, and of numbers a sign, three digits and an exponent. Its queries are times and places
+    alone, so that attention has to find even the patch that is asked about: `anchored=False`.
 
     Args:
         channels: fields of all problems together.
@@ -68,6 +69,7 @@ class PROSEFD(Operator):
         patch: cells along the side of a patch; grids are multiples of it.
         frame_layers, symbol_layers, fusion_layers, decoder_layers: how many.
         head: channels of the points that patches are opened into.
+        anchored: queries begin with what became of their patch of the present frame.
 
     Raises:
         InputError: an argument out of range, or a grid that patches do not fill.
@@ -83,7 +85,7 @@ class PROSEFD(Operator):
     #: sizes as published, for grids of 128 × 128 cells: about 1.6e8 weights
     published = {  # noqa: RUF012
         "width": 1024, "heads": 8, "hidden": 2048, "patch": 16, "frame_layers": 2, "symbol_layers": 1,
-        "fusion_layers": 8, "decoder_layers": 8, "head": 32,
+        "fusion_layers": 8, "decoder_layers": 8, "head": 32, "anchored": False,
     }  # fmt: skip
 
     def __init__(
@@ -100,13 +102,15 @@ class PROSEFD(Operator):
         fusion_layers: int = 2,
         decoder_layers: int = 3,
         head: int = 32,
+        anchored: bool = True,
     ):
         super().__init__()
         given = dict(locals())
         sizes = ("channels", "words", "width", "heads", "hidden", "patch", "frame_layers", "symbol_layers",
                  "fusion_layers", "decoder_layers", "head")  # fmt: skip
         least: dict[str, int] = dict.fromkeys(("frame_layers", "symbol_layers", "fusion_layers"), 0)
-        self.arguments = {name: positive(name, given[name], least.get(name, 1)) for name in sizes}
+        self.arguments: dict[str, Any] = {name: positive(name, given[name], least.get(name, 1)) for name in sizes}
+        self.arguments["anchored"] = anchored
         self.channels, self.patch = channels, patch
 
         def layers(count: int, across: bool = False) -> nn.ModuleList:
@@ -120,6 +124,7 @@ class PROSEFD(Operator):
         self.kind = nn.Parameter(0.02 * torch.randn(3, width))
         self.of_frames, self.of_symbols = layers(frame_layers), layers(symbol_layers)
         self.fusion, self.decoder = layers(fusion_layers), layers(decoder_layers, across=True)
+        self.here = nn.Linear(width, width) if anchored else None
         self.last = nn.RMSNorm(width)
         self.open = nn.Sequential(
             nn.ConvTranspose2d(width, head, patch, patch), nn.GELU(), nn.Conv2d(head, head, 1), nn.GELU(),
@@ -147,7 +152,11 @@ class PROSEFD(Operator):
         known, seen = self.read(x, past, sizes, fields, frames, mask, words, numbers, symbols)
         shape = (x.shape[-2] // self.patch, x.shape[-1] // self.patch)
         where = self.where(middles(shape, x))
-        token = (self.asked(future[..., None])[:, :, None] + where).flatten(1, 2)
+        token = self.asked(future[..., None])[:, :, None] + where
+        if self.here is not None:
+            cells = len(where)
+            token = token + self.here(known[:, (x.shape[1] - 1) * cells : x.shape[1] * cells])[:, None]
+        token = token.flatten(1, 2)
         for layer in self.decoder:
             token = self.through(layer, token, known, seen)
         grid = self.last(token).unflatten(1, (future.shape[1], *shape)).flatten(0, 1).movedim(-1, 1)
