@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
+import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -346,7 +347,7 @@ def picture(
         flat[f.inside] = values[middle][:, 1]
         place.imshow(flat.reshape(shape), origin="lower", extent=extent, cmap="RdBu_r", vmin=-most, vmax=most)
         place.set(xticks=[], yticks=[])
-        place.set_title(title, fontsize=9)
+        place.set_title(textwrap.fill(title, 44), fontsize=9)
     axes[0].plot(*f.points[w.chosen].T, "k.", ms=3)
     figure.savefig(path, dpi=110)
     plt.close(figure)
