@@ -30,7 +30,7 @@ FIRST, LAST, STEP = 10.0, 70.0, 0.5
 BEYOND = ((220, 0.1),)
 #: D/U at which forecasts begin, and how long they last: from the first growth of waves to their last shape
 STARTS, AHEAD = (10.0, 20.0, 30.0, 45.0), 25.0
-NAME, MODES, LENGTH = "neural ODE", 16, 1500
+NAME, MODES, LENGTH = "neural ODE", 20, 3000
 BLIND, BY_RE = "linear, best rank and history", "linear by log Re, best rank, history and degree"
 SHOWN = (132, 10.0)  # Reynolds number and start of the forecast that is drawn
 #: of linear dynamics: numbers of modes, frames looked back, powers of log Re in the matrices

@@ -5,7 +5,7 @@ A data set holds one problem. Here several data sets are trained on together, a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -33,6 +33,7 @@ from sciml.training.samples import CaseTable, at_hand, open_data
 from sciml.training.stepping import Window
 
 FLOOR = 0.1  # of the spread of a field in its training split: fields that are almost even are not blown up beyond that
+PROBED, LEAST = 64, 1e-4  # samples that tell how much happens in a problem, and the least mean square it counts as
 
 
 @dataclass(frozen=True)
@@ -155,20 +156,22 @@ class Part:
     Args:
         given: what the model sees.
         target: (batch, query, channel, y, x) changes since the present frame, in units of the sample's spread.
+        weight: (batch,) of each sample's error.
     """
 
     given: EquationBatch
     target: Tensor
+    weight: Tensor
 
-    def error(self, model: nn.Module) -> Tensor:
-        """(batch,) mean square errors, every field of a sample counting alike."""
+    def error(self, model: Callable[..., Tensor]) -> Tensor:
+        """(batch,) weighted mean square errors, every field of a sample counting alike."""
         gap = (model(**self.given.arguments()).to(self.target.dtype) - self.target).square().mean(1)
         if self.given.mask is None:
             each = gap.mean((-2, -1))
         else:
             each = (gap * self.given.mask).sum((-2, -1)) / self.given.mask.sum((-2, -1)).clamp_min(1.0)
         fields = self.given.fields.to(each.dtype)
-        return (each * fields).sum(1) / fields.sum(1)
+        return (each * fields).sum(1) / fields.sum(1) * self.weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,14 +181,17 @@ class FamilyBatch:
     parts: tuple[Part, ...]
 
     def to(self, device: Any, dtype: Any = None) -> FamilyBatch:
-        return FamilyBatch(tuple(Part(p.given.to(device, dtype), p.target.to(device, dtype)) for p in self.parts))
+        return FamilyBatch(tuple(
+            Part(p.given.to(device, dtype), p.target.to(device, dtype), p.weight.to(device, dtype)) for p in self.parts
+        ))  # fmt: skip
 
     def loss(self, model: nn.Module) -> Tensor:
         return torch.cat([part.error(model) for part in self.parts]).mean()
 
 
 class OfFamily(MemoryBatches):
-    """Samples of one problem.
+    """Samples of one problem, whose errors count in units of what happens in it: "nothing changes" has the error 1, so
+    that a problem in which little changes is not forgotten beside others.
 
     Args:
         table: its cases.
@@ -197,6 +203,12 @@ class OfFamily(MemoryBatches):
         super().__init__(table, family.encoding, **more)
         self.family = family
         self.words = [family.words(c) for c in table.cases] if family.told else []
+        self.weight = 1.0
+        some = np.unique(np.linspace(0, len(self.items) - 1, PROBED).astype(int))
+        still = self.part(some).error(
+            lambda x, future, **_: x.new_zeros(()).expand(len(x), future.shape[1], *x.shape[2:])
+        )
+        self.weight = 1.0 / max(float(still.mean()), LEAST)
 
     def sample(self, pick: np.ndarray) -> tuple[EquationBatch, Tensor, Tensor, Tensor]:
         """What the model sees, (batch, query, field, y, x) frames that follow, the present frame, and spreads."""
@@ -216,7 +228,7 @@ class OfFamily(MemoryBatches):
         given, target, last, spread = self.sample(pick)
         change = target.new_zeros(*target.shape[:2], len(self.family.channels), *target.shape[3:])
         change[:, :, self.family.rows] = (target - last[:, None]) / spread[:, None]
-        return Part(given, change)
+        return Part(given, change, change.new_full((len(pick),), self.weight))
 
 
 class FamilyBatches:
@@ -242,7 +254,10 @@ class FamilyBatches:
                 part = batches.part(order[k, turn][which])
                 groups.setdefault(tuple(part.target.shape[3:]), []).append(part)
             yield FamilyBatch(tuple(
-                Part(together([p.given for p in g]), torch.cat([p.target for p in g])) for g in groups.values()
+                Part(
+                    together([p.given for p in g]), torch.cat([p.target for p in g]), torch.cat([p.weight for p in g])
+                )
+                for g in groups.values()
             ))  # fmt: skip
 
 
