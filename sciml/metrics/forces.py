@@ -37,16 +37,26 @@ def force_within(
         faces: positions of the faces along x and y, at equal distances: one more than there are cells.
         box: (lower, upper) along x and along y; its sides are moved to the nearest faces, beyond which there have to be
             two cells on each side.
-        density, viscosity: ρ in kg/m³ and μ in Pa s.
+        density, viscosity: ρ in kg/m³ and μ in Pa s, of each or of all alike.
         rate: ∂u/∂t and ∂v/∂t, m/s², 0 within the body, of each or of all alike; None for a flow that has settled.
 
     Returns:
         the forces along x and y, N/m.
 
     Raises:
-        InputError: faces that do not fit or are not at equal distances, or a box that reaches too far.
+        InputError: shapes that do not fit each other, faces that are not at equal distances, or a box that reaches too
+            far.
     """
-    u, v = velocity
+    u, v = _fields("velocity", velocity)
+    for name, values in (("v", v), ("pressure", pressure), *(() if rate is None else zip("xy", rate, strict=True))):
+        shape = getattr(values, "shape", ())
+        alike = shape[-2:] == u.shape[-2:] if name in "xy" else shape == u.shape
+        if not alike:
+            what = f"rate along {name}" if name in "xy" else name
+            raise InputError(f"{what}: expected the shape of u, {tuple(u.shape)}, got {tuple(shape)}")
+    density, viscosity = (_of_each(n, a, u) for n, a in (("density", density), ("viscosity", viscosity)))
+    if len(box) != 2 or any(len(plain("box", ends)) != 2 for ends in box):
+        raise InputError(f"box: expected ((lower, upper), (lower, upper)) along x and y, got {box!r:.80}")
     (left, right, dx), (lower, upper, dy) = (
         _sides(name, line, ends, cells)
         for name, line, ends, cells in zip("xy", faces, box, (u.shape[-1], u.shape[-2]), strict=True)
@@ -64,6 +74,21 @@ def force_within(
     return found_x, found_y
 
 
+def _fields(name: str, several: Any) -> tuple[Any, Any]:
+    found = tuple(several)
+    if len(found) != 2 or any(getattr(a, "ndim", 0) < 2 for a in found):
+        raise InputError(f"{name}: expected two arrays (..., y, x), got {len(found)} of {type(found[0]).__name__}")
+    return found[0], found[1]
+
+
+def _of_each(name: str, value: Any, u: Any) -> Any:
+    """A number, or one of each field of a batch."""
+    shape = tuple(getattr(value, "shape", ()))
+    if shape and shape != tuple(u.shape[:-2]):
+        raise InputError(f"{name}: expected a number or the shape {tuple(u.shape[:-2])}, got {shape}")
+    return value
+
+
 def _side(
     through: Any, along: Any, p: Any, at: int, rows: tuple[int, int], across: float, width: float, rho: Any, mu: Any
 ) -> tuple[Any, Any]:
@@ -75,6 +100,7 @@ def _side(
         across, width: of a cell.
     """
     first, last = rows
+    rho, mu = (a[..., None] if getattr(a, "ndim", 0) else a for a in (rho, mu))
     wide = (..., slice(first - 1, last + 1))
 
     def mean(a: Any) -> Any:

@@ -121,7 +121,9 @@ class ByNumbers(OfEncoding[Encoding], Restartable):
         e, f = replace(self.encoding, dtype="float64"), self._ready()
         rows, lead = _rows(numbers), numbers.shape[:-1]
         values = rows.detach().to("cpu", torch.float64).numpy()
-        asked, at = None, None if frames is None else float(begun)
+        asked, at = None, None if frames is None else _clock(begun)
+        if frames is None and begun:
+            raise InputError(f"begun: {begun!r:.40} is the time of frames, and none are given")
 
         def described(u: np.ndarray, beside: _Told | None = None) -> _Told:
             nonlocal asked
@@ -216,11 +218,20 @@ def _rows(numbers: Tensor) -> Tensor:
     return numbers.reshape(-1, numbers.shape[-1])
 
 
+def _clock(begun: Any) -> float:
+    if isinstance(begun, bool | str) or not np.isscalar(begun) or not np.isfinite(begun):
+        raise InputError(f"begun: expected a time in s, got {begun!r:.40}")
+    return float(begun)
+
+
 def _sizes(sizes: Sequence[float] | None, values: np.ndarray) -> np.ndarray:
     """(row, K)"""
     if sizes is None:
         return np.where(values == 0, 1.0, np.abs(values))
-    found = np.asarray(sizes, dtype=np.float64)
+    try:
+        found = np.asarray(sizes, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"sizes: expected {values.shape[1]} numbers > 0, got {sizes!r:.80}") from None
     if found.shape != values.shape[1:] or not (np.isfinite(found).all() and (found > 0).all()):
         raise InputError(f"sizes: expected {values.shape[1]} numbers > 0, got {sizes!r:.80}")
     return np.broadcast_to(found, values.shape)
@@ -229,6 +240,10 @@ def _sizes(sizes: Sequence[float] | None, values: np.ndarray) -> np.ndarray:
 def _frames(frames: Tensor, own: Tensor, lead: Sequence[int]) -> Tensor:
     """(batch, history, field, *shape) of frames that are given, where `own` are the cases' own."""
     field, most = tuple(own.shape[2:]), own.ndim - 1
+    if not isinstance(frames, Tensor):
+        raise InputError(f"frames: expected a tensor (..., history, field, *shape), got {type(frames).__name__}")
+    if not bool(torch.isfinite(frames).all()):
+        raise InputError("frames: expected finite values")
     if frames.ndim < most or tuple(frames.shape[1 - most :]) != field or not frames.shape[-most]:
         raise InputError(f"frames: expected (..., history, {', '.join(map(str, field))}), got {tuple(frames.shape)}")
     if frames.ndim > most and tuple(frames.shape[:-most]) != tuple(lead):

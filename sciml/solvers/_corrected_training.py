@@ -21,7 +21,7 @@ from sciml.solvers._corrected_model import Coarse, CoarseBatch, CorrectedModel, 
 from sciml.solvers._two_grids import TwoGrids
 from sciml.solvers.incompressible import IncompressibleFlow
 from sciml.support import Grid
-from sciml.training.asked import cases_of, require_settings
+from sciml.training.asked import cases_of, require_settings, require_step
 from sciml.training.batches import Batch, MemoryBatches
 from sciml.training.checkpoint import plain
 from sciml.training.devices import borrowed, to_float64, unwrapped
@@ -260,6 +260,11 @@ def fit_corrected(
         encoding = GridEncoding.fit(train, Autoregressive(step=step), dtype=dtype)
     else:
         encoding = former.coarse.encoding
+        require_step(train, encoding)
+        shape = train.support(0).shape
+        if shape != encoding.template.shape:
+            raise InputError(f"data: {shape} cells, but the model was trained on {encoding.template.shape}; fresh=True "
+                             "begins anew")  # fmt: skip
     cases = [*train.cases, *([] if held is None else held.cases)]
     bridges = bridges_of(flow, _restarts.ends_of(cases), recipe.batch)
     common: dict[str, Any] = {"flow": flow, "bridges": bridges, "horizon": objective.horizon}

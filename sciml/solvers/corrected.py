@@ -183,6 +183,10 @@ class CorrectedFlow(OneOperator, Restartable):
             raise InputError("corrected flow: the correction has not been trained; call fit or load first")
         return self.fitted_as
 
+    def _require_correcting(self, what: str) -> None:
+        if not self.correcting:
+            raise InputError(f"{what}: plain() corrects nothing, and has no weights of its own; use what it came from")
+
     def plain(self, resolution: int | tuple[int, int] | None = None) -> Self:
         """A copy that corrects nothing, C = D = 0: the coarse solver with the same starts and answers, to compare with.
 
@@ -235,6 +239,7 @@ class CorrectedFlow(OneOperator, Restartable):
                 missing.
             TrainingError: a loss that is not finite.
         """
+        self._require_correcting("fit")
         running = Running() if running is None else running
         former = None if fresh else self.fitted_as
         with torch.inference_mode(False):
@@ -365,8 +370,16 @@ class CorrectedFlow(OneOperator, Restartable):
         if not FACES.keys() <= frame.keys():
             return None
         ny, nx = self.resolution
-        found = [np.asarray((frame[n].isel(time=-1) if "time" in frame[n].dims else frame[n]).values) for n in FACES]
-        return (found[0], found[1]) if [a.shape for a in found] == [(ny, nx + 1), (ny + 1, nx)] else None
+        last = [frame[n].isel(time=-1) if "time" in frame[n].dims else frame[n] for n in FACES]
+        if any(set(a.dims) != set(dims) for a, dims in zip(last, FACES.values(), strict=True)):
+            return None
+        found = [a.transpose(*dims).values for a, dims in zip(last, FACES.values(), strict=True)]
+        if [a.shape for a in found] != [(ny, nx + 1), (ny + 1, nx)]:
+            return None
+        for name, values in zip(FACES, found, strict=True):
+            if not np.isfinite(values).all():
+                raise InputError(f"frame: expected finite values, got others in {name}")
+        return found[0], found[1]
 
     def _labelled(self, start: Start, times: np.ndarray, faces: Any) -> xr.Dataset:
         e = self.encoding
@@ -385,6 +398,7 @@ class CorrectedFlow(OneOperator, Restartable):
     def save(self, directory: str | Path) -> None:
         """Write weights, supports, settings and metrics into `directory` (made if missing)."""
         f = self._ready()
+        self._require_correcting("save")
         places = _saved.places_of(f.coarse.encoding.template)
         content = {
             "arguments": self._arguments, "units": f.coarse.units.tolist(),

@@ -19,6 +19,24 @@ def require_settings(recipe: Any, running: Any) -> None:
         raise InputError(f"running: expected a sciml.Running, got {type(running).__name__}")
 
 
+def require_step(train: CaseTable, encoding: Any) -> None:
+    """Refuse to go on with frames that are further apart, or nearer, than those that a model marches by.
+
+    Raises:
+        InputError: another step.
+    """
+    stepping = encoding.stepping
+    if encoding.step is None or not stepping.past or stepping.queries:
+        return
+    found = stepping.time_step(train)
+    for case in train.cases:
+        here, known = found.of(case), encoding.step.of(case)
+        if abs(here - known) > 1e-3 * known:
+            raise InputError(
+                f"data: a step is {here:g} s, but the model was trained on {known:g} s; fresh=True begins anew"
+            )
+
+
 def cases_of(
     dataset: Any, split: str | None, subset: Sequence[str] | str | None, fields: Sequence[str] | None,
     former: Problem | None,

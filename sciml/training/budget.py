@@ -55,9 +55,11 @@ class Budget:
         more = max(total - step, 1)
         for _ in range(5):  # a changed total moves the present share of the run, and so what is still to come
             more = max(1, int(left / (slower * self._mean_cost(step / (step + more)) + self.extra)))
-        total = step + more
+        return step + more
+
+    def go_on(self, step: int, total: int, spent: float) -> None:
+        """Count from here on, in a run of `total` steps; of several processes, in all of them of the same."""
         self._tenth, self._step, self._spent = min(step * TENTHS // total, TENTHS - 1), step, spent
-        return total
 
     def _mean_cost(self, share: float) -> float:
         """The foretold cost of a step, averaged over the run from `share` on."""

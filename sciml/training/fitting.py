@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sciml.contracts import Operator, build
 from sciml.errors import InputError, suggest
 from sciml.problem import Case
-from sciml.training.asked import cases_of, require_settings
+from sciml.training.asked import cases_of, require_settings, require_step
 from sciml.training.augmentations import Augmented, Mirror
 from sciml.training.batches import LoaderBatches, MemoryBatches
 from sciml.training.callbacks import MetricsList, MetricsLog
@@ -216,6 +216,7 @@ def _encoding(
             raise InputError(f"stepping: the model was trained with {e.stepping!r}; fresh=True begins anew")
         if dtype != e.dtype:
             raise InputError(f"precision: the model was trained in {e.dtype}; fresh=True begins anew")
+        require_step(train, e)
         return e if tuple(constraints) == e.constraints else e.held_to(constraints)
     how = stepping or default_stepping(cls, train.problem.steady)
     kind = encoding_for(cls.takes)
@@ -287,7 +288,7 @@ def claim(folder: Path, resume: bool, record: dict[str, Any]) -> None:
         raise InputError(f"out: {folder} holds a run already; resume it (resume=True) or name another directory")
     if begun and note.exists():
         former = json.loads(note.read_text(encoding="utf-8"))
-        for name in ("operator", "options", "symbols", "split", "subset", "cases", "frames"):
+        for name in ("operator", "options", "symbols", "in_the_loop", "split", "subset", "cases", "frames"):
             now = json.loads(json.dumps(record.get(name)))
             if former.get(name) != now:
                 raise InputError(f"resume: {name} is {now!r}, but {folder} was made with {former.get(name)!r}")

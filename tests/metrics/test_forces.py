@@ -69,3 +69,30 @@ def test_boxes_that_do_not_fit_are_refused():
     ):
         with pytest.raises(InputError, match=words):
             force_within(velocity, p, lines, box, density=DENSITY, viscosity=VISCOSITY)
+
+
+def test_each_field_has_a_density_of_its_own():
+    (u, v), p, faces, _ = kovasznay(30)
+    n = round((BOX[1][1] - BOX[1][0]) / (faces[1][1] - faces[1][0]))  # as many fields as cells along a side
+    each = np.arange(1.0, 1 + n)
+    many = tuple(np.stack([a] * n) for a in (u, v, p))
+    found = force_within(many[:2], many[2], faces, BOX, density=each, viscosity=VISCOSITY * each)
+    for k, rho in enumerate(each):
+        one = force_within((u, v), p, faces, BOX, density=rho, viscosity=VISCOSITY * rho)
+        np.testing.assert_allclose([f[k] for f in found], one, rtol=1e-9, atol=1e-12)
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    (u, v), p, faces, rate = kovasznay(30)
+    given = {"density": DENSITY, "viscosity": VISCOSITY}
+    for velocity, pressure, more, said in (
+        ((u, v[1:]), p, {}, "v: expected the shape of u"),
+        ((u, v), p[:, 1:], {}, "pressure: expected the shape of u"),
+        ((u, v), p, {"rate": (rate[0][1:], rate[1])}, "rate along x: expected the shape of u"),
+        ((u, v, u), p, {}, "velocity: expected two arrays"),
+        ((u, v), p, {"density": np.ones(3)}, "density: expected a number"),
+    ):
+        with pytest.raises(InputError, match=said):
+            force_within(velocity, pressure, faces, BOX, **(given | more))
+    with pytest.raises(InputError, match="box: expected"):
+        force_within((u, v), p, faces, ((0.1, 0.3),), **given)

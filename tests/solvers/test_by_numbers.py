@@ -223,6 +223,10 @@ def test_what_is_no_function_of_numbers_is_refused(model):
         (lambda: model.trajectory(cavity, numbers(*U), [0.5], frames=torch.zeros(1, 3, 8, 8)), "frames: expected"),
         (lambda: model.trajectory(cavity, numbers(*U), [0.5], frames=torch.zeros(2, 1, 2, 8, 8)), "leading axes"),
         (lambda: model.trajectory(cavity, numbers(*U), [0.5], sizes=[1.0]), "sizes: expected 4 numbers > 0"),
+        (lambda: model.trajectory(cavity, numbers(*U), [0.5], sizes="a"), "sizes: expected 4 numbers > 0"),
+        (lambda: model.trajectory(cavity, numbers(*U), [0.5], begun=0.05), "begun: 0.05 is the time of frames"),
+        (lambda: model.trajectory(cavity, numbers(*U), [0.5], frames=np.zeros((1, 2, 8, 8))), "expected a tensor"),
+        (lambda: model.trajectory(cavity, numbers(*U), [0.5], frames=torch.full((1, 2, 8, 8), np.nan)), "finite"),
         (lambda: model.trajectory(lambda u: u, numbers(*U), [0.5]), "expected a Case"),
         (lambda: Surrogate(FNO).trajectory(cavity, numbers(*U), [0.5]), "has not been trained"),
     ):

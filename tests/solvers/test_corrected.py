@@ -254,6 +254,18 @@ def test_what_cannot_be_meant_is_refused(trained, flows, tmp_path):
                          ({"operator": "none"}, "no operator"), ({"width2": 3}, "takes no 'width2'")):  # fmt: skip
         with pytest.raises(InputError, match=words):
             CorrectedFlow(**({"resolution": COARSE} | given))
+    plain = model.plain()
+    with pytest.raises(InputError, match=r"save: plain.* corrects nothing"):
+        plain.save(tmp_path / "plain")
+    with pytest.raises(InputError, match=r"fit: plain.* corrects nothing"):
+        plain.fit(flows, RECIPE, running=QUIET)
+    wide = [s.isel(time=slice(None, None, 2)) for s in (data.case(flows, i)[1] for i in range(6))]
+    with pytest.raises(InputError, match=r"data: a step is .*the model was trained on"):
+        model.fit(data.pack(wide, ["train"] * 5 + ["validation"], dtype=None), RECIPE, running=QUIET)
+    answer = model.solve(case, times[1:2])
+    answer["u_face"][...] = np.nan
+    with pytest.raises(InputError, match="expected finite values, got others in u_face"):
+        model.resume(case, answer, times[2:3])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(UserWarning, match="beyond the training data's"):

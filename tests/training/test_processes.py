@@ -14,6 +14,7 @@ import shared_task
 
 from sciml import data
 from sciml.training import Recipe, Steps
+from sciml.training.budget import Budget
 from sciml.training.processes import ALONE, Processes
 
 ROOT = Path(__file__).parents[2]
@@ -91,3 +92,25 @@ def test_a_batch_that_cannot_be_shared_stops_with_a_line(waves, tmp_path):
 
 def test_recipes_know_nothing_of_processes():
     assert "process" not in Recipe(length=Steps(1)).to_toml()
+
+
+def test_minutes_are_those_of_all_processes(waves, tmp_path):
+    """How many steps fit into a time is corrected on the way: after the same steps in all, or one waits for ever."""
+    small = ["--set", "operator.width=4", "--set", "operator.modes=3", "--set", "batch=4", "--minutes", "0.05"]
+    said = together(2, "-m", "sciml", "train", str(waves), "--operator", "fno", *small, "--out", str(tmp_path / "run"))
+    assert said.returncode == 0, said.stderr[-2000:]
+    clocks = {"quick": 1.0, "slow": 1.4}  # of processes, which find steps to take differently long
+    budgets = {n: Budget(1000.0, (1.0,) * 10) for n in clocks}
+    total, due = budgets["quick"].steps, 0
+    for step in range(1, 400):
+        asked = {n: b.due(step, total) for n, b in budgets.items()}
+        assert len(set(asked.values())) == 1, step
+        if asked["quick"]:
+            due += 1
+            spent = {n: step * c for n, c in clocks.items()}
+            totals = {n: b.corrected(step, total, spent[n], spent[n]) for n, b in budgets.items()}
+            assert totals["quick"] > totals["slow"]
+            total = totals["slow"]
+            for n, b in budgets.items():
+                b.go_on(step, total, spent[n])
+    assert due >= 3

@@ -61,6 +61,8 @@ class Projected(MarchStart):
     def __init__(self, count: int = 8, beside: WarmStart | None = None):
         if not is_whole(count) or count < 1:
             raise InputError(f"projected: count is {count!r}, expected a whole number from 1 on")
+        if beside is not None and not isinstance(beside, WarmStart):
+            raise InputError(f"projected: beside is {beside!r:.60}, expected a start such as Previous()")
         self.count, self.beside = int(count), beside
         self.memory = max(int(count), 0 if beside is None else beside.memory)
         self.name = f"projected_{self.count}" + ("" if beside is None else f"_with_{beside.name}")

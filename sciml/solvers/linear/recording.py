@@ -96,6 +96,8 @@ def record(solver: Any, case: Case, times: Any) -> Recorded:
         InputError: a solver without a pressure equation.
     """
     kept: Recorded = []
+    if not hasattr(solver, "with_pressure_solver"):
+        raise InputError(f"solver: expected one with a pressure equation, as IncompressibleFlow, got {solver!r:.60}")
     solver.with_pressure_solver(lambda inner: Recording(inner, kept)).solve(case, times)
     return kept
 

@@ -39,9 +39,16 @@ class ReducedBasis(MarchStart):
     """
 
     def __init__(self, modes: Float[np.ndarray, "k ny nx"]):
-        modes = np.asarray(modes, np.float64)
+        try:
+            modes = np.asarray(modes, np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"reduced_basis: expected modes (k, ny, nx), got {modes!r:.60}") from None
         if modes.ndim != 3 or not len(modes) or not np.isfinite(modes).all():
             raise InputError(f"reduced_basis: expected k finite modes (k, ny, nx), got an array of shape {modes.shape}")
+        size = np.abs(modes).max((1, 2), keepdims=True)
+        if not (size > 0).all():
+            raise InputError("reduced_basis: expected modes that are not zero everywhere, got one that is")
+        modes = modes / size
         self.modes, self.name = modes, f"reduced_basis_{len(modes)}"
         self._digest = hashlib.sha256(np.ascontiguousarray(modes).tobytes()).hexdigest() + str(modes.shape)
 
@@ -59,6 +66,8 @@ class ReducedBasis(MarchStart):
         Raises:
             InputError: no cases, or counts that are none.
         """
+        if hasattr(cases, "parameters"):
+            raise InputError("reduced_basis: expected a list of cases, got one case")
         for name, value in (("count", count), ("most", most)):
             if not is_whole(value) or value < 1:
                 raise InputError(f"reduced_basis: {name} is {value!r}, expected a whole number from 1 on")

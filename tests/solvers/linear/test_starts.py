@@ -178,6 +178,16 @@ def test_what_is_refused():
         TwoPhaseFlow(8, pressure_start=Projected(2, object.__new__(Predicted)))
     with pytest.raises(InputError, match="expected k finite modes"):
         ReducedBasis(np.ones(3))
+    with pytest.raises(InputError, match="expected modes"):
+        ReducedBasis("x")
+    with pytest.raises(InputError, match="not zero everywhere"):
+        ReducedBasis(np.zeros((1, 8, 8)))
+    with pytest.raises(InputError, match="expected a start such as Previous"):
+        Projected(4, "previous")
+    with pytest.raises(InputError, match="a list of cases, got one case"):
+        ReducedBasis.learned(TwoPhaseFlow(8), DAM, SOON)
+    with pytest.raises(InputError, match="one with a pressure equation"):
+        ReducedBasis.learned("x", [DAM], SOON)
     with pytest.raises(InputError, match="count is 0"):
         ReducedBasis.learned(TwoPhaseFlow(8), [DAM], SOON, count=0)
     with pytest.raises(InputError, match="expected cases whose pressure is not zero"):
