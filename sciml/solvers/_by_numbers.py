@@ -219,9 +219,13 @@ def _rows(numbers: Tensor) -> Tensor:
 
 
 def _clock(begun: Any) -> float:
-    if isinstance(begun, bool | str) or not np.isscalar(begun) or not np.isfinite(begun):
+    try:
+        found = float(begun)
+    except (TypeError, ValueError):
+        found = np.nan
+    if isinstance(begun, str) or not np.isfinite(found):
         raise InputError(f"begun: expected a time in s, got {begun!r:.40}")
-    return float(begun)
+    return found
 
 
 def _sizes(sizes: Sequence[float] | None, values: np.ndarray) -> np.ndarray:

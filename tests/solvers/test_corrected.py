@@ -263,8 +263,8 @@ def test_what_cannot_be_meant_is_refused(trained, flows, tmp_path):
     with pytest.raises(InputError, match=r"data: a step is .*the model was trained on"):
         model.fit(data.pack(wide, ["train"] * 5 + ["validation"], dtype=None), RECIPE, running=QUIET)
     answer = model.solve(case, times[1:2])
-    answer["u_face"][...] = np.nan
-    with pytest.raises(InputError, match="expected finite values, got others in u_face"):
+    answer["coarse_u_face"][...] = np.nan
+    with pytest.raises(InputError, match="expected finite values, got others in coarse_u_face"):
         model.resume(case, answer, times[2:3])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
