@@ -29,12 +29,12 @@ FIRST, LAST, STEP = 10.0, 70.0, 0.5
 #: as `TRAINED` and `UNSEEN`
 BEYOND = ((220, 0.1),)
 #: D/U at which forecasts begin, and how long they last: from the first growth of waves to their last shape
-STARTS, AHEAD = (10.0, 20.0, 30.0, 45.0), 25.0
+STARTS, AHEAD = (12.0, 20.0, 30.0, 45.0), 25.0
 NAME, MODES, LENGTH = "neural ODE", 20, 3000
 BLIND, BY_RE = "linear, best rank and history", "linear by log Re, best rank, history and degree"
-SHOWN = (132, 10.0)  # Reynolds number and start of the forecast that is drawn
+SHOWN = (132, 12.0)  # Reynolds number and start of the forecast that is drawn
 #: of linear dynamics: numbers of modes, frames looked back, powers of log Re in the matrices
-RANKS, HISTORIES, DEGREES, HISTORY, RIDGE = (2, 4, 6, 8, 10, 14, 20), (1, 2, 4), (0, 1, 2), 4, 1e-9
+RANKS, HISTORIES, DEGREES, HISTORY, RIDGE = (2, 4, 6, 8, 10, 14, 20, 24), (1, 2, 4), (0, 1, 2, 3), 4, 1e-9
 
 
 def solved(which: Sequence[tuple[float, float]], folder: Path | None) -> xr.Dataset:
@@ -66,7 +66,7 @@ def forecasts(wakes: xr.Dataset) -> list[Forecast]:
         times, frames = flow.time.values, np.stack([flow.u.values, flow.v.values], axis=1).astype(float)
         for start in STARTS:
             k, n = round((start - FIRST) / STEP), round(AHEAD / STEP)
-            # linear rows may look back over several frames; the first ones have none
+            # linear rows may look back over several frames
             found.append(Forecast(case, start, frames[max(k - HISTORY + 1, 0) : k + 1], frames[k + 1 : k + 1 + n],
                                   times[max(k - HISTORY + 1, 0) : k + 1 + n]))  # fmt: skip
     return found

@@ -33,7 +33,8 @@ WINDOW = Window(4, 8)
 MINUTES = 12.0  # on the processor, of a model of all problems; an FNO of one has a like share of them
 SEEN = {"1 frame": 1, "4 frames": 4}  # frames that a rollout begins with
 BOTH, NUMBERS, FRAMES = "frames and equations", "frames and parameters", "frames alone"
-TOLD: dict[str, bool | str] = {BOTH: True, NUMBERS: "parameters", FRAMES: False}
+PUBLISHED = "frames and equations with queries as published"
+TOLD: dict[str, bool | str] = {BOTH: True, NUMBERS: "parameters", FRAMES: False, PUBLISHED: True}
 ALONE = "FNO of one problem"
 STILL = "persistence"
 RATE, PACE = 1e-3, 4e-3  # of learning, of a model of all problems and of an FNO
@@ -79,7 +80,7 @@ def trained(paths: list[Path], row: str, seed: int, minutes: float, folder: Path
     torch.set_num_threads(1)
     how = Running(out=run, progress=False, device="cpu", resume=run.exists())
     if row in TOLD:
-        new = FoundationModel(WINDOW, symbols=TOLD[row], device="cpu", head=HEAD)
+        new = FoundationModel(WINDOW, symbols=TOLD[row], device="cpu", head=HEAD, anchored=row != PUBLISHED)
         return new.fit(paths, recipe(minutes, 16, RATE, seed), running=how)
     return Surrogate(FNO, WINDOW, device="cpu", **SIZE).fit(paths[0], recipe(minutes, 16, PACE, seed), running=how)
 
