@@ -195,7 +195,7 @@ def test_what_is_refused():
 
 
 def test_starts_are_told_apart():
-    one, other = ReducedBasis(np.ones((1, 4, 5))), ReducedBasis(2 * np.ones((1, 4, 5)))
+    one, other = ReducedBasis(np.ones((1, 4, 5))), ReducedBasis(1 + np.eye(4, 5)[None])
     starts = [
         Zero(),
         Previous(),
@@ -209,4 +209,5 @@ def test_starts_are_told_apart():
     ]
     assert len(set(starts)) == len(starts)
     assert Projected(4, ReducedBasis(np.ones((1, 4, 5)))) == Projected(4, one)
+    assert ReducedBasis(1e30 * np.ones((1, 4, 5))) == one  # what modes span is the same
     assert Extrapolated(2) == Extrapolated(2) != Extrapolated(1)
