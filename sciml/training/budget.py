@@ -39,7 +39,9 @@ class Budget:
         """Whether a further tenth of the run has been done, in a run long enough to learn from."""
         return total >= LEAST and self._tenth < TENTHS - 1 and step * TENTHS >= (self._tenth + 1) * total
 
-    def corrected(self, step: int, total: int, spent: float, elapsed: float) -> int:
+    def corrected(
+        self, step: int, total: int, spent: float, elapsed: float, agreed: Callable[[int], int] = lambda total: total
+    ) -> int:
         """The number of steps of the whole run.
 
         How much longer the steps of the last tenth took than was foretold says how much longer the others will take.
@@ -48,6 +50,8 @@ class Budget:
             step: steps made, of `total` planned.
             spent: seconds that they took.
             elapsed: seconds since `seconds` began to count, with what happens between steps.
+            agreed: of the number found here, that which holds; where several processes take the same steps, the same
+                in all, or they would not correct it after the same ones again.
         """
         slower = (spent - self._spent) / ((step - self._step) * self.cost[self._tenth])
         clock = max(self.seconds - elapsed, 0.0)
@@ -55,11 +59,9 @@ class Budget:
         more = max(total - step, 1)
         for _ in range(5):  # a changed total moves the present share of the run, and so what is still to come
             more = max(1, int(left / (slower * self._mean_cost(step / (step + more)) + self.extra)))
-        return step + more
-
-    def go_on(self, step: int, total: int, spent: float) -> None:
-        """Count from here on, in a run of `total` steps; of several processes, in all of them of the same."""
+        total = agreed(step + more)
         self._tenth, self._step, self._spent = min(step * TENTHS // total, TENTHS - 1), step, spent
+        return total
 
     def _mean_cost(self, share: float) -> float:
         """The foretold cost of a step, averaged over the run from `share` on."""

@@ -184,9 +184,9 @@ class Trainer:
             corrected = self._budget is not None and self._budget.due(self.step, self.total_steps)
             if corrected and self._budget is not None:
                 elapsed = recipe.length.now() - self._began
-                longer = self._budget.corrected(self.step, self.total_steps, spent, elapsed)
-                self.total_steps = self.processes.of_first(longer)
-                self._budget.go_on(self.step, self.total_steps, spent)
+                self.total_steps = self._budget.corrected(
+                    self.step, self.total_steps, spent, elapsed, self.processes.of_first
+                )
             every = recipe.validate_every or max(1, math.ceil(self.total_steps / 20))
             if validate is not None and (self.step % every == 0 or self.step == self.total_steps):
                 self._validate(validate, record)
