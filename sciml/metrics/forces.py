@@ -48,12 +48,13 @@ def force_within(
             far.
     """
     u, v = _fields("velocity", velocity)
-    for name, values in (("v", v), ("pressure", pressure), *(() if rate is None else zip("xy", rate, strict=True))):
-        shape = getattr(values, "shape", ())
-        alike = shape[-2:] == u.shape[-2:] if name in "xy" else shape == u.shape
-        if not alike:
-            what = f"rate along {name}" if name in "xy" else name
-            raise InputError(f"{what}: expected the shape of u, {tuple(u.shape)}, got {tuple(shape)}")
+    plane = tuple(u.shape[-2:])
+    rates = {} if rate is None else {f"rate along {name}": a for name, a in zip("xy", rate, strict=True)}
+    whole = {"v": v, "pressure": pressure}
+    for name, a in (whole | rates).items():
+        shape = tuple(getattr(a, "shape", ()))
+        if shape[-2:] != plane or (name in whole and shape != tuple(u.shape)):
+            raise InputError(f"{name}: expected the shape of u, {tuple(u.shape)}, got {shape}")
     density, viscosity = (_of_each(n, a, u) for n, a in (("density", density), ("viscosity", viscosity)))
     if len(box) != 2 or any(len(plain("box", ends)) != 2 for ends in box):
         raise InputError(f"box: expected ((lower, upper), (lower, upper)) along x and y, got {box!r:.80}")

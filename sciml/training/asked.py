@@ -32,9 +32,9 @@ def require_step(train: CaseTable, encoding: Any) -> None:
     for case in train.cases:
         here, known = found.of(case), encoding.step.of(case)
         if abs(here - known) > 1e-3 * known:
-            raise InputError(
-                f"data: a step is {here:g} s, but the model was trained on {known:g} s; fresh=True begins anew"
-            )
+            unit = case.problem.time_unit
+            raise InputError(f"data: a step is {here:g} {unit}, but the model was trained on {known:g} {unit}; "
+                             "fresh=True begins anew")  # fmt: skip
 
 
 def cases_of(

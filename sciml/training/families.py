@@ -203,12 +203,12 @@ class OfFamily(MemoryBatches):
         super().__init__(table, family.encoding, **more)
         self.family = family
         self.words = [family.words(c) for c in table.cases] if family.told else []
-        self.weight = 1.0
-        some = np.unique(np.linspace(0, len(self.items) - 1, PROBED).astype(int))
-        still = self.part(some).error(
-            lambda x, future, **_: x.new_zeros(()).expand(len(x), future.shape[1], *x.shape[2:])
-        )
-        self.weight = 1.0 / max(float(still.mean()), LEAST)
+
+    @cached_property
+    def weight(self) -> float:
+        """One over the error of "nothing changes", the mean over some samples, evenly spread."""
+        part = self._part(np.unique(np.linspace(0, len(self.items) - 1, PROBED).astype(int)), 1.0)
+        return 1.0 / max(float(part.error(lambda **_: torch.zeros_like(part.target)).mean()), LEAST)
 
     def sample(self, pick: np.ndarray) -> tuple[EquationBatch, Tensor, Tensor, Tensor]:
         """What the model sees, (batch, query, field, y, x) frames that follow, the present frame, and spreads."""
@@ -225,10 +225,13 @@ class OfFamily(MemoryBatches):
         return given, target, plainly.state[:, -1], spread
 
     def part(self, pick: np.ndarray) -> Part:
+        return self._part(pick, self.weight)
+
+    def _part(self, pick: np.ndarray, weight: float) -> Part:
         given, target, last, spread = self.sample(pick)
         change = target.new_zeros(*target.shape[:2], len(self.family.channels), *target.shape[3:])
         change[:, :, self.family.rows] = (target - last[:, None]) / spread[:, None]
-        return Part(given, change, change.new_full((len(pick),), self.weight))
+        return Part(given, change, change.new_full((len(pick),), weight))
 
 
 class FamilyBatches:

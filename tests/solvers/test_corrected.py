@@ -188,6 +188,10 @@ def test_training_that_is_interrupted_goes_on(flows, tmp_path):
         weights.append(model.operator.state_dict())
     assert all(torch.equal(a, b) for a, b in zip(weights[0].values(), weights[1].values(), strict=True))
     assert model.training["steps"] == 12
+    with pytest.raises(InputError, match="resume: in_the_loop is False, but"):
+        CorrectedFlow(COARSE, in_the_loop=False, **WIDTH).fit(
+            flows, recipe.replace(objective=Supervised(Nmse())), running=how.replace(resume=True)
+        )
 
 
 def test_without_the_solver_in_the_loop_the_network_learns_what_the_solver_lacks(flows, monkeypatch):

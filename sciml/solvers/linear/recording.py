@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -85,6 +85,17 @@ class Recording(_Around):
         return self.inner.solve(system, rhs + nothing, guess, factor)
 
 
+@runtime_checkable
+class _Flow(Protocol):
+    def with_pressure_solver(self, wrap: Callable[[LinearSolver], LinearSolver]) -> Any: ...
+
+
+def _solved_by(solver: Any, wrap: Callable[[LinearSolver], LinearSolver], case: Case, times: Any) -> None:
+    if not isinstance(solver, _Flow):
+        raise InputError(f"solver: expected one with a pressure equation, as IncompressibleFlow, got {solver!r:.60}")
+    solver.with_pressure_solver(wrap).solve(case, times)
+
+
 def record(solver: Any, case: Case, times: Any) -> Recorded:
     """The pressure systems and right-hand sides that a flow solver solves on the way, in its order.
 
@@ -96,9 +107,7 @@ def record(solver: Any, case: Case, times: Any) -> Recorded:
         InputError: a solver without a pressure equation.
     """
     kept: Recorded = []
-    if not hasattr(solver, "with_pressure_solver"):
-        raise InputError(f"solver: expected one with a pressure equation, as IncompressibleFlow, got {solver!r:.60}")
-    solver.with_pressure_solver(lambda inner: Recording(inner, kept)).solve(case, times)
+    _solved_by(solver, lambda inner: Recording(inner, kept), case, times)
     return kept
 
 
@@ -137,7 +146,7 @@ def count_iterations(solver: Any, case: Case, times: Any) -> np.ndarray:
         InputError: a solver without a pressure equation.
     """
     counts: list[int] = []
-    solver.with_pressure_solver(lambda inner: Counting(inner, counts)).solve(case, times)
+    _solved_by(solver, lambda inner: Counting(inner, counts), case, times)
     jax.effects_barrier()
     return np.array(counts)
 

@@ -66,8 +66,8 @@ class ReducedBasis(MarchStart):
         Raises:
             InputError: no cases, or counts that are none.
         """
-        if hasattr(cases, "parameters"):
-            raise InputError("reduced_basis: expected a list of cases, got one case")
+        if not isinstance(cases, Sequence):
+            raise InputError(f"reduced_basis: expected a list of cases, got {cases!r:.60}")
         for name, value in (("count", count), ("most", most)):
             if not is_whole(value) or value < 1:
                 raise InputError(f"reduced_basis: {name} is {value!r}, expected a whole number from 1 on")
