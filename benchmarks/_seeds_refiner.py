@@ -32,18 +32,19 @@ from sciml.training.stepping import Autoregressive, Window
 CELLS, FINE = 64, 96  # of the data and of what they are made with along a side; of the simulations of test flows
 FLOW: dict[str, Any] = {"viscosity": 1e-2, "drag": 0.1}  # which 64 cells along a side resolve
 SETTLED, STEP = 8.0, 0.05  # s before the first frame, between frames
-HISTORY, WINDOW = 4, 20  # frames that go into the operator on trajectories, and that come out at once
+HISTORY, AHEAD = 4, 20  # frames that go into the operator on trajectories, and that come out at once
+SEEDS = (0, 1, 2)
 MINUTES = {"SpaceTimeFNO": 2.5, "FNO": 1.5}  # of one core
 TRAINING, VALIDATION, TEST = (6, 321), (1, 161), (6, 85)  # flows, frames of each
 
 
-def plans(minutes: float) -> dict[str, Plan]:
+def plans(minutes: float, seed: int) -> dict[str, Plan]:
     """The operator on trajectories, and a plain one that goes frame by frame."""
 
     def recipe(name: str, rate: float, batch: int) -> Recipe:
         return Recipe(
             length=ProcessorMinutes(minutes * MINUTES[name]), batch=batch, objective=Supervised(Nmse()),
-            optimiser=AdamW(lr=rate, average=0.99), schedule=OneCycle(), seed=0, validate_every=50,
+            optimiser=AdamW(lr=rate, average=0.99), schedule=OneCycle(), seed=seed, validate_every=50,
             validation_items=16, keep="best",
         )  # fmt: skip
 
@@ -52,7 +53,7 @@ def plans(minutes: float) -> dict[str, Plan]:
     return {
         "SpaceTimeFNO": Plan(
             "spacetime_fno", space_time, recipe("SpaceTimeFNO", 4e-3, 4),
-            settings(stepping=Window(HISTORY, WINDOW)),
+            settings(stepping=Window(HISTORY, AHEAD)),
         ),
         "FNO": Plan(
             "fno", {"width": 16, "modes": (12, 12), "patch": 2}, recipe("FNO", 4e-3, 4),
@@ -61,13 +62,13 @@ def plans(minutes: float) -> dict[str, Plan]:
     }  # fmt: skip
 
 
-def trained(path: Path, folder: Path, minutes: float) -> dict[str, Path]:
+def trained(path: Path, folder: Path, minutes: float, seed: int) -> dict[str, Path]:
     """A run of each row, kept by what it is trained on and how."""
     known, found = data.open(path), {}
     content = str(known["sha256"].values.tolist())
-    for name, plan in plans(minutes).items():
+    for name, plan in plans(minutes, seed).items():
         found[name] = folder / f"{file_name(name)}-{digest(json.dumps(plan.to_json(), sort_keys=True), content)}"
-    todo = {n: Run(plans(minutes)[n], path, f) for n, f in found.items() if not done(f)}
+    todo = {n: Run(plans(minutes, seed)[n], path, f) for n, f in found.items() if not done(f)}
     if todo:
         train(todo, threads=1)
     return found
@@ -120,7 +121,8 @@ EFFORTS: dict[str, dict[str, Any]] = {
     "2 and 6": {"conjugate": 6},
     "2 and 20": {},
     "3 and 40": {"newton": 3, "conjugate": 40},
-    "2 and 20, windows of 10 frames": {"window": 10},
+    "2 and 20, windows of 5 frames": {"window": 5},
+    "2 and 20, windows of 20 frames": {"window": 20},
     "2 and 20, velocity in H⁻¹": {"order": -1.0},
 }
 WHICH = ("before", "after")
@@ -129,51 +131,75 @@ WHICH = ("before", "after")
 def measure(ledger: Ledger, work: Any) -> None:
     folder = WORK / "seeds" / "refiner" / ("quick" if work.quick else "")
     path = made(folder, work.quick)
-    runs = trained(path, folder / "runs", 0.02 if work.quick else 3.0 if work.full else 1.0)
     kept = Kept("seeds/refiner/pieces", dry=work.quick, files=("_seeds_refiner.py",))
-    ledger.seeds(0)
+    seeds = (0,) if work.quick else SEEDS
+    ledger.seeds(*seeds)
     counts = (10,) if work.quick else FRAMES
     begins = {part: (3,) for part in BEGINS} if work.quick else BEGINS
     held = {part: Held(table(data.open(path), part), 1) for part in begins}
+    minutes = 0.02 if work.quick else 3.0 if work.full else 1.0
+    runs = {seed: trained(path, folder / "runs", minutes, seed) for seed in seeds}
     reductions: list[float] = []
     inside: list[bool] = []
     widths: list[float] = []
-    for name, run in runs.items():
-        refiner = SpectralRefiner(load(run), window=WINDOW)
-        found = {
-            part: [
-                kept(lambda i=i, k=k, h=h, r=refiner: compared(r, h, i, k, counts), run=run.name, part=part, flow=i,
-                     frame=k, counts=counts, **refiner._options)
-                for i in range(len(h)) for k in begins[part]
-            ]
-            for part, h in held.items()
-        }  # fmt: skip
+    drawn: dict[str, Any] = {}
+    for name in runs[0]:
+        refiners = [SpectralRefiner(load(runs[seed][name])) for seed in seeds]
+        found = [
+            {
+                part: [
+                    kept(lambda i=i, k=k, h=h, r=refiner: compared(r, h, i, k, counts), run=runs[seed][name].name,
+                         part=part, flow=i, frame=k, counts=counts, **refiner._options)
+                    for i in range(len(h)) for k in begins[part]
+                ]
+                for part, h in held.items()
+            }
+            for seed, refiner in zip(seeds, refiners, strict=True)
+        ]  # fmt: skip
+        updates = float(np.mean([r.training["steps"] for r in refiners]))
         for place, count in enumerate(counts):
-            tested = [pieces[place] for pieces in found["test"]]
-            known = [pieces[place] for part in ("train", "validation") for pieces in found[part]]
+            several = [[pieces[place] for pieces in one["test"]] for one in found]
+            tested = [one for each in several for one in each]
             each = [one["error_before"] / one["error_after"] for one in tested]
-            reductions.append(mean(tested, "error_before") / mean(tested, "error_after"))
+            by_seed = [mean(one, "error_before") / mean(one, "error_after") for one in several]
+            reductions += by_seed
             ledger.row(
-                section="refiner", row=name, weights=refiner.weights, updates=refiner.training["steps"], frames=count,
-                seconds_of_flow=count * STEP, trajectories=len(tested), **means(tested),
-                error_reduction=reductions[-1], error_reduction_least=min(each), error_reduction_most=max(each),
+                section="refiner", row=name, weights=refiners[0].weights, updates=updates, frames=count,
+                seconds_of_flow=count * STEP, seeds=len(seeds), trajectories=len(tested), **means(tested),
+                error_reduction=mean(tested, "error_before") / mean(tested, "error_after"),
+                error_reduction_least=min(each), error_reduction_most=max(each),
+                error_reduction_least_seed=min(by_seed),
             )  # fmt: skip
             for which in WHICH:
-                low, high = (0.0, np.inf) if work.quick else constants(ratios(known, which))
-                mine = [low <= ratio <= high for ratio in ratios(tested, which)]
+                bounds, mine = [], []
+                for one, test in zip(found, several, strict=True):
+                    known = [pieces[place] for part in ("train", "validation") for pieces in one[part]]
+                    low, high = (1e-9, 1e9) if work.quick else constants(ratios(known, which))
+                    bounds.append((low, high))
+                    mine += [low <= ratio <= high for ratio in ratios(test, which)]
                 inside += mine
-                widths.append(high / max(low, 1e-300))
+                low, high = np.exp(np.log(bounds).mean(axis=0)).tolist()
+                widths += [high / low for low, high in bounds]
                 ledger.row(
                     section="refiner_bounds", row=name, answers="refined" if which == "after" else "plain",
-                    frames=count, known_trajectories=len(known), lower=low, upper=min(high, 1e300),
-                    width=min(widths[-1], 1e300), test_trajectories=len(tested), share_within=sum(mine) / len(mine),
+                    frames=count, known_trajectories=len(known), lower=low, upper=high, width=high / low,
+                    test_trajectories=len(mine), share_within=sum(mine) / len(mine),
                 )  # fmt: skip
+        drawn[name] = {which: [one[-1][f"course_{which}"] for seed in found for one in seed["test"]] for which in WHICH}
         if name == "FNO":
-            settings_compared(ledger, refiner.model, held["test"], kept, run.name, counts[0] if work.quick else EFFORT)
+            settings_compared(ledger, refiners[0].model, held["test"], kept, runs[0][name].name,
+                              counts[0] if work.quick else EFFORT)  # fmt: skip
     for cells in (8, 16) if work.quick else (24, 32, 48, 64):
         for row in kept(lambda c=cells: simulated(held["test"], counts, c), cells=cells, counts=counts):
             ledger.row(**row)
-    note = "mean error of the answers over that of the refined ones, the least over operators and numbers of frames"
+    most = max(counts)
+    maps = kept(lambda: pictured(runs[0], held["test"], most), runs=[str(r.name) for r in runs[0].values()], map=most)
+    if not work.quick:
+        from benchmarks._seeds_refiner_picture import picture
+
+        picture(STEP, drawn, maps)
+    note = "mean error over test flows of the answers over that of the refined ones, the least over operators, seeds "
+    note += "and numbers of frames"
     for check in ("", "_far"):
         ledger.check(f"spectral_refiner_true_error_reduction{check}", min(reductions), note, note=note)
     note = f"of {len(inside)} answers, plain and refined: E/‖R‖ within three deviations of its mean over training "
@@ -207,8 +233,13 @@ def compared(refiner: SpectralRefiner, held: Held, i: int, k: int, counts: Seque
                 f"energy_{which}": refiner.energy_error(start, seen[:n], truth[:n]),
                 f"cpu_milliseconds_a_frame_{which}": 1e3 * float(cost) / most,
             }
+        found |= {f"course_{w}": course(f, truth, n) for w, f in zip(WHICH, (raw, fine), strict=True)}
         lines.append(found)
     return lines
+
+
+def course(found: np.ndarray, truth: np.ndarray, count: int) -> list[float]:
+    return [relative(a, b) for a, b in zip(found[:count], truth[:count], strict=True)]
 
 
 _WARM: set[int] = set()
@@ -217,8 +248,7 @@ _WARM: set[int] = set()
 def settings_compared(ledger: Ledger, model: Any, held: Held, kept: Kept, run: str, count: int) -> None:
     """What more work buys, and other choices; and what the residual says of frames from different flows."""
     for name, options in EFFORTS.items():
-        given: dict[str, Any] = {"window": WINDOW, **options}
-        refiner = SpectralRefiner(model, **given)
+        refiner = SpectralRefiner(model, **options)
         found = [
             kept(lambda r=refiner, i=i: compared(r, held, i, 3, (count,)), run=run, effort=i, frames=count,
                  **refiner._options)[0]
@@ -232,6 +262,27 @@ def settings_compared(ledger: Ledger, model: Any, held: Held, kept: Kept, run: s
     others = np.stack([(held.frames(j % len(held), 4 + j) * held.scale(0))[0] for j in range(count)])
     for name, frames in {"the simulation": truth, "frames of different flows in turns": others}.items():
         ledger.row(section="refiner_residuals", row=name, frames=count, residual=refiner.residual(start, frames))
+
+
+def pictured(runs: Mapping[str, Path], held: Held, count: int) -> dict[str, Any]:
+    """The vorticity of the last of `count` frames of the first test flow: row -> (y, x), rounded."""
+    found: dict[str, Any] = {}
+    for name, run in runs.items():
+        refiner = SpectralRefiner(load(run))
+        (start,), truth = held.starts([(0, 3)], refiner), held.frames(0, 4, count) * held.scale(0)
+        found["simulation"] = vorticity(truth[-1], start.support)
+        found[name] = vorticity(refiner._ahead(start, count)[-1], start.support)
+        found[f"{name}, refined"] = vorticity(refiner.refined(start, count).frames[-1], start.support)
+    return {name: np.round(values, 4).tolist() for name, values in found.items()}
+
+
+def vorticity(frame: np.ndarray, grid: Any) -> np.ndarray:
+    """∂v/∂x − ∂u/∂y of the waves."""
+    modes = np.fft.fft2(np.asarray(frame, np.float64))
+    ky, kx = (
+        2j * np.pi * np.fft.fftfreq(n, (b - a) / n) for n, (a, b) in zip(grid.shape, grid.extents[::-1], strict=True)
+    )
+    return np.fft.ifft2(kx * modes[1] - ky[:, None] * modes[0]).real
 
 
 def simulated(held: Held, counts: Sequence[int], cells: int) -> list[dict[str, Any]]:
@@ -266,7 +317,7 @@ def mean(found: Sequence[Mapping[str, float]], name: str) -> float:
 
 
 def means(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: mean(found, name) for name in found[0]}
+    return {name: mean(found, name) for name, value in found[0].items() if not isinstance(value, list)}
 
 
 def relative(found: np.ndarray, truth: np.ndarray) -> float:

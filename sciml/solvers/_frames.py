@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +17,20 @@ from sciml.arrays import clock
 from sciml.errors import InputError, suggest
 from sciml.problem import Case, Problem
 from sciml.solver import Start
+from sciml.solvers._numerical import title
 from sciml.support import Support, support_of
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def warn_of(name: str, case: Case, doubts: Sequence[str]) -> None:
+    """One warning for a case, which names it and points at the line outside of the package that asked."""
+    if doubts:
+        depth, frame = 1, sys._getframe()
+        while frame.f_back is not None and Path(frame.f_code.co_filename).is_relative_to(_PACKAGE):
+            depth, frame = depth + 1, frame.f_back
+        text = f"{name}: {title(case)}: {'; '.join(doubts)}; do not rely on this answer"
+        warnings.warn(text, stacklevel=depth)
 
 
 def start_of(case: Case, frame: Any, fields: Sequence[str]) -> Start:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +22,7 @@ from sciml.problem import Case, Problem, beginning, rebuild
 from sciml.solver import Restartable, Start, TrainableSolver, check_times
 from sciml.solvers import _saved
 from sciml.solvers._alignment import Clock, Layout, Map
-from sciml.solvers._frames import labelled, start_of
+from sciml.solvers._frames import labelled, start_of, warn_of
 from sciml.support import Grid, Points, Support
 from sciml.training.samples import CaseTable, open_data, table
 
@@ -163,13 +164,33 @@ class Baseline(TrainableSolver, Restartable):
         """The solution at `times` from a given state on; see `Restartable.resume`."""
         self.require(case)
         self._fitted()
-        return self._labelled(start_of(case, frame, self.fields), check_times(case.problem, times), None)
+        start, asked = self._history(start_of(case, frame, self.fields), frame), check_times(case.problem, times)
+        self._warn(start, asked)
+        return self._whole(self._labelled(start, asked, None))
+
+    def _history(self, start: Start, frame: xr.Dataset) -> Start:
+        """The start with those frames of a solution that this goes by."""
+        return start
+
+    def _warn(self, start: Start, times: np.ndarray | None) -> None:
+        case = start.case if start.case.support is not None else start.case.on(start.support)
+        warn_of(self.name, start.case, self._doubts(replace(start, case=case), times))
+
+    def _doubts(self, start: Start, times: np.ndarray | None) -> list[str]:
+        """Why an answer is not to be relied on, in words: what training never saw."""
+        return []
 
     def _together(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[xr.Dataset]:
-        return [self._labelled(self._begins_at(c, t), t, None) for c, t in zip(cases, times, strict=True)]
+        return [self._labelled(self._begun(c, t), t, None) for c, t in zip(cases, times, strict=True)]
 
     def _at(self, case: Case, times: np.ndarray | None, points: np.ndarray) -> xr.Dataset:
-        return self._labelled(self._begins_at(case, times), times, points)
+        return self._labelled(self._begun(case, times), times, points)
+
+    def _begun(self, case: Case, times: np.ndarray | None) -> Start:
+        """`_begins_at`; warns of what training never saw."""
+        start = self._begins_at(case, times)
+        self._warn(start, times)
+        return start
 
     def _begins_at(self, case: Case, times: np.ndarray | None) -> Start:
         self._fitted()
@@ -271,6 +292,14 @@ class Trajectories(Baseline):
     @abstractmethod
     def _frame(self, known: Any, rows: np.ndarray, number: int) -> np.ndarray:
         """(row, field, *template.shape) in the problem's scales: frame `number` of the trajectories of these starts."""
+
+    def _doubts(self, start: Start, times: np.ndarray | None) -> list[str]:
+        if times is None or self.clock is None or not len(times):
+            return []
+        end, unit = float(self.clock.times[-1]) * self.clock.unit(start.case), start.case.problem.time_unit
+        if self.clock.positions(start.case, times).max() <= len(self.clock.times) - 1:
+            return []
+        return [f"goes on to {times.max():g} {unit}, but training cases end at {end:g} {unit}"]
 
     def _fade(self, case: Case) -> np.ndarray | None:
         """c_k: the share of what was missed at the start that is still missed k frames later; None for nothing."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -23,8 +22,7 @@ from sciml.solver import Restartable, Start, check_times
 from sciml.solvers import _restarts, _saved
 from sciml.solvers._corrected_model import Coarse, Correction, Velocities
 from sciml.solvers._corrected_training import FittedCoarse, fit_corrected
-from sciml.solvers._frames import labelled, start_of
-from sciml.solvers._numerical import title
+from sciml.solvers._frames import labelled, start_of, warn_of
 from sciml.solvers._trained import OneOperator
 from sciml.solvers.incompressible import IncompressibleFlow
 from sciml.support import Grid
@@ -346,7 +344,7 @@ class CorrectedFlow(OneOperator, Restartable):
         assert times is not None
         e = self.encoding
         support = e.support(case)
-        _warn(case, e.doubts(case, np.append(0.0, times)))
+        warn_of("corrected flow", case, e.doubts(case, np.append(0.0, times)))
         frame = np.stack(list(beginning(case, support, e.fields).values()))
         start = self._checked(Start(case, support, frame[None], 0.0, fields=e.fields))
         _, inputs = self.flow.arrays(case, np.append(0.0, times))
@@ -362,7 +360,7 @@ class CorrectedFlow(OneOperator, Restartable):
         asked = check_times(case.problem, times)
         assert asked is not None
         start = self._checked(replace(start_of(case, frame, e.fields), fields=e.fields))
-        _warn(case, e.doubts(case, np.append(start.time, asked)))
+        warn_of("corrected flow", case, e.doubts(case, np.append(start.time, asked)))
         return self._whole(self._labelled(start, asked, self._held(frame)))
 
     def _held(self, frame: xr.Dataset) -> tuple[np.ndarray, np.ndarray] | None:
@@ -480,9 +478,3 @@ def _projected(flow: Any, ends: Any, held: Any, scale: Any, dt: Any, u: Any, v: 
     parameters, inputs = held
     u, v = _restarts.projected(flow, ends, parameters, inputs, u * scale[0], v * scale[1], start)
     return u / scale[0], v / scale[1]
-
-
-def _warn(case: Case, doubts: Sequence[str]) -> None:
-    """One warning for a case, which names it."""
-    if doubts:
-        warnings.warn(f"corrected flow: {title(case)}: {'; '.join(doubts)}; do not rely on this answer", stacklevel=5)

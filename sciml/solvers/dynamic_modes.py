@@ -11,11 +11,13 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from sciml import registry
 from sciml.errors import InputError, positive
 from sciml.solver import Start
 from sciml.solvers._alignment import Clock
+from sciml.solvers._frames import history_of
 from sciml.solvers._proper_modes import ProperModes
 from sciml.solvers.baselines import Baseline
 from sciml.support import Grid
@@ -117,6 +119,16 @@ class DynamicModes(Baseline):
         return companion
 
     # -- answers --------------------------------------------------------------------------------------------------
+
+    def _history(self, start: Start, frame: xr.Dataset) -> Start:
+        step = float(self.clock.times[1]) * self.clock.unit(start.case)
+        return history_of(start, frame, step, self.history)
+
+    def _doubts(self, start: Start, times: np.ndarray | None) -> list[str]:
+        if len(start.frames) >= self.history:
+            return []
+        known = f"{len(start.frames)} frame" + "s" * (len(start.frames) != 1)
+        return [f"a step goes by {self.history} frames, but begins with {known}: the first is taken to have lasted"]
 
     def _rollout(self, starts: Sequence[Start], times: np.ndarray) -> Iterator[list[np.ndarray]]:
         step = float(self.clock.times[1])

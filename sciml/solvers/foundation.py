@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +19,7 @@ from sciml.operators.prosefd import PROSEFD, EquationBatch
 from sciml.problem import Case, Problem, beginning
 from sciml.solver import Restartable, Start, check_times
 from sciml.solvers import _saved
-from sciml.solvers._frames import history_of, labelled, start_of
-from sciml.solvers._numerical import title
+from sciml.solvers._frames import history_of, labelled, start_of, warn_of
 from sciml.solvers._trained import OnDevice
 from sciml.training.callbacks import read_metrics
 from sciml.training.checkpoint import digest, plain
@@ -309,10 +307,7 @@ class FoundationModel(OnDevice, Restartable):
     def _labelled(self, start: Start, times: np.ndarray | None) -> xr.Dataset:
         assert times is not None
         e = self._family(start.case).encoding
-        if doubts := e.doubts(start.case, np.append(start.time, times)):
-            warnings.warn(
-                f"foundation model: {title(start.case)}: {'; '.join(doubts)}; do not rely on this answer", stacklevel=5
-            )
+        warn_of("foundation model", start.case, e.doubts(start.case, np.append(start.time, times)))
         frames = np.stack([several[0] for several in self.rollout([start], times[None])])
         return labelled(
             start.case, times, frames, e.fields, start.support, settings=self.settings, solver=self.name,

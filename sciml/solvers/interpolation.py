@@ -14,6 +14,7 @@ from sciml.problem import Case
 from sciml.solver import Start
 from sciml.solvers.baselines import Trajectories
 from sciml.support import Grid, Support
+from sciml.training.normalisation import FeatureScaler
 from sciml.training.samples import CaseTable, feature_table, features, static_inputs
 
 
@@ -68,6 +69,7 @@ class ParameterInterpolation(Trajectories):
         for i, (case, support) in enumerate(zip(cases, supports, strict=True)):
             first = None if clock is None else self._said(case, support) if late else self.frames[0, i]
             raw.append([*self._described(case, support), np.zeros(0) if first is None else _flat(first)])
+        self.scaler = FeatureScaler.fit(self.names, np.stack([described[0] for described in raw]))
         self.blocks = [_Block.of(np.stack(column)) for column in zip(*raw, strict=True)]
         self.z = [block(np.stack(column)) for block, column in zip(self.blocks, zip(*raw, strict=True), strict=True)]
         self._choose(train.subsets, *self._centred())
@@ -138,6 +140,10 @@ class ParameterInterpolation(Trajectories):
         if not on_grid and not layout.shared and not layout.mixed and layout.alike(support):
             given.append(support.points().ravel())
         return course.mean(axis=0), (course - course.mean(axis=0)).ravel(), np.concatenate(given)
+
+    def _doubts(self, start: Start, times: np.ndarray | None) -> list[str]:
+        means = self._described(start.case, start.support)[0]
+        return self.scaler.doubts(means[None]) + super()._doubts(start, times)
 
     def _says(self, train: CaseTable) -> bool:
         """Whether the problem itself says how its cases begin."""
@@ -221,12 +227,17 @@ class ParameterInterpolation(Trajectories):
 
     def _values(self) -> dict[str, Any]:
         choice = [[key, list(lengths), ridge] for key, (lengths, ridge) in self.choice.items()]
-        return super()._values() | {"names": list(self.names), "says": self.says, "choice": choice}
+        return super()._values() | {
+            "names": list(self.names),
+            "says": self.says,
+            "choice": choice,
+            "features": self.scaler.to_json(),
+        }
 
     def _restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
         super()._restore(arrays, values)
         self.frames, self.names, self.says = arrays["frames"], tuple(values["names"]), bool(values["says"])
-        self.mean = self.frames.mean(axis=1)
+        self.mean, self.scaler = self.frames.mean(axis=1), FeatureScaler.from_json(values["features"])
         count = sum(name.startswith("z_") for name in arrays)
         parts = ("centre", "weight", "basis", "scale")
         self.blocks = [_Block(*(arrays[f"block_{b}_{k}"] for k in parts)) for b in range(count)]

@@ -28,6 +28,7 @@ from sciml.solvers.pinn._files import filled, leaves_of
 from sciml.support import Grid
 from sciml.training.callbacks import read_metrics
 from sciml.training.fitting import held_out
+from sciml.training.normalisation import FeatureScaler
 from sciml.training.objectives import Growing
 from sciml.training.optimisers import AdamW
 from sciml.training.recipe import Recipe, Running, Steps
@@ -164,7 +165,7 @@ class NeuralODE(Baseline):
         varies = raw.std(axis=0) > 1e-9 * np.maximum(np.abs(raw).max(axis=0), 1e-300)
         self.varying = tuple(n for n, v in zip(self.names, varies, strict=True) if v)
         self.centre, self.scale = raw.mean(axis=0)[varies], raw.std(axis=0)[varies]
-        self.seen = np.stack([raw.min(axis=0)[varies], raw.max(axis=0)[varies]])
+        self.scaler = FeatureScaler.fit(self.names, raw)
 
     def _raw(self, case: Case, times: np.ndarray) -> np.ndarray:
         """(feature,) of a case, which keep their values at these times."""
@@ -209,8 +210,13 @@ class NeuralODE(Baseline):
                 if ahead[i, j] <= 1e-9:
                     answers.append(np.array(start.frames[-1], dtype=np.float64))
                 else:
-                    answers.append(back[i](self.proper.frames(found[i, j] * self.spread)) * scales[i])
+                    with np.errstate(invalid="ignore"):  # of a course that is not finite
+                        answers.append(back[i](self.proper.frames(found[i, j] * self.spread)) * scales[i])
             yield answers
+
+    def _doubts(self, start: Start, times: np.ndarray | None) -> list[str]:
+        assert times is not None
+        return self.scaler.doubts(self._raw(start.case, np.array([start.time, *times]))[None])
 
     @staticmethod
     def _placed(start: Start) -> Case:
@@ -258,7 +264,7 @@ class NeuralODE(Baseline):
         m = self.proper
         return {
             "mean": m.mean, "modes": m.modes, "reader": m.reader, "sizes": m.sizes, "spread": self.spread,
-            "centre": self.centre, "scale": self.scale, "seen": self.seen, **leaves_of("dynamics", self.dynamics),
+            "centre": self.centre, "scale": self.scale, **leaves_of("dynamics", self.dynamics),
         }  # fmt: skip
 
     def _values(self) -> dict[str, Any]:
@@ -266,7 +272,7 @@ class NeuralODE(Baseline):
         return {
             "arguments": {"modes": self.rank, "width": self.width, "depth": self.depth, "tolerance": self.tolerance},
             "recipe": self.recipe.to_json(), "names": list(self.names), "varying": list(self.varying),
-            "unit": self.unit,
+            "unit": self.unit, "features": self.scaler.to_json(),
         }  # fmt: skip
 
     def _restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
@@ -275,7 +281,8 @@ class NeuralODE(Baseline):
         self.tolerance, self.recipe = float(given["tolerance"]), Recipe.from_json(values["recipe"])
         self.names, self.varying, self.unit = tuple(values["names"]), tuple(values["varying"]), float(values["unit"])
         self.proper = ProperModes(*(arrays[n] for n in ("mean", "modes", "reader", "sizes")))
-        self.spread, self.centre, self.scale, self.seen = (arrays[n] for n in ("spread", "centre", "scale", "seen"))
+        self.spread, self.centre, self.scale = (arrays[n] for n in ("spread", "centre", "scale"))
+        self.scaler = FeatureScaler.from_json(values["features"])
         r = len(self.spread)
         with jax.enable_x64(self.recipe.precision == "float64"):
             frame = Dynamics.begun(np.zeros((r, r)), np.zeros(r), len(self.centre), self.width, self.depth, 0)

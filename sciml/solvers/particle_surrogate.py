@@ -19,7 +19,7 @@ from sciml.particle_problem import ParticleProblem
 from sciml.problem import Case
 from sciml.solver import Restartable, Start, check_times
 from sciml.solvers import _saved
-from sciml.solvers._frames import history_of, start_of
+from sciml.solvers._frames import history_of, start_of, warn_of
 from sciml.solvers._numerical import title
 from sciml.solvers._particle_flock import Flight, fly
 from sciml.solvers._particle_gradients import ByGradients
@@ -259,10 +259,7 @@ class ParticleSurrogate(OfEncoding[ParticleEncoding], Restartable, ByGradients):
 
     def _answered(self, f: Flight, times: np.ndarray) -> xr.Dataset:
         e, d = self.encoding, self.encoding.dimensions
-        doubts = e.doubts(f.case, np.append(f.time, times))
-        if doubts:
-            warnings.warn(f"particle surrogate: {title(f.case)}: {'; '.join(doubts)}; do not rely on this answer",
-                          stacklevel=4)  # fmt: skip
+        warn_of("particle surrogate", f.case, e.doubts(f.case, np.append(f.time, times)))
         frames = np.stack([several[0] for several in self._flown([f], times[None])])
         status = "ok" if f.failed is None else self._failure(f)
         good = np.isfinite(frames).all((1, 2))

@@ -16,7 +16,7 @@ from sciml.errors import InputError, is_number, is_whole
 from sciml.problem import Case, PDEProblem, Problem
 from sciml.solver import Restartable, Start, TrainableSolver, check_times
 from sciml.solvers import _saved
-from sciml.solvers._frames import labelled, start_of
+from sciml.solvers._frames import labelled, start_of, warn_of
 from sciml.solvers._trajectory import Least, Trajectories, spline
 from sciml.solvers.pseudospectral import PseudoSpectral
 from sciml.solvers.surrogate import Surrogate, load
@@ -31,7 +31,8 @@ class Refined:
     Args:
         times: (frame,).
         frames: (frame, field, *shape), float64.
-        before, after: ‖R‖ of the frames that the surrogate gave, window after window, and of these.
+        before, after: ‖R‖ of the frames that the surrogate gave, window after window, and of these (with those in
+            between where there are `substeps`).
     """
 
     times: np.ndarray
@@ -53,6 +54,15 @@ def constants(ratios: Sequence[float]) -> tuple[float, float]:
     return math.exp(middle - 3 * deviation), math.exp(middle + 3 * deviation)
 
 
+def _bounds(given: Any) -> tuple[float, float] | None:
+    if given is None:
+        return None
+    pair = list(given) if isinstance(given, Sequence | np.ndarray) else []
+    if len(pair) != 2 or not all(map(is_number, pair)) or not 0 < pair[0] <= pair[1] < math.inf:
+        raise InputError(f"bounds: expected two numbers 0 < c₁ ≤ c₂, or None, got {given!r:.80}")
+    return float(pair[0]), float(pair[1])
+
+
 @registry.solvers.register("spectral_refiner")
 class SpectralRefiner(TrainableSolver, Restartable):
     """A surrogate whose frames are corrected in Fourier space until the equations hold better:
@@ -68,13 +78,14 @@ class SpectralRefiner(TrainableSolver, Restartable):
     `window` frames are corrected at a time, and the surrogate goes on from them: an error is gone before it grows.
 
     For problems in a periodic box with balances that `PseudoSpectral` takes, on equal cells. Answers have the
-    attributes "residual" and "residual_before", the norms of all windows together, after and before; with constants
-    from `calibrated` also "energy_error_lower" and "energy_error_upper". A divergence and waves beyond a third of the
+    attributes "residual" and "residual_before", ‖R‖ of the answer and of what the surrogate gave; with constants from
+    `calibrated` also "energy_error_lower" and "energy_error_upper". A divergence and waves beyond a third of the
     cells, which no state of that solver has, are taken out of the answers.
 
     Args:
         model: a trained `Surrogate` that predicts all fields that change in time; an untrained one is trained by `fit`.
-        window: frames that are corrected together. The shorter, the closer the same work comes to the least residual.
+        window: frames that are corrected together; of `substeps` a multiple, rounded up. The shorter, the closer the
+            same work comes to the least residual.
         substeps: frames of these for each of the surrogate's; more where its steps are too long for a derivative.
         order: s. 0 on a velocity without divergence is the norm of L²(0, T; H⁻¹) of the residual of its vorticity, −1
             that of the velocity's own.
@@ -107,7 +118,7 @@ class SpectralRefiner(TrainableSolver, Restartable):
             raise InputError(f"order: expected a number from -4 to 4, got {order!r}")
         self.model, self.window, self.substeps = model, int(window), int(substeps)
         self.how = Least(float(order), int(newton), int(conjugate), int(quadrature), int(degree))
-        self.bounds = None if bounds is None else (float(bounds[0]), float(bounds[1]))
+        self.bounds = _bounds(bounds)
         if model.fitted:
             self._check()
 
@@ -214,8 +225,8 @@ class SpectralRefiner(TrainableSolver, Restartable):
         """
         ratios = []
         for start, truth in zip(starts, truths, strict=True):
-            frames = self.refined(start, len(truth)).frames
-            ratios.append(self.energy_error(start, frames, truth) / self.residual(start, frames))
+            found = self.refined(start, len(truth))
+            ratios.append(self.energy_error(start, found.frames, truth) / found.after)
         given: dict[str, Any] = {**self._options, "bounds": constants(ratios)}
         return type(self)(self.model, **given)
 
@@ -226,31 +237,33 @@ class SpectralRefiner(TrainableSolver, Restartable):
         return self._trajectories(start).projected(self._ahead(start, count))
 
     def refined(self, start: Start, count: int) -> Refined:
-        """`count` frames after a start, one of the surrogate's steps apart."""
+        """`count` frames after a start, one of the surrogate's steps apart. Whole windows are corrected, so that a
+        frame does not depend on how many are asked for."""
         r, past = self.substeps, max(self.history, 4)
         t, dt = self._trajectories(start), self._step(start.case)
-        known = len(start.frames)
-        times = start.time + dt * np.arange(1 - known, 1)
-        frames, size = t.projected(start.frames), min(self.window, count * r)
-        before = after = 0.0
-        while len(frames) < known + count * r:
-            now = replace(start, frames=frames[-1 :: -(r if len(frames) > known else 1)][: self.history][::-1],
-                          time=float(times[-1]))  # fmt: skip
-            clock = times[-1] + dt / r * np.arange(1, size + 1)
-            asked = -(-size // r)
+        known, asked = len(start.frames), -(-self.window // r)
+        times, frames = start.time + dt * np.arange(1 - known, 1), t.projected(start.frames)
+        whole = list(range(known))  # the frames that are one of the surrogate's steps apart
+        end, square = known + count * r, 0.0
+        while len(frames) < end:
+            now = replace(start, frames=frames[whole[-self.history :]], time=float(times[-1]))
+            clock = times[-1] + dt / r * np.arange(1, asked * r + 1)
             ahead = t.projected(self._ahead(now, asked))
             if r > 1:  # frames between those of the surrogate
                 seen = np.append(times[-past:], times[-1] + dt * np.arange(1, asked + 1))
-                whole = np.concatenate([frames[-past:], ahead])
-                ahead = np.tensordot(spline(seen, self.how.degree)(clock), whole, 1)
+                ahead = np.tensordot(
+                    spline(seen, self.how.degree)(clock), np.concatenate([frames[-past:], ahead]), axes=1
+                )
             there = len(frames[-past:])
-            span, whole = np.append(times[-past:], clock), np.concatenate([frames[-past:], ahead])
-            if np.isfinite(whole).all():
-                whole, squares = t.refined(span, whole, there)
-                before, after = before + squares[0], after + squares[-1]
-            frames, times = np.concatenate([frames, whole[there:]]), np.append(times, clock)
-        rows = known - 1 + r * np.arange(1, count + 1)
-        return Refined(times[rows], frames[rows], math.sqrt(before), math.sqrt(after))
+            span, found = np.append(times[-past:], clock), np.concatenate([frames[-past:], ahead])
+            if np.isfinite(found).all():
+                square += t.residual_norm(span, found, there - 1)[: end - len(frames)].sum()
+                found = t.refined(span, found, there)[0]
+            whole += range(len(frames) - 1 + r, len(frames) + asked * r, r)
+            frames, times = np.concatenate([frames, found[there:]]), np.append(times, clock)
+        after = t.residual_norm(times[:end], frames[:end], known - 1).sum()
+        rows = whole[known : known + count]
+        return Refined(times[rows], frames[rows], math.sqrt(square), math.sqrt(after))
 
     def residual(self, start: Start, frames: np.ndarray) -> float:
         """‖R‖ of frames (frame, field, *shape) after a start, one of the surrogate's steps apart."""
@@ -297,8 +310,10 @@ class SpectralRefiner(TrainableSolver, Restartable):
         asked = check_times(case.problem, times)
         if asked is None:
             raise InputError(f"resume: {case.problem.name} is steady; use solve")
-        start = start_of(case, frame, self.model.encoding.fields)
-        return self._answer(self.model._history(start, frame), asked)
+        e = self.model.encoding
+        start = self.model._history(start_of(case, frame, e.fields), frame)
+        warn_of(self.name, case, e.doubts(case, np.append(start.time, asked)))
+        return self._whole(self._answer(start, asked))
 
     def _together(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[xr.Dataset]:
         found = []

@@ -24,6 +24,7 @@ from sciml.solver import Start
 from sciml.solvers.baselines import Trajectories
 from sciml.support import Grid
 from sciml.training.encoding.linear import linear_features
+from sciml.training.normalisation import FeatureScaler
 from sciml.training.samples import CaseTable, feature_table, features, sizes
 from sciml.training.stepping import Steady
 
@@ -32,6 +33,7 @@ class Regression(Trajectories):
     """Abstract: what is known of a case are its features."""
 
     sees_start = False
+    linear: tuple[str, ...] = ()  # the features that answers are linear in
 
     def _take(self, train: CaseTable) -> None:
         if self.layout.mixed and not isinstance(self.layout.template, Grid):
@@ -44,6 +46,7 @@ class Regression(Trajectories):
         self.names = (*first, *sizes(supports, train.problem))
         placed = [c.on(s) for c, s in zip(cases, supports, strict=True)]
         raw = np.stack([self._raw(case) for case in placed])
+        self.scaler = FeatureScaler.fit(self.names, raw)
         self.centre, self.spread = raw.mean(axis=0), raw.std(axis=0)
         varies = self.spread > 1e-9 * np.maximum(np.abs(raw).max(axis=0), 1e-300)
         if not varies.any():
@@ -70,6 +73,10 @@ class Regression(Trajectories):
         """(feature,) means in time."""
         return feature_table(case, self._times(case), self._step(case), self.names).mean(axis=0)
 
+    def _doubts(self, start: Start, times: np.ndarray | None) -> list[str]:
+        found = self.scaler.doubts(self._raw(start.case)[None], free=self.linear)
+        return found + super()._doubts(start, times)
+
     def _z(self, raw: np.ndarray) -> np.ndarray:
         """Features over their spread; 0 for those that never vary."""
         return (raw - self.centre) / self.spread
@@ -90,11 +97,12 @@ class Regression(Trajectories):
         return {"centre": self.centre, "spread": self.spread}
 
     def _values(self) -> dict[str, Any]:
-        return super()._values() | {"names": list(self.names)}
+        return super()._values() | {"names": list(self.names), "features": self.scaler.to_json()}
 
     def _restore(self, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]) -> None:
         super()._restore(arrays, values)
         self.centre, self.spread, self.names = arrays["centre"], arrays["spread"], tuple(values["names"])
+        self.scaler = FeatureScaler.from_json(values["features"])
 
 
 @registry.solvers.register("nearest_case")
@@ -218,8 +226,10 @@ class PODRegression(Regression):
 
     def __init__(self, linear_in: Sequence[str] = ()) -> None:
         super().__init__()
+        if isinstance(linear_in, str):
+            raise InputError(f"linear_in: expected a sequence of names of parameters, got the text {linear_in!r:.80}")
         self.stepping = Steady(linear_in=tuple(linear_in))
-        self.linear: tuple[str, ...] = ()  # the features that tell these
+        self.linear = ()
 
     def _take(self, train: CaseTable) -> None:
         if self.stepping.linear:
@@ -244,6 +254,8 @@ class PODRegression(Regression):
         values, vectors = np.linalg.eigh(flat @ flat.T)
         values, vectors = values[::-1], vectors[:, ::-1]
         keep = values > 1e-13 * max(float(values[0]), 1e-300)
+        if not keep.any():
+            raise InputError(f"{self.name}: the training cases have all the same fields, expected some that differ")
         values, vectors = values[keep], vectors[:, keep]
         coefficients = vectors * np.sqrt(values)
         self._choose(raw, coefficients)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,8 +17,7 @@ from sciml.errors import InputError
 from sciml.problem import Case, Problem, beginning
 from sciml.solver import Restartable, Start, check_points, check_times
 from sciml.solvers import _saved
-from sciml.solvers._frames import labelled, start_of
-from sciml.solvers._numerical import title
+from sciml.solvers._frames import labelled, start_of, warn_of
 from sciml.solvers._trained import OfEncoding
 from sciml.solvers.pinn._observed import observed
 from sciml.support import Points, Support
@@ -229,9 +227,7 @@ class SensorSurrogate(OfEncoding[SensorEncoding], Restartable):
         return frames.reshape(len(when), len(e.fields), *support.shape).astype(e.dtype)
 
     def _warn(self, case: Case, start: float) -> None:
-        if doubts := self.encoding.doubts(case, start):
-            text = "; ".join(doubts)
-            warnings.warn(f"sensor surrogate: {title(case)}: {text}; do not rely on this answer", stacklevel=4)
+        warn_of("sensor surrogate", case, self.encoding.doubts(case, start))
 
     # -- the solver interface -----------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +20,7 @@ from sciml.solver import Start, TrainableSolver
 from sciml.solvers import _saved
 from sciml.solvers._back import Back
 from sciml.solvers._by_numbers import ByNumbers
-from sciml.solvers._frames import history_of, labelled, start_of
-from sciml.solvers._numerical import title
+from sciml.solvers._frames import history_of, labelled, start_of, warn_of
 from sciml.support import Points, Support
 from sciml.training.devices import device as find_device
 from sciml.training.encoding import Encoding, Given
@@ -295,8 +293,8 @@ class Surrogate(ByNumbers):
         if checked is None:
             raise InputError(f"resume: {case.problem.name} is steady; use solve")
         start = self._history(start_of(case, frame, e.fields), frame)
-        _warn(case, e.doubts(case, np.concatenate([[start.time], checked])))
-        return self._answer(start, checked, None)
+        warn_of("surrogate", case, e.doubts(case, np.concatenate([[start.time], checked])))
+        return self._whole(self._answer(start, checked, None))
 
     def portions(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[tuple[int, ...]]:
         return [tuple(range(len(cases)))]
@@ -333,7 +331,7 @@ class Surrogate(ByNumbers):
         """`_started`; warns of what training never saw."""
         begin = self._started(case, times, begun)
         clock = np.array([begin.time]) if times is None else np.append(begin.time, times)
-        _warn(begin.case, self.encoding.doubts(begin.case, clock))
+        warn_of("surrogate", begin.case, self.encoding.doubts(begin.case, clock))
         return begin
 
     def _started(self, case: Case, times: np.ndarray | None, begun: float | None = None) -> Start:
@@ -480,12 +478,6 @@ def _constraints(given: Constraint | Sequence[Constraint]) -> tuple[Constraint, 
             known = ", ".join(Constraint.kinds())
             raise InputError(f"constraints: expected some of {known}, got {constraint!r:.80}")
     return found
-
-
-def _warn(case: Case, doubts: Sequence[str]) -> None:
-    """One warning for a case, which names it."""
-    if doubts:
-        warnings.warn(f"surrogate: {title(case)}: {'; '.join(doubts)}; do not rely on this answer", stacklevel=5)
 
 
 def load(directory: str | Path, device: str = "auto") -> Any:

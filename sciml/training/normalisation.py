@@ -143,6 +143,25 @@ class FeatureScaler:
                 found.append((name, float(rows[worst, k])))
         return found
 
+    def doubts(self, table: np.ndarray, free: Sequence[str] = ()) -> list[str]:
+        """What of these features training never saw, in words; of those that are `free`, however far they go."""
+        if not self.names:
+            return []
+        rows, found = np.asarray(table, dtype=np.float64).reshape(-1, len(self.names)), []
+        for name in self.constant_but_different(rows):
+            i = self.names.index(name)
+            value = rows[np.argmax(np.abs(rows[:, i] - self.mean[i])), i]
+            found.append(
+                f"{name} is {value:g}, but was {self.mean[i]:g} throughout the training data: "
+                "the model knows nothing of its influence"
+            )
+        for name, value in self.beyond(rows):
+            if name not in free:
+                i = self.names.index(name)
+                low, high = self.lower[i], self.upper[i]
+                found.append(f"{name} is {value:.4g}, beyond the training data's {low:.4g} to {high:.4g}")
+        return found
+
     def to_json(self) -> dict[str, Any]:
         arrays = {k: getattr(self, k).tolist() for k in ("mean", "std", "lower", "upper")}
         return {"names": list(self.names)} | arrays

@@ -50,6 +50,27 @@ def test_swinging_modes_are_found_exactly():
     assert np.abs(answer.a.values - truth.a.values).max() > 0.1
 
 
+def test_the_frames_before_are_those_of_whole_steps():
+    """Of a solution at closer times, those that are a step apart; of one frame alone, with a warning."""
+    train = made(4, swinging)
+    model = DynamicModes().fit(train, split=None)
+    fine = made(4, swinging, length=60, step=0.05)
+    case, truth = data.case(fine, 2)
+    times = 0.55 + 0.1 * np.arange(1, 10)
+    by_steps = model.resume(case, truth.isel(time=[9, 11]), times)
+    xr.testing.assert_identical(
+        model.resume(case, truth.isel(time=slice(0, 12)), times).drop_attrs(), by_steps.drop_attrs()
+    )
+    true = truth.a.interp(time=times).values
+    assert np.abs(by_steps.a.values - true).max() < 5e-3
+    with pytest.raises(InputError, match=r"frame: has no time 0\.45 s"):
+        model.resume(case, truth.isel(time=[8, 11]), times)
+    with pytest.warns(
+        UserWarning, match="a step goes by 2 frames, but begins with 1 frame: the first is taken to have"
+    ):
+        model.resume(case, truth.isel(time=[11]), times)
+
+
 def test_answers_between_steps_are_linear():
     train = made(3, lambda t, phase: (np.exp(-t) * (1 + phase),))
     model = DynamicModes(history=1).fit(train, split=None)

@@ -1,5 +1,7 @@
 """Dynamics of modes as a vector field: its integral curves, its gradients, what it learns, and its files."""
 
+import warnings
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import scipy.linalg
 import xarray as xr
 
 from sciml import data
-from sciml.errors import InputError, TrainingError
+from sciml.errors import InputError, SolverError, TrainingError
 from sciml.problems import DataProblem
 from sciml.solvers import NeuralODE, load
 from sciml.solvers._proper_modes import ProperModes
@@ -171,6 +173,23 @@ def test_in_a_directory(model, train, tmp_path):
 class Stop(Callback):
     def on_step(self, trainer, record):
         trainer.stop("enough")
+
+
+def test_what_it_cannot_know_is_said(model, train, tmp_path):
+    """A pace beyond those of training, and times at which its own dynamics are no longer finite."""
+    case, truth = data.case(train, 0)
+    start, times = truth.isel(time=[10]), truth.time.values[11:14]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.resume(case, start, times)
+    model.save(tmp_path / "run")
+    for one in (model, load(tmp_path / "run")):
+        with pytest.warns(UserWarning, match="rate is 9, beyond the training data's 1 to 2"):
+            one.resume(FAMILY.case(rate=9.0).on(GRID), start, times)
+    broken = load(tmp_path / "run")
+    broken.dynamics = eqx.tree_at(lambda d: d.matrix, broken.dynamics, 50 * jnp.eye(len(broken.spread)))
+    with pytest.raises(SolverError, match="neural ODE: the prediction is not finite from time"):
+        broken.resume(case, start, np.append(times, 1e3))
 
 
 def test_what_it_refuses(train):

@@ -1,5 +1,7 @@
 """Floors: regressions that are exact where they should be, choose by leave-one-out, and live in directories."""
 
+import warnings
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -261,3 +263,29 @@ def test_errors():
     cloud = Points(np.random.default_rng(0).random((30, 2)))
     loose = made(6, linear, supports=lambda i: cloud)
     assert error(LinearRegression().fit(loose, split=None), loose) < 2e-5
+
+
+@pytest.mark.parametrize("kind", ALL[1:])
+def test_what_training_never_saw_is_warned_of(kind, tmp_path):
+    train = made(12, quadratic, steady=False)
+    model = kind().fit(train, split=None)
+    model.save(tmp_path / "run")
+    case, truth = data.case(train, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.resume(case, truth.isel(time=[0]), TIMES[1:])
+    far = case.problem.case(p=30.0, q=case.q).on(case.support)
+    for one in (model, load(tmp_path / "run")):
+        with pytest.warns(UserWarning, match=r"p is 30, beyond the training data's .* do not rely on") as caught:
+            one.resume(far, truth.isel(time=[0]), TIMES[1:])
+        assert caught[0].filename == __file__
+        with pytest.warns(UserWarning, match="goes on to .* but training cases end at"):
+            one.resume(case, truth.isel(time=[0]), TIMES[1:] * 3)
+
+
+def test_cases_that_do_not_differ_have_no_modes():
+    same = made(6, lambda p, q: (0 * p, 0 * p, 0 * p), steady=True)
+    with pytest.raises(InputError, match="POD regression: the training cases have all the same fields"):
+        PODRegression().fit(same, split=None)
+    with pytest.raises(InputError, match="linear_in: expected a sequence of names of parameters, got the text 'p'"):
+        PODRegression(linear_in="p")

@@ -280,20 +280,7 @@ class Encoding(ABC):
         dt = self.stepping.feature_step(self.step, case)
         asked = self.stepping.feature_times(np.asarray(times, dtype=np.float64), self.step, case)
         raw = feature_table(case, asked, dt, self.features.names)
-        found = []
-        for name in self.features.constant_but_different(raw):
-            i = self.features.names.index(name)
-            value = raw[np.argmax(np.abs(raw[:, i] - self.features.mean[i])), i]
-            found.append(
-                f"{name} is {value:g}, but was {self.features.mean[i]:g} throughout the training data: "
-                "the model knows nothing of its influence"
-            )
-        for name, value in self.features.beyond(raw):
-            if name in self.linear:  # in proportion, however far
-                continue
-            i = self.features.names.index(name)
-            low, high = self.features.lower[i], self.features.upper[i]
-            found.append(f"{name} is {value:.4g}, beyond the training data's {low:.4g} to {high:.4g}")
+        found = self.features.doubts(raw, free=self.linear)  # in proportion
         if self.step is not None:
             unit, scale = case.problem.time_unit, 1.0 if self.step.kind == "physical" else case.scales.time
             low, high = (end * scale for end in self.span)

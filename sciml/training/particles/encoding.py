@@ -248,10 +248,10 @@ class ParticleEncoding:
     def doubts(self, case: Case, times: np.ndarray) -> list[str]:
         """What a case has that training never saw, in words."""
         raw, _ = self.raw(case, times)
-        found = [f"{n} differs from that of all training cases" for n in self.features.constant_but_different(raw)]
+        found = self.features.doubts(raw)
         if self.ignores_bodies(case):
             found.append("has a body, which no training case has, and which is not seen")
-        return found + [f"{n} is {v:.3g}, beyond those of training" for n, v in self.features.beyond(raw)]
+        return found
 
     def ignores_bodies(self, case: Case) -> bool:
         """Whether a case has bodies that operators are not told of."""

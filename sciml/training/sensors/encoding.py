@@ -115,8 +115,7 @@ class SensorEncoding:
     def doubts(self, case: Case, start: float) -> list[str]:
         """Why an answer may be worthless."""
         raw = feature_table(case, np.array([start]), self.unit.of(case), self.scales.names)
-        found = [f"{n} differs from that of all training cases" for n in self.scales.constant_but_different(raw)]
-        return found + [f"{n} is {v:.3g}, beyond those of training" for n, v in self.scales.beyond(raw)]
+        return self.scales.doubts(raw)
 
     # -- numbers ------------------------------------------------------------------------------------------------
 
