@@ -214,8 +214,8 @@ def measure(ledger: Ledger, work: Any) -> None:
         runs = [kept(lambda r=row, s=seed: _run(r, s), what=row, seed=seed) for seed in seeds]
         told = [run.pop("defects") for run in runs]
         _row(ledger, row, runs)
-        ledger.row(section="density", table="defect", row=row, defect=max(d["defect"] for d in told),
-                   rate=max(d["rate"] for d in told))  # fmt: skip
+        worst_of = {name: max(one[name] for one in told) for name in told[0]}
+        ledger.row(section="density", table="defect", row=row, **worst_of)
         worst += [d["defect"] for d in told] if row == FLOW else []
     _row(ledger, "interpolation", [kept(lambda s=s: interpolated(s), what="interpolation", seed=s) for s in seeds])
     note = "by derivatives of answers at 400 points, weights at random three times and those trained, of the largest"

@@ -136,9 +136,9 @@ def squares(flow: Flow, w: Window, answer: np.ndarray, mean: np.ndarray) -> tupl
 
 KERNELS = ("linear", "thin_plate_spline", "cubic")
 #: of space-time radial functions: D that a D/U counts as, and share of the inlet's speed at which the frame moves
-PACES, DRIFTS = (0.4,), (0.0, 0.7)
+PACES, DRIFTS = (0.2, 0.4, 0.8), (0.0, 0.7)
 #: of kriging, D
-LENGTHS = (0.8, 1.6)
+LENGTHS = (0.3, 0.5, 0.8, 1.6)
 
 
 def in_space(kind: str, places: np.ndarray, values: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -212,7 +212,9 @@ def interpolators(mean: np.ndarray) -> dict[str, Any]:
         name = f"linear radial functions of space and time, 1 D/U as {pace:g} D, carried by {drift:g} U"
         found[name] = together("linear", pace, drift)
         for length in LENGTHS:
-            name = f"kriging about the mean of training, length {length:g} D, carried by {drift:g} U"
+            name = (
+                f"kriging about the mean of training, length {length:g} D, 1 D/U as {pace:g} D, carried by {drift:g} U"
+            )
             found[name] = kriging(length, pace, drift)
     return found
 
@@ -303,7 +305,7 @@ def measure(ledger: Ledger, work: Any) -> None:
             name = min(names, key=lambda n: ways[n]["error"])
             best[kind] = ways[name]
             ledger.row(row=kind, how=name, tried=len(names), **common, **ways[name])
-        modes = {n: judged(gappy(train, mean, n), flows, several, mean) for n in (4, 8, 16)}
+        modes = {n: judged(gappy(train, mean, n), flows, several, mean) for n in (1, 2, 3, 4, 6, 8, 12, 16)}
         n = min(modes, key=lambda m: modes[m]["error"])
         ledger.row(row="modes of the training flows", how=f"{n} of them, chosen on the test", **common, **modes[n])
         runs = [judged(reconstructed(m), flows, several, mean) for m in models]

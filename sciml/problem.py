@@ -176,16 +176,19 @@ class Problem(ABC):
         """Dimensionless numbers that, beside the state, decide the step from `time` to `time + time_step`.
 
         The default: all parameters as given (the logarithm of those that span decades), the step in units of the time
-        scale, and the boundary values that change in time at both ends of the step.
+        scale, and the boundary values that change in time at both ends of the step. Where `time` may be an array (n,)
+        as well, and what changes in time is one then, many times are quickly told; where it may not be, they are asked
+        for one by one.
         """
         found = dict(p.feature(case.parameters[p.name]) for p in self.parameters)
         if not self.steady:
             found["step"] = time_step / self.scales(case).time
-            now = self.boundary_values(case, [time, time + time_step])
-            for name, values in now.items():
+            n = np.size(time)
+            over = self.boundary_values(case, np.append(time, np.add(time, time_step)))
+            for name, values in over.items():
                 if values.ndim == 1 and any(isinstance(v, Series) for v in case.inputs.values()):
-                    scale = self.scales(case).fields.get(self.field_on(name), 1.0)
-                    found[f"{name}_now"], found[f"{name}_next"] = values[0] / scale, values[1] / scale
+                    now, then = values.reshape(2, n) / self.scales(case).fields.get(self.field_on(name), 1.0)
+                    found[f"{name}_now"], found[f"{name}_next"] = (now, then) if np.ndim(time) else (now[0], then[0])
         return found
 
     def initial_state(self, case: Case, grid: Any) -> dict[str, np.ndarray]:

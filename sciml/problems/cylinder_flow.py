@@ -159,7 +159,7 @@ class CylinderFlow(PDEProblem):
         now and next."""
         s = self.scales(case)
         motion = case.inputs.get("inlet_motion")
-        now, then = motion([time, time + time_step]) if isinstance(motion, Series) else (1.0, 1.0)
+        now, then = (motion(time), motion(time + time_step)) if isinstance(motion, Series) else (1.0, 1.0)
         return {
             "log10_reynolds": math.log10(self.reynolds(case)),
             "log10_step": math.log10(time_step / s.time),
@@ -167,8 +167,8 @@ class CylinderFlow(PDEProblem):
                 f"{side}_over_diameter": case.parameters[side] / s.length
                 for side in ("x_min", "x_max", "y_min", "y_max")
             },
-            "inlet_now": float(now),
-            "inlet_next": float(then),
+            "inlet_now": now,
+            "inlet_next": then,
         }
 
     def streamfunction(self, case: Case, grid: Grid) -> np.ndarray:

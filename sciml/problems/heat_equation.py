@@ -78,8 +78,10 @@ class HeatEquation(PDEProblem):
         """log₁₀ of the Fourier number of the step, and both end temperatures over A now and next."""
         scale = self.scales(case).fields["T"]
         found = {"log10_fourier": math.log10(case.diffusivity * time_step / case.length**2)}
-        for name, values in self.boundary_values(case, [time, time + time_step]).items():
-            found[f"{name}_now"], found[f"{name}_next"] = values[0] / scale, values[1] / scale
+        n = np.size(time)
+        for name, values in self.boundary_values(case, np.append(time, np.add(time, time_step))).items():
+            now, then = values.reshape(2, n) / scale
+            found[f"{name}_now"], found[f"{name}_next"] = (now, then) if np.ndim(time) else (now[0], then[0])
         return found
 
     def initial_state(self, case: Case, grid: Support) -> dict[str, np.ndarray]:

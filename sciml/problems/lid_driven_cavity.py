@@ -121,8 +121,8 @@ class LidDrivenCavity(PDEProblem):
             "log10_reynolds": math.log10(self.reynolds(case)),
             "log10_aspect_ratio": math.log10(case.height / case.width),
             "log10_step": math.log10(time_step / s.time),
-            "lid_now": float(lid.at(time)) / s.velocity,
-            "lid_next": float(lid.at(time + time_step)) / s.velocity,
+            "lid_now": lid.at(time) / s.velocity,
+            "lid_next": lid.at(time + time_step) / s.velocity,
         }
 
     def streamfunction(self, case: Case, grid: Grid) -> np.ndarray | None:

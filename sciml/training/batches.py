@@ -387,6 +387,7 @@ class LoaderBatches:
         _check_symmetries(self.symmetries, supports, e.flat)
         self.given = e.given(table.cases, supports)
         self.multiplier, self.offset = (f.to(e.torch_dtype) for f in e.factors(table.cases))
+        self.shifted = bool(self.offset.any())
         clocks = [np.zeros(int(n)) for n in table.length] if table.times is None else table.times
         self.params = [e.params(c, t) for c, t in zip(table.cases, clocks, strict=True)]
         self.images = [
@@ -408,7 +409,10 @@ class LoaderBatches:
             for name in ("state", "target"):
                 values = torch.as_tensor(raw[name])
                 values = values.flatten(3) if self.e.flat else values
-                values = values.to(scale.dtype).sub_(offset).div_(scale)  # a buffer of this batch
+                values = values.to(scale.dtype)  # a buffer of this batch
+                if self.shifted:  # a pass over memory
+                    values.sub_(offset)
+                values.div_(scale)
                 if given.mask is not None:
                     values = torch.where(given.mask[:, None] > 0, values, torch.zeros((), dtype=values.dtype))
                 parts.append(values)

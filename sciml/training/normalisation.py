@@ -11,6 +11,42 @@ import numpy as np
 from sciml.errors import InputError
 
 
+class Sums:
+    """Of values and of their squares, each field by itself, float64.
+
+    Args:
+        count: of the fields.
+    """
+
+    def __init__(self, count: int):
+        self.n = 0.0
+        self.total, self.square = np.zeros(count), np.zeros(count)
+
+    def add(self, values: np.ndarray, weights: np.ndarray | None) -> None:
+        """Values (n, field, *space) with quadrature weights (*space), None for equal ones; what weighs nothing is not
+        looked at."""
+        values = np.asarray(values, dtype=np.float64)
+        w = np.ones(values.shape[2:]) if weights is None else np.asarray(weights, dtype=np.float64)
+        w = w / w.mean()  # cases of different sizes count alike
+        if not (w > 0).all():
+            values = np.where(w > 0, values, 0.0)
+        flat, w = values.reshape(*values.shape[:2], -1), w.reshape(-1)
+        self.n += float(w.sum()) * len(values)
+        self.total += (flat @ w).sum(0)
+        self.square += ((flat * flat) @ w).sum(0)
+
+    @property
+    def magnitude(self) -> np.ndarray:
+        """(field,) root mean squares; 0 of a field that is zero throughout.
+
+        Raises:
+            InputError: nothing was added.
+        """
+        if not self.n:
+            raise InputError("data: no case has as many frames as one step spans")
+        return np.sqrt(self.square / self.n)
+
+
 @dataclass(frozen=True)
 class FieldScaler:
     """(a − offset) / scale for each field, the fields being divided by the problem's scales already.
@@ -35,17 +71,16 @@ class FieldScaler:
                 the root mean square.
             about_zero: subtract no mean, whatever it is: the answer to nothing is nothing.
         """
-        n = np.zeros(len(names))
-        total, square = np.zeros(len(names)), np.zeros(len(names))
-        for values, mask in chunks:
-            values = np.asarray(values, dtype=np.float64)
-            w = np.ones(values.shape[2:]) if mask is None else np.asarray(mask, dtype=np.float64)
-            w = w / w.mean()  # cases of different sizes count alike
-            axes = (0, *range(2, values.ndim))
-            inside = np.where(w > 0, values, 0.0)
-            n = n + w.sum() * len(values)
-            total, square = total + (w * inside).sum(axes), square + (w * inside**2).sum(axes)
-        if not np.all(n > 0):
+        sums = Sums(len(names))
+        for values, weights in chunks:
+            sums.add(values, weights)
+        return cls.of(names, sums, centred, about_zero)
+
+    @classmethod
+    def of(cls, names: Sequence[str], sums: Sums, centred: bool = False, about_zero: bool = False) -> FieldScaler:
+        """From sums over the training split; see `fit`."""
+        n, total, square = sums.n, sums.total, sums.square
+        if not n > 0:
             raise InputError("data: the training split holds no values to normalise by")
         if not (np.isfinite(total).all() and np.isfinite(square).all()):
             bad = [name for name, s in zip(names, square.tolist(), strict=True) if not np.isfinite(s)]
@@ -76,23 +111,6 @@ class FieldScaler:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> FieldScaler:
         return cls(tuple(content["names"]), np.array(content["offset"], float), np.array(content["scale"], float))
-
-
-def magnitudes(count: int, chunks: Iterable[tuple[np.ndarray, np.ndarray | None]]) -> np.ndarray:
-    """(field,) root mean squares of chunks as `FieldScaler.fit` takes them; 0 of a field that is zero throughout.
-
-    Raises:
-        InputError: no chunks.
-    """
-    total, n = np.zeros(count), 0.0
-    for values, weights in chunks:
-        w = np.ones(values.shape[2:]) if weights is None else np.asarray(weights, dtype=np.float64)
-        w = w / w.mean()
-        inside = np.where(w > 0, values, 0.0)
-        total, n = total + (w * inside**2).sum((0, *range(2, inside.ndim))), n + w.sum() * len(values)
-    if not n:
-        raise InputError("data: no case has as many frames as one step spans")
-    return np.sqrt(total / n)
 
 
 @dataclass(frozen=True)

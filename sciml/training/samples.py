@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,8 @@ from sciml.data import schema
 from sciml.errors import InputError, suggest
 from sciml.problem import Case, Problem
 from sciml.support import Grid, Support
+
+BLOCK = 32 << 20  # bytes of frames, as float64, that are read at once
 
 _SIZES = ("size_x", "size_y", "size_z")
 
@@ -124,22 +126,26 @@ class CaseTable:
             n = self.shapes[i][0]
             at = int(self._node_starts[self.number[i]])
             parts = [
-                np.asarray(self.dataset[name].variable[at + a * n : at + b * n].values, np.float64).reshape(b - a, n)
+                np.asarray(self.dataset[name].variable[at + a * n : at + b * n].values).reshape(b - a, n)
                 for name in self.fields
             ]
         else:
-            parts = [
-                np.asarray(self.dataset[name].variable[first + a : first + b].values, dtype=np.float64)
-                for name in self.fields
-            ]
-        values = np.stack(parts, axis=1)
-        values /= self.scales(i).reshape((1, -1) + (1,) * (values.ndim - 2))
+            parts = [np.asarray(self.dataset[name].variable[first + a : first + b].values) for name in self.fields]
+        return self._scaled(i, parts, a)
+
+    def _scaled(self, i: int, parts: Sequence[np.ndarray], first: int) -> np.ndarray:
+        """(T, field, *shape) of the i-th case in the problem's scales, from values of each field from a frame on."""
+        values = np.empty((len(parts[0]), len(parts), *parts[0].shape[1:]))
+        for c, (part, scale) in enumerate(zip(parts, self.scales(i).tolist(), strict=True)):
+            np.divide(part, scale, out=values[:, c], dtype=np.float64)
         inside = self.support(i).inside
         if inside is not None:
             values = np.where(inside, values, 0.0)
         if not np.isfinite(values).all():
             k = int(np.argwhere(~np.isfinite(values))[0][0])
-            raise InputError(f"data: case {self.number[i]} holds values that are not finite, first in frame {a + k}")
+            raise InputError(
+                f"data: case {self.number[i]} holds values that are not finite, first in frame {first + k}"
+            )
         return values
 
     def bytes(self) -> int:
@@ -148,9 +154,32 @@ class CaseTable:
         return sum(each) * len(self.fields) * 4
 
     def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """(frames, quadrature weights) of every case."""
+        """(frames, quadrature weights) of every case. Cases that lie one after another in the file are read together:
+        each read by itself costs more than what it reads."""
+        for block in self._blocks():
+            if len(block) == 1:
+                yield self.frames(block[0]), self.support(block[0]).weights()
+                continue
+            first, end = int(self.start[block[0]]), int(self.start[block[-1]] + self.length[block[-1]])
+            several = [np.asarray(self.dataset[name].variable[first:end].values) for name in self.fields]
+            for i in block:
+                a = int(self.start[i]) - first
+                yield self._scaled(i, [p[a : a + int(self.length[i])] for p in several], 0), self.support(i).weights()
+
+    def _blocks(self) -> list[list[int]]:
+        """The cases in turn, those together that are neighbours in the file and take at most `BLOCK` bytes."""
+        found: list[list[int]] = []
+        size = 0
         for i in range(len(self.cases)):
-            yield self.frames(i), self.support(i).weights()
+            mine = int(self.length[i]) * int(np.prod(self.shapes[i])) * len(self.fields) * 8
+            joins = bool(found) and not self.nodal and self.shapes[i] == self.shapes[found[-1][-1]]
+            if joins and self.start[i] == self.start[i - 1] + self.length[i - 1] and size + mine <= BLOCK:
+                found[-1].append(i)
+                size += mine
+            else:
+                found.append([i])
+                size = mine
+        return found
 
     def keep(self, rows: np.ndarray) -> CaseTable:
         """The cases of these rows of the table."""
@@ -356,11 +385,38 @@ def features(case: Case, times: np.ndarray, dt: float) -> list[dict[str, float]]
 
 def feature_table(case: Case, times: np.ndarray, dt: float, names: Sequence[str]) -> np.ndarray:
     """(time, feature), in the order of `names`."""
-    rows = features(case, times, dt)
+    times = np.asarray(times, dtype=np.float64)
+    columns = _at_once(case, times, dt)
+    if columns is None:
+        rows = features(case, times, dt)
+        for row in rows[1:]:
+            _common(case, row, rows[0])
+        columns = {n: np.array([row[n] for row in rows], dtype=np.float64) for n in (rows[0] if rows else names)}
     if any(n in _SIZES for n in names):
-        lengths = dict(zip(_SIZES, (b - a for a, b in case.geometry.extents), strict=False))
-        rows = [row | lengths for row in rows]
-    for row in rows:
-        for name in row.keys() ^ set(names):
-            raise InputError(f"{case.problem.name}: feature {name!r} is not common to all cases")
-    return np.array([[row[name] for name in names] for row in rows], dtype=np.float64).reshape(len(rows), len(names))
+        columns |= dict(zip(_SIZES, (np.full(len(times), b - a) for a, b in case.geometry.extents), strict=False))
+    _common(case, columns, names)
+    return np.stack([columns[n] for n in names], axis=1) if names else np.zeros((len(times), 0))
+
+
+def _common(case: Case, found: Collection[str], names: Collection[str]) -> None:
+    for name in set(found) ^ set(names):
+        raise InputError(f"{case.problem.name}: feature {name!r} is not common to all cases")
+
+
+def _at_once(case: Case, times: np.ndarray, dt: float) -> dict[str, np.ndarray] | None:
+    """(time,) of each feature from one call with all times, for they are asked for tens of thousands of times; None
+    where the problem does not take arrays or gives other numbers for them than one by one."""
+    if len(times) < 4:
+        return None
+    try:
+        found = {
+            name: np.array(np.broadcast_to(np.asarray(value, np.float64), times.shape))
+            for name, value in case.problem.features(case, times, dt).items()  # type: ignore[arg-type]
+        }
+    except Exception:  # of whatever code that expects one number
+        return None
+    for k in (0, len(times) // 2, -1):
+        (one,) = features(case, times[k : k + 1] if k >= 0 else times[-1:], dt)
+        if one.keys() != found.keys() or any(found[n][k] != v for n, v in one.items()):
+            return None
+    return found

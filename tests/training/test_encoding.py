@@ -8,18 +8,19 @@ import torch
 from torch import nn
 
 from sciml import data
+from sciml.boundary import Series
 from sciml.contracts import CloudBatch, GraphBatch, GridBatch, PointBatch
 from sciml.errors import InputError
 from sciml.geometry import Box
 from sciml.problem import InputSpec
-from sciml.problems import DataProblem, LidDrivenCavity
+from sciml.problems import CylinderFlow, DataProblem, HeatEquation, LidDrivenCavity
 from sciml.support import Grid, Mesh, Points
 from sciml.training import Autoregressive, Noise, Query, Starts, Steady, Subsample, Window
 from sciml.training.batches import LoaderBatches, MemoryBatches
 from sciml.training.encoding import encoding_for, encoding_named
 from sciml.training.encoding.graph import edges
 from sciml.training.model import Model
-from sciml.training.samples import table
+from sciml.training.samples import feature_table, table
 
 RNG = np.random.default_rng(3)
 BOX = Box((0.0, 0.0), (2.0, 1.0))
@@ -456,3 +457,43 @@ def test_offsets_go_the_short_way_across_a_seam():
     # cells are 0.5 × 1/3 and the longest extent is 2: no edge is longer than one cell
     assert sizes.max(0).values.tolist() == pytest.approx([0.25, 1 / 6], abs=1e-6)
     assert operator.seen["edges"].shape[1] == 4 * 2 * (3 * 4 + 2 * 4)
+
+
+def test_features_at_many_times_are_those_one_by_one():
+    """From one call where a problem takes arrays; of one that does not, or answers them otherwise, one by one."""
+    times, dt = np.linspace(0, 3, 7), 0.1
+
+    def one_by_one(case):
+        return [list(case.problem.features(case, float(t), dt).values()) for t in times]
+
+    class Numbers(LidDrivenCavity):
+        def features(self, case, time, time_step):
+            return {"late": 1.0 if time > 1 else 0.0}
+
+    class Otherwise(LidDrivenCavity):
+        def features(self, case, time, time_step):
+            return {"time": float(np.max(time))}
+
+    moving = Series([0, 1, 2], [0.5, 1, 0.2])
+    cases = [kind().case(lid_motion=moving) for kind in (LidDrivenCavity, Numbers, Otherwise)]
+    cases.append(CylinderFlow().case(inlet_motion=moving))
+    cases += [HeatEquation().case(temperature_left=moving), HeatEquation().case()]
+    for case in cases:
+        names = tuple(case.problem.features(case, 0.0, dt))
+        found = feature_table(case, times, dt, names)
+        np.testing.assert_array_equal(found, one_by_one(case))
+        assert np.ptp(found, axis=0).any()
+    with pytest.raises(InputError, match="feature 'other' is not common to all cases"):
+        feature_table(cases[0], times, dt, (*cases[0].problem.features(cases[0], 0.0, dt), "other"))
+
+
+@pytest.mark.parametrize("block", [1, 5000, 1 << 20])
+def test_cases_that_are_read_together_are_those_read_alone(stored, block, monkeypatch):
+    monkeypatch.setattr("sciml.training.samples.BLOCK", block)
+    packed = data.open(stored)
+    whole = table(packed, None)
+    for part in (whole, whole.keep(np.array([0, 1, 3])), whole.keep(np.array([2, 1]))):
+        for i, (frames, weights) in enumerate(part.chunks()):
+            np.testing.assert_array_equal(frames, part.frames(i))
+            np.testing.assert_array_equal(weights, part.support(i).weights())
+        assert i == len(part.cases) - 1

@@ -25,7 +25,7 @@ from sciml.training.encoding.linear import about_units, linear_features, superpo
 from sciml.training.encoding.physical import Input, Physical
 from sciml.training.laws.base import Constraint, check, laws_of
 from sciml.training.laws.kept import Kept
-from sciml.training.normalisation import FeatureScaler, FieldScaler, magnitudes
+from sciml.training.normalisation import FeatureScaler, FieldScaler, Sums
 from sciml.training.samples import (
     CaseTable,
     TimeStep,
@@ -104,7 +104,7 @@ class Encoding(ABC):
         cls, table: CaseTable, stepping: Stepping, *, dtype: str = "float32", symmetries: Sequence[Symmetry] = (),
         sensors: int | None = None, constraints: Sequence[Constraint] = (),
     ) -> Self:  # fmt: skip
-        """From the training split alone, in two passes over its frames.
+        """From the training split alone, in one pass over its frames.
 
         Args:
             symmetries: those used as augmentations: their images count among the features of the training split.
@@ -118,17 +118,23 @@ class Encoding(ABC):
         step = stepping.time_step(table)
         linear = linear_features(table.cases, stepping.linear) if stepping.linear else ()
         centred = not stepping.residual and stepping.past == 0
-        state = FieldScaler.fit(table.fields, table.chunks(), centred=centred, about_zero=bool(linear))
+        sums, moves = Sums(len(table.fields)), [Sums(len(table.fields)) for _ in range(stepping.ahead)]
+        for frames, weights in table.chunks():
+            sums.add(frames, weights)
+            for k, moved in enumerate(moves if stepping.residual else ()):
+                for stride in range(1, stepping.longest + 1):
+                    lag = stepping.every * (k + 1) * stride
+                    if len(frames) > lag:
+                        moved.add(frames[lag:] - frames[:-lag], weights)
+        state = FieldScaler.of(table.fields, sums, centred=centred, about_zero=bool(linear))
         for name, size in zip(table.fields, np.abs(state.offset) + state.scale, strict=True):
             if size > np.finfo(dtype).max:
                 most = f"{np.finfo(dtype).max:.3g}"
                 raise InputError(f"data: {name} is about {size:.3g}, expected at most {most}; take precision='float64'")
         increment = np.ones((stepping.ahead, len(table.fields)))
         if stepping.residual:
-            for k in range(stepping.ahead):
-                lags = [stepping.every * (k + 1) * stride for stride in range(1, stepping.longest + 1)]
-                moves = ((f[lag:] - f[:-lag], m) for f, m in table.chunks() for lag in lags if len(f) > lag)
-                size = magnitudes(len(table.fields), moves) / state.scale
+            for k, moved in enumerate(moves):
+                size = moved.magnitude / state.scale
                 increment[k] = np.where(size > 1e-12, size, 1.0)  # of a field that never changes: as it is
         supports = [table.support(i) for i in range(len(table.cases))]
         names = static_inputs(problem)
