@@ -29,7 +29,7 @@ from sciml.training.samples import table
 from sciml.training.schedules import OneCycle
 from sciml.training.stepping import Autoregressive, Window
 
-CELLS, FINE = 64, 96  # of the data and of what they are made with along a side; of the simulations of test flows
+CELLS, FINE = 64, 96  # along a side, of the data and of the simulations that they come from
 FLOW: dict[str, Any] = {"viscosity": 1e-2, "drag": 0.1}  # which 64 cells along a side resolve
 SETTLED, STEP = 8.0, 0.05  # s before the first frame, between frames
 HISTORY, AHEAD = 4, 20  # frames that go into the operator on trajectories, and that come out at once
@@ -76,14 +76,14 @@ def trained(path: Path, folder: Path, minutes: float, seed: int) -> dict[str, Pa
 
 def made(folder: Path, quick: bool = False) -> Path:
     """Forced turbulence in the plane, made where it is not there yet: point values of the waves of a simulation."""
-    path = folder / "flows.h5"
+    cells, fine, settled = (16, 24, 1.0) if quick else (CELLS, FINE, SETTLED)
+    path = folder / f"flows-{fine}.h5"
     if path.exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    cells, fine, settled = (16, 24, 1.0) if quick else (CELLS, FINE, SETTLED)
     kept, parts = [], []
     for part, (count, frames) in (("train", TRAINING), ("validation", VALIDATION), ("test", TEST)):
-        solver = PseudoSpectral(fine if part == "test" else cells, dtype="float32", cfl=0.5)
+        solver = PseudoSpectral(fine, dtype="float32", cfl=0.5)
         for _ in range(1 if quick else count):
             parts.append(part)
             case = KolmogorovFlow().case(f"seed {len(parts)}", **FLOW, seed=len(parts))

@@ -208,10 +208,15 @@ class FoundationModel(OnDevice, Restartable):
         fields, its step and its grid, and nothing is trained.
 
         Raises:
-            InputError: a problem with other fields than those that the model knows.
+            InputError: a problem with other fields than those that the model knows, or one that it knows already.
         """
         f = self._ready()
         ((_, _, e),) = tables_of([data], self.stepping, f.recipe, Running(), split, None)
+        if e.problem.name in f.families:
+            raise InputError(
+                f"data: the model knows {e.problem.name} already, and other scales would change what it answers; "
+                "expected a further problem"
+            )
         family = next(iter(f.families.values())).like(e)
         found = type(self)(
             self.stepping, operator=self.operator_class, symbols=self.symbols, device=str(self.device), **self.options

@@ -154,7 +154,8 @@ class SensorSurrogate(OfEncoding[SensorEncoding], Restartable):
         Args:
             case: which case; its `support`, or else `points`, says where answers are wanted.
             observations: a mapping with "points", (N, D + 1), time last, and (N,) values of every field; a row is left
-                out of it where one of its values is not finite. Or a solution, each of whose points is a sensor.
+                out of it where one of its values is not finite; of several at one place and instant counts the mean.
+                Or a solution, each of whose points is a sensor.
             times: at which answers are wanted, increasing, none before the first measurement.
             points: (M, D) at which they are wanted; by default where the case lives.
 
@@ -180,7 +181,9 @@ class SensorSurrogate(OfEncoding[SensorEncoding], Restartable):
         sensors, j = np.unique(at[:, :-1], axis=0, return_inverse=True)
         k, j = k.reshape(-1), j.reshape(-1)
         table, seen = np.zeros((len(instants), len(sensors), len(e.fields))), np.zeros((len(instants), len(sensors)))
-        table[k, j], seen[k, j] = values, 1.0
+        np.add.at(table, (k, j), values)
+        np.add.at(seen, (k, j), 1.0)
+        table, seen = table / np.maximum(seen, 1.0)[..., None], np.minimum(seen, 1.0)
         support: Support
         if places is not None:
             support = Points(places)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -208,6 +209,12 @@ class LagrangianFlowNetwork(EquationSolver):
             law = continuity(case.problem, self.name)
             if law.density in seen[1] and np.nanmax(seen[1][law.density], initial=0.0) <= 0:
                 raise InputError(f"observations: {law.density}: expected positive values somewhere, got none")
+            if law.density not in seen[1] or not np.isfinite(seen[1][law.density]).any():
+                warnings.warn(
+                    f"{self.name}: no {law.density} was measured, and velocities alone do not tell it: do not rely on "
+                    f"the {law.density} of its answers, nor on their mass",
+                    stacklevel=4,
+                )
             return lambda run: self._train(case, recipe, run, law, *seen)
 
         return self._fit(data, recipe, running, prepare)
