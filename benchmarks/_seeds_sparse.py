@@ -136,9 +136,9 @@ def squares(flow: Flow, w: Window, answer: np.ndarray, mean: np.ndarray) -> tupl
 
 KERNELS = ("linear", "thin_plate_spline", "cubic")
 #: of space-time radial functions: D that a D/U counts as, and share of the inlet's speed at which the frame moves
-PACES, DRIFTS = (0.2, 0.4, 0.8), (0.0, 0.7)
+PACES, DRIFTS = (0.2, 0.3, 0.4), (0.0, 0.7, 0.9, 1.0)
 #: of kriging, D
-LENGTHS = (0.3, 0.5, 0.8, 1.6)
+LENGTHS = (0.5, 0.8, 1.2)
 
 
 def in_space(kind: str, places: np.ndarray, values: np.ndarray, points: np.ndarray) -> np.ndarray:

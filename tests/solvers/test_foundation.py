@@ -160,6 +160,8 @@ def test_bad_input_has_one_clear_line(swirl: xr.Dataset, vortices: xr.Dataset, m
     one.fit(swirl, recipe(1), running=Running(progress=False, device="cpu"))
     with pytest.raises(InputError, match="the model knows the fields u"):
         one.introduced(vortices)
+    with pytest.raises(InputError, match="the model knows reversing_swirl already"):
+        one.introduced(swirl)
     with pytest.raises(InputError, match="from that of the frame on"):
         frame = model.solve(TaylorGreen().case(viscosity=0.02), [0.2])
         model.resume(TaylorGreen().case(viscosity=0.02), frame, [0.1])

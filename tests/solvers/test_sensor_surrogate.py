@@ -87,6 +87,17 @@ def test_answers_at_points_are_those_of_the_grid(model):
             == model.reconstruct(case_of(truth), kept, [0.4]).a.values).all()  # fmt: skip
 
 
+def test_what_is_measured_twice_counts_as_its_mean(model):
+    truth = waves(cube(2), 0.3, FRAMES)
+    told = seen(truth, np.arange(3, 64, 5), np.array([0, 3, 6]))
+    apart = {n: np.concatenate([v, v]) for n, v in told.items()}
+    for n in ("a", "b"):
+        shift = 0.3 * np.random.default_rng(1).standard_normal(len(told[n]))
+        apart[n] = np.concatenate([told[n] + shift, told[n] - shift])
+    one, other = (model.reconstruct(case_of(truth), t, [0.4]).a.values for t in (told, apart))
+    np.testing.assert_allclose(other, one, atol=1e-5)
+
+
 def test_forecasts_from_a_frame(model):
     truth = waves(cube(2, mask=hole()), 0.3, FRAMES)
     frame = truth.isel(time=[3])

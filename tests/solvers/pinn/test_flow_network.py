@@ -178,6 +178,14 @@ def test_a_flow_is_found_from_measurements(fitted):
     assert float(np.trapezoid(whole, far[:, 0])) == pytest.approx(fitted.mass, rel=1e-9)
 
 
+def test_velocities_alone_do_not_tell_the_density():
+    points = np.random.default_rng(0).uniform((-2.0, 0.0), (0.3, 1.0), (50, 2))
+    model = LagrangianFlowNetwork(SMALL, rounds=1, bends=3, resolution=64)
+    recipe = PINNRecipe(until=1.0, phases=(LevenbergMarquardt(1),))
+    with pytest.warns(UserWarning, match="no density was measured"):
+        model.fit(LINE, recipe, observations={"points": points, "u": heap(points)["u"]}, running=QUIET)
+
+
 def test_paths_go_along_the_velocity(fitted):
     start, step = np.array([[-0.7], [0.0], [0.4]]), 1e-4
     there = fitted.carried(start, 0.4, [0.4 - step, 0.4, 0.4 + step])
