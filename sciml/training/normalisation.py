@@ -32,8 +32,9 @@ class Sums:
             values = np.where(w > 0, values, 0.0)
         flat, w = values.reshape(*values.shape[:2], -1), w.reshape(-1)
         self.n += float(w.sum()) * len(values)
-        self.total += (flat @ w).sum(0)
-        self.square += ((flat * flat) @ w).sum(0)
+        # not by a matrix product, whose last digits go with the number of threads
+        self.total += np.einsum("nfp,p->f", flat, w)
+        self.square += np.einsum("nfp,nfp,p->f", flat, flat, w)
 
     @property
     def magnitude(self) -> np.ndarray:

@@ -1,6 +1,9 @@
 """Schedules at their known points; the running average against its recursion; scalers against NumPy."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -97,3 +100,24 @@ def test_feature_scaler():
     assert scaler.constant_but_different(table) == []
     assert scaler.constant_but_different(np.array([[9.0, 0.4]])) == ["dt"]
     assert math.isfinite(scaler.normalise(np.array([1.0, 1e30]))[1])
+
+
+SUMMED = """
+import numpy as np
+from sciml.training.normalisation import Sums
+sums = Sums(2)
+weights = np.linspace(0.5, 1.5, 64 * 64).reshape(64, 64)
+sums.add(np.random.default_rng(0).standard_normal((50, 2, 64, 64)), weights)
+print(sums.total.tobytes().hex(), sums.square.tobytes().hex())
+"""
+
+
+def test_sums_do_not_depend_on_threads():
+    """Whoever goes on with a run on another number of threads has the same scales, to the last digit."""
+    told = []
+    for threads in ("1", "2"):
+        set_ = os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        told.append(
+            subprocess.run([sys.executable, "-c", SUMMED], env=set_, capture_output=True, text=True, check=True)
+        )
+    assert told[0].stdout == told[1].stdout and len(told[0].stdout.split()) == 2
