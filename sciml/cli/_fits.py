@@ -19,6 +19,7 @@ def explained(
         options: of the operator, as they were given; with others it may take the data.
     """
     from sciml import registry
+    from sciml.solvers.sensor_surrogate import SensorSurrogate
     from sciml.training.fits import refusal
     from sciml.training.samples import open_data, table
 
@@ -34,7 +35,7 @@ def explained(
                 break
     except InputError:  # the data themselves are at fault
         return error
-    if why is None or cases is None:
+    if why is None or cases is None or why.partition(":")[0] in SensorSurrogate.planned:  # a setting, not the operator
         return error
     others = [n for n in registry.operators.names() if n != name and refusal(registry.operators.get(n), cases) is None]
     known = f"operators that take these data: {', '.join(others)}" if others else "no operator takes these data"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def _differences(identities: Sequence[Mapping[str, Any]]) -> list[str] | None:
     paths = [p for p in paths if not any(p.startswith(f"{part}.") for part in parts) or _in_all(p, flat)]
     if not 1 <= len(paths) <= MOST:
         return None
-    found = [", ".join(_words(p, f[p], paths) for p in paths if f.get(p) is not None and p in f) for f in flat]
+    found = [", ".join(_words(p, f[p], paths, f) for p in paths if f.get(p) is not None and p in f) for f in flat]
     found = [words or "as given" for words in found]
     return found if len(set(found)) == len(found) else None
 
@@ -91,7 +92,7 @@ def _key(value: Any) -> str:
     return "" if value is _MISSING or value is None else json.dumps(value, sort_keys=True, default=str)
 
 
-def _words(path: str, value: Any, paths: Sequence[str]) -> str:
+def _words(path: str, value: Any, paths: Sequence[str], whole: Mapping[str, Any]) -> str:
     """ "stepping.history", 4 as "history 4"; kinds of parts speak for themselves; lengths keep their unit."""
     parts = path.split(".")
     name = parts[-1]
@@ -99,6 +100,8 @@ def _words(path: str, value: Any, paths: Sequence[str]) -> str:
     if len(alike) > 1 and len(parts) > 1:
         name = " ".join(parts[-2:])
     name = name.replace("_", " ")
+    if parts[-2:] == ["length", "value"] and isinstance(kind := whole.get(path.removesuffix(".value")), str):
+        return f"{value:g} {' '.join(re.findall('[A-Z][a-z]*', kind)).lower()}"
     if isinstance(value, bool):
         return name if value else f"no {name}"
     if is_number(value):

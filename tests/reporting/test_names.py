@@ -14,7 +14,7 @@ from sciml.reporting import published
 from sciml.reporting.names import flattened, model_names
 from sciml.solvers import references
 from sciml.support import Grid, Mesh, Points
-from sciml.training import AdamW, Autoregressive, Recipe, Rollout, Steps, Window
+from sciml.training import AdamW, Autoregressive, ProcessorMinutes, Recipe, Rollout, Steps, Window
 
 BASE = Recipe(length=Steps(10))
 
@@ -44,8 +44,13 @@ def model(recipe=BASE, stepping=Autoregressive(), title="FNO", **more):  # noqa:
         ),
         ([model(), model(subset=["bc"])], ["FNO (as given)", "FNO (subset bc)"]),
         ([model(), model(data="others")], ["FNO (a)", "FNO (b)"]),
+        ([model(), model(BASE.replace(length=Steps(25)))], ["FNO (10 steps)", "FNO (25 steps)"]),
+        (
+            [model(BASE.replace(length=ProcessorMinutes(m))) for m in (2, 0.5)],
+            ["FNO (2 processor minutes)", "FNO (0.5 processor minutes)"],
+        ),
     ],
-    ids=["one", "seeds", "history", "lr", "stepping", "objective", "options", "subset", "data"],
+    ids=["one", "seeds", "history", "lr", "stepping", "objective", "options", "subset", "data", "steps", "minutes"],
 )
 def test_rows_are_called_by_what_differs(models, names):
     found = model_names(models, ["runs/a", "runs/b", "runs/c"][: len(models)])
