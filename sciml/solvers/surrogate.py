@@ -294,7 +294,7 @@ class Surrogate(ByNumbers):
             raise InputError(f"resume: {case.problem.name} is steady; use solve")
         start = self._history(start_of(case, frame, e.fields), frame)
         warn_of("surrogate", case, e.doubts(case, np.concatenate([[start.time], checked])))
-        return self._whole(self._answer(start, checked, None))
+        return self._answer(start, checked, None)
 
     def portions(self, cases: Sequence[Case], times: Sequence[np.ndarray | None]) -> list[tuple[int, ...]]:
         return [tuple(range(len(cases)))]
