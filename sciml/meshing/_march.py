@@ -19,7 +19,7 @@ from sciml.meshing._told import checked_density
 from sciml.meshing._walk import Walk
 from sciml.meshing.mover import MeshMover
 from sciml.problem import Case, beginning
-from sciml.solvers._numerical import title
+from sciml.solvers._titles import title
 from sciml.support import Mesh
 
 KEPT = 0.1  # of its content that every cell has at the least while nodes go to their new places

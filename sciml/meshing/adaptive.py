@@ -26,7 +26,8 @@ from sciml.problem import Case, Problem
 from sciml.registry import solvers
 from sciml.solver import Start
 from sciml.solvers._fe_space import Space, oriented
-from sciml.solvers._numerical import Begin, NumericalSolver, title
+from sciml.solvers._numerical import Begin, NumericalSolver
+from sciml.solvers._titles import title
 from sciml.solvers.finite_elements import KEPT, FiniteElements
 from sciml.support import Mesh
 

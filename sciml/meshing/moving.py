@@ -18,7 +18,7 @@ from sciml.meshing.mover import MeshMover
 from sciml.problem import Case, Problem
 from sciml.solver import Solver, check_times
 from sciml.solvers._fe_space import Space, made_mesh, oriented
-from sciml.solvers._numerical import title
+from sciml.solvers._titles import title
 from sciml.support import Mesh
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from sciml.arrays import clock
 from sciml.errors import InputError, suggest
 from sciml.problem import Case, Problem
 from sciml.solver import Start
-from sciml.solvers._numerical import title
+from sciml.solvers._titles import title
 from sciml.support import Support, support_of
 
 _PACKAGE = Path(__file__).parents[1]

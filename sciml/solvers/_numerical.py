@@ -12,6 +12,7 @@ import numpy as np
 from sciml.errors import InputError, is_number, is_whole, suggest
 from sciml.problem import Case, Problem
 from sciml.solver import Restartable, Start, check_times
+from sciml.solvers._titles import title
 from sciml.support import Grid, Support
 
 if TYPE_CHECKING:
@@ -326,11 +327,6 @@ def known_names(what: str, given: Mapping[str, Any], names: Sequence[str]) -> No
     for name in given:
         if name not in names:
             raise InputError(f"simulate: {what}: nothing is called {name!r}{suggest(name, names)}")
-
-
-def title(case: Case) -> str:
-    """What a message calls a case."""
-    return f"case {case.label!r}" if case.label else repr(case)
 
 
 def cell_counts(name: str, resolution: Any, least: int) -> int | tuple[int, ...]:

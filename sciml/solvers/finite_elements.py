@@ -17,8 +17,9 @@ from sciml.solvers._fe_linear import linear_system
 from sciml.solvers._fe_space import BESIDE, Space, made_mesh
 from sciml.solvers._fe_stepper import METHODS, Past, Steps, Theta
 from sciml.solvers._newton import Newton, check_factor
-from sciml.solvers._numerical import Begin, NumericalSolver, title
+from sciml.solvers._numerical import Begin, NumericalSolver
 from sciml.solvers._time import Controls, march
+from sciml.solvers._titles import title
 from sciml.solvers._weak_form import System, rows_of
 from sciml.support import Mesh, Points
 

@@ -22,10 +22,11 @@ from sciml.solvers._asked import Listener, first_request
 from sciml.solvers._control_volumes import ControlVolumes, assemble, cell_inputs
 from sciml.solvers._dirk_stepper import DirkStepper, conditions, steps
 from sciml.solvers._fv_linear import linear_system
-from sciml.solvers._numerical import Begin, GridSolver, cell_counts, known_names, title
+from sciml.solvers._numerical import Begin, GridSolver, cell_counts, known_names
 from sciml.solvers._promotion import standard
 from sciml.solvers._sparse_jacobian import Pattern
 from sciml.solvers._time import Controls, Frames, march
+from sciml.solvers._titles import title
 from sciml.support import Grid
 
 if TYPE_CHECKING:

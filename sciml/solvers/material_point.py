@@ -22,8 +22,9 @@ from sciml.solvers import _mpm_near, _mpm_setup, _mpm_stepper, _time
 from sciml.solvers._flow_batches import cores
 from sciml.solvers._mpm_gradients import Gradients
 from sciml.solvers._mpm_walls import MARGIN, Scene
-from sciml.solvers._numerical import Begin, NumericalSolver, checked, known_names, since, title
+from sciml.solvers._numerical import Begin, NumericalSolver, checked, known_names, since
 from sciml.solvers._promotion import standard
+from sciml.solvers._titles import title
 from sciml.support import Points, Support
 
 if TYPE_CHECKING:

@@ -21,8 +21,9 @@ from sciml.progress import Bar
 from sciml.registry import solvers
 from sciml.solver import Start
 from sciml.solvers import _equations, _foam_case, _foam_march, _foam_mesh, _foam_run
-from sciml.solvers._numerical import Begin, GridSolver, forces, plane_counts, title, two_counts
+from sciml.solvers._numerical import Begin, GridSolver, forces, plane_counts, two_counts
 from sciml.solvers._side_values import BEYOND_START, shares_of
+from sciml.solvers._titles import title
 from sciml.support import Grid
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from sciml.problem import Case
 from sciml.solver import Restartable, Start, check_times
 from sciml.solvers import _saved
 from sciml.solvers._frames import history_of, start_of, warn_of
-from sciml.solvers._numerical import title
 from sciml.solvers._particle_flock import Flight, fly
 from sciml.solvers._particle_gradients import ByGradients
+from sciml.solvers._titles import title
 from sciml.solvers._trained import OfEncoding
 from sciml.support import Points
 from sciml.training.augmentations import Noise

@@ -18,8 +18,9 @@ from sciml.problem import Case, PDEProblem, Problem, beginning
 from sciml.registry import solvers
 from sciml.solver import Start
 from sciml.solvers import _fourier, _fourier_stepper, _time
-from sciml.solvers._numerical import Alike, Begin, GridSolver, cell_counts, checked, known_names, since, title
+from sciml.solvers._numerical import Alike, Begin, GridSolver, cell_counts, checked, known_names, since
 from sciml.solvers._promotion import standard
+from sciml.solvers._titles import title
 from sciml.solvers.spectral_closure import SpectralEddyViscosity
 from sciml.support import Grid
 
