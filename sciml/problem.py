@@ -176,19 +176,16 @@ class Problem(ABC):
         """Dimensionless numbers that, beside the state, decide the step from `time` to `time + time_step`.
 
         The default: all parameters as given (the logarithm of those that span decades), the step in units of the time
-        scale, and the boundary values that change in time at both ends of the step. Where `time` may be an array (n,)
-        as well, and what changes in time is one then, many times are quickly told; where it may not be, they are asked
-        for one by one.
+        scale, and the boundary values that change in time at both ends of the step. Many times are told
+        quickly where `time` may be an array (n,), as what changes in time is then; else they are asked for one by one.
         """
         found = dict(p.feature(case.parameters[p.name]) for p in self.parameters)
         if not self.steady:
             found["step"] = time_step / self.scales(case).time
-            n = np.size(time)
-            over = self.boundary_values(case, np.append(time, np.add(time, time_step)))
-            for name, values in over.items():
+            for name, values in self.boundary_values(case, np.append(time, np.add(time, time_step))).items():
                 if values.ndim == 1 and any(isinstance(v, Series) for v in case.inputs.values()):
-                    now, then = values.reshape(2, n) / self.scales(case).fields.get(self.field_on(name), 1.0)
-                    found[f"{name}_now"], found[f"{name}_next"] = (now, then) if np.ndim(time) else (now[0], then[0])
+                    scale = self.scales(case).fields.get(self.field_on(name), 1.0)
+                    found[f"{name}_now"], found[f"{name}_next"] = values.reshape(2, *np.shape(time)) / scale
         return found
 
     def initial_state(self, case: Case, grid: Any) -> dict[str, np.ndarray]:

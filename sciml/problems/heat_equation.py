@@ -78,10 +78,8 @@ class HeatEquation(PDEProblem):
         """log₁₀ of the Fourier number of the step, and both end temperatures over A now and next."""
         scale = self.scales(case).fields["T"]
         found = {"log10_fourier": math.log10(case.diffusivity * time_step / case.length**2)}
-        n = np.size(time)
         for name, values in self.boundary_values(case, np.append(time, np.add(time, time_step))).items():
-            now, then = values.reshape(2, n) / scale
-            found[f"{name}_now"], found[f"{name}_next"] = (now, then) if np.ndim(time) else (now[0], then[0])
+            found[f"{name}_now"], found[f"{name}_next"] = values.reshape(2, *np.shape(time)) / scale
         return found
 
     def initial_state(self, case: Case, grid: Support) -> dict[str, np.ndarray]:

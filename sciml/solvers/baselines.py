@@ -173,8 +173,12 @@ class Baseline(TrainableSolver, Restartable):
         return start
 
     def _warn(self, start: Start, times: np.ndarray | None) -> None:
-        case = start.case if start.case.support is not None else start.case.on(start.support)
-        warn_of(self.name, start.case, self._doubts(replace(start, case=case), times))
+        warn_of(self.name, start.case, self._doubts(replace(start, case=self._placed(start)), times))
+
+    @staticmethod
+    def _placed(start: Start) -> Case:
+        """The case, on the support of its start where it has none of its own."""
+        return start.case if start.case.support is not None else start.case.on(start.support)
 
     def _doubts(self, start: Start, times: np.ndarray | None) -> list[str]:
         """Why an answer is not to be relied on, in words: what training never saw."""

@@ -218,10 +218,6 @@ class NeuralODE(Baseline):
         assert times is not None
         return self.scaler.doubts(self._raw(start.case, np.array([start.time, *times]))[None])
 
-    @staticmethod
-    def _placed(start: Start) -> Case:
-        return start.case if start.case.support is not None else start.case.on(start.support)
-
     @standard
     def _curves(self, z: np.ndarray, p: np.ndarray, times: np.ndarray) -> np.ndarray:
         """(start, time, r)"""

@@ -85,8 +85,7 @@ class Regression(Trajectories):
         found: dict[int, np.ndarray] = {}
         for s in starts:
             if id(s.case) not in found:
-                case = s.case if s.case.support is not None else s.case.on(s.support)
-                found[id(s.case)] = self._described(self._raw(case)[None])[0]
+                found[id(s.case)] = self._described(self._raw(self._placed(s))[None])[0]
         return np.stack([found[id(s.case)] for s in starts])
 
     @abstractmethod
@@ -229,7 +228,6 @@ class PODRegression(Regression):
         if isinstance(linear_in, str):
             raise InputError(f"linear_in: expected a sequence of names of parameters, got the text {linear_in!r:.80}")
         self.stepping = Steady(linear_in=tuple(linear_in))
-        self.linear = ()
 
     def _take(self, train: CaseTable) -> None:
         if self.stepping.linear:

@@ -149,7 +149,8 @@ class SensorSurrogate(OfEncoding[SensorEncoding], Restartable):
     # -- from measurements --------------------------------------------------------------------------------------
 
     def reconstruct(self, case: Case, observations: Any, times: Any, points: Any = None) -> xr.Dataset:
-        """The solution from what sensors measured; each answer from what was measured by its time.
+        """The solution from what sensors measured; each answer from what was measured by its time, and from
+        where all sensors are, also those that measure later.
 
         Args:
             case: which case; its `support`, or else `points`, says where answers are wanted.

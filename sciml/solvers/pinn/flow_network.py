@@ -207,14 +207,15 @@ class LagrangianFlowNetwork(EquationSolver):
                 raise InputError(f"observations: all of them are later than until = {recipe.until:g}")
             seen = points[within], {n: v[within] for n, v in values.items()}
             law = continuity(case.problem, self.name)
-            if law.density in seen[1] and np.nanmax(seen[1][law.density], initial=0.0) <= 0:
-                raise InputError(f"observations: {law.density}: expected positive values somewhere, got none")
-            if law.density not in seen[1] or not np.isfinite(seen[1][law.density]).any():
+            if not np.isfinite(seen[1].get(law.density, np.nan)).any():
+                seen[1].pop(law.density, None)
                 warnings.warn(
                     f"{self.name}: no {law.density} was measured, and velocities alone do not tell it: do not rely on "
                     f"the {law.density} of its answers, nor on their mass",
                     stacklevel=4,
                 )
+            elif np.nanmax(seen[1][law.density]) <= 0:
+                raise InputError(f"observations: {law.density}: expected positive values somewhere, got none")
             return lambda run: self._train(case, recipe, run, law, *seen)
 
         return self._fit(data, recipe, running, prepare)

@@ -182,8 +182,10 @@ def test_velocities_alone_do_not_tell_the_density():
     points = np.random.default_rng(0).uniform((-2.0, 0.0), (0.3, 1.0), (50, 2))
     model = LagrangianFlowNetwork(SMALL, rounds=1, bends=3, resolution=64)
     recipe = PINNRecipe(until=1.0, phases=(LevenbergMarquardt(1),))
-    with pytest.warns(UserWarning, match="no density was measured"):
-        model.fit(LINE, recipe, observations={"points": points, "u": heap(points)["u"]}, running=QUIET)
+    told = {"points": points, "u": heap(points)["u"]}
+    for more in ({}, {"density": np.full(50, np.nan)}):
+        with pytest.warns(UserWarning, match="no density was measured"):
+            model.fit(LINE, recipe, observations=told | more, running=QUIET)
 
 
 def test_paths_go_along_the_velocity(fitted):
